@@ -1,0 +1,47 @@
+"""Names -> addresses, once and for all: IP, MAC, VTEP, path alias, datapath id, port number.
+
+    host       10.9.<leaf>.<n> in a /16, else one after another      02:00 + the IP's four bytes
+    leaf i     VTEP 10.255.0.i, one alias per spine k: 10.255.k.i    02:ff:00:00:00:i
+    ports      leaf: uplink to spine k = k, hosts from 101, VXLAN 1000; spine: leaf i = i
+
+A MAC derived from the IP makes an ARP answer computable at any leaf.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+FIRST_HOST_PORT = 101
+VXLAN_PORT = 1000
+DEFAULT_VNI = 100
+VXLAN_OVERHEAD = 50     # outer Ethernet 14 + IPv4 20 + UDP 8 + VXLAN 8
+ETHERNET_HEADER = 14    # what HTB counts of a frame beside its MTU
+
+
+def host_ip(subnet: str, leaf: int, n: int, flat_n: int) -> str:
+    """Address of host n (from 1) of leaf `leaf` (from 1); flat_n counts all hosts from 0."""
+    net = ipaddress.IPv4Network(subnet)
+    if net.prefixlen == 16 and leaf < 255 and n < 254:
+        return str(net.network_address + leaf * 256 + n)
+    return str(net.network_address + 2 + flat_n)
+
+
+def host_mac(ip: str) -> str:
+    return "02:00:" + ":".join(f"{b:02x}" for b in ipaddress.IPv4Address(ip).packed)
+
+
+def leaf_mac(leaf: int) -> str:
+    return f"02:ff:00:00:00:{leaf:02x}"
+
+
+def vtep(leaf: int, path: int = 0) -> str:
+    """The leaf's VTEP; with path k, its alias that is reached through spine k."""
+    return f"10.255.{path}.{leaf}"
+
+
+def leaf_dpid(leaf: int) -> int:
+    return 0x1000 + leaf
+
+
+def spine_dpid(spine: int) -> int:
+    return 0x2000 + spine

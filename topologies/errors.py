@@ -1,0 +1,60 @@
+"""What a user reads when something is wrong: where, what was expected, what was found, what to do.
+
+Every error that a user can cause is a LabError; anything else that escapes is a bug of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class LabError(Exception):
+    """One problem, told completely.
+
+    where     file:line and dotted path, a host, a file, a command: the place to look at
+    expected  what would have been right
+    found     what was there instead
+    hint      what to do next (may be empty)
+    """
+
+    exit_code = 1
+
+    def __init__(self, where: str, expected: str, found: str, hint: str = "") -> None:
+        self.where, self.expected, self.found, self.hint = where, expected, found, hint
+        super().__init__(where, expected, found, hint)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: expected {self.expected}; found {self.found}"
+        return f"{text}\n  -> {self.hint}" if self.hint else text
+
+
+class SpecError(LabError):
+    """A spec, a trace or an option that says something wrong."""
+
+    exit_code = 2
+
+
+class SpecErrors(SpecError):
+    """Everything that is wrong with one file, told at once."""
+
+    def __init__(self, errors: Sequence[LabError]) -> None:
+        if not errors:
+            raise ValueError("SpecErrors needs at least one error")
+        self.errors = tuple(errors)
+        first = self.errors[0]
+        super().__init__(first.where, first.expected, first.found, first.hint)
+
+    def __str__(self) -> str:
+        return "\n".join(str(e) for e in self.errors)
+
+
+class TraceError(SpecError):
+    """A trace file that is none, or a row of it that cannot be read."""
+
+
+class HostError(LabError):
+    """This machine lacks something: a right, a program, a kernel module."""
+
+
+class RunError(LabError):
+    """A run that could not go on; what was recorded so far is kept."""

@@ -1,0 +1,305 @@
+"""The fabric as a graph: nodes, ports, links, addresses. Pure: FabricSpec in, Fabric out.
+
+        spine1      spine2                 names: h1 .. hN over all leaves, leafN, spineN,
+        /    \\      /    \\                        border1, ext1 .. extN behind it, probe1 ..
+    leaf1    leaf2      border1                   (one per leaf), links "h1-leaf1", "leaf1-spine1"
+    h1 h2    h3 h4      ext1
+
+A link has two directions, written "leaf1->spine1" and "spine1->leaf1".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Literal
+
+import networkx as nx
+from pydantic import BaseModel, ConfigDict
+
+from topologies import addressing as addr
+from topologies.errors import SpecError
+from topologies.scale import Scale
+from topologies.spec import FabricSpec, LinkOverride, QueueSpec
+
+Role = Literal["host", "probe", "outside", "leaf", "border", "spine"]
+HOST_ROLES = ("host", "probe", "outside")
+LEAF_ROLES = ("leaf", "border")
+NON_BLOCKING = 1.06     # uplink headroom that was measured to be enough for VXLAN's 3.3 % and bursts
+MIN_QUEUE_FRAMES = 2
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Node(_Frozen):
+    """A host or a switch. `index` counts from 1 within its role (border leaves count on after leaves)."""
+
+    name: str
+    role: Role
+    index: int
+    leaf: str = ""          # hosts: the leaf that they hang on
+    ip: str = ""            # hosts: address; leaves: VTEP
+    mac: str = ""
+    dpid: int = 0           # switches
+    aliases: tuple[str, ...] = ()   # leaves: VTEP alias per spine, spine 1 first
+
+    @property
+    def is_host(self) -> bool:
+        return self.role in HOST_ROLES
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.role in LEAF_ROLES
+
+
+class End(_Frozen):
+    """One end of a link: a node, its interface and, on a switch, its OpenFlow port."""
+
+    node: str
+    port: str
+    number: int
+
+
+class Link(_Frozen):
+    """A point-to-point link with the same rate, queue and delay in both directions.
+
+    rate bit/s, queue bytes (tail drop, each direction), delay seconds one way, mtu bytes. End a is
+    the lower one: the host of an access link, the leaf of a fabric link.
+    """
+
+    name: str
+    kind: Literal["access", "fabric"]
+    a: End
+    b: End
+    rate: float
+    queue: int
+    delay: float
+    mtu: int
+
+    @property
+    def directions(self) -> tuple[str, str]:
+        """'a->b', 'b->a'."""
+        return f"{self.a.node}->{self.b.node}", f"{self.b.node}->{self.a.node}"
+
+    @property
+    def max_frame(self) -> int:
+        """Bytes of a full frame as HTB counts it."""
+        return self.mtu + addr.ETHERNET_HEADER
+
+    def end(self, node: str) -> End:
+        return self.a if self.a.node == node else self.b
+
+    def far(self, node: str) -> End:
+        return self.b if self.a.node == node else self.a
+
+
+class Fabric(_Frozen):
+    """Everything about a network before it exists; the same object in every process."""
+
+    spec: FabricSpec
+    nodes: tuple[Node, ...]
+    links: tuple[Link, ...]
+
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        return {n.name: n for n in self.nodes}
+
+    @cached_property
+    def links_by_name(self) -> dict[str, Link]:
+        return {link.name: link for link in self.links}
+
+    @cached_property
+    def graph(self) -> nx.Graph:
+        """Nodes by name (attribute `node`), edges with attribute `link`."""
+        g = nx.Graph()
+        g.add_nodes_from((n.name, {"node": n}) for n in self.nodes)
+        g.add_edges_from((k.a.node, k.b.node, {"link": k}) for k in self.links)
+        return g
+
+    def of(self, *roles: Role) -> tuple[Node, ...]:
+        return tuple(n for n in self.nodes if n.role in roles)
+
+    @property
+    def hosts(self) -> tuple[Node, ...]:
+        """Workload hosts inside the data centre, in the order of their names."""
+        return self.of("host")
+
+    @property
+    def all_hosts(self) -> tuple[Node, ...]:
+        return self.of(*HOST_ROLES)
+
+    @property
+    def leaves(self) -> tuple[Node, ...]:
+        """All leaves, border included."""
+        return self.of(*LEAF_ROLES)
+
+    @property
+    def spines(self) -> tuple[Node, ...]:
+        return self.of("spine")
+
+    @property
+    def switches(self) -> tuple[Node, ...]:
+        return self.leaves + self.spines
+
+    def node(self, name: str) -> Node:
+        if name not in self.by_name:
+            raise SpecError(f"fabric {self.spec.name}", "the name of a host or a switch", name,
+                            f"it has {', '.join(list(self.by_name)[:20])}")
+        return self.by_name[name]
+
+    def host(self, name: str) -> Node:
+        node = self.node(name)
+        if not node.is_host:
+            raise SpecError(f"fabric {self.spec.name}", "the name of a host", f"{name}, a {node.role}")
+        return node
+
+    def link(self, name: str) -> Link:
+        """By 'leaf1-spine1', its reverse, or a direction 'spine1->leaf1'."""
+        ends = name.split("->") if "->" in name else name.split("-")
+        for candidate in (name, "-".join(ends), "-".join(reversed(ends))):
+            if candidate in self.links_by_name:
+                return self.links_by_name[candidate]
+        raise SpecError(f"fabric {self.spec.name}", "the name of a link, such as leaf1-spine1", name,
+                        f"it has {', '.join(list(self.links_by_name)[:30])}")
+
+    def links_of(self, node: str) -> tuple[Link, ...]:
+        return tuple(k for k in self.links if node in (k.a.node, k.b.node))
+
+    def access_link(self, host: str) -> Link:
+        return next(k for k in self.links_of(host) if k.kind == "access")
+
+    def uplinks(self, leaf: str) -> tuple[Link, ...]:
+        """Fabric links of a leaf, spine 1 first."""
+        return tuple(k for k in self.links_of(leaf) if k.kind == "fabric")
+
+    def hosts_of(self, leaf: str) -> tuple[Node, ...]:
+        return tuple(n for n in self.all_hosts if n.leaf == leaf)
+
+    def oversubscription(self, leaf: str = "leaf1") -> float:
+        """Host bandwidth of a leaf over its uplink bandwidth, after encapsulation of full frames.
+
+        1.0 is non-blocking. Probe hosts carry nothing that counts and are left out.
+        """
+        frame = self.spec.mtu + addr.ETHERNET_HEADER
+        down = sum(self.access_link(h.name).rate for h in self.hosts_of(leaf) if h.role != "probe")
+        up = sum(k.rate for k in self.uplinks(leaf))
+        return down * (frame + addr.VXLAN_OVERHEAD) / frame / up
+
+
+def expand(spec: FabricSpec) -> Fabric:
+    """The fabric that a spec describes, in emulated units. Raises SpecError."""
+    scale = spec.scale.scale
+    leaves = [_leaf(spec, i + 1) for i in range(spec.leaves + (1 if spec.border else 0))]
+    spines = [Node(name=f"spine{k + 1}", role="spine", index=k + 1, dpid=addr.spine_dpid(k + 1))
+              for k in range(spec.spines)]
+    hosts = list(_hosts(spec, leaves))
+    links = [*_access_links(spec, scale, leaves, hosts), *_fabric_links(spec, scale, leaves, spines)]
+    return Fabric(spec=spec, nodes=(*hosts, *leaves, *spines), links=tuple(_override(spec, scale, links)))
+
+
+def _leaf(spec: FabricSpec, i: int) -> Node:
+    border = i > spec.leaves
+    return Node(
+        name=f"border{i - spec.leaves}" if border else f"leaf{i}", role="border" if border else "leaf",
+        index=i, ip=addr.vtep(i), mac=addr.leaf_mac(i), dpid=addr.leaf_dpid(i),
+        aliases=tuple(addr.vtep(i, k + 1) for k in range(spec.spines)))
+
+
+def _names(spec: FabricSpec, leaf: Node) -> list[tuple[str, Role]]:
+    """Names and roles of the hosts on one leaf, probe last."""
+    names: list[tuple[str, Role]]
+    if leaf.role == "border":
+        names = [(f"ext{j + 1}", "outside") for j in range(spec.border.hosts if spec.border else 0)]
+    elif spec.racks is not None:
+        names = [(name, "host") for name in spec.racks[leaf.name]]
+    else:
+        first = (leaf.index - 1) * spec.hosts_per_leaf
+        names = [(f"h{first + j + 1}", "host") for j in range(spec.hosts_per_leaf)]
+    return [*names, (f"probe{leaf.index}", "probe")] if spec.probes else names
+
+
+def _hosts(spec: FabricSpec, leaves: list[Node]) -> Iterator[Node]:
+    flat = 0
+    counts: dict[Role, int] = {}
+    for leaf in leaves:
+        for n, (name, role) in enumerate(_names(spec, leaf), start=1):
+            ip = addr.host_ip(spec.subnet, leaf.index, n, flat)
+            counts[role] = counts.get(role, 0) + 1
+            yield Node(name=name, role=role, index=counts[role], leaf=leaf.name, ip=ip, mac=addr.host_mac(ip))
+            flat += 1
+
+
+def _queue_bytes(queue: QueueSpec, frame: int, scale: Scale) -> int:
+    """Bytes of a queue. A queue in packets is not scaled: packets are not."""
+    if queue.packets is not None:
+        return queue.packets * frame
+    return max(round(scale.to_emulated_size(queue.bytes or 0)), MIN_QUEUE_FRAMES * frame)
+
+
+def _access_links(spec: FabricSpec, scale: Scale, leaves: list[Node], hosts: list[Node]) -> Iterator[Link]:
+    frame = spec.mtu + addr.ETHERNET_HEADER
+    for leaf in leaves:
+        mine = [h for h in hosts if h.leaf == leaf.name]
+        for j, host in enumerate(mine):
+            rate = spec.border.rate if host.role == "outside" and spec.border else spec.host_rate
+            number = addr.FIRST_HOST_PORT + j
+            yield Link(
+                name=f"{host.name}-{leaf.name}", kind="access", mtu=spec.mtu,
+                a=End(node=host.name, port=f"{host.name}-eth0", number=0),
+                b=End(node=leaf.name, port=f"{leaf.name}-eth{number}", number=number),
+                rate=scale.to_emulated_rate(rate), queue=_queue_bytes(spec.queue, frame, scale),
+                delay=scale.to_emulated_time(spec.delay))
+
+
+def uplink_rate(spec: FabricSpec, leaf: Node) -> float:
+    """Real rate of one uplink of a leaf: given, derived from oversubscription, or non-blocking."""
+    frame = spec.mtu + addr.ETHERNET_HEADER
+    if leaf.role == "border" and spec.border:
+        if spec.border.uplink_rate is not None:
+            return spec.border.uplink_rate
+        return spec.border.hosts * spec.border.rate / spec.spines * NON_BLOCKING
+    if spec.uplink_rate is not None:
+        return spec.uplink_rate
+    hosts = len(spec.racks[leaf.name]) if spec.racks is not None else spec.hosts_per_leaf
+    down = max(hosts, 1) * spec.host_rate / spec.spines
+    if spec.oversubscription is not None:
+        return down * (frame + addr.VXLAN_OVERHEAD) / frame / spec.oversubscription
+    return down * NON_BLOCKING
+
+
+def _fabric_links(spec: FabricSpec, scale: Scale, leaves: list[Node], spines: list[Node]) -> Iterator[Link]:
+    mtu = spec.mtu + addr.VXLAN_OVERHEAD + 50   # room for the tunnel and for tags inside of it
+    frame = spec.mtu + addr.ETHERNET_HEADER + addr.VXLAN_OVERHEAD
+    queue = spec.uplink_queue or (QueueSpec(packets=spec.queue.packets * 2) if spec.queue.packets
+                                  else QueueSpec(bytes=(spec.queue.bytes or 0) * 2))
+    for leaf in leaves:
+        for spine in spines:
+            yield Link(
+                name=f"{leaf.name}-{spine.name}", kind="fabric", mtu=mtu,
+                a=End(node=leaf.name, port=f"{leaf.name}-eth{spine.index}", number=spine.index),
+                b=End(node=spine.name, port=f"{spine.name}-eth{leaf.index}", number=leaf.index),
+                rate=scale.to_emulated_rate(uplink_rate(spec, leaf)),
+                queue=_queue_bytes(queue, frame, scale), delay=scale.to_emulated_time(spec.delay))
+
+
+def _override(spec: FabricSpec, scale: Scale, links: list[Link]) -> Iterator[Link]:
+    unknown = set(spec.links) - {k.name for k in links}
+    if unknown:
+        raise SpecError("links", f"the names of links: {', '.join(k.name for k in links)[:300]}",
+                        ", ".join(sorted(unknown)))
+    for link in links:
+        over = spec.links.get(link.name)
+        yield link if over is None else link.model_copy(update=_changes(over, link, scale))
+
+
+def _changes(over: LinkOverride, link: Link, scale: Scale) -> dict[str, float]:
+    changes: dict[str, float] = {}
+    if over.rate is not None:
+        changes["rate"] = scale.to_emulated_rate(over.rate)
+    if over.queue is not None:
+        changes["queue"] = _queue_bytes(over.queue, link.max_frame, scale)
+    if over.delay is not None:
+        changes["delay"] = scale.to_emulated_time(over.delay)
+    return changes
