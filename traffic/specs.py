@@ -1,0 +1,105 @@
+"""What a user writes about traffic: one frozen model per kind of workload.
+
+Sizes and times follow the scenario's scale; hosts are named as in the fabric. Placement of ranks:
+`packed` fills one leaf after the other, `strided` deals ranks out over the leaves in turn, a list
+names the host of each rank.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from topologies.spec import Rate, Size, Strict, Time
+
+Placement = Literal["packed", "strided"] | tuple[str, ...]
+CollectiveKind = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all"]
+
+
+class CollectiveSpec(Strict):
+    """One collective, repeated. `size` is S of METHODS' algbw, in bytes."""
+
+    kind: Literal["collective"]
+    op: CollectiveKind = "all-reduce"
+    algorithm: Literal["ring", "direct"] | None = Field(
+        None, description="ring, or direct exchange; by default direct for all-to-all, else ring")
+    ranks: int | None = Field(None, ge=2, description="default: every workload host")
+    placement: Placement = "strided"
+    size: Size
+    splits: tuple[tuple[int, ...], ...] | None = Field(
+        None, description="all-to-all-v: bytes from rank i (row) to rank j (column) instead of size")
+    iterations: int = Field(3, ge=1)
+    warmup: int = Field(1, ge=0)
+    compute: Time = Field(0.0, description="compute time of each rank before each collective")
+    flows_per_pair: int = Field(1, ge=1, le=64)
+    congestion_control: str | None = None
+
+
+class TrainingTraceSpec(Strict):
+    """A measured training step replayed: its collectives with their true sizes, splits and gaps."""
+
+    kind: Literal["training-trace"]
+    trace: str
+    format: Literal["pytorch_et"] = "pytorch_et"
+    placement: Placement = "strided"
+    bytes_factor: float = Field(1.0, gt=0, description="multiplies every size of the trace")
+    time_factor: float = Field(1.0, ge=0, description="multiplies every compute gap of the trace")
+    iterations: int = Field(1, ge=1)
+    warmup: int = Field(0, ge=0)
+    flows_per_pair: int = Field(1, ge=1, le=64)
+    congestion_control: str | None = None
+
+
+class RequestsSpec(Strict):
+    """Requests of a trace as request/response transfers, open loop: clients never wait for each other."""
+
+    kind: Literal["requests"]
+    trace: str
+    format: Literal["azure"] = "azure"
+    window: tuple[Time, Time] | None = Field(None, description="[from, to) after the trace's first row")
+    speedup: float = Field(1.0, gt=0)
+    clients: tuple[str, ...] | None = Field(None, description="default: every outside host")
+    servers: tuple[str, ...] | None = Field(None, description="default: every workload host")
+    bytes_per_input_token: float = Field(4.0, gt=0)
+    bytes_per_output_token: float = Field(4.0, gt=0)
+    time_per_output_token: Time = Field(0.0, description="server pause for each output token")
+    timeout: Time = Field(60.0, gt=0)
+    congestion_control: str | None = None
+
+
+class StreamSpec(Strict):
+    """Paced UDP from some hosts to some hosts; `rate` counts whole Ethernet frames, or give `pps`."""
+
+    kind: Literal["udp"]
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=1, description="[from, to] each")
+    pps: float | None = Field(None, gt=0)
+    rate: Rate | None = None
+    frame: int = Field(1514, ge=90, le=9014, description="bytes of the Ethernet frame, FCS not counted")
+    count: int | None = Field(None, ge=1, description="packets per stream")
+    duration: Time | None = None
+    flows: int = Field(1, ge=1, le=1024, description="source ports that a stream takes in turn")
+
+    @model_validator(mode="after")
+    def _pace_and_end(self) -> StreamSpec:
+        if (self.pps is None) == (self.rate is None):
+            raise ValueError("one of pps and rate")
+        if (self.count is None) == (self.duration is None):
+            raise ValueError("one of count and duration")
+        return self
+
+
+class BulkSpec(Strict):
+    """A long TCP transfer by iperf3, as background or for calibration."""
+
+    kind: Literal["bulk"]
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=1, description="[from, to] each")
+    duration: Time = Field(5.0, gt=0)
+    connections: int = Field(1, ge=1, le=64)
+    congestion_control: str | None = None
+
+
+WorkloadSpec = Annotated[
+    CollectiveSpec | TrainingTraceSpec | RequestsSpec | StreamSpec | BulkSpec,
+    Field(discriminator="kind"),
+]
