@@ -34,7 +34,7 @@ class SpecError(LabError):
     exit_code = 2
 
 
-class SpecErrors(SpecError):
+class SpecErrors(SpecError):  # noqa: N818 - it is several
     """Everything that is wrong with one file, told at once."""
 
     def __init__(self, errors: Sequence[LabError]) -> None:

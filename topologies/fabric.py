@@ -23,8 +23,8 @@ from topologies.scale import Scale
 from topologies.spec import FabricSpec, LinkOverride, QueueSpec
 
 Role = Literal["host", "probe", "outside", "leaf", "border", "spine"]
-HOST_ROLES = ("host", "probe", "outside")
-LEAF_ROLES = ("leaf", "border")
+HOST_ROLES: tuple[Role, ...] = ("host", "probe", "outside")
+LEAF_ROLES: tuple[Role, ...] = ("leaf", "border")
 NON_BLOCKING = 1.06     # uplink headroom that was measured to be enough for VXLAN's 3.3 % and bursts
 MIN_QUEUE_FRAMES = 2
 

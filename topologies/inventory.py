@@ -6,7 +6,6 @@ sees a Mininet object.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -69,7 +68,7 @@ class Inventory(BaseModel):
         """Atomic: a reader sees the old file or the new one."""
         part = path.with_suffix(".part")
         part.write_text(self.model_dump_json(indent=1))
-        os.replace(part, path)
+        part.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> Inventory:

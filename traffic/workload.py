@@ -33,6 +33,7 @@ class Transfer:
     behind   a transfer *into* src whose bytes this one passes on: byte k may leave once byte k of
              `behind` has arrived there (in slices). That is how a ring pipelines.
     at       not before this many seconds after the start of the workload (open-loop arrivals)
+    reply    a transfer from dst to src whose TCP connection this one answers on (request/response)
     """
 
     id: str
@@ -42,6 +43,7 @@ class Transfer:
     after: tuple[str, ...] = ()
     behind: str = ""
     at: float = 0.0
+    reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +73,6 @@ class Workload:
     warmup: int = 0
     flows_per_pair: int = 1
     congestion_control: str = "cubic"
+    connections: Literal["shared", "pool"] = "shared"       # pool: a transfer takes an idle connection or opens one
+    timeout: float = 60.0       # seconds without progress of a transfer before the run fails, or the request is given up
     notes: dict[str, str] = field(default_factory=dict)     # origin, factors: what a report states
