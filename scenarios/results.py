@@ -1,0 +1,280 @@
+"""A run directory: everything that one run was and found, each part written whole or not at all.
+
+    runs/20261123T001451Z-ring8-3fa9/
+        scenario.json     the frozen spec                  records.jsonl   traffic, appended while it runs
+        meta.json         versions, times, status          counters.jsonl  wires and CPU, appended too
+        inventory.json    the lab as it was                ledger.json     where every packet went
+        predictions.json  written before traffic starts    verdict.json    whether to believe it
+        metrics.json      what was measured                report.html     the page; logs/ of the processes
+
+JSON parts go to NAME.part and are then renamed, so a part that exists is complete. What a broken run
+left behind stays and is marked.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import re
+import secrets
+import subprocess
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_json
+
+from scenarios.scenario import Scenario
+from topologies.errors import LabError, RunError
+from topologies.fabric import Fabric, expand
+from topologies.inventory import Inventory
+
+M = TypeVar("M", bound=BaseModel)
+Status = Literal["running", "complete", "interrupted", "failed"]
+Part = Literal["scenario", "meta", "inventory", "predictions", "ledger", "verdict", "metrics"]
+RUN_ID = re.compile(r"\d{8}T\d{6}Z-[a-z0-9-]+-[0-9a-f]{4}")
+_PROGRAMS = {
+    "ovs": ("ovs-vswitchd", "--version"), "iproute2": ("tc", "-V"), "iperf3": ("iperf3", "--version"),
+}
+_PACKAGES = ("mininet", "os-ken", "pyroute2", "numpy", "pydantic")
+
+
+class Meta(BaseModel):
+    """Where a run comes from and how it ended. Times are ISO 8601 in UTC; cores of this machine.
+
+    `running` is also what a run says that was killed before it could say anything else.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str
+    scenario: str
+    aifab: str
+    versions: dict[str, str]
+    seed: int
+    cores: int
+    started: str
+    finished: str | None = None
+    status: Status = "running"
+    error: str | None = None
+    argv: tuple[str, ...] = ()
+
+
+class RunDirectory:
+    """One run on disk. Make it with `create`, find it with `open` or `latest`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def records_path(self) -> Path:
+        return self.path / "records.jsonl"
+
+    @property
+    def counters_path(self) -> Path:
+        return self.path / "counters.jsonl"
+
+    @property
+    def inventory_path(self) -> Path:
+        return self.path / "inventory.json"
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @classmethod
+    def create(cls, base: Path, scenario: Scenario, argv: Sequence[str] = ()) -> RunDirectory:
+        """A new directory under `base` with the frozen scenario and a meta that says `running`."""
+        started = datetime.now(UTC)
+        run = cls(base / f"{started:%Y%m%dT%H%M%SZ}-{scenario.name}-{secrets.token_hex(2)}")
+        try:
+            run.logs.mkdir(parents=True)
+        except OSError as error:
+            raise RunError(str(run.path), "a directory that can be made for the results",
+                           error.strerror or str(error), "choose another place for the runs") from error
+        run._write("scenario.json", scenario.model_dump_json(indent=1).encode())
+        run._write_meta(Meta(
+            id=run.id, scenario=scenario.name, aifab=metadata.version("aifab"), versions=versions(),
+            seed=scenario.seed, cores=os.cpu_count() or 1, started=started.isoformat(timespec="milliseconds"),
+            argv=tuple(argv)))
+        return run
+
+    @classmethod
+    def open(cls, target: str | Path, base: Path = Path("runs")) -> RunDirectory:
+        """The run at a path, or the one of that id under `base`. Raises LabError if it is none."""
+        path = next((p for p in (Path(target), base / target) if p.is_dir()), None)
+        if path is None:
+            known = ", ".join(run.name for run in _runs(base)[:5])
+            raise LabError(str(target), f"a run directory, or the id of a run in {base}/", "no such directory",
+                           f"the newest runs are {known}" if known else "start one with: aifab run SCENARIO")
+        run = cls(path.resolve())
+        _ = run.meta, run.scenario      # says at once what is missing or damaged
+        return run
+
+    @classmethod
+    def latest(cls, base: Path = Path("runs")) -> RunDirectory:
+        """The run that started last."""
+        runs = _runs(base)
+        if not runs:
+            raise LabError(f"{base}/", "at least one run", "none", "start one with: aifab run SCENARIO")
+        return cls.open(runs[0])
+
+    @property
+    def meta(self) -> Meta:
+        return self._model("meta", Meta)
+
+    @property
+    def scenario(self) -> Scenario:
+        return self._model("scenario", Scenario)
+
+    @property
+    def fabric(self) -> Fabric:
+        """As it was built; as the scenario describes it if the run ended before that."""
+        if self.inventory_path.exists():
+            return self._model("inventory", Inventory).fabric
+        return expand(self.scenario.fabric)
+
+    def mark(self, status: Status, error: str | None = None) -> None:
+        """Says how the run ended, and why if it failed."""
+        finished = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._write_meta(self.meta.model_copy(update={"status": status, "error": error, "finished": finished}))
+
+    def write(self, part: Part, value: Any) -> None:
+        """A JSON part: a dict, a dataclass or a pydantic model. A value that is no number becomes null."""
+        text = to_json(value, indent=1, inf_nan_mode="null", fallback=_plain)
+        self._write(f"{part}.json", text)
+
+    def write_report(self, html: str) -> Path:
+        self._write("report.html", html.encode())
+        return self.report_path
+
+    def read(self, part: Part) -> dict[str, Any] | None:
+        """A JSON part, None if the run did not come to write it. Raises LabError if it is damaged."""
+        path = self.path / f"{part}.json"
+        try:
+            value = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            raise LabError(str(path), "a part of a run, in JSON", str(error),
+                           "it was changed after the run or the disk is damaged; run the scenario again") from None
+        if not isinstance(value, dict):
+            raise LabError(str(path), "a JSON object", f"a {type(value).__name__}")
+        return value
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """What the traffic did, as it was written; none if there was no traffic yet."""
+        return read_lines(self.records_path)
+
+    def counters(self) -> Iterator[dict[str, Any]]:
+        """What the sampler saw; none if it never started."""
+        return read_lines(self.counters_path)
+
+    def _model(self, part: Part, model: type[M]) -> M:
+        value = self.read(part)
+        path = self.path / f"{part}.json"
+        if value is None:
+            raise LabError(str(path), "a run directory, which has this file", "no such file",
+                           "give the directory that a run has printed, such as runs/20260101T120000Z-ring-1f2e")
+        try:
+            return model.model_validate_json(json.dumps(value))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise LabError(f"{path}: {'.'.join(map(str, first['loc']))}", "what this version of aifab writes",
+                           first["msg"], "it was changed after the run or comes from another version") from None
+
+    def _write_meta(self, meta: Meta) -> None:
+        self._write("meta.json", meta.model_dump_json(indent=1).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.path / name
+        part = path.with_name(name + ".part")
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> RunError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return RunError(
+        str(path), "room on the disk" if full else "a file that can be written", error.strerror or str(error),
+        f"{'free some space; ' if full else ''}what the run has recorded so far is kept in {path.parent}")
+
+
+def _plain(value: Any) -> Any:
+    """numpy's scalars and arrays as Python's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def _runs(base: Path) -> list[Path]:
+    """Run directories, newest first; two of one second in the order of their making."""
+    found = [p for p in base.glob("*") if RUN_ID.fullmatch(p.name) and p.is_dir()]
+    return sorted(found, key=_started, reverse=True)
+
+
+def _started(run: Path) -> tuple[str, int]:
+    spec = run / "scenario.json"
+    return run.name[:16], spec.stat().st_mtime_ns if spec.exists() else 0
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Objects of a JSON-lines file. A cut last line, as a killed writer leaves it, is left out.
+
+    A damaged line before the last one raises LabError with its number. No file: no objects.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                value = json.loads(line)
+                if not isinstance(value, dict):
+                    raise TypeError(f"a {type(value).__name__}")
+            except (ValueError, TypeError) as error:
+                if not line.endswith(b"\n"):
+                    return
+                raise LabError(f"{path}:{number}", "a JSON object on each line", str(error),
+                               "the file was changed after the run or the disk is damaged") from None
+            yield value
+
+
+def versions() -> dict[str, str]:
+    """Versions of what shapes a result; 'absent' for a program that is not there."""
+    found = {"python": platform.python_version(), "kernel": platform.release()}
+    found |= {name: _program_version(command) for name, command in _PROGRAMS.items()}
+    return found | {name: _package_version(name) for name in _PACKAGES}
+
+
+def _package_version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _program_version(command: tuple[str, ...]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "absent"
+    match = re.search(r"\d+(?:\.\d+)+", done.stdout + done.stderr)
+    return match[0] if match else "unknown"
