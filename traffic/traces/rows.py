@@ -1,0 +1,56 @@
+"""Lines and JSON rows of a trace file, each with its file:line for error messages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from topologies.errors import TraceError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One JSON object of a .jsonl file and where it stands."""
+
+    where: str
+    data: dict[str, Any]
+
+
+def text_lines(path: Path) -> list[str]:
+    """The lines of a text file, without their ends. Raises TraceError if it is none."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise TraceError(str(path), "a trace file that can be read", error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise TraceError(str(path), "a trace in UTF-8 text", "a binary file") from None
+    if "\0" in text:
+        raise TraceError(str(path), "a trace in UTF-8 text", "a binary file")
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def json_rows(path: Path) -> list[Row]:
+    """Every line of a .jsonl file as an object. Raises TraceError naming file:line of one that is none."""
+    return [_json_row(f"{path}:{number}", line) for number, line in enumerate(text_lines(path), start=1)]
+
+
+def _json_row(where: str, line: str) -> Row:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        raise TraceError(where, "one JSON object", f"a line that is no JSON: {shorten(line)}",
+                         "the file may be cut off or damaged here") from None
+    if not isinstance(data, dict):
+        raise TraceError(where, "one JSON object", shorten(line))
+    return Row(where, data)
+
+
+def shorten(value: object, limit: int = 60) -> str:
+    """A value as it looks in an error message."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if not text.strip():
+        return "an empty line"
+    return text if len(text) <= limit else f"{text[:limit]}..."
