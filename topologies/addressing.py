@@ -45,3 +45,4 @@ def leaf_dpid(leaf: int) -> int:
 
 def spine_dpid(spine: int) -> int:
     return 0x2000 + spine
+SENTINEL_DSCP = 63      # the lab's own probes; leaves clear it on packets of any other host

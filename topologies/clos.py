@@ -1,0 +1,42 @@
+"""Topologies as Mininet knows them: a class with one build(), whose parameters are the whole spec.
+
+        spine1   spine2
+          |  \\  /  |
+          |  /  \\  |
+        leaf1    leaf2      LeafSpine(leaves=2, spines=2, hosts_per_leaf=2, host_rate="10mbit")
+        h1 h2    h3 h4
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mininet.topo import Topo
+from pydantic import ValidationError
+
+from topologies.errors import SpecError, SpecErrors
+from topologies.fabric import Fabric, expand
+from topologies.spec import FabricSpec
+
+
+class LeafSpine(Topo):  # type: ignore[misc]
+    """Leaf/spine fabric; see FabricSpec for the parameters, their units and their defaults."""
+
+    fabric: Fabric
+
+    def build(self, **params: Any) -> None:
+        """Every parameter of FabricSpec. Raises SpecErrors naming each parameter that is wrong."""
+        try:
+            spec = FabricSpec(**params)
+        except ValidationError as error:
+            raise SpecErrors([SpecError("LeafSpine." + ".".join(map(str, e["loc"])), e["msg"], repr(e["input"]))
+                              for e in error.errors()]) from None
+        self.fabric = expand(spec)
+        for node in self.fabric.nodes:
+            if node.is_host:
+                self.addHost(node.name, ip=f"{node.ip}/{spec.subnet.split('/')[1]}", mac=node.mac)
+            else:
+                self.addSwitch(node.name, dpid=f"{node.dpid:016x}")
+        for k in self.fabric.links:
+            self.addLink(k.a.node, k.b.node, port1=k.a.number, port2=k.b.number,
+                         bw=k.rate / 1e6, max_queue_bytes=k.queue, delay=k.delay)

@@ -1,0 +1,216 @@
+"""A fabric comes to life, and goes again without a trace.
+
+    with running(fabric) as net:
+        print(net.get("h1").cmd("ip addr"))
+
+Without a controller the switches forward nothing (fail_mode=secure): see scenarios.lab for the
+whole lab. Bring-up in steps, each in as few processes as it can be:
+
+    namespaces -> veth pairs -> addresses, offloads off -> shapers -> switches -> VTEPs -> inventory
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from ipaddress import IPv4Network
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mininet.net import Mininet
+
+from topologies import clean, host_limits, switch, wires
+from topologies.fabric import Fabric, Node, expand
+from topologies.interfaces import bring_up
+from topologies.inventory import Inventory, SwitchProcess
+from topologies.journal import Journal
+from topologies.mininet_nodes import LabHost, LabLink, LabNode, LabSwitch
+from topologies.netns import inside, set_sysctl
+from topologies.shell import ip_batch, tc_batch
+from topologies.spec import FabricSpec
+
+WORKERS = 8
+
+
+class LabNetwork(Mininet):  # type: ignore[misc]
+    """The running lab with Mininet's interface; `fabric`, `inventory` and `journal` are ours."""
+
+    def __init__(self, inventory: Inventory, journal: Journal) -> None:
+        super().__init__(topo=None, build=False, controller=None)
+        self.inventory, self.journal, self.fabric = inventory, journal, inventory.fabric
+        self.inventory_path = journal.directory / "inventory.json"
+        for node in self.fabric.nodes:
+            self._add(node)
+        prefix = IPv4Network(self.fabric.spec.subnet).prefixlen
+        for link in self.fabric.links:
+            ends = [{"name": e.port, "node": self.nameToNode[e.node], "port": e.number} for e in (link.a, link.b)]
+            near = self.fabric.by_name[link.a.node]
+            if near.is_host:
+                ends[0] |= {"ip": near.ip, "prefix": prefix, "mac": near.mac}
+            self.links.append(LabLink(*ends))
+        self.built = True
+
+    def _add(self, node: Node) -> None:
+        netns = self.inventory.netns[node.name]
+        made: LabNode
+        if node.is_host:
+            made = LabHost(node.name, netns=netns)
+            self.hosts.append(made)
+        else:
+            made = LabSwitch(node.name, netns=netns, dpid=f"{node.dpid:016x}")
+            self.switches.append(made)
+        self.nameToNode[node.name] = made
+
+    def configLinkStatus(self, src: str, dst: str, status: str) -> None:  # noqa: N802 - Mininet's name
+        """`link leaf1 spine1 down` in the CLI: pull the cable."""
+        wires.set_state(self.inventory, f"{src}-{dst}", up=status == "up")
+
+    def stop(self) -> None:
+        """End the nodes' shells; the lab itself is taken down by running()."""
+        for node in self.nameToNode.values():
+            node.terminate()
+
+
+@contextmanager
+def running(what: Fabric | FabricSpec | Any) -> Iterator[LabNetwork]:
+    """Bring a fabric (or a spec, or a Topo with `.fabric`) up; take it down at the end of the block.
+
+    Raises HostError if the machine lacks something, before anything is made.
+    """
+    fabric = expand(what) if isinstance(what, FabricSpec) else getattr(what, "fabric", what)
+    host_limits.require_root()
+    host_limits.require_programs()
+    host_limits.require_features(fabric)
+    journal = Journal.create(f"fabric {fabric.spec.name}")
+    net = None
+    try:
+        host_limits.hold_settings(journal.lab)
+        net = LabNetwork(bring_up_fabric(fabric, journal), journal)
+        yield net
+    finally:
+        with uninterrupted():
+            if net is not None:
+                net.stop()
+            clean.take_down(journal)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back: a half-finished clean-up helps nobody. They take effect after."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[tuple[int, FrameType | None]] = []
+    old = {n: signal.signal(n, lambda number, frame: pending.append((number, frame)))
+           for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in old.items():
+            signal.signal(name, handler)
+        for number, frame in pending:
+            delayed = old[signal.Signals(number)]
+            if callable(delayed):
+                delayed(number, frame)
+
+
+def _names(journal: Journal, fabric: Fabric) -> tuple[dict[str, str], str]:
+    """Names of the namespaces (node -> name, wiring), recorded before they exist."""
+    netns = {n.name: f"af{journal.lab}-{n.name}" for n in fabric.nodes}
+    wiring = f"af{journal.lab}.wires"
+    journal.note_all([{"netns": name} for name in (*netns.values(), wiring)])
+    return netns, wiring
+
+
+def _each(work: Callable[[Any], Any], items: Any) -> list[Any]:
+    """work(item) for all items, some at a time; the first error is raised when all have ended."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        futures = [pool.submit(work, item) for item in items]
+    return [f.result() for f in futures]
+
+
+def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
+    """All steps; what they make is in the journal first. Returns the inventory, also written to its file."""
+    netns, wiring = _names(journal, fabric)
+    make_namespaces([*netns.values(), wiring])
+    make_links(fabric, netns, wiring)
+    make_interfaces(fabric, netns)
+    _each(lambda h: tc_batch(wires.host_lines(fabric, h.name), netns[h.name]), fabric.all_hosts)
+    tc_batch(wires.wire_lines(fabric), wiring)
+    inventory = Inventory(
+        lab=journal.lab, directory=str(journal.directory), fabric=fabric, netns=netns, wiring=wiring,
+        wires=wires.devices(fabric), switches=start_switches(fabric, netns, journal),
+        datapath=datapath_of(fabric), controller_socket=f"{journal.directory}/openflow.sock",
+        api_socket=f"{journal.directory}/api.sock")
+    inventory.write(journal.directory / "inventory.json")
+    return inventory
+
+
+def datapath_of(fabric: Fabric) -> str:
+    """user or kernel; `auto` is user, whose books close on every kernel."""
+    return "kernel" if fabric.spec.datapath == "kernel" else "user"
+
+
+def make_namespaces(names: list[str]) -> None:
+    """Namespaces without IPv6: its own chatter would be in the books."""
+    ip_batch(f"netns add {n}" for n in names)
+    for name in names:
+        with inside(f"/run/netns/{name}"):
+            for scope in ("all", "default"):
+                set_sysctl(f"net.ipv6.conf.{scope}.disable_ipv6", 1)
+
+
+def make_links(fabric: Fabric, netns: dict[str, str], wiring: str) -> None:
+    """Two veth pairs for each link, with their inner ends in the wiring namespace."""
+    lines = []
+    pairs = wires.devices(fabric)
+    for link in fabric.links:
+        pair = pairs[link.name]
+        for device, end in ((pair.a, link.a), (pair.b, link.b)):
+            node = fabric.by_name[end.node]
+            # A host's device makes no super-packets: a 64 kB one would not fit the queue behind it.
+            host = f"address {node.mac} gso_max_segs 1 " if node.is_host else ""
+            lines.append(f"link add {device} mtu {link.mtu} type veth peer name {end.port} {host}"
+                         f"mtu {link.mtu} netns {netns[end.node]}")
+            lines.append(f"link set {device} up")
+    ip_batch(lines, wiring)
+
+
+def make_interfaces(fabric: Fabric, netns: dict[str, str]) -> None:
+    """Addresses and offloads, in one process."""
+    prefix = IPv4Network(fabric.spec.subnet).prefixlen
+    for node in fabric.nodes:
+        with inside(f"/run/netns/{netns[node.name]}"):
+            bring_up("lo")
+            for link in fabric.links_of(node.name):
+                port = link.end(node.name).port
+                if node.is_host:
+                    bring_up(port, node.ip, prefix, offloads=False)
+                else:
+                    bring_up(port, offloads=False)
+
+
+def start_switches(fabric: Fabric, netns: dict[str, str], journal: Journal) -> dict[str, SwitchProcess]:
+    """Every switch, several at a time, and the leaves' VTEP addresses."""
+    template = journal.directory / "template.db"
+    switch.make_template(template)
+    kind = datapath_of(fabric)
+
+    def one(node: Node) -> SwitchProcess:
+        process = switch.start(fabric, node, netns[node.name], Path(journal.directory) / node.name, template,
+                               kind, f"{journal.directory}/openflow.sock")
+        journal.note_process(process.vswitchd_pid, f"ovs-vswitchd of {node.name}")
+        journal.note_process(process.ovsdb_pid, f"ovsdb-server of {node.name}")
+        if node.is_leaf:
+            path = f"/run/netns/{netns[node.name]}"
+            switch.wait_for_device(path, node.name)
+            with inside(path):
+                bring_up(node.name, node.ip, 24)
+            ip_batch([f"addr add {alias}/24 dev {node.name}" for alias in node.aliases], netns[node.name])
+        return process
+
+    return dict(zip([s.name for s in fabric.switches], _each(one, fabric.switches), strict=True))

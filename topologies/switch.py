@@ -1,0 +1,122 @@
+"""One ovsdb-server and one ovs-vswitchd per switch, in the switch's own namespace and directory.
+
+One daemon for several switches would terminate a tunnel that it also starts, so packets would skip
+the fabric; and nothing of ours touches the Open vSwitch that a machine may run by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+from topologies.addressing import VXLAN_PORT
+from topologies.errors import HostError
+from topologies.fabric import Fabric, Node
+from topologies.inventory import SwitchProcess
+from topologies.netns import inside
+from topologies.shell import run
+
+SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+START_TIMEOUT = 20.0    # seconds
+
+
+def make_template(path: Path) -> None:
+    """An empty switch database; made once and copied, because making them side by side races."""
+    if not Path(SCHEMA).exists():
+        raise HostError(SCHEMA, "Open vSwitch's database schema", "no such file",
+                        "apt-get install openvswitch-switch")
+    run("ovsdb-tool", "create", str(path), SCHEMA)
+
+
+def _settings(fabric: Fabric, switch: Node, datapath: str) -> list[str]:
+    """The whole database content as one ovs-vsctl transaction."""
+    name = switch.name
+    kind = "netdev" if datapath == "user" else "system"
+    words = ["init", "--", "set", "Open_vSwitch", ".", "other_config:n-handler-threads=1",
+             "other_config:n-revalidator-threads=1",
+             "--", "add-br", name, "--", "set", "bridge", name, f"datapath_type={kind}",
+             # Without a controller a switch of ours forwards by the rules it has, and by no others.
+             "fail_mode=secure", "protocols=OpenFlow13,OpenFlow15", "other_config:disable-in-band=true",
+             f"other_config:datapath-id={switch.dpid:016x}"]
+    if switch.is_leaf:      # the VTEP's MAC has to be set here, not on the interface
+        words.append(f"other_config:hwaddr={switch.mac}".replace(switch.mac, switch.mac.replace(":", "\\:")))
+    for link in fabric.links_of(name):
+        end = link.end(name)
+        words += ["--", "add-port", name, end.port,
+                  "--", "set", "interface", end.port, f"ofport_request={end.number}"]
+    if switch.is_leaf:
+        words += ["--", "add-port", name, "vx0", "--", "set", "interface", "vx0", "type=vxlan",
+                  f"ofport_request={VXLAN_PORT}", "options:key=flow", "options:remote_ip=flow", "options:tos=inherit"]
+    return words
+
+
+def start(fabric: Fabric, switch: Node, netns: str, directory: Path, template: Path, datapath: str,
+          controller_socket: str) -> SwitchProcess:
+    """Start one switch. Its bridge has the switch's name; rules are the controller's business."""
+    directory.mkdir()
+    (directory / "conf.db").write_bytes(template.read_bytes())
+    # OVS opens a controller socket in its own directory only.
+    (directory / "of.sock").symlink_to(controller_socket)
+    env = os.environ | dict.fromkeys(("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR"), str(directory))
+    enter = ("nsenter", f"--net=/run/netns/{netns}")
+    quiet = ("-vconsole:off", "-vsyslog:off", "-vfile:warn", "--log-file", "--detach", "--no-chdir", "--pidfile")
+    run(*enter, "ovsdb-server", f"{directory}/conf.db", f"--remote=punix:{directory}/db.sock",
+        f"--unixctl={directory}/db.ctl", *quiet, env=env)
+    run("ovs-vsctl", f"--db=unix:{directory}/db.sock", "--no-wait", *_settings(fabric, switch, datapath),
+        "--", "set-controller", switch.name, f"unix:{directory}/of.sock",
+        "--", "set", "controller", switch.name, "max_backoff=1000", "inactivity_probe=0", env=env)
+    run(*enter, "ovs-vswitchd", f"unix:{directory}/db.sock", f"--unixctl={directory}/vs.ctl", *quiet, env=env)
+    return SwitchProcess(
+        directory=str(directory), bridge=switch.name,
+        vswitchd_pid=_pid(directory / "ovs-vswitchd.pid"), ovsdb_pid=_pid(directory / "ovsdb-server.pid"))
+
+
+def _pid(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        raise HostError(str(path), "the pid of a started switch", "none",
+                        f"see the log files in {path.parent}") from None
+
+
+def call(process: SwitchProcess, method: str, *params: str) -> str:
+    """One unixctl command (what ovs-appctl does, without a fork). Raises HostError on its error."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.settimeout(START_TIMEOUT)
+            sock.connect(process.control)
+            sock.sendall(json.dumps({"method": method, "params": list(params), "id": 0}).encode())
+            reply = _read_json(sock)
+        except OSError as error:
+            raise HostError(f"switch {process.bridge}", f"an answer to {method}", str(error),
+                            f"its logs are in {process.directory}") from None
+    if reply.get("error"):
+        raise HostError(f"switch {process.bridge}: {method}", "success", str(reply["error"]))
+    return str(reply.get("result") or "")
+
+
+def _read_json(sock: socket.socket) -> dict[str, object]:
+    data = b""
+    while True:
+        part = sock.recv(65536)
+        if not part:
+            raise OSError("connection closed")
+        data += part
+        try:
+            reply: dict[str, object] = json.loads(data)
+        except ValueError:
+            continue
+        return reply
+
+
+def wait_for_device(netns_path: str, device: str) -> None:
+    """Until the bridge's own interface exists: vswitchd makes it after it has detached."""
+    deadline = time.monotonic() + START_TIMEOUT
+    with inside(netns_path):
+        while device not in {name for _, name in socket.if_nameindex()}:
+            if time.monotonic() > deadline:
+                raise HostError(f"switch {device}", f"its interface within {START_TIMEOUT:g} s", "none")
+            time.sleep(0.002)

@@ -1,0 +1,149 @@
+"""Every link is a wire: two veth pairs whose inner ends are redirected into each other's queue.
+
+      X (host or switch)          wiring namespace               Y
+      X-eth1 ----veth---- w3a ==ingress redirect==> w3b's queue ----veth---- Y-eth2
+                     w3a's queue <==ingress redirect== w3b
+
+Each direction is queued where it leaves the wiring namespace: HTB at the link's rate, and a bfifo
+that drops from the tail and counts each drop. A *host's* own sending direction is shaped at the
+host instead (a wire gives TCP no backpressure, so its first queue would overflow), with a queue
+long enough never to drop a well-behaved sender.
+
+Every shaped device has a second class beside the link's rate, for the lab's own sentinel probes
+(DSCP 63): it shares the CPU with the emulation but no bandwidth, so its delay is the emulator's.
+
+    1: htb ---- 1:10 at the link's rate ---- 10: bfifo      everything
+          `---- 1:5  out of band ----------- 5: bfifo       sentinel probes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from topologies.addressing import SENTINEL_DSCP, VXLAN_OVERHEAD
+from topologies.errors import HostError
+from topologies.fabric import Fabric, Link
+from topologies.inventory import Inventory, WireDevices
+from topologies.shell import run, tc_batch
+
+HOST_QUEUE = 4_000_000      # bytes; the socket buffer, not this queue, stops a TCP sender
+SENTINEL_RATE = 100_000_000     # bit/s, beside the link's own rate
+SENTINEL_QUEUE = 100_000        # bytes
+NETEM_LIMIT = 100_000           # packets; a delay must never drop
+
+
+def devices(fabric: Fabric) -> dict[str, WireDevices]:
+    """Link -> its two devices, named by number: interface names have 15 characters at most."""
+    return {k.name: WireDevices(a=f"w{i}a", b=f"w{i}b") for i, k in enumerate(fabric.links)}
+
+
+def burst(link: Link, rate: float) -> int:
+    """HTB burst in bytes: two of the largest frames, or one millisecond of the rate if that is more."""
+    largest = link.max_frame + (VXLAN_OVERHEAD if link.kind == "access" else 0)
+    return max(2 * largest, int(rate / 8 / 1000))
+
+
+def _rate(link: Link, rate: float) -> str:
+    b = burst(link, rate)
+    return f"htb rate {round(rate)}bit ceil {round(rate)}bit burst {b} cburst {b} quantum {link.max_frame + 100}"
+
+
+def shaper(device: str, link: Link, queue: int, sentinel: bool) -> Iterator[str]:
+    """tc lines that shape what leaves `device` to the link's rate."""
+    root = "root"
+    if link.delay:
+        yield f"qdisc add dev {device} root handle 2: netem delay {link.delay * 1e6:.0f}us limit {NETEM_LIMIT}"
+        root = "parent 2:1"
+    yield f"qdisc add dev {device} {root} handle 1: htb default 10"
+    yield f"class add dev {device} parent 1: classid 1:10 {_rate(link, link.rate)}"
+    yield f"qdisc add dev {device} parent 1:10 handle 10: bfifo limit {queue}"
+    if sentinel:
+        yield f"class add dev {device} parent 1: classid 1:5 htb rate {SENTINEL_RATE}bit burst 15000 quantum 1600"
+        yield f"qdisc add dev {device} parent 1:5 handle 5: bfifo limit {SENTINEL_QUEUE}"
+        yield (f"filter add dev {device} parent 1: protocol ip u32 "
+               f"match ip dsfield {SENTINEL_DSCP << 2:#x} 0xfc flowid 1:5")
+
+
+def _redirect(device: str, to: str) -> Iterator[str]:
+    yield f"qdisc add dev {device} ingress"
+    yield (f"filter add dev {device} parent ffff: protocol all u32 match u32 0 0 "
+           f"action mirred egress redirect dev {to}")
+
+
+def wire_lines(fabric: Fabric) -> Iterator[str]:
+    """tc lines for all wires, in the wiring namespace."""
+    for link, pair in zip(fabric.links, devices(fabric).values(), strict=True):
+        yield from _redirect(pair.a, pair.b)
+        yield from _redirect(pair.b, pair.a)
+        sentinel = carries_sentinel(fabric, link)
+        yield from shaper(pair.a, link, link.queue, sentinel)
+        if link.kind == "fabric":
+            yield from shaper(pair.b, link, link.queue, sentinel)
+        elif link.delay:        # host -> leaf: the host shapes, the wire delays
+            yield f"qdisc add dev {pair.b} root handle 2: netem delay {link.delay * 1e6:.0f}us limit {NETEM_LIMIT}"
+
+
+def host_lines(fabric: Fabric, host: str) -> list[str]:
+    """tc lines for one host's own interface. Its delay, if any, is the wire's."""
+    link = fabric.access_link(host)
+    undelayed = link.model_copy(update={"delay": 0.0})
+    return list(shaper(link.a.port, undelayed, HOST_QUEUE, carries_sentinel(fabric, link)))
+
+
+def carries_sentinel(fabric: Fabric, link: Link) -> bool:
+    """Only probe hosts may use the class: on other access links it would be free bandwidth."""
+    return link.kind == "fabric" or fabric.by_name[link.a.node].role == "probe"
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Where one direction of a link is queued."""
+
+    direction: str      # 'h1->leaf1'
+    netns: str          # name of the namespace
+    device: str
+    link: str
+    limit: int          # bytes
+    rate: float         # bit/s
+
+
+def queues(inventory: Inventory) -> list[Queue]:
+    """The queue of every direction of every link, in the fabric's order."""
+    found = []
+    for link in inventory.fabric.links:
+        pair = inventory.wires[link.name]
+        forward, back = link.directions
+        if link.kind == "access":
+            found.append(Queue(forward, inventory.netns[link.a.node], link.a.port, link.name, HOST_QUEUE, link.rate))
+        else:
+            found.append(Queue(forward, inventory.wiring, pair.b, link.name, link.queue, link.rate))
+        found.append(Queue(back, inventory.wiring, pair.a, link.name, link.queue, link.rate))
+    return found
+
+
+def set_rate(inventory: Inventory, name: str, rate: float) -> None:
+    """Change a link's rate while it carries traffic, both directions; nothing queued is lost."""
+    link = inventory.fabric.link(name)
+    for queue in queues(inventory):
+        if queue.link == link.name:
+            tc_batch([f"class change dev {queue.device} parent 1: classid 1:10 {_rate(link, rate)}"], queue.netns)
+
+
+def set_queue(inventory: Inventory, name: str, size: int) -> None:
+    """Change the queue (bytes) of a link's shaped directions; a host's own queue stays."""
+    link = inventory.fabric.link(name)
+    for queue in queues(inventory):
+        if queue.link == link.name and queue.netns == inventory.wiring:
+            tc_batch([f"qdisc change dev {queue.device} parent 1:10 handle 10: bfifo limit {size}"], queue.netns)
+
+
+def set_state(inventory: Inventory, name: str, up: bool) -> None:
+    """Take a link down or up: both ends lose or gain carrier, as when a cable is pulled."""
+    link = inventory.fabric.link(name)
+    pair = inventory.wires.get(link.name)
+    if pair is None:
+        raise HostError(f"link {name}", "a link of the running lab", "none")
+    word = "up" if up else "down"
+    run("ip", "-n", inventory.wiring, "-batch", "-",
+        text=f"link set {pair.a} {word}\nlink set {pair.b} {word}\n")
