@@ -1,0 +1,162 @@
+"""What a switch shall do, as values: flows, groups, tunnel neighbours. No os-ken types, no I/O.
+
+A rule's cookie is the hash of its whole content, so two rules with one cookie are the same rule and
+an installed rule set is compared with a wanted one by cookies alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+IN_PORT = 0xFFFFFFF8    # OFPP_IN_PORT: back to where the packet came from
+LOCAL = 0xFFFFFFFE      # OFPP_LOCAL: the bridge's own port, which holds the VTEP
+
+ETH_ARP = 0x0806
+ETH_IPV4 = 0x0800
+UDP = 17
+VXLAN_UDP_PORT = 4789   # RFC 7348
+
+Value = int | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """OpenFlow match fields by their OXM names; None is a wildcard.
+
+    MAC and IPv4 values may carry a mask or prefix length: '01:00:00:00:00:00/01:00:00:00:00:00',
+    '10.255.1.0/24'. `tunnel_id` doubles as the segment (VNI) of a packet inside one switch.
+    """
+
+    in_port: int | None = None
+    tunnel_id: int | None = None
+    eth_src: str | None = None
+    eth_dst: str | None = None
+    eth_type: int | None = None
+    ip_proto: int | None = None
+    ip_dscp: int | None = None
+    ipv4_src: str | None = None
+    ipv4_dst: str | None = None
+    udp_dst: int | None = None
+    arp_op: int | None = None
+    arp_spa: str | None = None
+    arp_tpa: str | None = None
+    arp_sha: str | None = None
+
+    def items(self) -> Iterator[tuple[str, Value]]:
+        """(field, value) of every field that is set, in the order above (prerequisites first)."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                yield field.name, value
+
+
+@dataclass(frozen=True)
+class Output:
+    port: int
+
+
+@dataclass(frozen=True)
+class ToGroup:
+    group: int
+
+
+@dataclass(frozen=True)
+class SetField:
+    """Field by its OXM name; `tun_ipv4_dst` chooses the remote VTEP of a packet that is encapsulated."""
+
+    field: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class CopyField:
+    """All bits of one field into another of the same width."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class DecTtl:
+    pass
+
+
+Action = Output | ToGroup | SetField | CopyField | DecTtl
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One path of a select group. It is skipped by the switch itself while watch_port is down."""
+
+    id: int
+    watch_port: int
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A select group: each flow, by the hash of `hash_fields`, takes one live bucket."""
+
+    id: int
+    name: str
+    hash_fields: tuple[str, ...]
+    buckets: tuple[Bucket, ...]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One rule. No actions and no goto: its packets are dropped and counted under `name`.
+
+    Names read `kind` or `kind:object`, such as host:h1, spoof:h1, unknown-mac.
+    """
+
+    name: str
+    table: int
+    priority: int
+    match: Match
+    actions: tuple[Action, ...] = ()
+    goto: int | None = None
+
+    @property
+    def is_drop(self) -> bool:
+        return not self.actions and self.goto is None
+
+    @cached_property
+    def cookie(self) -> int:
+        """64-bit BLAKE2b of the content; never 0 (a foreign rule's usual cookie) or all ones (reserved)."""
+        content = repr((self.name, int(self.table), int(self.priority), tuple(self.match.items()), self.actions,
+                        None if self.goto is None else int(self.goto)))
+        digest = int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big")
+        return min(max(digest, 1), 2**64 - 2)
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """The MAC behind a remote VTEP address, which the tunnel needs before it can encapsulate."""
+
+    ip: str
+    mac: str
+
+
+@dataclass(frozen=True)
+class SwitchRules:
+    """Everything that one switch shall hold."""
+
+    switch: str
+    flows: tuple[Flow, ...]
+    groups: tuple[Group, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+
+    @cached_property
+    def by_cookie(self) -> dict[int, Flow]:
+        return {f.cookie: f for f in self.flows}
+
+    @cached_property
+    def by_group(self) -> dict[int, Group]:
+        return {g.id: g for g in self.groups}
+
+
+RuleSet = Mapping[str, SwitchRules]     # switch name -> its rules

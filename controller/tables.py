@@ -1,0 +1,55 @@
+"""The pipeline: named tables, the jumps they may make, named priorities.
+
+    leaf   INGRESS ──> ARP
+              │ └────> QOS ──> BRIDGE ──> DELIVER ──> host port
+              │                   └─> select group ──> vx0   (encapsulated: INGRESS again, from LOCAL)
+              └──(from vx0)──────────────> DELIVER
+
+    spine  INGRESS ──> port towards the leaf of the outer destination
+
+INGRESS sorts packets by where they come from and refuses forged senders; from there on the segment
+is in tunnel_id. What came out of the fabric goes to DELIVER only and can never enter it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from controller.rules import Flow, Match
+
+
+class Table(IntEnum):
+    INGRESS = 0
+    QOS = 10
+    ARP = 20
+    BRIDGE = 30
+    DELIVER = 40
+
+
+class Priority(IntEnum):
+    DEFAULT = 0         # what no rule claims
+    GUARD = 50          # refuses what the rules above it have not admitted
+    NORMAL = 100
+    OVERRIDE = 200      # stands in for a normal rule while it lasts
+
+
+JUMPS: dict[Table, frozenset[Table]] = {
+    Table.INGRESS: frozenset({Table.QOS, Table.ARP, Table.DELIVER}),
+    Table.QOS: frozenset({Table.BRIDGE}),
+    Table.ARP: frozenset(),
+    Table.BRIDGE: frozenset({Table.DELIVER}),
+    Table.DELIVER: frozenset(),
+}
+
+
+def check_jumps(flows: Iterable[Flow]) -> None:
+    """Raises ValueError for a rule in no named table or with a jump that is not declared."""
+    for flow in flows:
+        if flow.goto is not None and Table(flow.goto) not in JUMPS[Table(flow.table)]:
+            raise ValueError(f"rule {flow.name}: no jump from {Table(flow.table).name} to {Table(flow.goto).name}")
+
+
+def drop(name: str, table: Table) -> Flow:
+    """The table's default: what nothing claimed is dropped, and counted under a name."""
+    return Flow(name, table, Priority.DEFAULT, Match())
