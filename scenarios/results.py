@@ -33,6 +33,7 @@ from scenarios.scenario import Scenario
 from topologies.errors import LabError, RunError
 from topologies.fabric import Fabric, expand
 from topologies.inventory import Inventory
+from traffic.records import lines
 
 M = TypeVar("M", bound=BaseModel)
 Status = Literal["running", "complete", "interrupted", "failed"]
@@ -176,11 +177,11 @@ class RunDirectory:
 
     def records(self) -> Iterator[dict[str, Any]]:
         """What the traffic did, as it was written; none if there was no traffic yet."""
-        return read_lines(self.records_path)
+        return lines(self.records_path) if self.records_path.exists() else iter(())
 
     def counters(self) -> Iterator[dict[str, Any]]:
         """What the sampler saw; none if it never started."""
-        return read_lines(self.counters_path)
+        return lines(self.counters_path) if self.counters_path.exists() else iter(())
 
     def _model(self, part: Part, model: type[M]) -> M:
         value = self.read(part)
@@ -234,27 +235,6 @@ def _runs(base: Path) -> list[Path]:
 def _started(run: Path) -> tuple[str, int]:
     spec = run / "scenario.json"
     return run.name[:16], spec.stat().st_mtime_ns if spec.exists() else 0
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Objects of a JSON-lines file. A cut last line, as a killed writer leaves it, is left out.
-
-    A damaged line before the last one raises LabError with its number. No file: no objects.
-    """
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                value = json.loads(line)
-                if not isinstance(value, dict):
-                    raise TypeError(f"a {type(value).__name__}")
-            except (ValueError, TypeError) as error:
-                if not line.endswith(b"\n"):
-                    return
-                raise LabError(f"{path}:{number}", "a JSON object on each line", str(error),
-                               "the file was changed after the run or the disk is damaged") from None
-            yield value
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,96 @@
+"""What a report is made of, read once from a run directory. What is missing or damaged is said, not guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from scenarios.report.series import Load, WireSeries, wire_series
+from scenarios.results import Meta, RunDirectory
+from scenarios.scenario import Scenario
+from topologies.errors import LabError
+from topologies.fabric import Fabric
+
+T = TypeVar("T")
+Json = dict[str, Any]
+KINDS = ("step", "request", "stream", "packets", "tcp-settings", "interrupted")
+SENTINEL = "sentinel"       # the workload name of the lab's own probe stream
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run in memory. Parts that do not exist are empty (or None) and named in `missing`."""
+
+    id: str
+    meta: Meta
+    scenario: Scenario
+    fabric: Fabric
+    metrics: dict[str, Json]
+    predictions: dict[str, Json]
+    ledger: Json | None
+    verdict: Json | None
+    records: dict[str, list[Json]]
+    wires: WireSeries | None
+    missing: tuple[str, ...]
+
+    @property
+    def level(self) -> str | None:
+        """VALID, SUSPECT, INVALID; None if the run did not come to its verdict."""
+        level = self.verdict.get("verdict") if self.verdict else None
+        return level if isinstance(level, str) else None
+
+    @property
+    def usable(self) -> bool:
+        """Whether the numbers may be used: a complete run with a VALID verdict."""
+        return self.level == "VALID" and self.meta.status == "complete"
+
+    @property
+    def loads(self) -> list[Load]:
+        """Every direction that carries a workload, the busiest first; probes carry none."""
+        probes = {n.name for n in self.fabric.of("probe")}
+        found = self.wires.loads() if self.wires else []
+        return [load for load in found if not probes & set(load.direction.split("->"))]
+
+
+def load(run: RunDirectory) -> RunData:
+    """Everything of a run. Raises LabError if meta or scenario cannot be read; the rest may be missing."""
+    missing: list[str] = []
+
+    def part(name: str, read: Callable[[], T | None], empty: T) -> T:
+        try:
+            value = read()
+        except LabError as error:
+            missing.append(f"{name}: {error.found} ({error.where})")
+            return empty
+        except (KeyError, TypeError, ValueError) as error:
+            missing.append(f"{name}: not as this version of aifab writes it ({error})")
+            return empty
+        if not value:
+            missing.append(f"{name}: nothing was recorded")
+        return value or empty
+
+    metrics = part("metrics", lambda: _of_objects(run.read("metrics")), {})
+    predictions = part("predictions", lambda: _of_objects(run.read("predictions")), {})
+    return RunData(
+        id=run.id, meta=run.meta, scenario=run.scenario, fabric=run.fabric, metrics=metrics, predictions=predictions,
+        ledger=part("ledger", lambda: run.read("ledger"), None), verdict=part("verdict", lambda: run.read("verdict"), None),
+        records=part("records", lambda: _by_kind(run), {}),
+        wires=part("counters", lambda: _usable(wire_series(run.counters())), None), missing=tuple(missing))
+
+
+def _of_objects(value: Json | None) -> dict[str, Json]:
+    """Metrics by key. A prediction may be a bare number."""
+    return {key: v if isinstance(v, dict) else {"value": v, "unit": ""} for key, v in (value or {}).items()}
+
+
+def _usable(series: WireSeries | None) -> WireSeries | None:
+    return series if series is not None and series.usable else None
+
+
+def _by_kind(run: RunDirectory) -> dict[str, list[Json]]:
+    found: dict[str, list[Json]] = {}
+    for record in run.records():
+        if record.get("kind") in KINDS:
+            found.setdefault(record["kind"], []).append(record)
+    return found

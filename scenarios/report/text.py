@@ -1,0 +1,47 @@
+"""Numbers as people read them: with their unit, and no more digits than the measurement carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from topologies.units import show_rate, show_size, show_time
+
+DIGITS = 3      # significant digits of a measured value
+
+
+def significant(value: float, digits: int = DIGITS) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def number(value: float) -> str:
+    """12408 -> '12,408'; 0.98213 -> '0.982'. Whole numbers keep every digit: they are counts."""
+    if float(value).is_integer():
+        return f"{value:,.0f}"
+    rounded = significant(value)
+    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
+
+
+def quantity(value: Any, unit: str = "") -> str:
+    """A metric's value, or a [low, high] range of values, with its unit; a dash if there is none."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " to ".join(quantity(v, unit) for v in value) or "-"
+    if value is None or isinstance(value, (str, bool, dict)):
+        return "-" if value is None else str(value)
+    if unit in ("bit/s", "B", "s") and value:
+        show = {"bit/s": show_rate, "B": show_size, "s": show_time}[unit]
+        return show(significant(value))
+    return f"{number(value)} {unit}".rstrip()
+
+
+def percent(share: float) -> str:
+    """0.934 -> '93 %'; below one percent with a digit more, and never '0 %' for something."""
+    value = share * 100
+    if 0 < abs(value) < 1:
+        return f"{value:.1g} %"
+    return f"{value:.0f} %"
+
+
+def plural(count: float, word: str) -> str:
+    """1 -> '1 packet', 1204 -> '1,204 packets'."""
+    return f"{number(count)} {word}{'' if count == 1 else 's'}"
