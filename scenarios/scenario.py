@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from topologies.errors import Misfit, Misfits
 from topologies.spec import FabricSpec, QueueSpec, Rate, Strict, Time
 from traffic.specs import WorkloadSpec
+
+WorkloadName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]      # it names files of a run
 
 
 class Phase(Strict):
@@ -41,7 +45,7 @@ class Scenario(Strict):
     question: str
     fabric: FabricSpec
     seed: int = Field(1, ge=0)
-    workloads: dict[str, WorkloadSpec] = Field(min_length=1)
+    workloads: dict[WorkloadName, WorkloadSpec] = Field(min_length=1)
     phases: tuple[Phase, ...] = ()
     events: tuple[LinkEvent, ...] = ()
 
@@ -54,15 +58,25 @@ class Scenario(Strict):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Scenario:
-        names = [p.name for p in self.phases]
-        if len(set(names)) < len(names):
-            raise ValueError(f"phases with names of their own; found {', '.join(names)}")
-        for phase in self.phases:
-            unknown = [w for w in phase.run if w not in self.workloads]
-            if unknown:
-                raise ValueError(f"phase {phase.name} to run workloads among {', '.join(self.workloads)}; "
-                                 f"found {', '.join(unknown)}")
-        for event in self.events:
-            if event.phase is not None and event.phase not in names:
-                raise ValueError(f"an event in one of the phases {', '.join(names)}; found {event.phase}")
+        misfits = [*self._phases_run_workloads(), *self._events_have_phases()]
+        if misfits:
+            raise Misfits(misfits)
         return self
+
+    def _phases_run_workloads(self) -> Iterator[Misfit]:
+        seen: set[str] = set()
+        for n, phase in enumerate(self.phases):
+            if phase.name in seen:
+                yield Misfit(("phases", n, "name"), "phases with names of their own", f"{phase.name} again")
+            seen.add(phase.name)
+            for k, name in enumerate(phase.run):
+                if name not in self.workloads:
+                    yield Misfit(("phases", n, "run", k), f"a workload: {', '.join(self.workloads)}", name)
+                elif name in phase.run[:k]:
+                    yield Misfit(("phases", n, "run", k), "each workload once in a phase", f"{name} again")
+
+    def _events_have_phases(self) -> Iterator[Misfit]:
+        names = [p.name for p in self.phases]
+        for n, event in enumerate(self.events):
+            if event.phase is not None and event.phase not in names:
+                yield Misfit(("events", n, "phase"), f"one of the phases {', '.join(names)}", event.phase)

@@ -6,6 +6,7 @@ Every error that a user can cause is a LabError; anything else that escapes is a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class LabError(Exception):
@@ -58,3 +59,21 @@ class HostError(LabError):
 
 class RunError(LabError):
     """A run that could not go on; what was recorded so far is kept."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """One rule that the fields of a model break together; `at` is the path of the culprit inside the model."""
+
+    at: tuple[str | int, ...]
+    expected: str
+    found: str
+    hint: str = ""
+
+
+class Misfits(ValueError):  # noqa: N818 - it is several
+    """What a model's validator raises: pydantic carries it, the loader finds each culprit's line."""
+
+    def __init__(self, misfits: Sequence[Misfit]) -> None:
+        self.misfits = tuple(misfits)
+        super().__init__("; ".join(f"{'.'.join(map(str, m.at))}: {m.expected}; found {m.found}" for m in misfits))

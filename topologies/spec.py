@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
+from topologies.errors import Misfit, Misfits
 from topologies.scale import Scale
 from topologies.units import parse_rate, parse_size, parse_time
 
@@ -30,7 +42,11 @@ Time = Annotated[float, BeforeValidator(parse_time), _with_unit("s"),
                  WithJsonSchema({"type": "string", "examples": ["5ms", "2s"]})]
 
 
+Factor = Annotated[float, WithJsonSchema({"type": ["number", "string"], "examples": ["1/40000", 0.001]})]
+
 HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,9}")      # its interface NAME-eth0 has to fit 15 characters
+MAX_HOSTS_PER_LEAF = 200      # addressing counts a leaf's hosts in one byte, and ports from 101 below 1000
+UNDERLAY = ipaddress.IPv4Network("10.255.0.0/16")       # VTEPs and their aliases
 RESERVED_NAME = re.compile(r"(leaf|spine|border|probe|ext)\d*")
 
 
@@ -49,9 +65,9 @@ class QueueSpec(Strict):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        if not isinstance(value, str):
+        if isinstance(value, dict | QueueSpec):
             return value
-        text = value.strip()
+        text = value.strip() if isinstance(value, str) else ""
         for word in ("packets", "packet"):
             if text.endswith(word):
                 number = text[: -len(word)].strip()
@@ -63,6 +79,11 @@ class QueueSpec(Strict):
         except ValueError:
             raise ValueError("a queue in bytes or packets, such as 60kB or 40packets") from None
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        text = {"type": "string", "examples": ["60kB", "40packets"]}
+        return {"anyOf": [text, handler.resolve_ref_schema(handler(schema))]}
+
     @model_validator(mode="after")
     def _one_of_two(self) -> QueueSpec:
         if (self.bytes is None) == (self.packets is None):
@@ -73,28 +94,30 @@ class QueueSpec(Strict):
 class ScaleSpec(Strict):
     """Real -> emulated factors, as numbers or fractions: `rate: 1/40000`."""
 
-    rate: float = Field(1.0, gt=0, le=1)
-    size: float = Field(1.0, gt=0, le=1)
+    rate: Factor = Field(1.0, gt=0, le=1)
+    size: Factor = Field(1.0, gt=0, le=1)
 
     @model_validator(mode="before")
     @classmethod
     def _fractions(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {k: _fraction(v) if k in ("rate", "size") else v for k, v in value.items()}
+        fractions: dict[str, float] = {}
+        misfits: list[Misfit] = []
+        for key in ("rate", "size"):
+            text = value.get(key)
+            if isinstance(text, str):
+                try:
+                    fractions[key] = float(Fraction(text.replace(" ", "")))
+                except (ValueError, ZeroDivisionError, OverflowError):
+                    misfits.append(Misfit((key,), "a factor such as 1/40000 or 0.001", text))
+        if misfits:
+            raise Misfits(misfits)
+        return value | fractions
 
     @property
     def scale(self) -> Scale:
         return Scale(self.rate, self.size)
-
-
-def _fraction(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(Fraction(value.replace(" ", "")))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError("a factor such as 1/40000 or 0.001") from None
 
 
 class TcpSpec(Strict):
@@ -128,7 +151,7 @@ class FabricSpec(Strict):
     topology: Literal["leaf-spine"] = "leaf-spine"
     leaves: int = Field(2, ge=1, le=64)
     spines: int = Field(2, ge=1, le=32)
-    hosts_per_leaf: int = Field(4, ge=1, le=200)
+    hosts_per_leaf: int = Field(4, ge=1, le=MAX_HOSTS_PER_LEAF)
     racks: dict[str, tuple[str, ...]] | None = Field(
         None, description="leaf -> names of its hosts, instead of hosts_per_leaf")
     host_rate: Rate = 10e6
@@ -148,42 +171,53 @@ class FabricSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> FabricSpec:
-        for check in (self._one_uplink_rule, self._racks_fit, self._subnet_fits):
-            check()
+        misfits = [*self._one_uplink_rule(), *self._racks_fit(), *self._subnet_fits()]
+        if misfits:
+            raise Misfits(misfits)
         return self
 
-    def _one_uplink_rule(self) -> None:
+    def _one_uplink_rule(self) -> Iterator[Misfit]:
         if self.uplink_rate is not None and self.oversubscription is not None:
-            raise ValueError("either uplink_rate or oversubscription, not both")
+            yield Misfit(("oversubscription",), "either uplink_rate or oversubscription", "both",
+                         "take one away; over a base fabric's key, null takes it away")
 
-    def _racks_fit(self) -> None:
+    def _racks_fit(self) -> Iterator[Misfit]:
         if self.racks is None:
             return
         wanted = [f"leaf{i + 1}" for i in range(self.leaves)]
         if sorted(self.racks) != sorted(wanted):
-            raise ValueError(f"racks for exactly {', '.join(wanted)} (leaves: {self.leaves}); "
-                             f"found {', '.join(self.racks)}")
+            yield Misfit(("racks",), f"racks for exactly {', '.join(wanted)} (leaves: {self.leaves})",
+                         ", ".join(self.racks) or "none")
         seen: dict[str, str] = {}
         for leaf, hosts in self.racks.items():
-            for host in hosts:
+            if not 1 <= len(hosts) <= MAX_HOSTS_PER_LEAF:
+                yield Misfit(("racks", leaf), f"1 to {MAX_HOSTS_PER_LEAF} hosts", str(len(hosts)))
+            for n, host in enumerate(hosts):
+                at = ("racks", leaf, n)
                 if not HOST_NAME.fullmatch(host) or RESERVED_NAME.fullmatch(host):
-                    raise ValueError(f"host names of at most 10 letters and digits, none of them named as a "
-                                     f"leaf, spine, border, probe or ext; found {host} in {leaf}")
+                    yield Misfit(at, "a host name of at most 10 small letters and digits that starts with a letter "
+                                 "and is none of leafN, spineN, borderN, probeN, extN", host or "an empty text")
                 if host in seen:
-                    raise ValueError(f"each host in one place; found {host} in {seen[host]} and {leaf}")
-                seen[host] = leaf
+                    yield Misfit(at, "each host in one place", f"{host} in {seen[host]} and in {leaf}")
+                seen.setdefault(host, leaf)
 
-    def _subnet_fits(self) -> None:
+    def _subnet_fits(self) -> Iterator[Misfit]:
+        at = ("subnet",)
         try:
             net = ipaddress.IPv4Network(self.subnet)
         except ValueError:
-            raise ValueError(f"an IPv4 subnet such as 10.9.0.0/16; found {self.subnet}") from None
-        if net.overlaps(ipaddress.IPv4Network("10.255.0.0/16")):
-            raise ValueError(f"a subnet outside of 10.255.0.0/16, which is the underlay's; found {self.subnet}")
-        room, need = net.num_addresses - 3, self.host_count
+            yield Misfit(at, "an IPv4 subnet such as 10.9.0.0/16", self.subnet or "an empty text")
+            return
+        if net.overlaps(UNDERLAY):
+            yield Misfit(at, f"a subnet outside of {UNDERLAY}, which is the underlay's", self.subnet)
+        if net.is_loopback or net.is_multicast or net.is_link_local or net.is_reserved:
+            yield Misfit(at, "a subnet that hosts can have, such as 10.9.0.0/16", self.subnet)
+        room, need = max(net.num_addresses - 3, 0), self.host_count
         if need > room:
-            raise ValueError(f"at most {max(room, 0)} hosts in {self.subnet} (network, gateway and "
-                             f"broadcast are taken); found {need} hosts")
+            probes = ", one probe a leaf among them" if self.probes else ""
+            yield Misfit(at, f"room for {need} hosts{probes}",
+                         f"{self.subnet} with {room} addresses beside network, gateway and broadcast",
+                         "a larger subnet, such as 10.9.0.0/16, or fewer hosts")
 
     @property
     def host_count(self) -> int:

@@ -16,8 +16,11 @@ SIZE_UNITS = {
 }
 TIME_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
+LARGEST = 1e15      # beyond it a typing error is likelier than a network
+
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*?)?\s*$")
-_RATE_SPELLINGS = re.compile(r"^([kmgt]?)(?:bit|bit/s|bits/s|bps|b/s)$", re.IGNORECASE)
+# A capital B is a byte: 20MB/s is no way to write 20 Mbit/s.
+_RATE_SPELLINGS = re.compile(r"^([kKmMgGtT]?)(?:(?i:bits?(?:/s)?)|bps|b/s)$")
 
 
 def _split(text: object, example: str) -> tuple[float, str]:
@@ -25,7 +28,10 @@ def _split(text: object, example: str) -> tuple[float, str]:
     match = _NUMBER.match(text) if isinstance(text, str) else None
     if match is None or match[2] is None:
         raise ValueError(f"a number with a unit, such as {example}")
-    return float(match[1]), match[2]
+    number = float(match[1])
+    if not number < LARGEST:
+        raise ValueError(f"a number below {LARGEST:g} with a unit, such as {example}")
+    return number, match[2]
 
 
 def parse_rate(text: object) -> float:

@@ -1,0 +1,142 @@
+"""Scenario file -> Scenario: its fabric found, its options applied, its names checked against the fabric.
+
+`fabric:` is a name of the catalog, a path beside the scenario, a mapping, or a mapping with
+`base: NAME` and the keys that differ from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from scenarios.references import reference_problems
+from scenarios.scenario import Scenario
+from topologies.document import Document, KeyPath, Problem, dotted, nearest, read_document, show
+from topologies.errors import LabError, SpecError, SpecErrors
+from topologies.load import (
+    CATALOG,
+    Override,
+    apply_overrides,
+    fabric_problems,
+    find_spec,
+    parse_overrides,
+    validate,
+)
+from topologies.spec import FabricSpec
+from traffic.specs import WorkloadSpec
+
+LIBRARY = Path(__file__).parent / "library"
+FABRIC: KeyPath = ("fabric",)
+CHOOSES_FABRIC = (FABRIC, ("fabric", "base"))
+KINDS: dict[str, type[BaseModel]] = {
+    get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(WorkloadSpec)[0])}
+
+
+def load_scenario(name: str, overrides: Sequence[str] = ()) -> Scenario:
+    """A scenario by path or by its name in the library, with `--set` options applied.
+
+    Raises SpecError or SpecErrors: all that is wrong with its shape, or else all that is wrong
+    with its names (hosts, links, ranks, traces).
+    """
+    path, shown = find_spec(name, LIBRARY, "scenario")
+    document = read_document(path, shown)
+    options = _addressed(document, parse_overrides(overrides))
+    apply_overrides(document, [o for o in options if o.path in CHOOSES_FABRIC])
+    problems, errors = _resolve_fabric(document)
+    if problems or errors:
+        document.data["fabric"] = {}        # so that the rest of the scenario is checked as well
+    apply_overrides(document, [o for o in options if o.path not in CHOOSES_FABRIC])
+    _resolve_traces(document)
+    scenario, wrong = validate(document, Scenario)
+    problems += wrong
+    if scenario is not None and not problems and not errors:
+        problems = [*fabric_problems(scenario.fabric, FABRIC), *reference_problems(scenario)]
+    if scenario is None or problems or errors:
+        raise SpecErrors([*document.errors(problems), *errors])
+    return scenario
+
+
+def _resolve_fabric(document: Document) -> tuple[list[Problem], list[LabError]]:
+    """Put the named fabric's keys in the place of its name.
+
+    Returns what is wrong with the name, and with the named file.
+    """
+    fabric = document.data.get("fabric")
+    named = isinstance(fabric, str)
+    if not named and not (isinstance(fabric, dict) and "base" in fabric):
+        return [], []
+    at = FABRIC if named else ("fabric", "base")
+    name = document.value(at)
+    if not isinstance(name, str):
+        return [Problem(at, "the name of a fabric", show(name))], []
+    # What an option names lies where the user stands; what a file names lies beside the file.
+    beside = None if document.place(at).line == 0 else document.directory
+    try:
+        path, shown = find_spec(name, CATALOG, "fabric", beside)
+        base = read_document(path, shown)
+    except SpecErrors as several:
+        return [], list(several.errors)
+    except SpecError as error:
+        missing = error.where in (name, "fabric") or error.found == "no such file"
+        return ([Problem(at, error.expected, name, error.hint)], []) if missing else ([], [error])
+    if not named:
+        del document.data["fabric"]["base"]
+    document.graft(FABRIC, base)
+    return [], []
+
+
+def _resolve_traces(document: Document) -> None:
+    """Relative traces of the file lie beside it; those of `--set` lie where the user stands."""
+    workloads = document.data.get("workloads")
+    for name, workload in workloads.items() if isinstance(workloads, dict) else ():
+        trace = workload.get("trace") if isinstance(workload, dict) else None
+        if isinstance(trace, str):
+            option = document.place(("workloads", name, "trace")).line == 0
+            workload["trace"] = str((Path() if option else document.directory).absolute() / trace)
+
+
+def _addressed(document: Document, overrides: Sequence[Override]) -> list[Override]:
+    """Options with whole paths. Raises SpecErrors for those that address nothing."""
+    found: list[Override] = []
+    errors: list[LabError] = []
+    for override in overrides:
+        try:
+            found.append(_address(document, override))
+        except SpecError as error:
+            errors.append(error)
+    if errors:
+        raise SpecErrors(errors)
+    return found
+
+
+def _address(document: Document, override: Override) -> Override:
+    """`size=8MB` means the one workload that has a size; `workloads.x.size` has to name a workload."""
+    first = str(override.path[0])
+    workloads = document.data.get("workloads")
+    kinds = {str(name): KINDS.get(str(w.get("kind"))) for name, w in workloads.items()
+             if isinstance(w, dict)} if isinstance(workloads, dict) else {}
+    if first in Scenario.model_fields:
+        if first == "workloads" and len(override.path) > 2 and str(override.path[1]) not in kinds:
+            raise SpecError(override.option, f"a workload of this scenario: {', '.join(kinds)}", str(override.path[1]),
+                            nearest(str(override.path[1]), list(kinds)))
+        return override
+    owners: list[KeyPath] = [("workloads", name, *override.path) for name, model in kinds.items()
+                             if model is not None and first in model.model_fields]
+    if len(owners) == 1:
+        return Override(owners[0], override.value, override.option)
+    if owners:
+        raise SpecError(override.option, f"one of {', '.join(dotted(p) for p in owners)}",
+                        f"{first}, which {len(owners)} workloads have", "write the whole path")
+    raise _unknown_path(override, kinds)
+
+
+def _unknown_path(override: Override, kinds: dict[str, Any]) -> SpecError:
+    first = str(override.path[0])
+    paths = {name: name for name in Scenario.model_fields}
+    paths |= {key: f"fabric.{key}" for key in FabricSpec.model_fields}
+    paths |= {key: f"workloads.{name}.{key}" for name, model in kinds.items() if model for key in model.model_fields}
+    return SpecError(override.option, f"a path that starts with one of {', '.join(Scenario.model_fields)}, "
+                     "or a key of a workload", first, nearest(first, paths))

@@ -1,0 +1,129 @@
+"""Names in a scenario against the fabric that it runs on: hosts, links, ranks, traces. Pure but for `exists`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from scenarios.scenario import Scenario
+from topologies.addressing import ETHERNET_HEADER
+from topologies.document import KeyPath, Problem, nearest
+from topologies.errors import SpecError
+from topologies.fabric import Fabric, Role, expand
+from traffic.specs import BulkSpec, CollectiveSpec, Placement, RequestsSpec, StreamSpec, TrainingTraceSpec
+
+
+def reference_problems(scenario: Scenario) -> Iterator[Problem]:
+    """Everything that the scenario names and the fabric (or the disk) does not have."""
+    # Wrong link names of the fabric itself are told by fabric_problems.
+    fabric = expand(scenario.fabric.model_copy(update={"links": {}}))
+    for name, workload in scenario.workloads.items():
+        at: KeyPath = ("workloads", name)
+        match workload:
+            case CollectiveSpec():
+                yield from _collective(fabric, workload, at)
+            case TrainingTraceSpec():
+                yield from _trace(workload.trace, at)
+                yield from _placement(fabric, workload.placement, at)
+            case RequestsSpec():
+                yield from _requests(fabric, workload, at)
+            case StreamSpec():
+                yield from _stream(fabric, workload, at)
+            case BulkSpec():
+                yield from _pairs(fabric, workload.pairs, at)
+    for n, event in enumerate(scenario.events):
+        try:
+            fabric.link(event.link)
+        except SpecError:
+            yield Problem(("events", n, "link"), "a link of the fabric, such as leaf1-spine1", event.link,
+                          nearest(event.link, list(fabric.links_by_name)))
+
+
+def _host(fabric: Fabric, name: str, at: KeyPath, roles: tuple[Role, ...]) -> Iterator[Problem]:
+    names = [n.name for n in fabric.of(*roles)]
+    if name not in names:
+        node = fabric.by_name.get(name)
+        kind = {"host": "workload host", "outside": "outside host"}
+        yield Problem(at, f"a {' or '.join(kind[r] for r in roles)} of the fabric, from {names[0]} to {names[-1]}"
+                      if names else "a host (the fabric has none of that kind)",
+                      f"{name}, a {node.role}" if node else name, nearest(name, names))
+
+
+def _distinct(names: Sequence[str], at: KeyPath) -> Iterator[Problem]:
+    for n, name in enumerate(names):
+        if name in names[:n]:
+            yield Problem((*at, n), "each host once", f"{name} again")
+
+
+def _placement(fabric: Fabric, placement: Placement, at: KeyPath) -> Iterator[Problem]:
+    if isinstance(placement, str):
+        return
+    where = (*at, "placement")
+    for n, name in enumerate(placement):
+        yield from _host(fabric, name, (*where, n), ("host",))
+    yield from _distinct(placement, where)
+
+
+def _collective(fabric: Fabric, spec: CollectiveSpec, at: KeyPath) -> Iterator[Problem]:
+    yield from _placement(fabric, spec.placement, at)
+    hosts = len(fabric.hosts)
+    placed = hosts if isinstance(spec.placement, str) else len(spec.placement)
+    ranks = placed if spec.ranks is None else spec.ranks
+    if ranks > hosts:
+        yield Problem((*at, "ranks"), f"at most {hosts} ranks, one for each workload host", str(ranks))
+    elif not isinstance(spec.placement, str) and ranks != placed:
+        yield Problem((*at, "placement"), f"a host for each of {ranks} ranks", f"{placed} hosts")
+    if ranks < 2:
+        yield Problem((*at, "ranks"), "at least 2 ranks", str(ranks))
+    if spec.splits is None:
+        return
+    if spec.op != "all-to-all":
+        yield Problem((*at, "splits"), "splits with op: all-to-all only", f"op: {spec.op}")
+    if len(spec.splits) != ranks or any(len(row) != ranks for row in spec.splits):
+        yield Problem((*at, "splits"), f"{ranks} rows of {ranks} sizes, one for each rank",
+                      f"rows of {', '.join(str(len(row)) for row in spec.splits)}")
+    if any(size < 0 for row in spec.splits for size in row):
+        yield Problem((*at, "splits"), "sizes of zero or more bytes", str(min(min(r) for r in spec.splits if r)))
+
+
+def _trace(trace: str, at: KeyPath) -> Iterator[Problem]:
+    if not Path(trace).exists():
+        yield Problem((*at, "trace"), "a trace that exists", f"{trace}, which does not",
+                      "a relative path starts at the scenario file; in --set it starts where you are")
+
+
+def _requests(fabric: Fabric, spec: RequestsSpec, at: KeyPath) -> Iterator[Problem]:
+    yield from _trace(spec.trace, at)
+    if spec.clients is None and not fabric.of("outside"):
+        yield Problem((*at, "clients"), "clients, or a fabric with outside hosts", "neither",
+                      "give the fabric a border, such as `border: {hosts: 2, rate: 20mbit}`")
+    for key, names in (("clients", spec.clients), ("servers", spec.servers)):
+        for n, name in enumerate(names or ()):
+            yield from _host(fabric, name, (*at, key, n), ("host", "outside"))
+        yield from _distinct(names or (), (*at, key))
+        if names == ():
+            yield Problem((*at, key), f"at least one of the {key}", "none")
+    servers = spec.servers if spec.servers is not None else tuple(h.name for h in fabric.hosts)
+    for n, name in enumerate(spec.clients or ()):
+        if name in servers:
+            yield Problem((*at, "clients", n), "clients that are no servers", f"{name} as both",
+                          "name the servers: without `servers:` every workload host is one")
+    if spec.window is not None and spec.window[0] >= spec.window[1]:
+        yield Problem((*at, "window"), "a window [from, to) that is not empty",
+                      f"{spec.window[0]:g}s to {spec.window[1]:g}s")
+
+
+def _pairs(fabric: Fabric, pairs: Sequence[tuple[str, str]], at: KeyPath) -> Iterator[Problem]:
+    for n, pair in enumerate(pairs):
+        for k, name in enumerate(pair):
+            yield from _host(fabric, name, (*at, "pairs", n, k), ("host", "outside"))
+        if pair[0] == pair[1]:
+            yield Problem((*at, "pairs", n), "two different hosts", f"{pair[0]} twice")
+
+
+def _stream(fabric: Fabric, spec: StreamSpec, at: KeyPath) -> Iterator[Problem]:
+    yield from _pairs(fabric, spec.pairs, at)
+    largest = fabric.spec.mtu + ETHERNET_HEADER
+    if spec.frame > largest:
+        yield Problem((*at, "frame"), f"at most {largest} bytes, a full frame at MTU {fabric.spec.mtu}",
+                      str(spec.frame), "larger ones would be cut into fragments")

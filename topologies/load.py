@@ -1,0 +1,120 @@
+"""YAML -> spec: every mistake at once, each with file:line and dotted path.
+
+    read_document -> options (--set) -> pydantic -> expansion; each stage tells all it finds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml.error import YAMLError
+
+from topologies.document import Document, KeyPath, Problem, nearest, parse_yaml, read_document
+from topologies.errors import LabError, SpecError, SpecErrors
+from topologies.explain import explain
+from topologies.fabric import expand
+from topologies.spec import FabricSpec
+
+CATALOG = Path(__file__).parent / "catalog"
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Override:
+    """`--set a.b=value`, taken apart."""
+
+    path: KeyPath
+    value: Any
+    option: str
+
+
+def parse_override(text: str) -> Override:
+    """'a.b.0=value' -> path and YAML value. Raises SpecError."""
+    option = f"--set {text}"
+    left, equals, right = text.partition("=")
+    parts = left.strip().split(".")
+    if not equals or not all(parts):
+        raise SpecError(option, "PATH=VALUE with a dotted path, such as fabric.host_rate=20mbit", left or "nothing")
+    try:
+        value = parse_yaml(right)
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise SpecError(option, "a YAML value", str(error).splitlines()[0]) from None
+    return Override(tuple(int(p) if p.isdigit() else p for p in parts), value, option)
+
+
+def parse_overrides(texts: Sequence[str]) -> list[Override]:
+    """All options. Raises SpecErrors with every one that cannot be read."""
+    overrides: list[Override] = []
+    errors: list[LabError] = []
+    for text in texts:
+        try:
+            overrides.append(parse_override(text))
+        except SpecError as error:
+            errors.append(error)
+    if errors:
+        raise SpecErrors(errors)
+    return overrides
+
+
+def apply_overrides(document: Document, overrides: Sequence[Override]) -> None:
+    for override in overrides:
+        document.set(override.path, override.value, override.option)
+
+
+def find_spec(name: str, catalog: Path, what: str, relative_to: Path | None = None) -> tuple[Path, str]:
+    """A catalog's name or a path -> (the file, how errors call it). Raises SpecError."""
+    ready = {p.stem: p for p in sorted(catalog.glob("*.yml"))}
+    if name in ready:
+        return ready[name], f"{catalog.name}/{name}.yml"
+    path = (relative_to or Path()) / name
+    try:
+        is_file = path.exists()
+    except (OSError, ValueError):      # a name that no file system takes
+        is_file = False
+    if is_file or "/" in name or name.endswith((".yml", ".yaml")):
+        return path, str(path)
+    raise SpecError(name or what, f"a file, or a {what} of the {catalog.name}: {', '.join(ready)}",
+                    "neither", nearest(name, list(ready)))
+
+
+def validate(document: Document, model: type[Model]) -> tuple[Model | None, list[Problem]]:
+    """The model, or everything that is wrong with the data."""
+    try:
+        return model.model_validate(document.data), []
+    except ValidationError as error:
+        return None, explain(error, model, document.data)
+
+
+def load_model(path: Path, model: type[Model], overrides: Sequence[str] = (), name: str = "") -> Model:
+    """One YAML file as `model`. Raises SpecError or SpecErrors."""
+    document = read_document(path, name)
+    apply_overrides(document, parse_overrides(overrides))
+    value, problems = validate(document, model)
+    if value is None:
+        raise SpecErrors(document.errors(problems))
+    return value
+
+
+def fabric_problems(spec: FabricSpec, at: KeyPath = ()) -> list[Problem]:
+    """What only the expansion shows: links that the fabric does not have."""
+    fabric = expand(spec.model_copy(update={"links": {}}))
+    names = list(fabric.links_by_name)
+    return [Problem((*at, "links", name), "a link of this fabric, such as leaf1-spine1 or h1-leaf1", name,
+                    nearest(name, names)) for name in spec.links if name not in fabric.links_by_name]
+
+
+def load_fabric(name: str, overrides: Sequence[str] = ()) -> FabricSpec:
+    """A fabric by path or by its name in the catalog. Raises SpecError or SpecErrors."""
+    path, shown = find_spec(name, CATALOG, "fabric")
+    document = read_document(path, shown)
+    apply_overrides(document, parse_overrides(overrides))
+    spec, problems = validate(document, FabricSpec)
+    if spec is not None:
+        problems = fabric_problems(spec)
+    if problems or spec is None:
+        raise SpecErrors(document.errors(problems))
+    return spec
