@@ -41,8 +41,8 @@ def _settings(fabric: Fabric, switch: Node, datapath: str) -> list[str]:
              # Without a controller a switch of ours forwards by the rules it has, and by no others.
              "fail_mode=secure", "protocols=OpenFlow13,OpenFlow15", "other_config:disable-in-band=true",
              f"other_config:datapath-id={switch.dpid:016x}"]
-    if switch.is_leaf:      # the VTEP's MAC has to be set here, not on the interface
-        words.append(f"other_config:hwaddr={switch.mac}".replace(switch.mac, switch.mac.replace(":", "\\:")))
+    if switch.is_leaf:      # the VTEP's MAC has to be set here, not on the interface; no quoting
+        words.append(f"other_config:hwaddr={switch.mac}")
     for link in fabric.links_of(name):
         end = link.end(name)
         words += ["--", "add-port", name, end.port,

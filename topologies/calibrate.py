@@ -1,0 +1,234 @@
+"""Does each wire have the rate of its spec, and a path the round-trip time of its hops?
+
+Rates: every direction is fed with frames of an experimental Ethertype, which any switch drops by
+rule, a little faster than its rate; what its queue sends while it never runs empty, over that time,
+is its rate. No rule and no route takes part, so a wrong rate is the wire's.
+
+Round trips: ICMP between hosts against
+
+    floor + sum over hops of (delay + 8 x frame / rate)
+
+where the floor is the same trip in the sentinel class, which no emulated rate holds up.
+
+Full once per fabric and boot, kept under the fabric's fingerprint; four wires before every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import socket
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from topologies import journal, qdisc
+from topologies.addressing import SENTINEL_DSCP, VXLAN_OVERHEAD
+from topologies.fabric import Fabric, Link
+from topologies.inventory import Inventory
+from topologies.netns import inside
+from topologies.shell import run
+from topologies.wires import Queue, queues
+
+EXPERIMENTAL = 0x88B5           # IEEE 802 local experimental Ethertype
+BUDGET = 60e6                   # bit/s fed at once: well below what two cores forward
+OVERFEED = 1.15
+MIN_FRAMES = 150                # a frame more or less is then under 0.7 %
+MIN_SECONDS = 0.25
+FEED_STEP = 0.004               # seconds
+SPOT = 4                        # wires checked before every run
+PINGS = 21
+PING_FRAME = 98                 # bytes: Ethernet 14, IPv4 20, ICMP 8, data 56
+
+
+@dataclass(frozen=True)
+class RateCheck:
+    """bit/s as the spec says and as measured."""
+
+    direction: str
+    spec: float
+    measured: float
+
+    @property
+    def error(self) -> float:
+        return self.measured / self.spec - 1
+
+
+@dataclass(frozen=True)
+class RttCheck:
+    """seconds; `floor` is the sentinel's trip, `expected` = floor + serialisation + delays."""
+
+    src: str
+    dst: str
+    measured: float
+    expected: float
+    floor: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    rates: tuple[RateCheck, ...]
+    rtts: tuple[RttCheck, ...]
+    full: bool          # every wire, or the spot check
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def fingerprint(inventory: Inventory) -> str:
+    """The same for the same fabric on the same boot of the same machine."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    text = inventory.fabric.model_dump_json() + inventory.datapath + boot
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def calibrate(inventory: Inventory, seed: int) -> Calibration:
+    """The full calibration, once; then the kept one of this fabric with a fresh spot check."""
+    kept = journal.BASE / "calibration" / f"{fingerprint(inventory)}.json"
+    if not kept.exists():
+        done = Calibration(tuple(check_rates(inventory, queues(inventory))), tuple(check_rtts(inventory)), full=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(".part")
+        part.write_text(json.dumps(done.as_json()))
+        part.replace(kept)
+        return done
+    before = json.loads(kept.read_text())
+    wanted = random.Random(seed).sample(queues(inventory), min(SPOT, len(queues(inventory))))    # noqa: S311
+    fresh = check_rates(inventory, wanted)
+    names = {c.direction for c in fresh}
+    rates = [*fresh, *(RateCheck(**r) for r in before["rates"] if r["direction"] not in names)]
+    return Calibration(tuple(rates), tuple(RttCheck(**r) for r in before["rtts"]), full=False)
+
+
+def check_rates(inventory: Inventory, wanted: Sequence[Queue]) -> list[RateCheck]:
+    """Measure some directions, as many at once as the budget allows."""
+    results: list[RateCheck] = []
+    group: list[Queue] = []
+    for queue in sorted(wanted, key=lambda q: q.rate):
+        if group and sum(q.rate for q in group) + queue.rate > BUDGET:
+            results += _measure(inventory, group)
+            group = []
+        group.append(queue)
+    return results + (_measure(inventory, group) if group else [])
+
+
+class _Feeder:
+    """Sends calibration frames into one direction, a little faster than its rate."""
+
+    def __init__(self, inventory: Inventory, queue: Queue) -> None:
+        self.queue = queue
+        link = inventory.fabric.links_by_name[queue.link]
+        near = link.end(queue.direction.split("->")[0])
+        self.size = link.max_frame
+        self.frame = b"\x02\xff\xff\xff\xff\xff" + b"\x02\xff\xff\xff\xff\xfe" + EXPERIMENTAL.to_bytes(2, "big")
+        self.frame += bytes(self.size - len(self.frame))
+        with inside(inventory.netns_path(near.node)):
+            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self.socket.bind((near.port, 0))
+        self.socket.setblocking(False)
+        self.fed, self.started = 0.0, time.monotonic()
+        # Half a queue up front, so that the queue never runs empty while we sleep.
+        self.ahead = min(queue.limit / 2, max(queue.rate / 8 * 0.05, 4 * self.size))
+
+    def feed(self, now: float) -> None:
+        due = self.ahead + self.queue.rate / 8 * (now - self.started) * OVERFEED
+        while self.fed < due:
+            try:
+                self.socket.send(self.frame)
+            except OSError:     # the socket's or the queue's own limit: it is full, which is what we want
+                break
+            self.fed += self.size
+
+
+def _sent(queue: Queue) -> tuple[float, int]:
+    """Time of reading, bytes that the queue has sent."""
+    before = time.monotonic()
+    found = next(q.bytes for q in qdisc.read(f"/run/netns/{queue.netns}")
+                 if q.device == queue.device and q.kind == "bfifo" and q.parent == 0x1000A)
+    return (before + time.monotonic()) / 2, found
+
+
+def _measure(inventory: Inventory, group: Sequence[Queue]) -> list[RateCheck]:
+    frames = {q.direction: inventory.fabric.links_by_name[q.link].max_frame for q in group}
+    seconds = max([MIN_SECONDS, *(MIN_FRAMES * frames[q.direction] * 8 / q.rate for q in group)])
+    feeders = [_Feeder(inventory, q) for q in group]
+    try:
+        _feed_for(feeders, 0.05)
+        start = {q.direction: _sent(q) for q in group}
+        _feed_for(feeders, seconds)
+        end = {q.direction: _sent(q) for q in group}
+    finally:
+        for f in feeders:
+            f.socket.close()
+    _let_drain(group)
+    return [RateCheck(q.direction, q.rate,
+                      8 * (end[q.direction][1] - start[q.direction][1]) / (end[q.direction][0] - start[q.direction][0]))
+            for q in group]
+
+
+def _feed_for(feeders: Sequence[_Feeder], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while (now := time.monotonic()) < until:
+        for f in feeders:
+            f.feed(now)
+        time.sleep(FEED_STEP)
+
+
+def _let_drain(group: Sequence[Queue]) -> None:
+    """Until the fed queues are empty: the next measurement must not see our frames."""
+    devices = {(q.netns, q.device) for q in group}
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        left = [q for netns in {n for n, _ in devices} for q in qdisc.read(f"/run/netns/{netns}")
+                if (netns, q.device) in devices and q.kind == "bfifo" and q.qlen]
+        if not left:
+            return
+        time.sleep(0.01)
+
+
+def hops(fabric: Fabric, src: str, dst: str) -> list[tuple[Link, int]]:
+    """Links of a path one way, with the bytes that encapsulation adds on each."""
+    a, b = fabric.host(src), fabric.host(dst)
+    if a.leaf == b.leaf:
+        return [(fabric.access_link(src), 0), (fabric.access_link(dst), 0)]
+    return [(fabric.access_link(src), 0), (fabric.uplinks(a.leaf)[0], VXLAN_OVERHEAD),
+            (fabric.uplinks(b.leaf)[0], VXLAN_OVERHEAD), (fabric.access_link(dst), 0)]
+
+
+def spec_time(fabric: Fabric, src: str, dst: str, frame: int = PING_FRAME) -> float:
+    """Seconds of one way by the spec alone: delay and serialisation of each hop, empty queues."""
+    return sum(link.delay + 8 * (frame + extra) / link.rate for link, extra in hops(fabric, src, dst))
+
+
+def ping(inventory: Inventory, src: str, dst: str, dscp: int = 0, count: int = PINGS) -> list[float]:
+    """Round-trip times in seconds; the first, which waits for ARP, left out."""
+    with inside(inventory.netns_path(src)):
+        text = run("ping", "-n", "-c", str(count + 1), "-i", "0.02", "-W", "2", "-Q", str(dscp << 2),
+                   inventory.fabric.host(dst).ip, check=False)
+    return [float(ms) / 1e3 for ms in re.findall(r"time=([\d.]+) ms", text)][1:]
+
+
+def _pairs(fabric: Fabric) -> list[tuple[str, str]]:
+    """Probe hosts: first with each other one (they stand on every leaf)."""
+    probes = [h.name for h in fabric.of("probe")]
+    return [(probes[0], p) for p in probes[1:]]
+
+
+def check_rtts(inventory: Inventory) -> list[RttCheck]:
+    """One trip per remote leaf; none without probe hosts."""
+    found = []
+    for src, dst in _pairs(inventory.fabric):
+        floor, measured = ping(inventory, src, dst, SENTINEL_DSCP), ping(inventory, src, dst)
+        if not floor or not measured:
+            found.append(RttCheck(src, dst, float("inf"), 0.0, 0.0))
+            continue
+        # The delay of a link holds the sentinel class as well, so only serialisation is added.
+        serialisation = 2 * sum(8 * (PING_FRAME + extra) / link.rate
+                                for link, extra in hops(inventory.fabric, src, dst))
+        low = statistics.median(floor)
+        found.append(RttCheck(src, dst, statistics.median(measured), low + serialisation, low))
+    return found
