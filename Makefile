@@ -1,0 +1,45 @@
+# aifab: what one types. Targets that need the set-up do it themselves; with nothing to do it is fast.
+
+python := $(if $(AIFAB_VENV),$(AIFAB_VENV),.venv)/bin/python
+aifab  := $(dir $(python))aifab
+root   := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit lint bench lessons golden clean setup setup-dev
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+setup:
+	@./provision.sh
+
+setup-dev:
+	@./provision.sh --dev
+
+demo: setup  ## set up, run the demo scenario, write its report
+	$(root) $(aifab) run scenarios/library/demo.yml
+
+test: setup-dev  ## set up, then every test: pure ones and ones on real namespaces and switches
+	$(root) $(python) -m pytest tests
+
+unit: setup-dev  ## tests that need neither root nor a network
+	$(python) -m pytest tests/unit tests/test_layers.py
+
+lint: setup-dev  ## ruff and mypy
+	$(dir $(python))ruff check .
+	$(dir $(python))mypy
+
+bench: setup-dev  ## measure; figures go to bench-results/
+	$(root) $(python) -m tests.bench
+
+lessons: setup  ## run every scenario of the library
+	@status=0; for scenario in scenarios/library/*.yml; do \
+		echo "== $$scenario"; $(root) $(aifab) run "$$scenario" || { status=$$?; echo "exit code $$status"; }; \
+	done; exit $$status
+
+golden: setup-dev  ## write the golden files anew; review the diff
+	$(python) -m tests.golden
+
+clean:  ## take down what labs left behind; drop caches, keep runs/
+	@if [ -x $(aifab) ]; then $(root) $(aifab) clean; fi
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build

@@ -1,0 +1,39 @@
+"""aifab: the command line. Commands live in scenarios/commands, one module each.
+
+A command imports what is heavy (Mininet, Matplotlib, os-ken) when it runs, so that `check` and
+`--help` answer at once. Errors of the user end here: message on stderr, exit code of the error.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from scenarios.commands.check import check
+from scenarios.commands.schema import schema
+from topologies.errors import LabError
+
+INTERRUPTED = 130       # what a shell expects of a program that Ctrl-C ended
+
+app = typer.Typer(
+    name="aifab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="The AI fabric lab: emulate the network of an AI cluster, packet by packet, and prove what was measured.",
+    epilog="Exit codes: 0 fine (run: VALID), 1 error, 2 wrong usage or file, 3 INVALID, 4 SUSPECT.")
+for command in (check, schema):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of `aifab`."""
+    try:
+        app()
+    except LabError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

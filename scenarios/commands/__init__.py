@@ -1,0 +1,1 @@
+"""The commands of `aifab`, one module each; scenarios/cli.py puts them together."""

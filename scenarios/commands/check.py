@@ -1,0 +1,63 @@
+"""aifab check: is this file right, and what would it do? Needs no root and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from scenarios.expected import fabric_line, traffic_lines
+from scenarios.load_scenario import LIBRARY, load_scenario
+from topologies.document import read_document
+from topologies.errors import LabError, SpecErrors
+from topologies.fabric import expand
+from topologies.load import CATALOG, find_spec, load_fabric
+
+
+def check(
+    files: Annotated[list[str], typer.Argument(
+        metavar="FILE...", help="scenario or fabric files, or names of the library or the catalog")],
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="PATH=VALUE", help="change a value first, such as fabric.host_rate=20mbit")] = None,
+) -> None:
+    """Check files; tell every mistake with its line, or what the file describes.
+
+    Examples:
+
+      aifab check scenarios/library/demo.yml
+
+      aifab check allreduce --set size=4MB --set fabric=wide16
+    """
+    errors: list[LabError] = []
+    for name in files:
+        try:
+            typer.echo("\n  ".join(_described(name, settings or [])))
+        except SpecErrors as several:
+            errors += several.errors
+        except LabError as error:
+            errors.append(error)
+    if errors:
+        raise SpecErrors(errors)
+
+
+def _described(name: str, settings: list[str]) -> Iterator[str]:
+    if _is_fabric(name):
+        yield f"{name}: OK, a fabric"
+        yield fabric_line(expand(load_fabric(name, settings)))
+        return
+    scenario = load_scenario(name, settings)
+    traffic = list(traffic_lines(scenario))
+    yield f"{name}: OK, a scenario in {len(scenario.phases)} phases: {scenario.question}"
+    yield fabric_line(expand(scenario.fabric))
+    yield from traffic
+
+
+def _is_fabric(name: str) -> bool:
+    """A scenario has workloads or a question; a name of the library goes before one of the catalog."""
+    if (LIBRARY / f"{name}.yml").exists():
+        return False
+    if (CATALOG / f"{name}.yml").exists():
+        return True
+    path, shown = find_spec(name, LIBRARY, "scenario")
+    return not {"workloads", "question", "fabric", "phases"} & read_document(path, shown).data.keys()

@@ -1,0 +1,85 @@
+"""What a scenario will do, told before anything runs: its fabric in a line, its traffic in a line each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from scenarios.scenario import Scenario
+from topologies.fabric import Fabric, expand
+from topologies.units import show_rate, show_size, show_time
+from traffic.collectives import schedule
+from traffic.lowering import lower
+from traffic.specs import BulkSpec, CollectiveSpec, RequestsSpec, StreamSpec, TrainingTraceSpec
+from traffic.traces.requests import requests_workload
+from traffic.traces.training import training_workload
+from traffic.workload import Collective, Transfer
+
+
+def fabric_line(fabric: Fabric) -> str:
+    """Nodes by role and the worst leaf's oversubscription."""
+    roles = Counter(node.role for node in fabric.nodes)
+    plural = {"host": "hosts", "outside": "outside hosts", "probe": "probes", "leaf": "leaves",
+              "border": "border leaves", "spine": "spines"}
+    parts = ", ".join(f"{n} {plural[role] if n > 1 else role}" for role, n in roles.items())
+    leaves = [leaf.name for leaf in fabric.leaves if any(h.role != "probe" for h in fabric.hosts_of(leaf.name))]
+    worst = max(leaves, key=fabric.oversubscription)
+    scale = "" if fabric.spec.scale.scale.is_identity else ", scaled"
+    return (f"{len(fabric.nodes)} nodes ({parts}), hosts at {show_rate(fabric.access_link(fabric.hosts[0].name).rate)}"
+            f"{scale}; oversubscription after encapsulation {fabric.oversubscription(worst):.2f}:1 ({worst})")
+
+
+def traffic_lines(scenario: Scenario) -> Iterator[str]:
+    """One line for each workload, in emulated units. Reads the traces. Raises TraceError, SpecError."""
+    fabric = expand(scenario.fabric)
+    for name, workload in scenario.workloads.items():
+        phases = ", ".join(p.name for p in scenario.phases if name in p.run)
+        yield f"{name} (in {phases or 'no phase: it does not run'}): {_traffic(scenario, fabric, name, workload)}"
+
+
+def _traffic(scenario: Scenario, fabric: Fabric, name: str, workload: object) -> str:
+    match workload:
+        case CollectiveSpec():
+            return _collective(fabric, workload)
+        case TrainingTraceSpec():
+            program = lower(training_workload(workload, fabric, name, scenario.seed))
+            runs = workload.iterations + workload.warmup
+            return (f"{len(program.spans)} collectives on {len(program.workload.hosts)} ranks, "
+                    f"{show_size(program.total_bytes)} a step, {runs} steps")
+        case RequestsSpec():
+            ops = requests_workload(workload, fabric, name, scenario.seed).ops
+            transfers = [op for op in ops if isinstance(op, Transfer)]
+            arrivals = [op.at for op in transfers if not op.reply]
+            return (f"{len(arrivals)} requests within {show_time(max(arrivals))}, "
+                    f"{show_size(sum(op.size for op in transfers))} both ways")
+        case StreamSpec():
+            return _stream(fabric, workload)
+        case BulkSpec():
+            duration = fabric.spec.scale.scale.to_emulated_time(workload.duration)
+            return (f"bulk TCP, {len(workload.pairs)} pairs with {workload.connections} connections each, "
+                    f"as fast as it goes for {show_time(duration)}")
+    raise TypeError(f"unknown kind of workload: {workload!r}")
+
+
+def _collective(fabric: Fabric, spec: CollectiveSpec) -> str:
+    placed = len(fabric.hosts) if isinstance(spec.placement, str) else len(spec.placement)
+    ranks = spec.ranks or placed
+    size = round(fabric.spec.scale.scale.to_emulated_size(spec.size))
+    algorithm = spec.algorithm or ("direct" if spec.op == "all-to-all" else "ring")
+    moves = schedule(Collective("c", spec.op, tuple(range(ranks)), size, algorithm, spec.splits))
+    runs = spec.iterations + spec.warmup
+    return (f"{spec.op} ({algorithm}) of {show_size(size)} on {ranks} ranks, {runs} times, "
+            f"{show_size(runs * sum(move.size for move in moves))} in all")
+
+
+def _stream(fabric: Fabric, spec: StreamSpec) -> str:
+    """Frames count whole here as in the spec; a scale stretches times and slows rates."""
+    scale = fabric.spec.scale.scale
+    rate = scale.to_emulated_rate(spec.rate) if spec.rate is not None else (spec.pps or 0.0) * spec.frame * 8
+    if spec.count is not None:
+        length = f"{spec.count} packets each"
+    else:
+        length = f"for {show_time(scale.to_emulated_time(spec.duration or 0.0))}"
+    streams = len(spec.pairs)
+    return (f"UDP, {streams} stream{'s' if streams > 1 else ''} of {show_rate(rate)} "
+            f"in frames of {spec.frame} B, {length}")

@@ -1,0 +1,29 @@
+"""Shared by all tests: lab tests need root; originals of traces may lie beside the repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without root a lab test is skipped, and says so."""
+    if os.geteuid() == 0:
+        return
+    skip = pytest.mark.skip(reason="needs root: run it by `make test`")
+    for item in items:
+        if item.get_closest_marker("lab"):
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def original_traces() -> Path:
+    """The folder of original traces beside the repository; the test is skipped where there is none."""
+    folder = ROOT.parent / "shared" / "traces"
+    if not folder.is_dir():
+        pytest.skip(f"no original traces in {os.path.relpath(folder, ROOT)}")
+    return folder
