@@ -4,11 +4,9 @@ Rates: every direction is fed with frames of an experimental Ethertype, which an
 rule, a little faster than its rate; what its queue sends while it never runs empty, over that time,
 is its rate. No rule and no route takes part, so a wrong rate is the wire's.
 
-Round trips: ICMP between hosts against
-
-    floor + sum over hops of (delay + 8 x frame / rate)
-
-where the floor is the same trip in the sentinel class, which no emulated rate holds up.
+Round trips: ICMP between probe hosts against the sum of their hops' delays and a floor, the same
+trip in the sentinel class, which neither rates nor delays hold up. Serialisation is not in the sum:
+a token bucket lets an isolated frame through at once (docs/decisions/003-isolated-frames.md).
 
 Full once per fabric and boot, kept under the fabric's fingerprint; four wires before every run.
 """
@@ -28,6 +26,7 @@ from pathlib import Path
 
 from topologies import journal, qdisc
 from topologies.addressing import SENTINEL_DSCP, VXLAN_OVERHEAD
+from topologies.counters import device_queues
 from topologies.fabric import Fabric, Link
 from topologies.inventory import Inventory
 from topologies.netns import inside
@@ -42,7 +41,6 @@ MIN_SECONDS = 0.25
 FEED_STEP = 0.004               # seconds
 SPOT = 4                        # wires checked before every run
 PINGS = 21
-PING_FRAME = 98                 # bytes: Ethernet 14, IPv4 20, ICMP 8, data 56
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class RateCheck:
 
 @dataclass(frozen=True)
 class RttCheck:
-    """seconds; `floor` is the sentinel's trip, `expected` = floor + serialisation + delays."""
+    """seconds; `floor` is the sentinel's trip, `expected` = floor + 2 x delays of the hops one way."""
 
     src: str
     dst: str
@@ -146,10 +144,10 @@ class _Feeder:
 
 def _sent(queue: Queue) -> tuple[float, int]:
     """Time of reading, bytes that the queue has sent."""
-    before = time.monotonic()
-    found = next(q.bytes for q in qdisc.read(f"/run/netns/{queue.netns}")
-                 if q.device == queue.device and q.kind == "bfifo" and q.parent == 0x1000A)
-    return (before + time.monotonic()) / 2, found
+    begin = time.monotonic()
+    found = next(q.bytes for device, q in device_queues(queue.netns)
+                 if device == queue.device and q.handle == qdisc.TRAFFIC_QUEUE)
+    return (begin + time.monotonic()) / 2, found
 
 
 def _measure(inventory: Inventory, group: Sequence[Queue]) -> list[RateCheck]:
@@ -183,9 +181,8 @@ def _let_drain(group: Sequence[Queue]) -> None:
     devices = {(q.netns, q.device) for q in group}
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        left = [q for netns in {n for n, _ in devices} for q in qdisc.read(f"/run/netns/{netns}")
-                if (netns, q.device) in devices and q.kind == "bfifo" and q.qlen]
-        if not left:
+        if not any(q.qlen for netns in {n for n, _ in devices} for device, q in device_queues(netns)
+                   if (netns, device) in devices and q.kind == "bfifo"):
             return
         time.sleep(0.01)
 
@@ -199,9 +196,12 @@ def hops(fabric: Fabric, src: str, dst: str) -> list[tuple[Link, int]]:
             (fabric.uplinks(b.leaf)[0], VXLAN_OVERHEAD), (fabric.access_link(dst), 0)]
 
 
-def spec_time(fabric: Fabric, src: str, dst: str, frame: int = PING_FRAME) -> float:
-    """Seconds of one way by the spec alone: delay and serialisation of each hop, empty queues."""
-    return sum(link.delay + 8 * (frame + extra) / link.rate for link, extra in hops(fabric, src, dst))
+def serialisation(fabric: Fabric, src: str, dst: str, frame: int) -> float:
+    """Seconds that a frame of so many bytes spends on being sent, over all hops of one way.
+
+    What an isolated frame would pay on real links, and does not pay here.
+    """
+    return sum(8 * (frame + extra) / link.rate for link, extra in hops(fabric, src, dst))
 
 
 def ping(inventory: Inventory, src: str, dst: str, dscp: int = 0, count: int = PINGS) -> list[float]:
@@ -226,9 +226,7 @@ def check_rtts(inventory: Inventory) -> list[RttCheck]:
         if not floor or not measured:
             found.append(RttCheck(src, dst, float("inf"), 0.0, 0.0))
             continue
-        # The delay of a link holds the sentinel class as well, so only serialisation is added.
-        serialisation = 2 * sum(8 * (PING_FRAME + extra) / link.rate
-                                for link, extra in hops(inventory.fabric, src, dst))
         low = statistics.median(floor)
-        found.append(RttCheck(src, dst, statistics.median(measured), low + serialisation, low))
+        delays = 2 * sum(link.delay for link, _ in hops(inventory.fabric, src, dst))
+        found.append(RttCheck(src, dst, statistics.median(measured), low + delays, low))
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from topologies import qdisc, switch
@@ -57,11 +58,19 @@ def read_queues(inventory: Inventory) -> dict[str, QueueCount]:
     """Direction -> packets through its queue, the sentinel class included."""
     by_device: dict[tuple[str, str], QueueCount] = {}
     for netns in {q.netns for q in queues(inventory)}:
-        for q in qdisc.read(f"/run/netns/{netns}"):
+        for device, q in device_queues(netns):
             if q.kind == "bfifo":
-                key = (netns, q.device)
+                key = (netns, device)
                 by_device[key] = by_device.get(key, QueueCount()) + QueueCount(q.packets, q.drops, q.qlen)
     return {q.direction: by_device.get((q.netns, q.device), QueueCount()) for q in queues(inventory)}
+
+
+def device_queues(netns: str) -> list[tuple[str, qdisc.Qdisc]]:
+    """Every qdisc of a namespace with the name of its device."""
+    path = f"/run/netns/{netns}"
+    names = {index: name for name, index in qdisc.interfaces(path).items()}
+    with qdisc.open_socket(path) as sock:
+        return [(names.get(q.ifindex, "?"), q) for q in qdisc.dump(sock)]
 
 
 def read_sockets(inventory: Inventory, node: str) -> list[tuple[int, int, int]]:
@@ -78,8 +87,8 @@ def softnet_drops() -> int:
 
 def snapshot(inventory: Inventory, policy: PolicyReader) -> Counters:
     """All counters now. Rule counters lag behind packets, so the switches are asked to catch up first."""
-    for process in inventory.switches.values():
-        switch.call(process, "revalidator/wait")
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda process: switch.call(process, "revalidator/wait"), inventory.switches.values()))
     received, sent = read_devices(inventory)
     return Counters(
         received=received, sent=sent, queues=read_queues(inventory),

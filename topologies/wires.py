@@ -12,8 +12,12 @@ long enough never to drop a well-behaved sender.
 Every shaped device has a second class beside the link's rate, for the lab's own sentinel probes
 (DSCP 63): it shares the CPU with the emulation but no bandwidth, so its delay is the emulator's.
 
-    1: htb ---- 1:10 at the link's rate ---- 10: bfifo      everything
-          `---- 1:5  out of band ----------- 5: bfifo       sentinel probes
+    1: htb ---- 1:10 at the link's rate ---- (2: netem) ---- 10: bfifo      everything
+          `---- 1:5  out of band ---------------------------- 5: bfifo      sentinel probes
+
+A token bucket lets an isolated frame through at once and makes the next one wait: bandwidth and
+queueing are exact, but a frame that meets empty queues does not pay for its own serialisation
+(docs/decisions/003-isolated-frames.md).
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from topologies.shell import run, tc_batch
 HOST_QUEUE = 4_000_000      # bytes; the socket buffer, not this queue, stops a TCP sender
 SENTINEL_RATE = 100_000_000     # bit/s, beside the link's own rate
 SENTINEL_QUEUE = 100_000        # bytes
+UNSHAPED_RATE = 10e9            # bit/s, where a wire only delays
 NETEM_LIMIT = 100_000           # packets; a delay must never drop
 
 
@@ -49,15 +54,15 @@ def _rate(link: Link, rate: float) -> str:
     return f"htb rate {round(rate)}bit ceil {round(rate)}bit burst {b} cburst {b} quantum {link.max_frame + 100}"
 
 
-def shaper(device: str, link: Link, queue: int, sentinel: bool) -> Iterator[str]:
-    """tc lines that shape what leaves `device` to the link's rate."""
-    root = "root"
-    if link.delay:
-        yield f"qdisc add dev {device} root handle 2: netem delay {link.delay * 1e6:.0f}us limit {NETEM_LIMIT}"
-        root = "parent 2:1"
-    yield f"qdisc add dev {device} {root} handle 1: htb default 10"
-    yield f"class add dev {device} parent 1: classid 1:10 {_rate(link, link.rate)}"
-    yield f"qdisc add dev {device} parent 1:10 handle 10: bfifo limit {queue}"
+def shaper(device: str, link: Link, rate: float, queue: int, sentinel: bool, delay: float = 0.0) -> Iterator[str]:
+    """tc lines that shape what leaves `device`: rate bit/s, queue bytes, delay seconds before the queue."""
+    yield f"qdisc add dev {device} root handle 1: htb default 10"
+    yield f"class add dev {device} parent 1: classid 1:10 {_rate(link, rate)}"
+    parent = "1:10"
+    if delay:
+        yield f"qdisc add dev {device} parent 1:10 handle 2: netem delay {delay * 1e6:.0f}us limit {NETEM_LIMIT}"
+        parent = "2:1"
+    yield f"qdisc add dev {device} parent {parent} handle 10: bfifo limit {queue}"
     if sentinel:
         yield f"class add dev {device} parent 1: classid 1:5 htb rate {SENTINEL_RATE}bit burst 15000 quantum 1600"
         yield f"qdisc add dev {device} parent 1:5 handle 5: bfifo limit {SENTINEL_QUEUE}"
@@ -77,18 +82,17 @@ def wire_lines(fabric: Fabric) -> Iterator[str]:
         yield from _redirect(pair.a, pair.b)
         yield from _redirect(pair.b, pair.a)
         sentinel = carries_sentinel(fabric, link)
-        yield from shaper(pair.a, link, link.queue, sentinel)
+        yield from shaper(pair.a, link, link.rate, link.queue, sentinel, link.delay)
         if link.kind == "fabric":
-            yield from shaper(pair.b, link, link.queue, sentinel)
+            yield from shaper(pair.b, link, link.rate, link.queue, sentinel, link.delay)
         elif link.delay:        # host -> leaf: the host shapes, the wire delays
-            yield f"qdisc add dev {pair.b} root handle 2: netem delay {link.delay * 1e6:.0f}us limit {NETEM_LIMIT}"
+            yield from shaper(pair.b, link, UNSHAPED_RATE, HOST_QUEUE, sentinel, link.delay)
 
 
 def host_lines(fabric: Fabric, host: str) -> list[str]:
     """tc lines for one host's own interface. Its delay, if any, is the wire's."""
     link = fabric.access_link(host)
-    undelayed = link.model_copy(update={"delay": 0.0})
-    return list(shaper(link.a.port, undelayed, HOST_QUEUE, carries_sentinel(fabric, link)))
+    return list(shaper(link.a.port, link, link.rate, HOST_QUEUE, carries_sentinel(fabric, link)))
 
 
 def carries_sentinel(fabric: Fabric, link: Link) -> bool:
