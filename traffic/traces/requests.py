@@ -85,7 +85,8 @@ def _notes(spec: RequestsSpec, requests: list[Request], fabric: Fabric) -> dict[
         "requests": f"{len(requests)} in {show_time(requests[-1].arrival)}, "
                     f"{sum(r.input_tokens for r in requests)} input and "
                     f"{sum(r.output_tokens for r in requests)} output tokens",
-        "bytes": f"{spec.bytes_per_input_token:g} B per input token, {spec.bytes_per_output_token:g} B per output token",
+        "bytes": f"{spec.bytes_per_input_token:g} B per input token, "
+                 f"{spec.bytes_per_output_token:g} B per output token",
         "servers": f"{show_time(spec.time_per_output_token)} per output token; requests do not queue for a server",
         "speedup": f"{spec.speedup:g}",
     }

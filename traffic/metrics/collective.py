@@ -1,0 +1,99 @@
+"""How fast collectives moved their bytes, and the limits to compare with.
+
+    algbw = S / t           busbw = algbw x factor
+
+    factor: all-reduce 2(n-1)/n; reduce-scatter, all-gather, all-to-all (n-1)/n
+
+The factor makes busbw the rate at which payload crosses each host's port, so that it can be held
+against the link whatever n is. For an all-to-all-v with its uneven shares the same is meant by the
+payload of the busiest port, in one direction, over t.
+
+Source: NVIDIA nccl-tests, doc/PERFORMANCE.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from topologies.addressing import ETHERNET_HEADER
+from topologies.fabric import Fabric
+from traffic.collectives import schedule
+from traffic.metrics.metric import Definition, Metric, spread
+from traffic.workload import Collective, CollectiveName, Workload
+
+TCP_IP_HEADERS = 52     # IPv4 20, TCP 20, time stamps 12
+ACK_FRAME = 66          # Ethernet 14 + those 52: an ACK without data
+SEGMENTS_PER_ACK = 2.0  # Linux's delayed ACKs on a steady stream
+
+NCCL = "nccl-tests doc/PERFORMANCE.md"
+TIME = Definition("time", "s", "collective time", "mean over iterations of: last rank's end - first rank's start",
+                  "METHODS: training")
+ALGBW = Definition("algbw", "bit/s", "algorithm bandwidth", "8 S / t, t the mean over iterations", NCCL)
+BUSBW = Definition("busbw", "bit/s", "bus bandwidth", "algbw x factor (all-reduce 2(n-1)/n, others (n-1)/n)", NCCL)
+BUSBW_V = Definition("busbw", "bit/s", "bus bandwidth (all-to-all-v)",
+                     "8 x payload through the busiest port in one direction / t", NCCL)
+SHARE = Definition("busbw_of_limit", "", "bus bandwidth / ring limit",
+                   "busbw / (rate x 1448 / (1514 + 66/k)), k = 2 data segments per ACK", "METHODS: limits")
+
+
+def factor(kind: CollectiveName, n: int) -> float:
+    """busbw / algbw of a collective over n ranks."""
+    return (2.0 if kind == "all-reduce" else 1.0) * (n - 1) / n
+
+
+def bulk_limit(rate: float, mtu: int = 1500) -> float:
+    """Payload bit/s of one-way TCP on a link of `rate` bit/s: rate x 1448/1514 at an MTU of 1500.
+
+    Frames count as HTB counts them, with 14 bytes of Ethernet header. Source: METHODS, limits.
+    """
+    return rate * (mtu - TCP_IP_HEADERS) / (mtu + ETHERNET_HEADER)
+
+
+def ring_limit(rate: float, k: float = SEGMENTS_PER_ACK, mtu: int = 1500) -> float:
+    """Payload bit/s where each host also sends ACKs on the wire it sends data on: rate x 1448/(1514 + 66/k).
+
+    k data segments per ACK. Source: METHODS, limits.
+    """
+    return rate * (mtu - TCP_IP_HEADERS) / (mtu + ETHERNET_HEADER + ACK_FRAME / k)
+
+
+def slowest_rate(hosts: Sequence[str], fabric: Fabric) -> float:
+    """bit/s of the slowest access link among the hosts."""
+    return min(fabric.access_link(h).rate for h in hosts)
+
+
+def port_bytes(collective: Collective) -> dict[int, tuple[int, int]]:
+    """Rank -> payload bytes that it sends and receives in the collective, by its schedule."""
+    found = dict.fromkeys(collective.ranks, (0, 0))
+    for move in schedule(collective):
+        sent, received = found[move.src]
+        found[move.src] = sent + move.size, received
+        sent, received = found[move.dst]
+        found[move.dst] = sent, received + move.size
+    return found
+
+
+def busiest_port(collective: Collective) -> int:
+    """Payload bytes through the busiest port in its busier direction."""
+    return max(max(both) for both in port_bytes(collective).values())
+
+
+def metrics(op: Collective, records: Sequence[Mapping[str, Any]], workload: Workload, fabric: Fabric) -> list[Metric]:
+    """Time, algbw and busbw of one collective from its records of the measured iterations."""
+    times = [r["end"] - r["start"] for r in records if r["end"] > r["start"]]
+    if not times:
+        return []
+    mean = fmean(times)
+    if op.splits is None:
+        size, bus, definition = records[0]["bytes"], records[0]["bytes"] * factor(op.kind, len(op.ranks)), BUSBW
+    else:
+        size, bus, definition = records[0]["bytes"], busiest_port(op), BUSBW_V
+    share = 8 * bus / ring_limit(slowest_rate([workload.hosts[r] for r in op.ranks], fabric), mtu=fabric.spec.mtu)
+    return [
+        definition.of(8 * bus / mean, len(times), spread([8 * bus / t for t in times])),
+        SHARE.of(share / mean, len(times), spread([share / t for t in times])),
+        ALGBW.of(8 * size / mean, len(times), spread([8 * size / t for t in times])),
+        TIME.mean(times),
+    ]

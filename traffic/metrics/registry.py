@@ -1,0 +1,94 @@
+"""All metrics of a run, made from its raw records: what metrics.json holds.
+
+Keys are 'workload.tag'. With several collectives in a workload, those of one of them are
+'workload.op.tag'; a workload that ran in several phases has 'workload.phase.tag' (and its interference
+factor there); what belongs to the network as a whole is 'fabric.tag'.
+Warm-up iterations, whose numbers are negative, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from topologies.fabric import Fabric
+from traffic.metrics import collective, fairness, interference, predict, requests, steps, utilisation
+from traffic.metrics.metric import Metric, with_real
+from traffic.workload import Collective, Workload
+
+Row = Mapping[str, Any]
+KINDS = ("step", "compute", "collective", "request")
+TRAFFIC = (*KINDS, "transfer", "stream", "iperf")
+SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing from the workloads
+Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
+
+
+def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload],
+            link_bytes: Mapping[str, float] | None = None) -> dict[str, Metric]:
+    """Every metric that the records allow, by key, in the order of the workloads.
+
+    records as in docs/records.md; link_bytes: direction ('leaf1->spine1') -> bytes sent over it in the
+    measured time, for the spread over ECMP links. Kinds that are not known here are passed over.
+    """
+    found: dict[str, Metric] = {}
+    measured, present = _sorted(records)
+    for workload in workloads:
+        found.update(_workload(workload, measured.get(workload.name, {}), present, fabric))
+    for where, metrics in fairness.metrics(link_bytes or {}, fabric).items():
+        prefix = where if where == "fabric" else f"fabric.{where}"
+        found.update({f"{prefix}.{m.tag}": m for m in metrics})
+    scale = fabric.spec.scale.scale
+    return {key: with_real(metric, scale) for key, metric in found.items()}
+
+
+def predictions(fabric: Fabric, workloads: Sequence[Workload]) -> dict[str, Metric]:
+    """What is expected of each workload by itself, under the keys of `compute`; see `predict`."""
+    return {f"{w.name}.{tag}": m for w in workloads for tag, m in predict.predict(w, fabric).items()}
+
+
+def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
+    """For metrics.json and predictions.json."""
+    return {key: metric.as_json() for key, metric in metrics.items()}
+
+
+def _sorted(records: Iterable[Row]) -> tuple[Records, dict[str, set[str]]]:
+    """Measured records by workload, phase and kind; and phase -> all that was on the network in it."""
+    found: Records = {}
+    present: dict[str, set[str]] = {}
+    for row in records:
+        name = row.get("workload", row["kind"])     # iperf records have no workload
+        if row["kind"] in TRAFFIC and name != SENTINEL:
+            present.setdefault(row["phase"], set()).add(name)
+        if row["kind"] in KINDS and row["iteration"] >= 0:
+            found.setdefault(name, {}).setdefault(row["phase"], {}).setdefault(row["kind"], []).append(row)
+    return found, present
+
+
+def _workload(workload: Workload, phases: Mapping[str, dict[str, list[Row]]], present: Mapping[str, set[str]],
+              fabric: Fabric) -> dict[str, Metric]:
+    found: dict[str, Metric] = {}
+    for phase, kinds in phases.items():
+        prefix = f"{workload.name}.{phase}" if len(phases) > 1 else workload.name
+        found.update({f"{prefix}.{tag}": m for tag, m in _of_phase(workload, kinds, fabric)})
+    jct = {p: found[key].value for p in phases if (key := f"{workload.name}.{p}.jct") in found}
+    factors = interference.metrics(jct, alone={p: present[p] <= {workload.name} for p in jct})
+    return found | {f"{workload.name}.{p}.{m.tag}": m for p, m in factors.items()}
+
+
+def _of_phase(workload: Workload, kinds: Mapping[str, list[Row]], fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+    if "request" in kinds:      # open loop: it has no iterations to time
+        yield from ((m.tag, m) for m in requests.metrics(kinds["request"]))
+        return
+    yield from _collectives(workload, kinds.get("collective", []), fabric)
+    of_steps = kinds.get("step", [])
+    for metric in (*steps.metrics(of_steps, kinds.get("compute", []), kinds.get("collective", []), workload, fabric),
+                   *utilisation.metrics(of_steps, workload, fabric.spec.scale.scale)):
+        yield metric.tag, metric
+
+
+def _collectives(workload: Workload, records: list[Row], fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+    ops = [op for op in workload.ops if isinstance(op, Collective)]
+    for op in ops:
+        prefix = "" if len(ops) == 1 else f"{op.id}."
+        mine = [r for r in records if r["op"] == op.id]
+        yield from ((f"{prefix}{m.tag}", m) for m in collective.metrics(op, mine, workload, fabric))
