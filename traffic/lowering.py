@@ -77,9 +77,15 @@ class _Resolver:
 
     def __init__(self, workload: Workload) -> None:
         self._collectives = {op.id: op for op in workload.ops if isinstance(op, Collective)}
+        self._computes = {op.id: op.rank for op in workload.ops if isinstance(op, Compute)}
 
     def __call__(self, names: Iterable[str], rank: int) -> tuple[str, ...]:
         return tuple(dict.fromkeys(p for name in names for p in self._one(name, rank)))
+
+    def own(self, c: Collective, rank: int) -> Iterator[str]:
+        """What rank's part of c waits for: the work of the other members holds up their own parts only."""
+        others = set(c.ranks) - {rank}
+        return (name for name in c.after if self._computes.get(name) not in others)
 
     def _one(self, name: str, rank: int) -> Iterator[str]:
         c = self._collectives.get(name)
@@ -98,7 +104,7 @@ def _span(c: Collective) -> Span:
 def _collective(c: Collective, span: Span, resolve: _Resolver) -> Iterator[Primitive]:
     into: dict[int, list[str]] = {r: [] for r in c.ranks}
     for rank, begin in zip(c.ranks, span.begin, strict=True):
-        yield Compute(begin, rank, 0.0, resolve(c.after, rank))
+        yield Compute(begin, rank, 0.0, resolve(resolve.own(c, rank), rank))
     for move in schedule(c):
         into[move.dst].append(move.id)
         yield Transfer(move.id, move.src, move.dst, move.size, (f"{c.id}/begin/{move.src}", *move.after), move.behind)
