@@ -31,15 +31,14 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from topologies import qdisc
 from topologies.cpu import Machine, Process
 from topologies.errors import LabError, RunError
-from topologies.fabric import Link
 from topologies.inventory import Inventory
+from topologies.wires import Queue, queues
 
 PERIOD = 0.05
 OWN_SHARE = 0.03        # of a core; a fabric that costs more is sampled more slowly
@@ -49,63 +48,39 @@ PR_SET_PDEATHSIG = 1
 FIFO_PRIORITY = 1
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where one direction of a link is queued."""
-
-    direction: str
-    link: Link
-    netns: str
-    device: str
-
-
-def places(inventory: Inventory) -> list[Place]:
-    """Every direction of the fabric in the order of its links, a->b before b->a."""
-    wiring = f"/run/netns/{inventory.wiring}"
-    found = []
-    for link in inventory.fabric.links:
-        forth, back = link.directions
-        wire = inventory.wires[link.name]
-        if link.kind == "access":
-            found.append(Place(forth, link, inventory.netns_path(link.a.node), link.a.port))
-        else:
-            found.append(Place(forth, link, wiring, wire.b))
-        found.append(Place(back, link, wiring, wire.a))
-    return found
-
-
 class Wires:
     """The queues of a lab, one netlink socket per namespace."""
 
-    def __init__(self, where: Sequence[Place]) -> None:
-        self.places = where
+    def __init__(self, where: Sequence[Queue]) -> None:
+        self.queues = where
         self._sockets: list[tuple[socket.socket, dict[int, int]]] = []
-        for netns in dict.fromkeys(p.netns for p in where):
-            index = qdisc.interfaces(netns)
-            positions = {_ifindex(index, p): n for n, p in enumerate(where) if p.netns == netns}
-            self._sockets.append((qdisc.open_socket(netns), positions))
+        for netns in dict.fromkeys(q.netns for q in where):
+            path = f"/run/netns/{netns}"
+            index = qdisc.interfaces(path)
+            positions = {_ifindex(index, q): n for n, q in enumerate(where) if q.netns == netns}
+            self._sockets.append((qdisc.open_socket(path), positions))
 
     def read(self) -> list[qdisc.Qdisc]:
-        """The traffic queue of each place, in order. Raises RunError that names a queue that is gone."""
-        found: list[qdisc.Qdisc | None] = [None] * len(self.places)
+        """What each queue counts, in order. Raises RunError that names a queue that is gone."""
+        found: list[qdisc.Qdisc | None] = [None] * len(self.queues)
         for sock, positions in self._sockets:
             for q in qdisc.dump(sock, qdisc.TRAFFIC_QUEUE):
                 position = positions.get(q.ifindex)
                 if position is not None:
                     found[position] = q
         if None in found:
-            place = self.places[found.index(None)]
-            raise RunError(f"{place.direction}: device {place.device} in {place.netns}",
+            queue = self.queues[found.index(None)]
+            raise RunError(f"{queue.direction}: device {queue.device} in {queue.netns}",
                            "the queue bfifo 10: of this direction", "none",
                            "something outside of the lab changed its wires, or the lab went down")
         return [q for q in found if q is not None]
 
 
-def _ifindex(index: dict[str, int], place: Place) -> int:
-    if place.device not in index:
-        raise RunError(f"{place.direction}: {place.netns}", f"the device {place.device}", "none",
+def _ifindex(index: dict[str, int], queue: Queue) -> int:
+    if queue.device not in index:
+        raise RunError(f"{queue.direction}: namespace {queue.netns}", f"the device {queue.device}", "none",
                        "the inventory is not that of this running lab")
-    return index[place.device]
+    return index[queue.device]
 
 
 class Output:
@@ -143,7 +118,7 @@ class Sampler:
 
     def __init__(self, inventory: Inventory, output: Path, t0: float, period: float) -> None:
         self._inventory, self._t0, self._asked = inventory, t0, period
-        self._wires = Wires(places(inventory))
+        self._wires = Wires(queues(inventory))
         self._output = Output(output)
         self._machine = Machine()
         self._watched: dict[str, Process] = {}
@@ -199,20 +174,20 @@ class Sampler:
         return max(self._asked, needed), first
 
     def _header(self, period: float, first: list[qdisc.Qdisc], scheduler: str) -> dict[str, Any]:
-        links = [p.link for p in self._wires.places]
+        where, links = self._wires.queues, self._inventory.fabric.links_by_name
         return {"kind": "header", "period": period, "asked": self._asked, "scheduler": scheduler,
-                "cores": os.cpu_count(), "directions": [p.direction for p in self._wires.places],
-                "rates": [k.rate for k in links], "queues": [q.limit for q in first],
-                "frames": [k.max_frame for k in links], "switches": list(self._inventory.switches),
+                "cores": os.cpu_count(), "directions": [q.direction for q in where],
+                "rates": [q.rate for q in where], "queues": [q.limit for q in first],
+                "frames": [links[q.link].max_frame for q in where], "switches": list(self._inventory.switches),
                 "watched": list(self._watched)}
 
     def _sample(self, due: float) -> None:
         begin = time.monotonic()
-        queues = self._wires.read()
+        counts = self._wires.read()
         took = time.monotonic() - begin
         self._output.add({"kind": "wires", "t": round(begin + took / 2 - self._t0, 6), "took": round(took, 6),
                           "late": round(begin - due, 6),
-                          "v": [(q.bytes, q.packets, q.drops, q.backlog) for q in queues]})
+                          "v": [(q.bytes, q.packets, q.drops, q.backlog) for q in counts]})
 
     def _cpu(self, since: float) -> float:
         """One cpu line about the time since `since`; returns its end."""
