@@ -6,7 +6,8 @@
 
 `after` names operations of this workload. An operation of rank r that comes after a collective waits
 for r's part of it only: a rank goes on when its own inputs have arrived, not by the clock. Iterations
-do not overlap: one begins when the one before it is over on every rank.
+do not overlap: one begins when the one before it is over on every rank. A collective that comes after
+Computes of its members starts on each member after that member's own.
 """
 
 from __future__ import annotations
