@@ -1,0 +1,253 @@
+"""The hot path: bytes through one direction of a TCP connection whose two ends are both ours.
+
+    sender's queue:  [portion, portion ...]      those that have bytes to send now
+    in flight:       [portion, bytes] segments   in the order in which they were sent
+
+Since both ends live here, there are no headers: what arrives belongs to the first segment in flight.
+A wake-up should move a whole slice, so SO_RCVLOWAT asks for one; it never asks for more than is in
+flight, or the end of a message would never be announced. Payload is thrown away in the kernel
+(MSG_TRUNC). A portion that passes on what another brings gets its credit in whole slices, so that
+short reads do not turn into ever shorter sends along a ring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+from traffic.workload import Transfer
+
+SLICE = 16_384          # bytes: 762 wake-ups a second for 100 Mbit/s
+BLOCK = 1 << 18         # most bytes given to the kernel in one call
+_ZEROS = memoryview(bytes(BLOCK))
+_SCRATCH = bytearray(SLICE)
+_LEVEL, _LOWAT, _TRUNC = socket.SOL_SOCKET, socket.SO_RCVLOWAT, socket.MSG_TRUNC
+
+
+class Flow:
+    """One transfer while it runs. Stamps are times of time.monotonic(), 0 until reached.
+
+    wants_first   stamp the first byte at the receiver, at the price of one more wake-up
+    over          called once, with the flow, when its last byte has been received
+    """
+
+    __slots__ = ("active", "end", "first", "left", "op", "over", "portions", "ready", "seen", "since", "start",
+                 "wants_first")
+
+    def __init__(self, op: Transfer, sizes: list[int], wants_first: bool, over: Callable[[Flow], None]) -> None:
+        self.op, self.wants_first, self.over = op, wants_first, over
+        self.portions = [Portion(self, size) for size in sizes]
+        self.reset()
+
+    def reset(self) -> None:
+        """Ready for another iteration."""
+        self.active = False
+        self.left = len(self.portions)
+        self.ready = self.start = self.first = self.end = self.since = 0.0
+        self.seen = 0
+        for portion in self.portions:
+            portion.reset()
+
+    @property
+    def got(self) -> int:
+        return sum(p.got for p in self.portions)
+
+    @property
+    def allowed(self) -> int:
+        return sum(p.allowed for p in self.portions)
+
+    def pass_on(self, source: Flow) -> None:
+        """Send only what `source` has brought. Both are cut into the same portions."""
+        for mine, theirs in zip(self.portions, source.portions, strict=True):
+            theirs.followers.append(mine)
+            mine.source = theirs
+
+    def go(self, lanes: list[Lane]) -> None:
+        """Start on these lanes, one a portion."""
+        self.active = True
+        for portion, lane in zip(self.portions, lanes, strict=True):
+            portion.go(lane)
+
+
+class Portion:
+    """The part of a flow that goes through one connection: sent, allowed and got count bytes up to size."""
+
+    __slots__ = ("allowed", "flow", "followers", "got", "lane", "queued", "sent", "size", "source")
+
+    def __init__(self, flow: Flow, size: int) -> None:
+        self.flow, self.size = flow, size
+        self.followers: list[Portion] = []
+        self.source: Portion | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        self.sent = self.got = self.allowed = 0
+        self.queued = False
+        self.lane: Lane | None = None
+
+    def go(self, lane: Lane) -> None:
+        self.lane = lane
+        self.credit(self.source.got if self.source else self.size)
+
+    def credit(self, bytes_there: int) -> None:
+        """`bytes_there` have arrived at the sender: allow whole slices of them, at the end all."""
+        allowed = self.size if bytes_there >= self.size else bytes_there - bytes_there % SLICE
+        if self.lane is not None and allowed > self.allowed:
+            self.allowed = allowed
+            self.lane.offer(self)
+
+
+class Segment:
+    """Bytes of a portion that are in flight, one after the other."""
+
+    __slots__ = ("bytes", "portion")
+
+    def __init__(self, portion: Portion, count: int) -> None:
+        self.portion, self.bytes = portion, count
+
+
+class Meter:
+    """Bytes received by a whole workload."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+class Lane:
+    """One direction of a connection: tx is the sender's socket, rx the receiver's.
+
+    broken   called once with the OSError of either end; the lane is of no use afterwards
+    """
+
+    __slots__ = ("_blocked", "_broken", "_fifo", "_loop", "_lowat", "_meter", "_queue", "_recv_into", "_rx", "_send",
+                 "_tx", "received")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tx: socket.socket, rx: socket.socket, meter: Meter,
+                 broken: Callable[[OSError], None]) -> None:
+        self._loop, self._tx, self._rx, self._meter, self._broken = loop, tx, rx, meter, broken
+        self._send, self._recv_into = tx.send, rx.recv_into
+        self._queue: deque[Portion] = deque()
+        self._fifo: deque[Segment] = deque()
+        self._blocked = False
+        self._lowat = 1
+        self.received = 0
+        loop.add_reader(rx.fileno(), self._readable)
+
+    @property
+    def in_use(self) -> bool:
+        """Bytes are queued or in flight."""
+        return bool(self._queue or self._fifo)
+
+    def offer(self, portion: Portion) -> None:
+        """`portion` has more bytes to send than before."""
+        if not portion.queued:
+            portion.queued = True
+            self._queue.append(portion)
+        if not self._blocked:
+            self._push()
+
+    def _push(self) -> None:
+        """Give the kernel what it takes of the queue."""
+        queue = self._queue
+        while queue:
+            portion = queue[0]
+            room = portion.allowed - portion.sent
+            if room <= 0:
+                queue.popleft().queued = False
+                continue
+            now = monotonic()
+            try:
+                sent = self._send(_ZEROS[:room] if room < BLOCK else _ZEROS)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._broken(error)
+                return
+            if sent:
+                self._sent(portion, sent, now)
+            if sent < room and sent < BLOCK:
+                self._wait_for_room()
+                return
+        if self._blocked:
+            self._blocked = False
+            self._loop.remove_writer(self._tx.fileno())
+
+    def _wait_for_room(self) -> None:
+        if not self._blocked:
+            self._blocked = True
+            self._loop.add_writer(self._tx.fileno(), self._push)
+
+    def _sent(self, portion: Portion, count: int, when: float) -> None:
+        if not portion.flow.start:
+            portion.flow.start = when
+        portion.sent += count
+        fifo = self._fifo
+        if fifo and fifo[-1].portion is portion:
+            fifo[-1].bytes += count
+        else:
+            fifo.append(Segment(portion, count))
+        self._arm()
+
+    def _arm(self) -> None:
+        """Ask to be woken when the next read can take all that it wants."""
+        segment = self._fifo[0]
+        portion = segment.portion
+        want = min(SLICE - portion.got % SLICE, segment.bytes)
+        if not portion.got and portion.flow.wants_first:
+            want = 1
+        if want != self._lowat:
+            self._lowat = want
+            self._rx.setsockopt(_LEVEL, _LOWAT, want)
+
+    def _readable(self) -> None:
+        """Take one slice of the first segment in flight; without one, only an end or an error can come."""
+        fifo = self._fifo
+        segment = fifo[0] if fifo else None
+        want = min(SLICE - segment.portion.got % SLICE, segment.bytes) if segment else 1
+        try:
+            count = self._recv_into(_SCRATCH, want, _TRUNC)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken(error)
+            return
+        if not count or segment is None:
+            self._broken(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
+            return
+        segment.bytes -= count
+        if not segment.bytes:
+            fifo.popleft()
+        self._received(segment.portion, count)
+
+    def _received(self, portion: Portion, count: int) -> None:
+        flow = portion.flow
+        if flow.wants_first and not flow.first:
+            flow.first = monotonic()
+        portion.got = got = portion.got + count
+        self.received += count
+        self._meter.bytes += count
+        if self._fifo:
+            self._arm()
+        for follower in portion.followers:
+            follower.credit(got)
+        if got == portion.size:
+            flow.left -= 1
+            if not flow.left:
+                flow.end = monotonic()
+                flow.over(flow)
+
+    def close(self) -> None:
+        """Forget what is queued and in flight; the sockets are closed by their owner."""
+        self._loop.remove_reader(self._rx.fileno())
+        if self._blocked:
+            self._loop.remove_writer(self._tx.fileno())
+        self._queue.clear()
+        self._fifo.clear()
+        self._blocked = False

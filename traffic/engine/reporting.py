@@ -1,0 +1,120 @@
+"""An execution's events as records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from traffic.lowering import Program, Span
+from traffic.records import (
+    CollectiveRecord,
+    ComputeRecord,
+    RecordWriter,
+    RequestRecord,
+    StepRecord,
+    TransferRecord,
+)
+from traffic.workload import Compute, Transfer
+
+if TYPE_CHECKING:
+    from traffic.engine.execution import Task
+    from traffic.engine.lane import Flow
+
+REQUEST, RESPONSE = "req/", "resp/"     # operations that make a request: req/N, work/N, resp/N
+
+
+class Reporter:
+    """Writes the records of one workload in one phase; t0 is the run's zero on CLOCK_MONOTONIC."""
+
+    def __init__(self, program: Program, phase: str, t0: float, writer: RecordWriter) -> None:
+        self._program, self._workload, self._phase = program, program.workload, phase
+        self._t0, self._writer = t0, writer
+        self._span_of = {end: span for span in program.spans for end in span.end}
+        self._ends_left: dict[str, int] = {}
+        ids = {op.id for op in program.ops}
+        self._requests = {name for op in ids if op.startswith(REQUEST)
+                          and RESPONSE + (name := op.removeprefix(REQUEST)) in ids}
+
+    def _time(self, when: float) -> float:
+        return when - self._t0
+
+    def _stamp(self, when: float) -> float | None:
+        """A stamp of a flow: 0 is never."""
+        return when - self._t0 if when else None
+
+    def transferred(self, iteration: int, flow: Flow) -> None:
+        op, hosts = flow.op, self._workload.hosts
+        self._writer.write(TransferRecord(
+            self._workload.name, self._phase, iteration, op.id, hosts[op.src], hosts[op.dst], op.src, op.dst, op.size,
+            self._time(flow.ready), self._time(flow.start), self._time(flow.end)))
+
+    def computed(self, iteration: int, task: Task) -> None:
+        op = task.op
+        if isinstance(op, Compute):
+            self._writer.write(ComputeRecord(
+                self._workload.name, self._phase, iteration, op.id, op.rank, self._workload.hosts[op.rank],
+                op.seconds, self._time(task.ready), self._time(task.end)))
+
+    def over(self, iteration: int, start: float, task: Task, tasks: Mapping[str, Task]) -> None:
+        """An operation is over: it may complete a collective or a request."""
+        span = self._span_of.get(task.op.id)
+        if span is not None:
+            left = self._ends_left.get(span.collective.id, len(span.end)) - 1
+            self._ends_left[span.collective.id] = left
+            if not left:
+                del self._ends_left[span.collective.id]
+                self._collective(iteration, span, tasks)
+        name = task.op.id.removeprefix(RESPONSE)
+        if name in self._requests and name != task.op.id:
+            self._request(iteration, start, name, "ok", tasks)
+
+    def given_up(self, iteration: int, start: float, lost: Sequence[Task], status: str,
+                 tasks: Mapping[str, Task]) -> None:
+        """These operations will not happen. The first one's request has `status`, those behind it failed."""
+        for task in lost:
+            kind, _, name = task.op.id.partition("/")
+            if name in self._requests and kind + "/" == RESPONSE:
+                own = name == lost[0].op.id.partition("/")[2]
+                self._request(iteration, start, name, status if own else "failed", tasks)
+
+    def _collective(self, iteration: int, span: Span, tasks: Mapping[str, Task]) -> None:
+        c = span.collective
+        begin = tuple(self._time(tasks[i].end) for i in span.begin)
+        end = tuple(self._time(tasks[i].end) for i in span.end)
+        self._writer.write(CollectiveRecord(
+            self._workload.name, self._phase, iteration, c.id, c.kind, c.algorithm, c.ranks, c.size, min(begin),
+            max(end), begin, end))
+
+    def _request(self, iteration: int, start: float, name: str, status: str, tasks: Mapping[str, Task]) -> None:
+        request, response = tasks[REQUEST + name], tasks[RESPONSE + name]
+        asked, answered = request.op, response.op
+        if not isinstance(asked, Transfer) or not isinstance(answered, Transfer):
+            return
+        due = start + asked.at if asked.at or not asked.after else request.ready or start
+        first = response.flow.first if response.flow is not None else response.end
+        self._writer.write(RequestRecord(
+            self._workload.name, self._phase, iteration, name, self._workload.hosts[asked.src],
+            self._workload.hosts[asked.dst], asked.size, answered.size, status, self._time(due),
+            self._stamp(request.flow.start) if request.flow is not None else None, self._stamp(first),
+            self._stamp(response.end) if status == "ok" else None))
+
+    def iteration(self, iteration: int, start: float, end: float, tasks: Mapping[str, Task]) -> None:
+        """The step record. A rank's part ends with its last compute or input; a rank that only sends, with that."""
+        first: dict[int, float] = {}        # own operations, by the rank that acts
+        arriving: dict[int, float] = {}
+        inputs: dict[int, float] = {}
+        outputs: dict[int, float] = {}
+        for task in tasks.values():
+            if task.was_given_up:
+                continue
+            op = task.op
+            acts, gets = (op.rank, op.rank) if isinstance(op, Compute) else (op.src, op.dst)
+            first[acts] = min(first.get(acts, task.ready), task.ready)
+            arriving[gets] = min(arriving.get(gets, task.ready), task.ready)
+            outputs[acts] = max(outputs.get(acts, task.end), task.end)
+            inputs[gets] = max(inputs.get(gets, task.end), task.end)
+        begin, last = {**arriving, **first}, {**outputs, **inputs}
+        ranks = tuple((self._time(begin[r]), self._time(last[r])) if r in begin else None
+                      for r in range(len(self._workload.hosts)))
+        self._writer.write(StepRecord(self._workload.name, self._phase, iteration, self._time(start), self._time(end),
+                                      ranks))

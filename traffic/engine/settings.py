@@ -1,0 +1,64 @@
+"""What is set in a host's namespace, so that one run does not spoil the next, and stated in records."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from topologies.errors import LabError
+from topologies.spec import TcpSpec
+from traffic.engine.namespaces import inside, unavailable
+from traffic.records import TcpSettingsRecord
+
+IPV4 = Path("/proc/sys/net/ipv4")
+
+
+def prepare_namespace(netns: str, tcp: TcpSpec, host: str = "") -> TcpSettingsRecord:
+    """Set the TCP of the namespace /run/netns/`netns` and return what was set.
+
+    tcp_no_metrics_save      a run does not start with what an earlier one learned of the path
+    tcp_slow_start_after_idle, tcp_congestion_control    from the spec; programs take them from here
+    rto_min                  on every IPv4 route of the namespace, in whole milliseconds
+
+    Raises HostError naming the kernel module where the congestion control is not available.
+    """
+    path = f"/run/netns/{netns}"
+    with inside(path):      # /proc/sys/net shows the namespace of the thread that opens it
+        _write("tcp_no_metrics_save", "1")
+        _write("tcp_slow_start_after_idle", str(int(tcp.slow_start_after_idle)))
+        try:
+            _write("tcp_congestion_control", tcp.congestion_control)
+        except FileNotFoundError:
+            raise unavailable(tcp.congestion_control) from None
+    rto = max(round(tcp.rto_min * 1000), 1)
+    for route in _routes(netns):
+        _ip(netns, "route", "change", *_route_words(route), "rto_min", f"{rto}ms")
+    return TcpSettingsRecord(host or netns, tcp.congestion_control, rto / 1000, tcp.slow_start_after_idle, True)
+
+
+def _write(name: str, value: str) -> None:
+    (IPV4 / name).write_text(value)
+
+
+def _ip(netns: str, *words: str) -> str:
+    done = subprocess.run(["ip", "-json", "-netns", netns, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"namespace {netns}", f"ip {' '.join(words)} to succeed", done.stderr.strip())
+    return done.stdout
+
+
+def _routes(netns: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(_ip(netns, "-4", "route", "show", "table", "main") or "[]")
+    return rows
+
+
+def _route_words(route: dict[str, Any]) -> list[str]:
+    """The words that name a route for `ip route change`."""
+    words = [route["dst"]]
+    for option, key in (("via", "gateway"), ("dev", "dev"), ("proto", "protocol"), ("scope", "scope"),
+                        ("src", "prefsrc"), ("metric", "metric")):
+        if key in route:
+            words += [option, str(route[key])]
+    return words
