@@ -1,0 +1,55 @@
+"""What a user wrote about traffic -> the workload that the engine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from topologies.errors import SpecError
+from topologies.fabric import Fabric
+from traffic.collectives import problems
+from traffic.placement import place
+from traffic.specs import CollectiveSpec, RequestsSpec, TrainingTraceSpec
+from traffic.traces.requests import requests_workload
+from traffic.traces.training import training_workload
+from traffic.workload import Collective, Compute, Op, Workload
+
+
+def build(spec: CollectiveSpec, fabric: Fabric, name: str, seed: int) -> Workload:
+    """One collective a step, each rank's compute time before it. Sizes and times become emulated ones.
+
+    Nothing in it is drawn: the seed picks source ports later. S of an all-to-all-v is the largest row
+    of its splits. Raises SpecError.
+    """
+    del seed
+    scale = fabric.spec.scale.scale
+    hosts = place(spec.placement, spec.ranks, fabric)
+    ranks = tuple(range(len(hosts)))
+    computes: list[Op] = []
+    if spec.compute:
+        computes = [Compute(f"compute/{r}", r, scale.to_emulated_time(spec.compute)) for r in ranks]
+    splits = None
+    if spec.splits is not None:
+        splits = tuple(tuple(round(scale.to_emulated_size(b)) for b in row) for row in spec.splits)
+    algorithm = spec.algorithm or ("direct" if spec.op == "all-to-all" else "ring")
+    size = max(map(sum, splits)) if splits else round(scale.to_emulated_size(spec.size))
+    collective = Collective(spec.op, spec.op, ranks, size, algorithm, splits, tuple(c.id for c in computes))
+    for expected, found in problems(collective):
+        raise SpecError(f"workloads.{name}", expected, found)
+    return Workload(
+        name=name, hosts=hosts, ops=(*computes, collective), iterations=spec.iterations, warmup=spec.warmup,
+        flows_per_pair=spec.flows_per_pair,
+        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control)
+
+
+_BUILDERS: dict[type[Any], Callable[[Any, Fabric, str, int], Workload]] = {
+    CollectiveSpec: build,
+    TrainingTraceSpec: training_workload,
+    RequestsSpec: requests_workload,
+}
+
+
+def workload_of(spec: CollectiveSpec | TrainingTraceSpec | RequestsSpec, fabric: Fabric, name: str,
+                seed: int) -> Workload:
+    """The workload of a spec that the TCP engine runs. Raises SpecError, TraceError."""
+    return _BUILDERS[type(spec)](spec, fabric, name, seed)
