@@ -16,7 +16,6 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from topologies.errors import HostError
@@ -35,7 +34,8 @@ TCA_HTB_PARMS, TCA_HTB_RATE64, TCA_HTB_CEIL64 = 1, 6, 7
 NLA_TYPE_MASK = 0x3FFF          # without the flag bits for nested and byte order
 
 _REQUEST = struct.Struct("=IHHII BxxxiIII")     # nlmsghdr, tcmsg
-_MESSAGE = struct.Struct("=IHH8x4xiII")         # length, type, flags, ifindex, handle, parent
+_HEADER = struct.Struct("=IHH")                 # length, type, flags
+_TCMSG = struct.Struct("=16x4xiII")               # ifindex, handle, parent
 _BODY = _REQUEST.size                           # where the attributes begin: 16 + 20
 _ATTRIBUTE = struct.Struct("=HH")
 _BASIC = struct.Struct("=QI")
@@ -96,11 +96,7 @@ def interfaces(netns_path: str) -> dict[str, int]:
 
 def dump(sock: socket.socket, handle: int = 0) -> list[Qdisc]:
     """All qdiscs of the socket's namespace, or those with this handle. Raises HostError."""
-    found: list[Qdisc] = []
-    for data, start, end, ifindex, own, parent in _messages(sock, RTM_GETQDISC, 0):
-        if not handle or own == handle:
-            found.append(_qdisc(data, start, end, ifindex, own, parent))
-    return found
+    return [_qdisc(*message) for message in _messages(sock, RTM_GETQDISC, 0, handle)]
 
 
 def classes(sock: socket.socket, ifindex: int) -> list[HtbClass]:
@@ -171,18 +167,18 @@ def _class(data: memoryview, attributes: _Attributes, ifindex: int, handle: int,
     return HtbClass(ifindex, handle, parent, rate * 8, ceil * 8, *_basic(data, stats))
 
 
-def _messages(sock: socket.socket, request: int, ifindex: int) -> Iterator[_Message]:
+def _messages(sock: socket.socket, request: int, ifindex: int, handle: int = 0) -> list[_Message]:
     """The answers to one dump request; a dump that devices changed under is done again."""
     for _ in range(_TRIES):
-        answers = _one_dump(sock, request, ifindex)
+        answers = _one_dump(sock, request, ifindex, handle)
         if answers is not None:
-            return iter(answers)
+            return answers
     raise HostError("traffic control of a namespace", "a reading between two changes of its devices",
                     f"changes during {_TRIES} readings in a row")
 
 
-def _one_dump(sock: socket.socket, request: int, ifindex: int) -> list[_Message] | None:
-    """Every message of one dump, or None if it was interrupted by a change."""
+def _one_dump(sock: socket.socket, request: int, ifindex: int, handle: int) -> list[_Message] | None:
+    """Every message of one dump (with this handle, if any), or None if it was interrupted by a change."""
     answers: list[_Message] = []
     interrupted = False
     try:
@@ -191,14 +187,16 @@ def _one_dump(sock: socket.socket, request: int, ifindex: int) -> list[_Message]
             data = memoryview(sock.recv(_RECEIVE))
             at = 0
             while at < len(data):
-                length, kind, flags, *_ = struct.unpack_from("=IHH", data, at)
+                length, kind, flags = _HEADER.unpack_from(data, at)
                 interrupted |= bool(flags & NLM_F_DUMP_INTR)
                 if kind == NLMSG_DONE:
                     return None if interrupted else answers
                 if kind == NLMSG_ERROR:
                     code = -struct.unpack_from("=i", data, at + 16)[0]
                     raise OSError(code, os.strerror(code))
-                answers.append((data, at + _BODY, at + length, *_MESSAGE.unpack_from(data, at)[3:]))
+                index, own, parent = _TCMSG.unpack_from(data, at)
+                if not handle or own == handle:
+                    answers.append((data, at + _BODY, at + length, index, own, parent))
                 at += (length + 3) & ~3
     except OSError as error:
         if error.errno == errno.EBUSY:

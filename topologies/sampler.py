@@ -44,6 +44,7 @@ PERIOD = 0.05
 OWN_SHARE = 0.03        # of a core; a fabric that costs more is sampled more slowly
 PERIOD_STEP = 0.01
 CPU_PERIOD = 1.0
+MIN_CPU_PERIOD = 0.5    # /proc/stat counts in hundredths of a second: a shorter rest would say nothing
 PR_SET_PDEATHSIG = 1
 FIFO_PRIORITY = 1
 
@@ -150,16 +151,19 @@ class Sampler:
         _say(event="ready")
         commands = _Commands(self)
         due = cpu_from = time.monotonic()
+        counted = False
         while not self.stopping:
             self._sample(due)
             if due - cpu_from >= CPU_PERIOD - period / 2:
                 cpu_from = self._cpu(cpu_from)
+                counted = True
             due += period
             if due < time.monotonic():      # late by more than a period: the missed readings are not made up for
                 due += math.ceil((time.monotonic() - due) / period) * period
             commands.until(due)
         self._sample(time.monotonic())
-        self._cpu(cpu_from)
+        if not counted or time.monotonic() - cpu_from >= MIN_CPU_PERIOD:
+            self._cpu(cpu_from)
         self._output.flush()
 
     def _choose_period(self) -> tuple[float, list[qdisc.Qdisc]]:
@@ -193,8 +197,6 @@ class Sampler:
         """One cpu line about the time since `since`; returns its end."""
         now = time.monotonic()
         seconds = now - since
-        if seconds <= 0:
-            return now
         line: dict[str, Any] = {"kind": "cpu", "t": round(now - self._t0, 6), "seconds": round(seconds, 6)}
         line |= {k: round(v, 4) for k, v in self._machine.step()._asdict().items()}
         steps = {name: process.step() for name, process in self._watched.items()}
