@@ -30,12 +30,12 @@ class Compiler:
         self._neighbours = {leaf.name: underlay.neighbours(fabric, leaf) for leaf in fabric.leaves}
         self._spines = {spine.name: SwitchRules(spine.name, tuple(underlay.spine_flows(fabric, spine)))
                         for spine in fabric.spines}
-        for flows in (*self._steady.values(), *self._unreachable.values(), *(s.flows for s in self._spines.values())):
+        for flows in (*self._steady.values(), *self._unreachable.values(), *(s.steady for s in self._spines.values())):
             check_jumps(flows)
 
     def rules(self, state: State) -> RuleSet:
-        """Everything that every switch shall hold while the fabric is in `state`."""
-        return {leaf.name: self._leaf(leaf, state) for leaf in self._fabric.leaves} | self._spines
+        """Everything that every switch shall hold while the fabric is in `state`; transit switches first."""
+        return self._spines | {leaf.name: self._leaf(leaf, state) for leaf in self._fabric.leaves}
 
     def _leaf(self, leaf: Node, state: State) -> SwitchRules:
         groups: list[Group] = []
@@ -48,7 +48,8 @@ class Compiler:
             groups.append(ecmp.group_to(target, spines or self._fabric.spines))
             if not spines:
                 lost += self._unreachable[target.name]
-        return SwitchRules(leaf.name, (*self._steady[leaf.name], *lost), tuple(groups), self._neighbours[leaf.name])
+        return SwitchRules(leaf.name, self._steady[leaf.name], tuple(lost), tuple(groups),
+                           self._neighbours[leaf.name])
 
 
 def compile_rules(fabric: Fabric, state: State = State()) -> RuleSet:  # noqa: B008 - a frozen value

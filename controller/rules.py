@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 IN_PORT = 0xFFFFFFF8    # OFPP_IN_PORT: back to where the packet came from
@@ -47,10 +47,13 @@ class Match:
 
     def items(self) -> Iterator[tuple[str, Value]]:
         """(field, value) of every field that is set, in the order above (prerequisites first)."""
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in _MATCH_FIELDS:
+            value = getattr(self, name)
             if value is not None:
-                yield field.name, value
+                yield name, value
+
+
+_MATCH_FIELDS = tuple(f.name for f in fields(Match))
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Group:
     """A select group: each flow, by the hash of `hash_fields`, takes one live bucket."""
 
     id: int
-    name: str
+    name: str = field(compare=False)    # the switch does not know it
     hash_fields: tuple[str, ...]
     buckets: tuple[Bucket, ...]
 
@@ -143,16 +146,21 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class SwitchRules:
-    """Everything that one switch shall hold."""
+    """Everything that one switch shall hold.
+
+    `steady` flows depend on the fabric alone and are the same object in every state of it, so that
+    nobody has to compare thousands of rules when a link fails; `passing` ones come and go.
+    """
 
     switch: str
-    flows: tuple[Flow, ...]
+    steady: tuple[Flow, ...]
+    passing: tuple[Flow, ...] = ()
     groups: tuple[Group, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
 
-    @cached_property
-    def by_cookie(self) -> dict[int, Flow]:
-        return {f.cookie: f for f in self.flows}
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        return self.steady + self.passing
 
     @cached_property
     def by_group(self) -> dict[int, Group]:

@@ -1,0 +1,84 @@
+"""The controller as a process: python -m controller --inventory PATH
+
+It serves the switches on the inventory's OpenFlow socket and the API on its API socket until SIGTERM,
+SIGINT, or the end of the thread that started it. Its log is standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import uvicorn
+
+from controller import runtime
+from controller.api import build
+from controller.app import FabricApp
+from controller.control import Control
+from topologies.errors import LabError
+from topologies.inventory import Inventory
+
+_PR_SET_PDEATHSIG = 1
+_STOP = (signal.SIGTERM, signal.SIGINT)
+RENEW_NEIGHBOURS = 600.0    # seconds; switches forget an unused neighbour after an hour
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _api_server(inventory: Inventory, control: Control, app: FabricApp) -> None:
+    """Serve the API in a daemon thread; the socket is ours alone, which uvicorn's own would not be."""
+    runtime.claim(inventory.api_socket)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(inventory.api_socket)
+    server = uvicorn.Server(uvicorn.Config(build(control, app), log_level="warning", access_log=False))
+    threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
+
+
+def _renew_for_ever(app: FabricApp) -> None:
+    while True:
+        time.sleep(RENEW_NEIGHBOURS)
+        app.renew_all_neighbours()
+
+
+def serve(inventory: Inventory) -> None:
+    """Until a signal says stop. Raises LabError before it serves."""
+    os.umask(0o077)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)     # before any thread: sigwait below takes them
+    control = Control(inventory.fabric)
+    app = runtime.start(inventory, control)
+    _api_server(inventory, control, app)
+    threading.Thread(target=_renew_for_ever, args=(app,), daemon=True).start()
+    signal.sigwait(_STOP)
+    for path in (inventory.controller_socket, inventory.api_socket):
+        Path(path).unlink(missing_ok=True)
+    os._exit(0)     # os-ken's threads cannot be joined
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 after a stop, 1 for an error, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m controller", description="The fabric controller of a running lab.")
+    parser.add_argument("--inventory", type=Path, required=True, help="inventory.json of a running lab")
+    path: Path = parser.parse_args(arguments).inventory
+    _die_with_parent()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("os_ken").setLevel(logging.WARNING)
+    try:
+        serve(Inventory.read(path))
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

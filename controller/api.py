@@ -1,0 +1,105 @@
+"""The northbound API: what the controller knows, as JSON. All of it is read-only.
+
+GET /health    {expected, connected: switches; converged: every switch holds what is wanted;
+                generation: number of the wanted rule set; changed: its time, s since the epoch;
+                down: [links that are down];
+                switches: {name: {connected, settled, flow_mods, group_mods: sent since it connected, errors}}}
+GET /topology  {switches: [name], hosts: [{name, ip, mac, leaf}], links: [{name, ends: [a, b], up}]}
+GET /rules     {switch: text, as ovs-ofctl reads it}
+GET /counters  {time: s since the epoch;
+                switches: {name: {flows: [{name, cookie, table, drop, packets, bytes}],
+                                  groups: [{id, name, packets, bytes, buckets: [{id, port, packets, bytes}]}],
+                                  drops: {rule: {packets, bytes}}}};
+                drops: the same, over all switches}
+               `drops` includes drop rules that have been removed since the controller started.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from fastapi import FastAPI, HTTPException
+
+from controller.control import FOREIGN, Control
+from controller.ofctl import render
+from controller.rules import SwitchRules
+from topologies.errors import LabError
+
+Json = dict[str, Any]
+
+
+class CounterReader(Protocol):
+    """Reads flow counters (table, priority, cookie, packets, bytes) and group counters of every switch."""
+
+    def read_counters(self) -> Mapping[str, tuple[list[Any], list[Any]]]: ...
+
+
+def build(control: Control, reader: CounterReader) -> FastAPI:
+    """The API over a Control and whatever reads counters from its switches."""
+    api = FastAPI(title="aifab controller", docs_url=None, redoc_url=None)
+
+    @api.get("/health")
+    def health() -> Json:
+        return control.health()
+
+    @api.get("/topology")
+    def topology() -> Json:
+        return _topology(control)
+
+    @api.get("/rules")
+    def rules() -> Json:
+        return {switch: render(r) for switch, r in control.wanted.items()}
+
+    @api.get("/counters")
+    def counters() -> Json:
+        try:
+            return counters_of(control, reader.read_counters())
+        except (LabError, TimeoutError) as error:
+            raise HTTPException(503, str(error) or "a switch did not answer in time") from None
+
+    return api
+
+
+def _topology(control: Control) -> Json:
+    fabric, down = control.fabric, control.state.down
+    return {"switches": [s.name for s in fabric.switches],
+            "hosts": [{"name": h.name, "ip": h.ip, "mac": h.mac, "leaf": h.leaf} for h in fabric.all_hosts],
+            "links": [{"name": k.name, "ends": [k.a.node, k.b.node], "up": k.name not in down} for k in fabric.links]}
+
+
+def counters_of(control: Control, read: Mapping[str, tuple[list[Any], list[Any]]]) -> Json:
+    """Raw counters with the names of their rules."""
+    switches = {name: _switch(control, name, flows, groups) for name, (flows, groups) in read.items()}
+    total: Counter[tuple[str, str]] = Counter()
+    for switch in switches.values():
+        for rule, drop in switch["drops"].items():
+            total.update({(rule, unit): count for unit, count in drop.items()})
+    drops = {rule: {unit: total[rule, unit] for unit in ("packets", "bytes")} for rule, _ in total}
+    return {"time": time.time(), "switches": switches, "drops": drops}
+
+
+def _switch(control: Control, switch: str, flows: list[Any], groups: list[Any]) -> Json:
+    wanted = control.wanted[switch]
+    drop_cookies = {f.cookie for f in wanted.flows if f.is_drop}
+    listed = [{"name": control.name(f.cookie), "cookie": f"{f.cookie:#018x}", "table": f.table,
+               "drop": f.cookie in drop_cookies, "packets": f.packets, "bytes": f.bytes} for f in flows]
+    drops = control.retired(switch)
+    for flow in listed:
+        if flow["drop"]:
+            into = drops.setdefault(str(flow["name"]), {"packets": 0, "bytes": 0})
+            for unit in into:
+                into[unit] += flow[unit]
+    return {"flows": listed, "groups": [_group(wanted, g) for g in groups], "drops": drops}
+
+
+def _group(wanted: SwitchRules, stats: Any) -> Json:
+    """Counters of a group; a switch lists its buckets in their own order."""
+    group = wanted.by_group.get(stats.group_id)
+    buckets = zip(group.buckets, stats.bucket_stats, strict=False) if group else ()
+    return {"id": stats.group_id, "name": group.name if group else FOREIGN,
+            "packets": stats.packet_count, "bytes": stats.byte_count,
+            "buckets": [{"id": b.id, "port": b.watch_port, "packets": c.packet_count, "bytes": c.byte_count}
+                        for b, c in buckets]}

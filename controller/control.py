@@ -1,0 +1,150 @@
+"""What the controller wants, what each switch holds, and whether the two agree. No os-ken, no sockets.
+
+    ports, replies ──> Control ──> changes to send        (all calls under `lock`: the caller sends
+                          └──────> health, names, drops    before anybody else decides)
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.compile import Compiler
+from controller.reconcile import AddFlow, Change, DeleteFlows, Installed, difference, reconcile
+from controller.rules import RuleSet, SwitchRules
+from controller.state import LinkState, State
+from topologies.fabric import Fabric
+
+FOREIGN = "foreign"     # the name of counters of rules that are none of ours
+
+
+@dataclass
+class Session:
+    """One switch's connection. `held` is what it has been sent; None until its rules have been read."""
+
+    held: SwitchRules | None = None
+    sent: int = 0           # number of the last batch of changes
+    confirmed: int = 0      # number of the last batch that a barrier has confirmed
+    flow_mods: int = 0      # messages since it connected
+    group_mods: int = 0
+    errors: list[str] = field(default_factory=list)
+
+
+class Control:
+    """The decisions of one fabric's controller."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.lock = threading.RLock()
+        self.fabric = fabric
+        self._links = LinkState(fabric)
+        self._compiler = Compiler(fabric)
+        self.wanted: RuleSet = self._compiler.rules(self._links.state)
+        self.sessions: dict[str, Session] = {}
+        self.generation = 1
+        self.changed = time.time()
+        # names by cookie, kept for good: a rule's last counters come after the rule is gone
+        self._names = {f.cookie: f.name for rules in self.wanted.values() for f in rules.flows}
+        self._retired: dict[str, Counter[tuple[str, str]]] = {s.name: Counter() for s in fabric.switches}
+
+    @property
+    def state(self) -> State:
+        return self._links.state
+
+    def name(self, cookie: int) -> str:
+        return self._names.get(cookie, FOREIGN)
+
+    def connected(self, switch: str) -> None:
+        """A switch is there; what it holds is not known yet."""
+        with self.lock:
+            self.sessions[switch] = Session()
+
+    def gone(self, switch: str) -> None:
+        """Its connection is lost. It forwards on by the rules it has, and its links may well be up."""
+        with self.lock:
+            self.sessions.pop(switch, None)
+
+    def ports(self, switch: str, up: Mapping[int, bool]) -> dict[str, tuple[Change, ...]]:
+        """Port reports of a switch -> changes to send now, by switch."""
+        with self.lock:
+            if not self._links.report(switch, up):
+                return {}
+            self.wanted = self._compiler.rules(self._links.state)
+            self.generation += 1
+            self.changed = time.time()
+            self._names.update((f.cookie, f.name) for rules in self.wanted.values() for f in rules.passing)
+            changes = {s: self._catch_up(s, session) for s, session in self.sessions.items()}
+            return {s: changes[s] for s in self.wanted if changes.get(s)}
+
+    def _catch_up(self, switch: str, session: Session) -> tuple[Change, ...]:
+        if session.held is None:
+            return ()       # being read; installed() will compare with what is wanted by then
+        changes = difference(session.held, self.wanted[switch])
+        self._note(session, switch, changes)
+        return changes
+
+    def installed(self, switch: str, installed: Installed) -> tuple[Change, ...]:
+        """What was read from a switch -> changes that make it right."""
+        with self.lock:
+            changes = reconcile(self.wanted[switch], installed)
+            self._note(self.sessions[switch], switch, changes)
+            return changes
+
+    def _note(self, session: Session, switch: str, changes: tuple[Change, ...]) -> None:
+        session.held = self.wanted[switch]
+        flows = sum(isinstance(c, AddFlow | DeleteFlows) for c in changes)
+        session.flow_mods += flows
+        session.group_mods += len(changes) - flows
+        session.sent += 1 if changes else 0
+
+    def confirm(self, switch: str, batch: int) -> None:
+        """A barrier after batch number `batch` has come back."""
+        with self.lock:
+            if switch in self.sessions:
+                self.sessions[switch].confirmed = max(self.sessions[switch].confirmed, batch)
+
+    def failed(self, switch: str, error: str) -> None:
+        """The switch has refused something: it does not hold what is wanted until it connects again."""
+        with self.lock:
+            if switch in self.sessions:
+                self.sessions[switch].errors.append(error)
+
+    def removed(self, switch: str, cookie: int, packets: int, octets: int) -> None:
+        """The last counters of a drop rule that went."""
+        with self.lock:
+            name = self.name(cookie)
+            self._retired[switch].update({(name, "packets"): packets, (name, "bytes"): octets})
+
+    def retired(self, switch: str) -> dict[str, dict[str, int]]:
+        """Counters of drop rules that are no more: name -> packets, bytes."""
+        with self.lock:
+            counters = self._retired[switch]
+            return {name: {"packets": counters[name, "packets"], "bytes": counters[name, "bytes"]}
+                    for name, _ in counters}
+
+    def converged(self) -> bool:
+        """Every switch is there, and holds exactly what is wanted."""
+        with self.lock:
+            return len(self.sessions) == len(self.wanted) and all(map(self._settled, self.sessions))
+
+    def _settled(self, switch: str) -> bool:
+        session = self.sessions[switch]
+        return (session.held is self.wanted[switch] and session.confirmed == session.sent
+                and not session.errors)
+
+    def health(self) -> dict[str, object]:
+        """See api.py."""
+        with self.lock:
+            switches = {name: self._session(name) for name in self.wanted}
+            return {"expected": len(self.wanted), "connected": len(self.sessions), "converged": self.converged(),
+                    "generation": self.generation, "changed": self.changed, "down": sorted(self.state.down),
+                    "switches": switches}
+
+    def _session(self, switch: str) -> dict[str, object]:
+        session = self.sessions.get(switch)
+        if session is None:
+            return {"connected": False, "settled": False}
+        return {"connected": True, "settled": self._settled(switch), "flow_mods": session.flow_mods,
+                "group_mods": session.group_mods, "errors": session.errors}
