@@ -79,6 +79,6 @@ class ControllerClient:
 def _unsettled(health: dict[str, Any]) -> str:
     waiting = [name for name, s in health["switches"].items() if not s["settled"]]
     errors = [f"{name}: {e}" for name, s in health["switches"].items() for e in s.get("errors", ())]
-    return (f"{health['connected']} of {health['expected']} connected; "
-            f"
-            f"waiting for {', '.join(waiting) or 'links'}; down: {', '.join(health['down']) or 'none'}" + "".join(f"; {e}" for e in errors[:3]))
+    told = (f"{health['connected']} of {health['expected']} connected; waiting for {', '.join(waiting) or 'links'}; "
+            f"down: {', '.join(health['down']) or 'none'}")
+    return "; ".join([told, *errors[:3]])
