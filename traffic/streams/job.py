@@ -1,0 +1,231 @@
+"""The process of streams: sets up, starts its two children, follows orders, writes the records.
+
+    stdin   "go", then perhaps "stop"          stdout   {"event": ready | progress | error | done}
+
+A stop ends the schedules early but in peace: the tail is waited for. SIGINT and SIGTERM do the same,
+mark the records as interrupted and exit with 130.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from topologies.errors import RunError
+from topologies.inventory import Inventory
+from traffic.records import InterruptedRecord, RecordWriter
+from traffic.streams import children
+from traffic.streams.board import RECEIVED, SENT, Board, board
+from traffic.streams.clock import StepWatch
+from traffic.streams.outcome import Finding, StreamsRecord, packets_records, stream_record, summary
+from traffic.streams.plan import MAX_PACKETS, Job, source_ports
+from traffic.streams.receiver import Inlet, receive_all
+from traffic.streams.sender import Flow, send_all
+from traffic.streams.wire import open_receiver, open_sender, socket_drops
+
+TICK = 0.25             # seconds between progress lines and looks at the clock
+IMPATIENCE = 1.0        # drain time at most when interrupted
+PATIENCE = 30.0         # beyond drain, for a child to report after it was told to end
+INTERRUPTED_EXIT = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def emit(event: str, **body: Any) -> None:
+    """One line to whoever started us; nobody there is no reason to lose records."""
+    try:
+        print(json.dumps({"event": event, **body}), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Streams:
+    """One job, from sockets to records."""
+
+    def __init__(self, job: Job, inventory: Inventory) -> None:
+        self.job = job
+        self.ports = tuple(source_ports(job.streams))
+        self.board: Board = board([(s.packets or MAX_PACKETS, s.flows) for s in job.streams])
+        self.inlets = [Inlet(i, lane, open_receiver(inventory, s, job.first_port + i), self.ports[i])
+                       for i, (s, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True))]
+        self.flows = [Flow(i, s, self.board.lanes[i], self._ways(inventory, i)) for i, s in enumerate(job.streams)]
+        self.interrupted = ""
+        self._orders = b""
+        self._stdin_open = True
+        self._poll = selectors.PollSelector()       # epoll refuses files, and stdin may be one
+        self._shown = (0.0, -1)
+        self.receiver = children.start("receiver", self._receive, job.realtime)
+        self.sender = children.start("sender", self._send, job.realtime)
+
+    def _ways(self, inventory: Inventory, i: int) -> tuple[socket.socket, ...]:
+        stream = self.job.streams[i]
+        return tuple(open_sender(inventory, stream, port, self.job.first_port + i) for port in self.ports[i])
+
+    def _send(self, line: children.Line) -> dict[str, Any]:
+        """The sender child's life."""
+        if line.wait() == "go":
+            try:
+                send_all(self.flows, self.board)
+            finally:
+                line.tell("errors", errors=[dict(flow.errors) for flow in self.flows])
+        return {}
+
+    def _receive(self, line: children.Line) -> dict[str, Any]:
+        """The receiver child's life."""
+        receive_all(self.inlets, self.board, line.control, lambda: float(line.wait() or 0))
+        return {}
+
+    def interrupt(self, number: int, _frame: FrameType | None) -> None:
+        """Signal handler: end early, keep everything."""
+        self.interrupted = signal.Signals(number).name
+        self.board.stop[0] = 1
+
+    def run(self) -> int:
+        """Follow the protocol to its end; the exit code. Raises LabError after the records are written."""
+        for child in (self.receiver, self.sender):
+            self._poll.register(child.report, selectors.EVENT_READ, child)
+        self._poll.register(0, selectors.EVENT_READ)
+        self._until(lambda: all(c.said("ready") or c.over for c in (self.sender, self.receiver)))
+        self._check()
+        emit("ready", pids={"sender": self.sender.pid, "receiver": self.receiver.pid})
+        self._until(lambda: self._ordered("go") or self._leaving)
+        if self._ordered("go"):
+            return self._traffic()
+        if self.interrupted:
+            with RecordWriter(Path(self.job.records)) as writer:
+                self._note_interruption(writer)
+            return INTERRUPTED_EXIT
+        return 0
+
+    def _traffic(self) -> int:
+        watch, start = StepWatch(), time.monotonic()
+        self.sender.order("go")
+        self._until(lambda: self.sender.over or self.receiver.over, watch)
+        self.board.stop[0] = 1
+        drain = min(self.job.drain, IMPATIENCE) if self.interrupted else self.job.drain
+        self.receiver.order(str(drain))
+        self._until(lambda: self.sender.over and self.receiver.over, watch, drain + PATIENCE)
+        self._progress(always=True)
+        told = self._write(watch, start)
+        self._check()
+        if self.interrupted:
+            return INTERRUPTED_EXIT
+        emit("done", streams=told)
+        return 0
+
+    def _ordered(self, order: str) -> bool:
+        return order.encode() in self._orders.split(b"\n")[:-1]
+
+    @property
+    def _leaving(self) -> bool:
+        return bool(self.interrupted) or not self._stdin_open or self._ordered("stop")
+
+    def _until(self, done: Callable[[], object], watch: StepWatch | None = None, timeout: float = float("inf")) -> None:
+        """Serve stdin and the children until `done`, looking at the clock on the way. Returns late at worst."""
+        deadline = time.monotonic() + timeout
+        while not done() and time.monotonic() < deadline:
+            for key, _ in self._poll.select(TICK / 2):
+                self._serve(key)
+            if watch is not None:
+                watch.look()
+                self._progress()
+
+    def _serve(self, key: selectors.SelectorKey) -> None:
+        if isinstance(key.data, children.Child):
+            key.data.listen()
+            if not key.data.alive:
+                self._poll.unregister(key.fd)
+            return
+        piece = os.read(0, 4096)
+        self._orders += piece
+        self._stdin_open = bool(piece)
+        if not piece:
+            self._poll.unregister(0)
+        endless = any(s.packets is None for s in self.job.streams)
+        if self._ordered("stop") or (endless and not self._stdin_open):     # with stdin closed, nobody could stop it
+            self.board.stop[0] = 1
+
+    def _progress(self, always: bool = False) -> None:
+        """Bytes of frames that arrived, by workload, at most 4 times a second."""
+        now, received = time.monotonic(), sum(k.count[RECEIVED] for k in self.board.lanes)
+        if not always and (now - self._shown[0] < TICK or received == self._shown[1]):
+            return
+        self._shown = (now, received)
+        for workload in dict.fromkeys(s.workload for s in self.job.streams):
+            mine = [(s, k) for s, k in zip(self.job.streams, self.board.lanes, strict=True) if s.workload == workload]
+            endless = any(s.packets is None for s, _ in mine)
+            emit("progress", workload=workload, done=sum(k.count[RECEIVED] * s.frame for s, k in mine),
+                 total=None if endless else sum((s.packets or 0) * s.frame for s, _ in mine),
+                 sent=sum(k.count[SENT] for _, k in mine), received=sum(k.count[RECEIVED] for _, k in mine))
+
+    def _check(self) -> None:
+        """Raise what a child failed of."""
+        for child in (self.sender, self.receiver):
+            if failed := child.said("failed"):
+                raise RunError(failed["where"], failed["expected"], failed["found"], failed["hint"])
+            if crashed := child.said("crashed"):
+                raise RuntimeError(f"the {child.name} of UDP streams crashed:\n{crashed['traceback']}")
+            if not child.alive and child.said("finished") is None:
+                raise RunError(f"UDP streams, process {child.pid}", f"the {child.name} to live until its end",
+                               "it was killed", "was the machine out of memory?")
+
+    def _write(self, watch: StepWatch, start: float) -> list[dict[str, Any]]:
+        """All records, whatever happened; what a `done` tells."""
+        watch.look()
+        job, told = self.job, []
+        errors = (self.sender.said("errors") or {}).get("errors", [{}] * len(job.streams))
+        with RecordWriter(Path(job.records)) as writer:
+            for i, (stream, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True)):
+                found = Finding(
+                    phase=job.phase, t0=job.t0, offset=watch.first, number=i, sport=self.ports[i],
+                    dport=job.first_port + i, send_errors=errors[i], socket_drops=socket_drops(self.inlets[i].sock),
+                    clock_step=watch.step, latency_invalid=watch.why_invalid, interrupted=bool(self.interrupted))
+                for packets in packets_records(stream, lane, job.phase, job.t0):
+                    writer.write(packets)
+                record = stream_record(stream, lane, found)
+                writer.write(record)
+                writer.flush()
+                told.append(summary(record))
+            writer.write(self._cost(start))
+            self._note_interruption(writer)
+        return told
+
+    def _note_interruption(self, writer: RecordWriter) -> None:
+        if self.interrupted:
+            writer.write(InterruptedRecord(self.job.phase, time.monotonic() - self.job.t0, self.interrupted))
+
+    def _cost(self, start: float) -> StreamsRecord:
+        def of(child: children.Child, event: str, key: str, missing: Any) -> Any:
+            return (child.said(event) or {}).get(key, missing)
+        return StreamsRecord(
+            phase=self.job.phase, start=start - self.job.t0, end=time.monotonic() - self.job.t0,
+            sender_cpu=of(self.sender, "finished", "cpu", 0.0), receiver_cpu=of(self.receiver, "finished", "cpu", 0.0),
+            sender_scheduler=of(self.sender, "ready", "scheduler", ""),
+            receiver_scheduler=of(self.receiver, "ready", "scheduler", ""))
+
+    def close(self) -> None:
+        """End both children, by their pids."""
+        for child in (self.sender, self.receiver):
+            child.end()
+
+
+def run(job: Job) -> int:
+    """Run one job by the protocol above; the exit code. Raises LabError."""
+    children.die_with_parent(os.getppid(), signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)       # until there is something that can be interrupted
+    streams = Streams(job, Inventory.read(Path(job.inventory)))
+    try:
+        for number in SIGNALS:
+            signal.signal(number, streams.interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return streams.run()
+    finally:
+        streams.close()
