@@ -87,8 +87,10 @@ def _collective(fabric: Fabric, spec: CollectiveSpec, at: KeyPath) -> Iterator[P
 
 
 def _trace(trace: str, at: KeyPath) -> Iterator[Problem]:
-    if not Path(trace).exists():
-        yield Problem((*at, "trace"), "a trace that exists", f"{trace}, which does not",
+    path = Path(trace)
+    if not path.exists():
+        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        yield Problem((*at, "trace"), "a trace that exists", f"{shown}, which does not",
                       "a relative path starts at the scenario file; in --set it starts where you are")
 
 

@@ -52,9 +52,12 @@ class Scenario(Strict):
     @model_validator(mode="before")
     @classmethod
     def _one_phase_by_default(cls, value: object) -> object:
-        if isinstance(value, dict) and not value.get("phases") and isinstance(value.get("workloads"), dict):
-            return {**value, "phases": [{"name": "main", "run": list(value["workloads"])}]}
-        return value
+        if not isinstance(value, dict) or value.get("phases"):
+            return value
+        workloads = value.get("workloads")
+        if not isinstance(workloads, dict) or not workloads:
+            return value
+        return {**value, "phases": [{"name": "main", "run": list(workloads)}]}
 
     @model_validator(mode="after")
     def _names_exist(self) -> Scenario:
@@ -76,7 +79,7 @@ class Scenario(Strict):
                     yield Misfit(("phases", n, "run", k), "each workload once in a phase", f"{name} again")
 
     def _events_have_phases(self) -> Iterator[Misfit]:
-        names = [p.name for p in self.phases]
+        names = list(dict.fromkeys(p.name for p in self.phases))
         for n, event in enumerate(self.events):
             if event.phase is not None and event.phase not in names:
                 yield Misfit(("events", n, "phase"), f"one of the phases {', '.join(names)}", event.phase)

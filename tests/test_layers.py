@@ -26,7 +26,7 @@ def name_of(path: Path) -> str:
 def imports(source: str, module: str, is_package: bool) -> Iterator[str]:
     """Full names of all that a module imports, wherever in the file it does."""
     package = module.split(".") if is_package else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(ast.parse(source, filename=module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -220,7 +220,7 @@ def _syntax_error(name: str, error: YAMLError) -> SpecError:
     where = f"{name}:{mark.line + 1}" if mark is not None else name
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     context = getattr(error, "context", None)
-    found = f"{problem} ({context})" if context else str(problem)
+    found = f"{problem} ({context})".removeprefix("found ") if context else str(problem)
     hint = "indent with spaces, not with tabs" if "\\t" in found else "text with : # { } [ ] or , in it needs quotes"
     return SpecError(where, "valid YAML", found, hint)
 
@@ -232,7 +232,7 @@ def _places(root: MappingNode, name: str) -> dict[KeyPath, Place]:
     for path, line, wrong in _walk(root, (), ()):
         if wrong:
             expected, found = wrong
-            errors.append((line, SpecError(f"{name}:{line} {dotted(path)}", expected, found)))
+            errors.append((line, SpecError(Place(name, line).where(path), expected, found)))
         places.setdefault(path, Place(name, line))
         if len(places) > MAX_VALUES:
             raise SpecError(name, f"a file of at most {MAX_VALUES} values", "more (aliases count each time)")

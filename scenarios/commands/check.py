@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from scenarios.expected import fabric_line, traffic_lines
 from scenarios.load_scenario import LIBRARY, load_scenario
-from topologies.document import read_document
-from topologies.errors import LabError, SpecErrors
+from topologies.document import nearest, read_document
+from topologies.errors import LabError, SpecError, SpecErrors
 from topologies.fabric import expand
 from topologies.load import CATALOG, find_spec, load_fabric
 
@@ -42,13 +41,16 @@ def check(
 
 
 def _described(name: str, settings: list[str]) -> Iterator[str]:
+    from scenarios.expected import fabric_line, traffic_lines
+
     if _is_fabric(name):
         yield f"{name}: OK, a fabric"
         yield fabric_line(expand(load_fabric(name, settings)))
         return
     scenario = load_scenario(name, settings)
     traffic = list(traffic_lines(scenario))
-    yield f"{name}: OK, a scenario in {len(scenario.phases)} phases: {scenario.question}"
+    phases = ", ".join(phase.name for phase in scenario.phases)
+    yield f"{name}: OK, a scenario (phases: {phases}): {scenario.question}"
     yield fabric_line(expand(scenario.fabric))
     yield from traffic
 
@@ -59,5 +61,10 @@ def _is_fabric(name: str) -> bool:
         return False
     if (CATALOG / f"{name}.yml").exists():
         return True
-    path, shown = find_spec(name, LIBRARY, "scenario")
+    try:
+        path, shown = find_spec(name, LIBRARY, "scenario")
+    except SpecError as error:
+        fabrics = sorted(p.stem for p in CATALOG.glob("*.yml"))
+        raise SpecError(name, f"{error.expected}; or a fabric of the catalog: {', '.join(fabrics)}", "none of them",
+                        error.hint or nearest(name, fabrics)) from None
     return not {"workloads", "question", "fabric", "phases"} & read_document(path, shown).data.keys()
