@@ -106,8 +106,8 @@ class _Profile:
 def read(directory: Path) -> TrainingTrace:
     """The step in `directory`. Raises TraceError naming the file, and the line where there is one."""
     ranks = _ranks(directory)
-    calls = [_calls(directory / f"et_comm_rank{r}.jsonl", len(ranks)) for r in ranks]
     profiles = [_profile(directory / f"kineto_comm_rank{r}.jsonl", r, len(ranks)) for r in ranks]
+    calls = [_calls(directory / f"et_comm_rank{r}.jsonl", len(ranks)) for r in ranks]
     _same_sequence(directory, calls)
     for mine, profile in zip(calls, profiles, strict=True):
         _same_kinds(directory, mine, profile)

@@ -1,0 +1,95 @@
+"""A measured training step -> a workload: its collectives with their true bytes, splits and gaps.
+
+    rank r:   gap ─> c1-all_to_allv ─> gap ─> c2-all_to_all ─> ... ─> tail
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from topologies.errors import TraceError
+from topologies.fabric import Fabric
+from topologies.units import show_time
+from traffic.placement import place
+from traffic.specs import TrainingTraceSpec
+from traffic.traces.pytorch_et import Gap, TraceCollective, TrainingTrace, read
+from traffic.workload import Collective, Compute, Op, Workload
+
+
+def training_workload(spec: TrainingTraceSpec, fabric: Fabric, name: str, seed: int) -> Workload:
+    """The step of `spec.trace`, one rank a host. Nothing in it is drawn, so the seed changes nothing.
+
+    Each collective k (from 1) is an op "ck-<name in the trace>", each gap of rank r before it a Compute
+    "gk-rr", what follows the last one "tail-rr". bytes_factor multiplies every size, time_factor every
+    gap; both come on top of the fabric's scale. Raises TraceError, SpecError.
+    """
+    trace = read(Path(spec.trace))
+    scale = fabric.spec.scale.scale
+    size_factor, time_factor = spec.bytes_factor * scale.size, spec.time_factor * scale.time
+    collectives = [_scaled(c, k, size_factor) for k, c in enumerate(trace.collectives, start=1)]
+    return Workload(
+        name=name, hosts=place(spec.placement, trace.ranks, fabric), ops=tuple(_ops(trace, collectives, time_factor)),
+        iterations=spec.iterations, warmup=spec.warmup, flows_per_pair=spec.flows_per_pair,
+        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
+        notes=_notes(spec, trace, size_factor, time_factor))
+
+
+def totals(workload: Workload) -> dict[str, int]:
+    """Collective -> bytes of its inputs over all ranks, as a trace counts them (own shares included)."""
+    return {op.id: sum(sum(row) for row in op.splits) if op.splits is not None else len(op.ranks) * op.size
+            for op in workload.ops if isinstance(op, Collective)}
+
+
+def _ops(trace: TrainingTrace, collectives: list[Collective], time_factor: float) -> Iterator[Op]:
+    def waits(gap: Gap) -> tuple[str, ...]:
+        return (collectives[gap.after].id,) if gap.after >= 0 else ()
+
+    for k, collective in enumerate(collectives):
+        for rank in collective.ranks:
+            gap = trace.gaps[rank][k]
+            yield Compute(_gap_id(k + 1, rank), rank, gap.seconds * time_factor, after=waits(gap))
+        yield collective
+    for rank, gap in enumerate(trace.tails):
+        yield Compute(f"tail-r{rank}", rank, gap.seconds * time_factor, after=waits(gap))
+
+
+def _gap_id(k: int, rank: int) -> str:
+    return f"g{k}-r{rank}"
+
+
+def _scaled(collective: TraceCollective, k: int, factor: float) -> Collective:
+    """The op of one collective. Every share is rounded by itself, so that an all-to-all stays even.
+
+    Of an all-to-all-v `size` is the most that a rank hands in, as docs/records.md has it.
+    Raises TraceError when the factor leaves nothing to send.
+    """
+    n = len(collective.rank_bytes)
+    splits: tuple[tuple[int, ...], ...] | None = None
+    if collective.splits is not None:
+        splits = tuple(tuple(round(b * factor) for b in row) for row in collective.splits)
+        size = max(sum(row) for row in splits)
+    elif collective.kind == "all-to-all":
+        size = n * round(collective.rank_bytes[0] // n * factor)
+    else:
+        size = round(collective.rank_bytes[0] * factor)
+    if size == 0 and sum(collective.rank_bytes):
+        raise TraceError(f"collective {k}, {collective.op}", "at least one byte to send",
+                         f"{collective.rank_bytes[0]} bytes x {factor:g}", "raise bytes_factor")
+    return Collective(
+        f"c{k}-{collective.op}", collective.kind, tuple(range(n)), size,
+        algorithm="ring" if collective.kind == "all-reduce" else "direct", splits=splits,
+        after=tuple(_gap_id(k, rank) for rank in range(n)))
+
+
+def _notes(spec: TrainingTraceSpec, trace: TrainingTrace, size_factor: float, time_factor: float) -> dict[str, str]:
+    total = sum(sum(c.rank_bytes) for c in trace.collectives)
+    gaps = [sum(g.seconds for g in (*gaps, tail)) for gaps, tail in zip(trace.gaps, trace.tails, strict=True)]
+    return {
+        "trace": f"{Path(spec.trace).name} ({spec.format})",
+        "collectives": f"{len(trace.collectives)} over {trace.ranks} ranks, {total} bytes handed in",
+        "bytes": f"x {size_factor:g}",
+        "gaps": f"{show_time(min(gaps))} to {show_time(max(gaps))} a rank without a collective, x {time_factor:g}; "
+                "work that ran beside a collective is not known and not replayed",
+        "start": f"ranks start together; in the trace they start {show_time(trace.start_spread)} apart",
+    }
