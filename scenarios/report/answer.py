@@ -13,75 +13,117 @@ from scenarios.report.series import Load
 from scenarios.report.text import number, percent, plural, quantity
 
 Json = Mapping[str, Any]
-# tags that say how a workload did, the first that is there; words for it; whether more is better
-HEADLINES: tuple[tuple[str, str, bool], ...] = (
-    ("busbw", "of bus bandwidth", True),
-    ("throughput", "of throughput", True),
-    ("jct", "to complete", False),
-    ("step_time", "a step", False),
-)
-SHORT_OF_LIMIT = 0.9    # METHODS' reference line for bus bandwidth; below it the sentence says "only"
+Tags = Mapping[str, Json]       # tag -> metric, of one workload (in one phase)
+SHORT_OF_LIMIT = 0.9            # METHODS' reference line for bus bandwidth; below it the sentence says "only"
+ALIKE = 1.005                   # a smaller factor is not told: the digits shown would be equal
+# tags that workloads are compared by, the first that two of them share; whether more is better
+COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("e2e", False), ("loss", False))
 
 
 def sentences(data: RunData) -> list[str]:
     """What was found, one sentence a finding, most important first; says so if nothing was measured."""
-    names = list(data.scenario.workloads)
-    found = [s for name in names if (s := workload_sentence(
-        name, _subject(data, name), of_workload(data.metrics, name), of_workload(data.predictions, name)))]
-    found += compared(names, data.metrics)
+    groups = grouped(data)
+    found = compared({name: tags for name, (_, tags, _) in groups.items()})
+    for subject, tags, predicted in groups.values():
+        found += [s for s in (workload_sentence(subject, tags, predicted), interference_sentence(subject, tags)) if s]
     if not found:
         found.append("No metric was measured, so the question stays open.")
     return [*found, *loss_sentences(data.ledger, data.loads)]
 
 
-def of_workload(metrics: Mapping[str, Json], name: str) -> dict[str, Json]:
-    """Metrics 'ring.busbw' of workload 'ring' by what follows its name."""
-    return {key.removeprefix(f"{name}."): m for key, m in metrics.items() if key.startswith(f"{name}.")}
+def grouped(data: RunData) -> dict[str, tuple[str, Tags, Tags]]:
+    """Words for it, metrics and predictions of every workload, or of each of its phases: 'ring', 'ring.alone'."""
+    found: dict[str, tuple[str, Tags, Tags]] = {}
+    for name in data.scenario.workloads:
+        predicted = of_group(data.predictions, name)
+        places = {name: ""} | {f"{name}.{p.name}": f" in phase {p.name}" for p in data.scenario.phases}
+        for prefix, where in places.items():
+            tags = of_group(data.metrics, prefix)
+            if tags:
+                found[prefix] = _subject(data, name) + where, tags, predicted
+    return found
 
 
-def workload_sentence(name: str, subject: str, metrics: Mapping[str, Json], predicted: Mapping[str, Json]) -> str:
-    """'The ring all-reduce "ring" reached 9.21 Mbit/s of bus bandwidth, 0.98 of the predicted 9.4 Mbit/s.'"""
-    headline = next((h for h in HEADLINES if _value(metrics.get(h[0])) is not None), None)
-    if headline is None:
-        return _first_metric(name, metrics)
-    tag, words, more_is_better = headline
-    value, unit = _value(metrics[tag]) or 0.0, str(metrics[tag].get("unit", ""))
-    limit = _value(predicted.get(tag))
-    if not limit:
-        return f"{subject} {'reached' if more_is_better else 'took'} {quantity(value, unit)} {words}."
-    return f"{subject} {_against(value, limit, unit, words, more_is_better)}"
+def of_group(metrics: Mapping[str, Json], prefix: str) -> dict[str, Json]:
+    """Metrics 'ring.busbw' of the prefix 'ring' by their tags; those of a longer prefix are not among them."""
+    return {rest: m for key, m in metrics.items()
+            if key.startswith(f"{prefix}.") and "." not in (rest := key.removeprefix(f"{prefix}."))}
 
 
-def _against(value: float, limit: float, unit: str, words: str, more_is_better: bool) -> str:
-    ratio = value / limit
-    if more_is_better:
-        only = "only " if ratio < SHORT_OF_LIMIT else ""
-        return f"reached {only}{quantity(value, unit)} {words}, {number(ratio)} of its limit of {quantity(limit, unit)}."
-    return f"took {quantity(value, unit)} {words}, {number(ratio)} times the predicted {quantity(limit, unit)}."
+def workload_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
+    """How one workload did, by the first of its headline metrics; '' if it has no metric with a value."""
+    if (busbw := _value(tags, "busbw")) is not None:
+        return f"{subject} {_bandwidth(busbw, tags, predicted)}."
+    if (answered := _value(tags, "answered")) is not None:
+        return f"{subject}: {_requests(answered, tags, predicted)}."
+    for tag, words in (("step_time", "a step"), ("jct", "to complete")):
+        if (seconds := _value(tags, tag)) is not None:
+            return f"{subject} took {quantity(seconds, 's')} {words}{_times_predicted(seconds, predicted, tag)}."
+    if (loss := _value(tags, "loss")) is not None:
+        return f"{subject} {_packets(loss, tags)}."
+    shown = next((m for tag, m in tags.items() if _value(tags, tag) is not None), None)
+    if shown is None:
+        return ""
+    value = quantity(shown["value"], str(shown.get("unit") or ""))
+    return f"{subject}: {shown.get('title') or shown.get('tag')} {value}."
 
 
-def _first_metric(name: str, metrics: Mapping[str, Json]) -> str:
-    """Metrics without a headline: the first that has a value."""
-    for metric in metrics.values():
-        if _value(metric) is not None:
-            return f"{name}: {metric.get('title', metric.get('tag', ''))} was " \
-                   f"{quantity(metric['value'], str(metric.get('unit', '')))}."
-    return ""
+def _bandwidth(busbw: float, tags: Tags, predicted: Tags) -> str:
+    """Against the ring limit where the metrics have it, else against the prediction."""
+    share, limit = _value(tags, "busbw_of_limit"), _value(predicted, "busbw")
+    words = "of the ring limit"
+    if share is None and limit:
+        share, words = busbw / limit, f"of the predicted {quantity(limit, 'bit/s')}"
+    only = "only " if share is not None and share < SHORT_OF_LIMIT else ""
+    against = f", {number(share)} {words}" if share is not None else ""
+    return f"reached {only}{quantity(busbw, 'bit/s')} of bus bandwidth{against}"
 
 
-def compared(names: Sequence[str], metrics: Mapping[str, Json]) -> list[str]:
+def _requests(answered: float, tags: Tags, predicted: Tags) -> str:
+    lost = (_value(tags, "timeouts") or 0) + (_value(tags, "failed") or 0)
+    text = f"{'all' if not lost else number(answered) + ' of'} {plural(answered + lost, 'request')} were answered"
+    e2e = _value(tags, "e2e")
+    if e2e is not None:
+        text += f", half of them within {quantity(e2e, 's')}{_times_predicted(e2e, predicted, 'e2e')}"
+    return text
+
+
+def _times_predicted(value: float, predicted: Tags, tag: str) -> str:
+    expected = _value(predicted, tag)
+    return f", {number(value / expected)} times the predicted {quantity(expected, 's')}" if expected else ""
+
+
+def _packets(loss: float, tags: Tags) -> str:
+    text = f"lost {number(loss)} ppm of their packets" if loss else "lost no packet"
+    median, longest = _value(tags, "latency"), _value(tags, "latency_max")
+    if median is None:
+        return text
+    text += f"; half of those that arrived took less than {quantity(median, 's')}"
+    return text + (f", all less than {quantity(longest, 's')}" if longest is not None else "")
+
+
+def interference_sentence(subject: str, tags: Tags) -> str:
+    """How much longer than alone; '' where it was not measured."""
+    factor = _value(tags, "interference")
+    if factor is None:
+        return ""
+    if 1 / ALIKE < factor < ALIKE:
+        return f"{subject} took as long as it did alone."
+    return f"{subject} took {number(factor)} times as long as it did alone."
+
+
+def compared(groups: Mapping[str, Tags]) -> list[str]:
     """For the first headline that several workloads share: which did best and which worst, and by how much."""
-    for tag, _, more_is_better in HEADLINES:
-        values = {n: v for n in names if (v := _value(metrics.get(f"{n}.{tag}"))) is not None and v > 0}
+    for tag, more_is_better in COMPARED:
+        values = {name: v for name, tags in groups.items() if (v := _value(tags, tag)) is not None and v > 0}
         if len(values) < 2:
             continue
-        ranked = sorted(values, key=lambda n: values[n], reverse=more_is_better)
-        best, worst = values[ranked[0]], values[ranked[-1]]
-        ratio = best / worst if more_is_better else worst / best
-        title = metrics[f"{ranked[0]}.{tag}"].get("title", tag)
-        if ratio < 1.005:
+        ranked = sorted(values, key=lambda name: values[name], reverse=more_is_better)
+        low, high = sorted((values[ranked[0]], values[ranked[-1]]))
+        title = groups[ranked[0]][tag].get("title") or tag
+        if high / low < ALIKE:
             return [f"{', '.join(ranked)} do not differ in {title}."]
-        return [f"By {title}, {ranked[0]} did best and {ranked[-1]} worst: a factor of {number(ratio)}."]
+        return [f"By {title}, {ranked[0]} did best and {ranked[-1]} worst, a factor of {number(high / low)}."]
     return []
 
 
@@ -89,22 +131,22 @@ def loss_sentences(ledger: Json | None, loads: Sequence[Load]) -> list[str]:
     """Where packets were lost, and which link was the busiest."""
     found = [queue_sentence(ledger, loads)]
     if ledger:
-        found += [_lost(ledger.get("policy_drops"), "a policy dropped"),
-                  _lost(ledger.get("fault_losses"), "were lost in declared faults:"),
-                  _lost(ledger.get("emulator_drops"), "the emulator itself lost"),
-                  _unexplained(ledger.get("unexplained"))]
+        found += [_lost(ledger, "policy_drops", "dropped by policy"),
+                  _lost(ledger, "fault_losses", "lost in declared faults"),
+                  _lost(ledger, "emulator_drops", "lost by the emulator itself"),
+                  _lost(ledger, "unexplained", "without an explanation: the books do not close")]
     return [s for s in found if s]
 
 
 def queue_sentence(ledger: Json | None, loads: Sequence[Load]) -> str:
-    """Drops by queue if there were any, else the busiest queue, which dropped none."""
-    busiest = loads[0] if loads else None
+    """Drops by queue if there were any, else the busiest queue, which dropped none. Unknown is not none."""
+    busiest = f"{loads[0].direction} ({percent(loads[0].mean)} of its rate on average)" if loads else ""
     if ledger is None:
-        return f"The busiest link, {busiest.direction}, carried {percent(busiest.mean)} of its rate." if busiest else ""
-    drops: dict[str, int] = {q: n for q, n in ledger.get("queue_drops", {}).items() if n}
+        return f"The busiest link was {busiest}; losses were not counted." if busiest else "Losses were not counted."
+    drops = _named(ledger, "queue_drops")
     if not drops:
-        return (f"The busiest queue, {busiest.direction} ({percent(busiest.mean)} of its rate on average), "
-                "dropped no packet, and no other did." if busiest else "No queue dropped a packet.")
+        return f"No queue dropped a packet, the busiest, {busiest}, included." if busiest \
+            else "No queue dropped a packet."
     total, worst = sum(drops.values()), max(drops, key=lambda q: drops[q])
     share = f", {percent(total / ledger['sent'])} of all that were sent" if ledger.get("sent") else ""
     if len(drops) == 1:
@@ -113,30 +155,27 @@ def queue_sentence(ledger: Json | None, loads: Sequence[Load]) -> str:
             f"most of them, {number(drops[worst])}, at {worst}.")
 
 
-def _lost(causes: Json | None, words: str) -> str:
-    named = {c: n for c, n in (causes or {}).items() if n}
-    if not named:
+def _named(ledger: Json, cause: str) -> dict[str, int]:
+    return {place: n for place, n in (ledger.get(cause) or {}).items() if n}
+
+
+def _lost(ledger: Json, cause: str, words: str) -> str:
+    """'4 packets dropped by policy (leaf1 unknown-destination 4).' At most three places are named."""
+    places = _named(ledger, cause)
+    if not places:
         return ""
-    listed = ", ".join(f"{c} {number(n)}" for c, n in named.items())
-    total = plural(sum(named.values()), "packet")
-    return f"{total} {words.removesuffix(':')}: {listed}." if words.startswith("were") \
-        else f"{words[0].upper()}{words[1:]} {total}: {listed}."
+    worst = sorted(places, key=lambda p: -abs(places[p]))
+    listed = ", ".join(f"{p} {number(places[p])}" for p in worst[:3]) + (", ..." if len(worst) > 3 else "")
+    return f"{plural(sum(places.values()), 'packet')} {words} ({listed})."
 
 
-def _unexplained(places: Json | None) -> str:
-    named = {p: n for p, n in (places or {}).items() if n}
-    if not named:
-        return ""
-    listed = ", ".join(f"{p} {number(n)}" for p, n in named.items())
-    return f"The books do not close: {listed} cannot be explained."
-
-
-def _value(metric: Json | None) -> float | None:
-    value = metric.get("value") if metric else None
+def _value(tags: Tags, tag: str) -> float | None:
+    value = tags[tag].get("value") if tag in tags else None
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _subject(data: RunData, name: str) -> str:
+    """'The ring all-reduce', with its name where there are several workloads."""
     spec = data.scenario.workloads[name]
     if spec.kind == "collective":
         algorithm = spec.algorithm or ("direct" if spec.op == "all-to-all" else "ring")
@@ -144,4 +183,4 @@ def _subject(data: RunData, name: str) -> str:
     else:
         what = {"training-trace": "The replayed training step", "requests": "The replayed requests",
                 "udp": "The UDP streams", "bulk": "The bulk transfers"}[spec.kind]
-    return what if len(data.scenario.workloads) == 1 else f"{what} {name!r}".replace("'", "“", 1).replace("'", "”", 1)
+    return what if len(data.scenario.workloads) == 1 else f"{what} ({name})"

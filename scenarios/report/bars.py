@@ -56,7 +56,8 @@ def _draw_steps(width: float, steps: Sequence[Json], predicted: float | None) ->
         total, first = step["end"] - step["start"], _first_end(step)
         warm = step["iteration"] < 0
         axes.bar(i, first, 0.72, color="none" if warm else Ink.SERIES[0], edgecolor=Ink.SERIES[0], linewidth=0.8)
-        axes.bar(i, total - first, 0.72, bottom=first, color="none", edgecolor=Ink.SERIES[0], hatch="////", linewidth=0.8)
+        axes.bar(i, total - first, 0.72, bottom=first, color="none", edgecolor=Ink.SERIES[0], hatch="////",
+                 linewidth=0.8)
         if len(steps) <= (20 if width >= WIDE else 8):
             axes.annotate(f"{total:.3g}", (i, total), (0, 2), textcoords="offset points", ha="center", fontsize=8)
     if predicted:
@@ -112,11 +113,12 @@ def _draw_losses(width: float, found: Sequence[Loss]) -> Canvas:
     most = max(abs(n) for *_, n in found)
     for i, (cause, place, n) in enumerate(found):
         plain = cause == "queue"
-        axes.barh(i, n, 0.66, color=Ink.BAD if plain else "none", edgecolor=Ink.BAD, hatch=hatches[cause], linewidth=0.8)
+        axes.barh(i, n, 0.66, color=Ink.BAD if plain else "none", edgecolor=Ink.BAD, hatch=hatches[cause],
+                  linewidth=0.8)
         axes.annotate(f"{number(n)}  {place}" if width < WIDE else number(n), (max(n, 0), i), (3, 0),
                       textcoords="offset points", va="center", fontsize=8)
-    names = [cause if width < WIDE else place if cause == "queue" else f"{place} ({cause})" for cause, place, _ in found]
-    axes.set_yticks(range(len(found)), names)
+    wide = [place if cause == "queue" else f"{place} ({cause})" for cause, place, _ in found]
+    axes.set_yticks(range(len(found)), wide if width >= WIDE else [cause for cause, *_ in found])
     axes.invert_yaxis()
     axes.set_xlim(min(0, *(n for *_, n in found)), most * (1.12 if width >= WIDE else 1.9))
     axes.set_xlabel("packets")

@@ -65,7 +65,7 @@ Draw = Callable[[float], Canvas]    # width in inches -> figure
 
 
 def style() -> AbstractContextManager[None]:
-    context: AbstractContextManager[None] = mpl.rc_context(_STYLE)  # type: ignore[arg-type]
+    context: AbstractContextManager[None] = mpl.rc_context(_STYLE)
     return context
 
 
@@ -91,7 +91,7 @@ def to_svg(drawing: Canvas, prefix: str) -> str:
     svg = svg[svg.index("<svg"):]
     svg = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true">', svg, count=1)
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"font-family: [^;\"]*;? ?|font: (?=[\d.]+px)", lambda m: "font-size: " * m[0].startswith("font: "), svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
     for ink, variable in _VARIABLES.items():

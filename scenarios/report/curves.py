@@ -100,7 +100,8 @@ def streams_of(batches: Sequence[Json]) -> list[Stream]:
         t, delay = parts.setdefault(str(batch["stream"]), ([], []))
         t += batch["t"]
         delay += [np.nan if d is None else d for d in batch["delay"]]
-    found = [Stream(name, np.asarray(t, dtype=float), np.asarray(d, dtype=float)) for name, (t, d) in parts.items() if t]
+    found = [Stream(name, np.asarray(t, dtype=float), np.asarray(d, dtype=float))
+             for name, (t, d) in parts.items() if t]
     return sorted(found, key=lambda s: (-s.lost, s.name))
 
 
@@ -109,8 +110,10 @@ def latency_figure(key: str, title: str, streams: Sequence[Stream]) -> Figure:
     top = list(streams[:MAX_LINES])
     lost = sum(s.lost for s in streams)
     every = np.concatenate([s.arrived for s in streams])
-    caption = f"{plural(len(streams), 'stream')}" + (f", the {len(top)} that lost most drawn" if len(top) < len(streams) else "")
-    caption += f"; thick: median, thin: longest of each window; marks below: lost packets ({number(lost)} in the samples)."
+    caption = plural(len(streams), "stream")
+    caption += f", the {len(top)} that lost most drawn" if len(top) < len(streams) else ""
+    caption += "; thick: median, thin: longest of each window"
+    caption += f"; marks below: {plural(lost, 'lost packet')}." if lost else "; none of the sampled packets was lost."
     if len(every):
         caption += (f" Over all: median {quantity(float(np.median(every)), 's')}, "
                     f"longest {quantity(float(every.max()), 's')}.")
@@ -136,10 +139,11 @@ def _draw_latency(width: float, streams: Sequence[Stream]) -> Canvas:
         axes.plot(t, longest * 1e3, color=Ink.SERIES[i], linewidth=0.6)
         gone = stream.t[np.isnan(stream.delay)]
         gone = gone[::max(1, len(gone) // MAX_TICKS)]
-        axes.plot(gone, np.full(len(gone), -0.02 - 0.025 * i), "|", color=Ink.SERIES[i], markersize=5,
+        axes.plot(gone, np.full(len(gone), -0.025 - 0.03 * i), "|", color=Ink.SERIES[i], markersize=4, alpha=0.7,
                   transform=axes.get_xaxis_transform(), clip_on=False)
     axes.set_ylim(0)
-    axes.tick_params(axis="x", pad=4 + 4 * len(streams))
+    if any(s.lost for s in streams):
+        axes.tick_params(axis="x", pad=4 + 5 * len(streams))
     axes.set_xlabel("time (s)")
     axes.set_ylabel("one-way latency (ms)")
     axes.grid(axis="y")
@@ -180,8 +184,8 @@ def request_figure(requests: Sequence[Json]) -> Figure | None:
     caption = " ".join(f"{name}: {number(len(d))} of {plural(total, 'request')} answered, half of the answers within "
                        f"{quantity(float(np.median(d)), 's')}, all within {quantity(float(d[-1]), 's')}."
                        for name, d, total in curves)
-    return figure("requests", lambda width: _draw_requests(width, curves), title="Latency of requests", caption=caption,
-                  alt=f"Cumulative distribution of request latency. {caption}",
+    return figure("requests", lambda width: _draw_requests(width, curves), title="Latency of requests",
+                  caption=caption, alt=f"Cumulative distribution of request latency. {caption}",
                   header=("workload", "requests", "answered", "shortest", "median", "longest"), rows=rows)
 
 
@@ -190,7 +194,8 @@ def _draw_requests(width: float, curves: Sequence[tuple[str, Floats, int]]) -> C
     axes = drawing.add_subplot()
     for i, (name, delays, total) in enumerate(curves):
         pick = np.unique(np.linspace(0, len(delays) - 1, min(len(delays), 400)).astype(int))
-        axes.step(delays[pick], (pick + 1) / total * 100, where="post", color=Ink.SERIES[i], linestyle=DASHES[i], label=name)
+        axes.step(delays[pick], (pick + 1) / total * 100, where="post", color=Ink.SERIES[i], linestyle=DASHES[i],
+                  label=name)
     axes.set_ylim(0, 102)
     axes.set_xlim(0)
     axes.set_xlabel("answered within (s)")

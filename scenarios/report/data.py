@@ -32,7 +32,7 @@ class RunData:
     verdict: Json | None
     records: dict[str, list[Json]]
     wires: WireSeries | None
-    missing: tuple[str, ...]
+    missing: list[str]
 
     @property
     def level(self) -> str | None:
@@ -55,7 +55,7 @@ class RunData:
 
 def load(run: RunDirectory) -> RunData:
     """Everything of a run. Raises LabError if meta or scenario cannot be read; the rest may be missing."""
-    missing: list[str] = []
+    missing: list[str] = []     # filled while the object below is made, in the order of its parts
 
     def part(name: str, read: Callable[[], T | None], empty: T) -> T:
         try:
@@ -70,13 +70,16 @@ def load(run: RunDirectory) -> RunData:
             missing.append(f"{name}: nothing was recorded")
         return value or empty
 
-    metrics = part("metrics", lambda: _of_objects(run.read("metrics")), {})
-    predictions = part("predictions", lambda: _of_objects(run.read("predictions")), {})
+    nothing: dict[str, Json] = {}
+    no_records: dict[str, list[Json]] = {}
     return RunData(
-        id=run.id, meta=run.meta, scenario=run.scenario, fabric=run.fabric, metrics=metrics, predictions=predictions,
-        ledger=part("ledger", lambda: run.read("ledger"), None), verdict=part("verdict", lambda: run.read("verdict"), None),
-        records=part("records", lambda: _by_kind(run), {}),
-        wires=part("counters", lambda: _usable(wire_series(run.counters())), None), missing=tuple(missing))
+        id=run.id, meta=run.meta, scenario=run.scenario, fabric=run.fabric,
+        metrics=part("metrics", lambda: _of_objects(run.read("metrics")), nothing),
+        predictions=part("predictions", lambda: _of_objects(run.read("predictions")), nothing),
+        ledger=part("ledger", lambda: run.read("ledger"), None),
+        verdict=part("verdict", lambda: run.read("verdict"), None),
+        records=part("records", lambda: _by_kind(run), no_records),
+        wires=part("counters", lambda: _usable(wire_series(run.counters())), None), missing=missing)
 
 
 def _of_objects(value: Json | None) -> dict[str, Json]:

@@ -35,11 +35,9 @@ def quantity(value: Any, unit: str = "") -> str:
 
 
 def percent(share: float) -> str:
-    """0.934 -> '93 %'; below one percent with a digit more, and never '0 %' for something."""
+    """0.934 -> '93 %', 0.01303 -> '1.3 %', 0.00042 -> '0.042 %': never '0 %' for something."""
     value = share * 100
-    if 0 < abs(value) < 1:
-        return f"{value:.1g} %"
-    return f"{value:.0f} %"
+    return f"{value:.0f} %" if abs(value) >= 10 else f"{significant(value, 2):g} %"
 
 
 def plural(count: float, word: str) -> str:

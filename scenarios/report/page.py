@@ -1,0 +1,62 @@
+"""One HTML file that needs nothing else: no script, no request, readable on paper and on a telephone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from scenarios.report.answer import sentences
+from scenarios.report.data import RunData, load
+from scenarios.report.figures import figures
+from scenarios.report.tables import books, limits, metric_rows, prediction_rows, provenance, scenario_yaml
+from scenarios.results import RunDirectory
+
+_HERE = Path(__file__).parent
+_SIGNS = {"VALID": "✓", "SUSPECT": "?", "INVALID": "✕"}
+_MEANING = {
+    "VALID": "the emulator kept up and every packet is accounted for",
+    "SUSPECT": "it cannot be excluded that the emulator, not the network, made these numbers",
+    "INVALID": "the emulator did not keep up or packets are unaccounted for",
+    None: "the run ended before a verdict could be given",
+}
+
+
+def build(run: RunDirectory) -> str:
+    """The report of a run as HTML. Raises LabError if the run's meta or scenario cannot be read."""
+    data = load(run)
+    metrics = metric_rows(data.metrics)
+    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template("report.html").render(
+        data=data, css=Markup((_HERE / "report.css").read_text()),     # noqa: S704 - our own file
+        answer=sentences(data), banner=banner(data), verdict=verdict_view(data), figures=figures(data),
+        books=books(data.ledger) if data.ledger else None, metrics=metrics, scaled=any(m.real for m in metrics),
+        predictions=prediction_rows(data), provenance=provenance(data), limits=limits(data.scenario),
+        yaml=scenario_yaml(data.scenario), svg=Markup)  # figures escape their own text
+
+
+def banner(data: RunData) -> list[str]:
+    """Why the numbers of this run must not be used; nothing if they may be."""
+    lines = []
+    if data.meta.status == "running":
+        lines.append("No end of this run was recorded: it is still going on, or it was killed. "
+                     "What follows is partial.")
+    elif data.meta.status != "complete":
+        why = f": {data.meta.error}" if data.meta.error else ""
+        lines.append(f"This run {'was interrupted' if data.meta.status == 'interrupted' else 'failed'}{why}. "
+                     "What follows is partial.")
+    if data.level != "VALID":
+        lines.append(f"{data.level or 'No verdict'}: {_MEANING.get(data.level, '')}.")
+    return lines
+
+
+def verdict_view(data: RunData) -> dict[str, Any]:
+    """The badge, the reasons and what was checked."""
+    verdict = data.verdict or {}
+    level = data.level or "NO VERDICT"
+    return {"level": level, "class": level.lower().replace(" ", "-"), "sign": _SIGNS.get(level, "-"),
+            "meaning": _MEANING.get(data.level, ""), "reasons": verdict.get("reasons", []),
+            "checked": verdict.get("checked", [])}
