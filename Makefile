@@ -20,7 +20,7 @@ demo: setup  ## set up, run the demo scenario, write its report
 	$(root) $(aifab) run scenarios/library/demo.yml
 
 test: setup-dev  ## set up, then every test: pure ones and ones on real namespaces and switches
-	$(root) $(python) -m pytest tests
+	$(root) $(python) -m pytest -p no:cacheprovider tests
 
 unit: setup-dev  ## tests that need neither root nor a network
 	$(python) -m pytest tests/unit tests/test_layers.py
@@ -35,6 +35,7 @@ bench: setup-dev  ## measure; figures go to bench-results/
 lessons: setup  ## run every scenario of the library
 	@status=0; for scenario in scenarios/library/*.yml; do \
 		echo "== $$scenario"; $(root) $(aifab) run "$$scenario" || { status=$$?; echo "exit code $$status"; }; \
+		[ $$status -ne 130 ] || break; \
 	done; exit $$status
 
 golden: setup-dev  ## write the golden files anew; review the diff
@@ -42,4 +43,4 @@ golden: setup-dev  ## write the golden files anew; review the diff
 
 clean:  ## take down what labs left behind; drop caches, keep runs/
 	@if [ -x $(aifab) ]; then $(root) $(aifab) clean; fi
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+	$(root) rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scenarios.scenario import Scenario
 from topologies.addressing import ETHERNET_HEADER
-from topologies.document import KeyPath, Problem, nearest
+from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
 from topologies.fabric import Fabric, Role, expand
 from traffic.specs import BulkSpec, CollectiveSpec, Placement, RequestsSpec, StreamSpec, TrainingTraceSpec
@@ -88,9 +88,13 @@ def _collective(fabric: Fabric, spec: CollectiveSpec, at: KeyPath) -> Iterator[P
 
 def _trace(trace: str, at: KeyPath) -> Iterator[Problem]:
     path = Path(trace)
-    if not path.exists():
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        yield Problem((*at, "trace"), "a trace that exists", f"{shown}, which does not",
+    try:
+        exists = path.exists()
+    except OSError:     # a name that is too long, say
+        exists = False
+    if not exists:
+        name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        yield Problem((*at, "trace"), "a trace that exists", f"{show(name)}, which does not",
                       "a relative path starts at the scenario file; in --set it starts where you are")
 
 

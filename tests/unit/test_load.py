@@ -226,3 +226,24 @@ def test_the_library_asks_for_what_its_files_say() -> None:
     assert len(senders.pairs) * senders.rate > 2 * load_scenario("incast").fabric.host_rate
     demo = load_scenario("demo")
     assert {type(demo.workloads[name]) for name in demo.phases[-1].run} == {TrainingTraceSpec, RequestsSpec}
+
+
+ODD = ["null", "5", "[]", "{}", "[1]", "text", "true", "1e400", "2001-01-01", "'a\\0b'", "x" * 5000,
+       "{base: [1]}", "{base: small, x: 1}", "{racks: {leaf1: []}}", "{links: {a: null}}", "{scale: {rate: [1]}}",
+       "{a: null}", "{a: {kind: [x]}}", "{a: {kind: udp, pairs: {h1: h2}}}", "{a: {kind: requests, trace: 5}}",
+       "{a: {kind: collective, size: 1MB, splits: [[]]}}", "{a: {kind: collective, size: 1MB, placement: []}}",
+       "[{at: 1s}]", "[{run: [a], name: null}]"]
+
+
+@pytest.mark.parametrize("path", [
+    "fabric", "fabric.base.x", "fabric.links.a.rate", "fabric.border", "fabric.racks.leaf1.0", "name.0", "seed",
+    "workloads", "workloads.ring", "workloads.ring.kind", "workloads.ring.placement", "workloads.0.size", "0",
+    "trace", "phases", "phases.0.run.0", "phases.x", "events", "events.0"])
+def test_no_value_anywhere_causes_a_traceback(scenario_file: Path, path: str) -> None:
+    refused = 0
+    for value in ODD:
+        try:
+            load_scenario(str(scenario_file), [f"{path}={value}"])
+        except SpecError as error:
+            refused += bool(str(error))
+    assert refused > len(ODD) // 2
