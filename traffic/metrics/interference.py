@@ -2,7 +2,8 @@
 
     interference factor = contended JCT / isolated JCT        1: the others do not matter
 
-Source: METHODS, training; draft-calabria-bmwg-ai-fabric-training-bench.
+Source: METHODS, training; draft-calabria-bmwg-ai-fabric-training-bench. Requests in an open loop have
+no completion time; for them it is the same of the median end-to-end latency.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from traffic.metrics.metric import Definition, Metric
 
 INTERFERENCE = Definition("interference", "", "interference factor",
                           "JCT in a phase with other workloads / JCT in a phase of its own", "METHODS: training")
+LATENCY = Definition("e2e_interference", "", "interference factor of the latency",
+                     "median end-to-end latency in a phase with other workloads / in a phase of its own",
+                     "METHODS: training, applied to latency")
+OF_TAG = {"jct": INTERFERENCE, "e2e": LATENCY}
 
 
-def metrics(jct: Mapping[str, float], alone: Mapping[str, bool]) -> dict[str, Metric]:
+def metrics(tag: str, values: Mapping[str, float], alone: Mapping[str, bool]) -> dict[str, Metric]:
     """Phase -> factor, for every phase that the workload shared, if it ran alone in exactly one other.
 
-    jct: phase -> seconds; alone: phase -> whether the workload had the network for itself.
+    tag: jct or e2e; values: phase -> seconds; alone: phase -> whether it had the network for itself.
     """
-    isolated = [jct[p] for p in jct if alone[p]]
+    isolated = [values[p] for p in values if alone[p]]
     if len(isolated) != 1 or isolated[0] <= 0:
         return {}
-    return {p: INTERFERENCE.of(t / isolated[0]) for p, t in jct.items() if not alone[p]}
+    return {p: OF_TAG[tag].of(t / isolated[0]) for p, t in values.items() if not alone[p]}

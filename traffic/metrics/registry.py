@@ -1,9 +1,9 @@
 """All metrics of a run, made from its raw records: what metrics.json holds.
 
 Keys are 'workload.tag'. With several collectives in a workload, those of one of them are
-'workload.op.tag'; a workload that ran in several phases has 'workload.phase.tag' (and its interference
-factor there); what belongs to the network as a whole is 'fabric.tag'.
-Warm-up iterations, whose numbers are negative, are left out.
+'workload.op.tag'. For a workload that ran in several phases these are of its first one, and every phase
+has 'workload.phase.tag' as well; its interference factors are there. What belongs to the network as a
+whole is 'fabric.tag'. Warm-up iterations, whose numbers are negative, are left out.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from topologies.fabric import Fabric
-from traffic.metrics import collective, fairness, interference, predict, requests, steps, utilisation
+from traffic.metrics import collective, fairness, interference, packets, predict, requests, steps, utilisation
 from traffic.metrics.metric import Metric, with_real
 from traffic.workload import Collective, Workload
 
 Row = Mapping[str, Any]
-KINDS = ("step", "compute", "collective", "request")
-TRAFFIC = (*KINDS, "transfer", "stream", "iperf")
+KINDS = ("step", "compute", "collective", "request", "stream", "packets")
+TRAFFIC = (*KINDS, "transfer", "iperf")
 SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing from the workloads
 Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
 
@@ -28,12 +28,14 @@ def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload
     """Every metric that the records allow, by key, in the order of the workloads.
 
     records as in docs/records.md; link_bytes: direction ('leaf1->spine1') -> bytes sent over it in the
-    measured time, for the spread over ECMP links. Kinds that are not known here are passed over.
+    measured time, for the spread over ECMP links. UDP streams have no Workload: their records suffice.
+    Kinds that are not known here are passed over.
     """
     found: dict[str, Metric] = {}
     measured, present = _sorted(records)
-    for workload in workloads:
-        found.update(_workload(workload, measured.get(workload.name, {}), present, fabric))
+    by_name = {w.name: w for w in workloads}
+    for name in dict.fromkeys([*by_name, *measured]):
+        found.update(_workload(name, by_name.get(name), measured.get(name, {}), present, fabric))
     for where, metrics in fairness.metrics(link_bytes or {}, fabric).items():
         prefix = where if where == "fabric" else f"fabric.{where}"
         found.update({f"{prefix}.{m.tag}": m for m in metrics})
@@ -57,28 +59,39 @@ def _sorted(records: Iterable[Row]) -> tuple[Records, dict[str, set[str]]]:
     present: dict[str, set[str]] = {}
     for row in records:
         name = row.get("workload", row["kind"])     # iperf records have no workload
-        if row["kind"] in TRAFFIC and name != SENTINEL:
-            present.setdefault(row["phase"], set()).add(name)
-        if row["kind"] in KINDS and row["iteration"] >= 0:
+        if row["kind"] not in TRAFFIC or name == SENTINEL:
+            continue
+        present.setdefault(row["phase"], set()).add(name)
+        if row["kind"] in KINDS and row.get("iteration", 0) >= 0:
             found.setdefault(name, {}).setdefault(row["phase"], {}).setdefault(row["kind"], []).append(row)
     return found, present
 
 
-def _workload(workload: Workload, phases: Mapping[str, dict[str, list[Row]]], present: Mapping[str, set[str]],
-              fabric: Fabric) -> dict[str, Metric]:
-    found: dict[str, Metric] = {}
-    for phase, kinds in phases.items():
-        prefix = f"{workload.name}.{phase}" if len(phases) > 1 else workload.name
-        found.update({f"{prefix}.{tag}": m for tag, m in _of_phase(workload, kinds, fabric)})
-    jct = {p: found[key].value for p in phases if (key := f"{workload.name}.{p}.jct") in found}
-    factors = interference.metrics(jct, alone={p: present[p] <= {workload.name} for p in jct})
-    return found | {f"{workload.name}.{p}.{m.tag}": m for p, m in factors.items()}
+def _workload(name: str, workload: Workload | None, phases: Mapping[str, dict[str, list[Row]]],
+              present: Mapping[str, set[str]], fabric: Fabric) -> dict[str, Metric]:
+    of_phases = {phase: dict(_of_phase(workload, kinds, fabric)) for phase, kinds in phases.items()}
+    found = {f"{name}.{tag}": m for first in list(of_phases.values())[:1] for tag, m in first.items()}
+    if len(phases) == 1:
+        return found
+    found.update({f"{name}.{phase}.{tag}": m for phase, metrics in of_phases.items() for tag, m in metrics.items()})
+    for tag in interference.OF_TAG:
+        values = {phase: metrics[tag].value for phase, metrics in of_phases.items() if tag in metrics}
+        factors = interference.metrics(tag, values, alone={p: present[p] == {name} for p in values})
+        found.update({f"{name}.{p}.{m.tag}": m for p, m in factors.items()})
+    return found
 
 
-def _of_phase(workload: Workload, kinds: Mapping[str, list[Row]], fabric: Fabric) -> Iterator[tuple[str, Metric]]:
-    if "request" in kinds:      # open loop: it has no iterations to time
-        yield from ((m.tag, m) for m in requests.metrics(kinds["request"]))
-        return
+def _of_phase(workload: Workload | None, kinds: Mapping[str, list[Row]],
+              fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+    """(tag, metric) of one workload in one phase, by the kinds of records that it left."""
+    of_records = [*packets.metrics(kinds.get("stream", []), kinds.get("packets", [])),
+                  *requests.metrics(kinds.get("request", []))]
+    yield from ((m.tag, m) for m in of_records)
+    if workload is not None and not of_records:     # streams and requests in an open loop have no iterations to time
+        yield from _job(workload, kinds, fabric)
+
+
+def _job(workload: Workload, kinds: Mapping[str, list[Row]], fabric: Fabric) -> Iterator[tuple[str, Metric]]:
     yield from _collectives(workload, kinds.get("collective", []), fabric)
     of_steps = kinds.get("step", [])
     for metric in (*steps.metrics(of_steps, kinds.get("compute", []), kinds.get("collective", []), workload, fabric),

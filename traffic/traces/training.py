@@ -73,7 +73,7 @@ def _scaled(collective: TraceCollective, k: int, factor: float) -> Collective:
         size = n * round(collective.rank_bytes[0] // n * factor)
     else:
         size = round(collective.rank_bytes[0] * factor)
-    if size == 0 and sum(collective.rank_bytes):
+    if size == 0 and any(collective.rank_bytes):
         raise TraceError(f"collective {k}, {collective.op}", "at least one byte to send",
                          f"{collective.rank_bytes[0]} bytes x {factor:g}", "raise bytes_factor")
     return Collective(
