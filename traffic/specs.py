@@ -26,7 +26,7 @@ class CollectiveSpec(Strict):
         None, description="ring, or direct exchange; by default direct for all-to-all, else ring")
     ranks: int | None = Field(None, ge=2, description="default: every workload host")
     placement: Placement = "strided"
-    size: Size
+    size: Size = Field(gt=0)
     splits: tuple[tuple[int, ...], ...] | None = Field(
         None, description="all-to-all-v: bytes from rank i (row) to rank j (column) instead of size")
     iterations: int = Field(3, ge=1)
