@@ -1,0 +1,1 @@
+"""The seven invariants of METHODS' verdict, one module each: Evidence in, Check out. Pure."""
