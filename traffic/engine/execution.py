@@ -196,10 +196,10 @@ class Execution:
         task.is_over = True
         self._left -= 1
         self._reporter.over(self._iteration, self._start, task, self.tasks)
-        for dependent in task.dependents:
-            self._satisfied(dependent)
         if not self._left:
             self._iteration_over()
+        for dependent in task.dependents:
+            self._satisfied(dependent)
 
     # -- troubles -----------------------------------------------------------------------------------
 

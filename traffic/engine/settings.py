@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +31,35 @@ def prepare_namespace(netns: str, tcp: TcpSpec, host: str = "") -> TcpSettingsRe
     with inside(path):      # /proc/sys/net shows the namespace of the thread that opens it
         _write("tcp_no_metrics_save", "1")
         _write("tcp_slow_start_after_idle", str(int(tcp.slow_start_after_idle)))
-        try:
+    try:
+        with _allowed(tcp.congestion_control), inside(path):
             _write("tcp_congestion_control", tcp.congestion_control)
-        except FileNotFoundError:
-            raise unavailable(tcp.congestion_control) from None
+    except FileNotFoundError:
+        raise unavailable(tcp.congestion_control) from None
     rto = max(round(tcp.rto_min * 1000), 1)
     for route in _routes(netns):
         _ip(netns, "route", "change", *_route_words(route), "rto_min", f"{rto}ms")
     return TcpSettingsRecord(host or netns, tcp.congestion_control, rto / 1000, tcp.slow_start_after_idle, True)
+
+
+@contextmanager
+def _allowed(name: str) -> Iterator[None]:
+    """Within the block a namespace may take congestion control `name` as its default.
+
+    The kernel lets a namespace have only what net.ipv4.tcp_allowed_congestion_control lists, one list
+    for the whole machine; it asks at the moment of setting only, so the list is put back afterwards.
+    """
+    with (IPV4 / "tcp_allowed_congestion_control").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before = file.read().split()
+        if name in before:
+            yield
+            return
+        _write("tcp_allowed_congestion_control", " ".join([*before, name]))
+        try:
+            yield
+        finally:
+            _write("tcp_allowed_congestion_control", " ".join(before))
 
 
 def _write(name: str, value: str) -> None:
