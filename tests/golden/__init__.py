@@ -9,14 +9,25 @@ from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 
+from controller.compile import compile_rules
+from controller.ofctl import render
+from controller.state import State
 from scenarios.load_scenario import load_scenario
 from topologies.errors import SpecError
 from topologies.fabric import Fabric, expand
 from topologies.load import load_fabric
+from topologies.spec import BorderSpec, FabricSpec
 from topologies.units import show_rate, show_size
 
 HERE = Path(__file__).parent
 EXPANDED = ("border", "scaled400g")
+RULES = {   # name -> fabric, links that are down
+    "2x2x2": (FabricSpec(leaves=2, spines=2, hosts_per_leaf=2), ()),
+    "border-4-spines-one-link-down": (
+        FabricSpec(leaves=2, spines=4, hosts_per_leaf=1, border=BorderSpec(hosts=1, rate="10mbit")),
+        ("leaf2-spine3",)),
+    "2x1x1-cut-off": (FabricSpec(leaves=2, spines=1, hosts_per_leaf=1), ("leaf2-spine1",)),
+}
 
 
 def error_text(path: Path) -> str:
@@ -42,9 +53,16 @@ def expansion(fabric: Fabric) -> str:
     return "\n".join(lines) + "\n"
 
 
+def rules_text(spec: FabricSpec, down: tuple[str, ...]) -> str:
+    """All switches' rules, as ovs-ofctl reads them."""
+    return "\n".join(render(r) for r in compile_rules(expand(spec), State(frozenset(down))).values())
+
+
 def cases() -> Iterator[tuple[Path, str]]:
     """(golden file, the text as it is now)."""
     for path in sorted((HERE / "errors").glob("*.yml")):
         yield path.with_suffix(".txt"), error_text(path)
     for name in EXPANDED:
         yield HERE / "fabrics" / f"{name}.txt", expansion(expand(load_fabric(name)))
+    for name, (spec, down) in RULES.items():
+        yield HERE / "rules" / f"{name}.txt", rules_text(spec, down)
