@@ -11,7 +11,9 @@ GET /counters  {time: s since the epoch;
                                   groups: [{id, name, packets, bytes, buckets: [{id, port, packets, bytes}]}],
                                   drops: {rule: {packets, bytes}}}};
                 drops: the same, over all switches}
-               `drops` includes drop rules that have been removed since the controller started.
+               `drops` includes drop rules that have been removed since the controller started. A group's
+               buckets count from the last change of the group. An answer takes up to half a second, because
+               it waits until the switches have added up.
 """
 
 from __future__ import annotations

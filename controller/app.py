@@ -32,6 +32,12 @@ def on(*events: Any, states: tuple[str, ...] = (MAIN_DISPATCHER,)) -> Callable[[
     return decorate
 
 
+def _tell(done: Future[None]) -> None:
+    """A worker's error that nobody expected must not vanish with its future."""
+    if not done.cancelled() and (error := done.exception()) is not None:
+        LOG.error("bringing up a switch failed", exc_info=error)
+
+
 class FabricApp(OSKenApp):  # type: ignore[misc]
     """Keeps the switches of one inventory at what its Control wants."""
 
@@ -70,7 +76,7 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
             self._datapaths[switch] = datapath
             self.control.connected(switch)
         self._report(switch, datapath.ports.values())
-        self._workers.submit(self._bring_up, switch, datapath)
+        self._workers.submit(self._bring_up, switch, datapath).add_done_callback(_tell)
 
     @on(ofp_event.EventOFPPortStatus)
     def on_port(self, event: Any) -> None:
