@@ -9,10 +9,12 @@ whole is 'fabric.tag'. Warm-up iterations, whose numbers are negative, are left 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from topologies.fabric import Fabric
 from traffic.metrics import collective, fairness, interference, packets, predict, requests, steps, utilisation
+from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Metric, with_real
 from traffic.workload import Collective, Workload
 
@@ -23,19 +25,29 @@ SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing fr
 Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A workload, where it ran, and its collectives that are too small to have a bandwidth."""
+
+    workload: Workload
+    fabric: Fabric
+    below_scale: frozenset[str]
+
+
 def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload],
-            link_bytes: Mapping[str, float] | None = None) -> dict[str, Metric]:
+            link_bytes: Mapping[str, float] | None = None, idle_rtt: float = 0.0) -> dict[str, Metric]:
     """Every metric that the records allow, by key, in the order of the workloads.
 
     records as in docs/records.md; link_bytes: direction ('leaf1->spine1') -> bytes sent over it in the
     measured time, for the spread over ECMP links. UDP streams have no Workload: their records suffice.
-    Kinds that are not known here are passed over.
+    Kinds that are not known here are passed over. Of collectives below scale (by idle_rtt, seconds)
+    only the time is told.
     """
     found: dict[str, Metric] = {}
     measured, present = _sorted(records)
-    by_name = {w.name: w for w in workloads}
-    for name in dict.fromkeys([*by_name, *measured]):
-        found.update(_workload(name, by_name.get(name), measured.get(name, {}), present, fabric))
+    jobs = {w.name: _Job(w, fabric, frozenset(classes_below_scale(w, fabric, idle_rtt))) for w in workloads}
+    for name in dict.fromkeys([*jobs, *measured]):
+        found.update(_workload(name, jobs.get(name), measured.get(name, {}), present))
     for where, metrics in fairness.metrics(link_bytes or {}, fabric).items():
         prefix = where if where == "fabric" else f"fabric.{where}"
         found.update({f"{prefix}.{m.tag}": m for m in metrics})
@@ -67,9 +79,9 @@ def _sorted(records: Iterable[Row]) -> tuple[Records, dict[str, set[str]]]:
     return found, present
 
 
-def _workload(name: str, workload: Workload | None, phases: Mapping[str, dict[str, list[Row]]],
-              present: Mapping[str, set[str]], fabric: Fabric) -> dict[str, Metric]:
-    of_phases = {phase: dict(_of_phase(workload, kinds, fabric)) for phase, kinds in phases.items()}
+def _workload(name: str, job: _Job | None, phases: Mapping[str, dict[str, list[Row]]],
+              present: Mapping[str, set[str]]) -> dict[str, Metric]:
+    of_phases = {phase: dict(_of_phase(job, kinds)) for phase, kinds in phases.items()}
     found = {f"{name}.{tag}": m for first in list(of_phases.values())[:1] for tag, m in first.items()}
     if len(phases) == 1:
         return found
@@ -81,27 +93,28 @@ def _workload(name: str, workload: Workload | None, phases: Mapping[str, dict[st
     return found
 
 
-def _of_phase(workload: Workload | None, kinds: Mapping[str, list[Row]],
-              fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]]) -> Iterator[tuple[str, Metric]]:
     """(tag, metric) of one workload in one phase, by the kinds of records that it left."""
     of_records = [*packets.metrics(kinds.get("stream", []), kinds.get("packets", [])),
                   *requests.metrics(kinds.get("request", []))]
     yield from ((m.tag, m) for m in of_records)
-    if workload is not None and not of_records:     # streams and requests in an open loop have no iterations to time
-        yield from _job(workload, kinds, fabric)
+    if job is not None and not of_records:      # streams and requests in an open loop have no iterations to time
+        yield from _of_job(job, kinds)
 
 
-def _job(workload: Workload, kinds: Mapping[str, list[Row]], fabric: Fabric) -> Iterator[tuple[str, Metric]]:
-    yield from _collectives(workload, kinds.get("collective", []), fabric)
-    of_steps = kinds.get("step", [])
-    for metric in (*steps.metrics(of_steps, kinds.get("compute", []), kinds.get("collective", []), workload, fabric),
-                   *utilisation.metrics(of_steps, workload, fabric.spec.scale.scale)):
+def _of_job(job: _Job, kinds: Mapping[str, list[Row]]) -> Iterator[tuple[str, Metric]]:
+    computes, collectives, of_steps = (kinds.get(kind, []) for kind in ("compute", "collective", "step"))
+    yield from _collectives(job, collectives)
+    for metric in (*steps.metrics(of_steps, computes, collectives, job.workload, job.fabric),
+                   *utilisation.metrics(of_steps, job.workload, job.fabric.spec.scale.scale)):
         yield metric.tag, metric
 
 
-def _collectives(workload: Workload, records: list[Row], fabric: Fabric) -> Iterator[tuple[str, Metric]]:
-    ops = [op for op in workload.ops if isinstance(op, Collective)]
+def _collectives(job: _Job, records: list[Row]) -> Iterator[tuple[str, Metric]]:
+    ops = [op for op in job.workload.ops if isinstance(op, Collective)]
     for op in ops:
         prefix = "" if len(ops) == 1 else f"{op.id}."
         mine = [r for r in records if r["op"] == op.id]
-        yield from ((f"{prefix}{m.tag}", m) for m in collective.metrics(op, mine, workload, fabric))
+        for metric in collective.metrics(op, mine, job.workload, job.fabric):
+            if metric.tag == collective.TIME.tag or op.id not in job.below_scale:
+                yield f"{prefix}{metric.tag}", metric

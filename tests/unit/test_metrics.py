@@ -1,0 +1,311 @@
+"""Metrics against numbers worked out by hand, and against brute force."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topologies.fabric import Fabric, expand
+from topologies.scale import Scale
+from topologies.spec import FabricSpec, ScaleSpec
+from traffic.metrics import collective, fairness, steps
+from traffic.metrics.below import classes_below_scale
+from traffic.metrics.metric import Definition, percentile, variation, with_real
+from traffic.metrics.registry import as_json, compute
+from traffic.records import CollectiveRecord, ComputeRecord, IperfRecord, Record, RequestRecord, StepRecord, encode
+from traffic.workload import Collective, Compute, Workload
+
+Row = dict[str, Any]
+S = 4_000_000
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return expand(FabricSpec())
+
+
+def job(*more: Collective | Compute, name: str = "ring", ranks: int = 4, size: int = S) -> Workload:
+    op = Collective("all-reduce", "all-reduce", tuple(range(ranks)), size,
+                    after=tuple(m.id for m in more if isinstance(m, Compute)))
+    return Workload(name=name, hosts=tuple(f"h{i + 1}" for i in range(ranks)), ops=(*more, op), iterations=2)
+
+
+def rows(*records: Record) -> list[Row]:
+    """As they come back from records.jsonl."""
+    return [json.loads(encode(r)) for r in records]
+
+
+def collective_record(start: Sequence[float], end: Sequence[float], iteration: int = 0, op: str = "all-reduce",
+                      phase: str = "main", size: int = S) -> CollectiveRecord:
+    return CollectiveRecord("ring", phase, iteration, op, "all-reduce", "ring", tuple(range(len(start))), size,
+                            min(start), max(end), tuple(start), tuple(end))
+
+
+def step_record(start: float, end: float, iteration: int = 0, phase: str = "main", ranks: int = 4) -> StepRecord:
+    return StepRecord("ring", phase, iteration, start, end, ((start, end),) * ranks)
+
+
+# --- collectives ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "factor"), [
+    ("all-reduce", 1.75), ("all-gather", 0.875), ("reduce-scatter", 0.875), ("all-to-all", 0.875)])
+def test_busbw_factor_of_eight_ranks(kind: collective.CollectiveName, factor: float) -> None:
+    assert collective.factor(kind, 8) == factor
+
+
+@given(n=st.integers(2, 12), parts=st.integers(1, 10_000),
+       kind=st.sampled_from(["all-reduce", "all-gather", "reduce-scatter", "all-to-all"]))
+def test_the_factor_is_what_crosses_a_port_for_each_byte_of_s(
+        n: int, parts: int, kind: collective.CollectiveName) -> None:
+    op = Collective("c", kind, tuple(range(n)), parts * n, "direct" if kind == "all-to-all" else "ring")
+    assert collective.busiest_port(op) == pytest.approx(op.size * collective.factor(kind, n))
+
+
+def test_limits_are_those_of_1448_byte_segments_in_1514_byte_frames() -> None:
+    assert collective.bulk_limit(20e6) == pytest.approx(19.128e6, rel=1e-4)
+    assert collective.ring_limit(20e6) == pytest.approx(18.720e6, rel=1e-4)
+    assert collective.ring_limit(20e6, k=1e9) == pytest.approx(collective.bulk_limit(20e6))
+
+
+def test_bandwidths_are_over_the_mean_time_and_leave_the_warm_up_out(fabric: Fabric) -> None:
+    records = rows(collective_record([0] * 4, [100] * 4, iteration=-1), collective_record([0] * 4, [5, 5, 5, 6]),
+                   collective_record([10, 11, 10, 10], [14] * 4, iteration=1))
+    found = compute(records, fabric, [job()])
+    assert found["ring.time"].value == 5.0
+    assert found["ring.time"].spread == (4.0, 6.0)
+    assert found["ring.algbw"].value == pytest.approx(8 * S / 5)
+    busbw = found["ring.busbw"]
+    assert (busbw.value, busbw.samples, busbw.unit) == (pytest.approx(8 * S / 5 * 1.5), 2, "bit/s")
+    assert busbw.spread == pytest.approx((8 * S / 6 * 1.5, 8 * S / 4 * 1.5))
+    assert found["ring.busbw_of_limit"].value == pytest.approx(busbw.value / collective.ring_limit(10e6))
+
+
+def test_busbw_of_an_uneven_all_to_all_is_that_of_its_busiest_port(fabric: Fabric) -> None:
+    splits = ((0, 100_000, 20_000), (30_000, 0, 20_000), (30_000, 500_000, 7_000_000))
+    op = Collective("v", "all-to-all", (0, 1, 2), 7_530_000, "direct", splits)
+    w = Workload(name="ring", hosts=("h1", "h2", "h3"), ops=(op,))
+    found = compute(rows(collective_record([0] * 3, [2] * 3, op="v", size=op.size)), fabric, [w])
+    assert found["ring.busbw"].value == 8 * 600_000 / 2
+    assert found["ring.algbw"].value == 8 * 7_530_000 / 2
+
+
+def test_several_collectives_of_a_step_are_told_apart(fabric: Fabric) -> None:
+    w = job(Collective("second", "all-reduce", (0, 1, 2, 3), S // 2))
+    found = compute(rows(collective_record([0] * 4, [4] * 4), collective_record([4] * 4, [5] * 4, op="second",
+                                                                               size=S // 2)), fabric, [w])
+    assert found["ring.all-reduce.time"].value == 4
+    assert found["ring.second.algbw"].value == pytest.approx(8 * S / 2)
+    assert "ring.busbw" not in found
+
+
+def test_a_collective_below_scale_has_a_time_and_no_bandwidth(fabric: Fabric) -> None:
+    found = compute(rows(collective_record([0] * 4, [1] * 4, size=40_000)), fabric, [job(size=40_000)])
+    assert list(found) == ["ring.time"]
+    assert "6.9 packets" in classes_below_scale(job(size=40_000), fabric)["all-reduce"]
+    assert classes_below_scale(job(), fabric) == {}
+    assert "idle RTTs" in classes_below_scale(job(), fabric, idle_rtt=1.0)["all-reduce"]
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+
+def timeline() -> list[Row]:
+    """Two steps of 10 s; each rank computes 2 s (rank 3: 4 s), then all exchange until second 8."""
+    found: list[Record] = []
+    for i in range(2):
+        t, work = 10.0 * i, [2.0, 2.0, 2.0, 4.0]
+        found += [ComputeRecord("ring", "main", i, f"w{r}", r, f"h{r + 1}", s, t, t + s) for r, s in enumerate(work)]
+        found.append(collective_record([t + s for s in work], [t + 8] * 4, iteration=i))
+        found.append(StepRecord("ring", "main", i, t, t + 10, ((t, t + 8),) * 4))
+    return rows(*found)
+
+
+def timeline_job() -> Workload:
+    return job(*(Compute(f"w{r}", r, s) for r, s in enumerate([2.0, 2.0, 2.0, 4.0])))
+
+
+def test_step_metrics_of_a_timeline_without_overlap(fabric: Fabric) -> None:
+    found = compute(timeline(), fabric, [timeline_job()])
+    assert found["ring.step_time"].value == 10
+    assert found["ring.jct"].value == 20
+    assert found["ring.roofline"].value == pytest.approx(2 * (4 + 8 * S * 1.5 / 10e6))
+    assert found["ring.jct_ratio"].value == pytest.approx(20 / found["ring.roofline"].value)
+    assert found["ring.step_cv"].value == 0
+    assert found["ring.overlap"].value == pytest.approx(0)
+    assert found["ring.straggler_share"].value == pytest.approx((2 + 2 + 2 + 0) / 4 / 10)
+
+
+def test_overlap_is_one_where_communication_is_hidden_behind_compute() -> None:
+    step: Row = {"ranks": [[0.0, 6.0], None]}
+    compute_row, exchange = {"start": 0.0, "end": 6.0}, {"rank_start": [1.0], "rank_end": [5.0]}
+    assert steps.overlap([step], [compute_row], [exchange]) == 1.0
+    half = {"start": 2.0, "end": 6.0}
+    assert steps.overlap([step], [half], [exchange]) == 0.5
+    assert steps.overlap([step], [], [exchange]) is None
+
+
+def test_utilisation_and_lost_gpu_hours(fabric: Fabric) -> None:
+    found = compute(timeline(), fabric, [timeline_job()])
+    assert found["ring.gpu_utilisation"].value == pytest.approx(0.25)
+    assert found["ring.gpu_utilisation"].spread == pytest.approx((0.2, 0.4))
+    assert found["ring.lost_gpu_hours"].value == pytest.approx((3 * 0.8 + 0.6) * 20 / 3600)
+
+
+def test_a_job_without_compute_has_no_utilisation(fabric: Fabric) -> None:
+    found = compute(rows(step_record(0, 4), collective_record([0] * 4, [4] * 4)), fabric, [job()])
+    assert "ring.gpu_utilisation" not in found
+    assert "ring.overlap" not in found
+
+
+def test_a_scaled_fabric_tells_real_values_beside_emulated_ones() -> None:
+    scaled = expand(FabricSpec(host_rate="100gbit", scale=ScaleSpec(rate=1e-4, size=1e-3)))
+    found = compute(timeline(), scaled, [timeline_job()])
+    assert found["ring.jct"].real == pytest.approx(20 / 10)
+    assert found["ring.busbw"].real == pytest.approx(1e4 * found["ring.busbw"].value)
+    assert found["ring.jct_ratio"].real is None
+    assert found["ring.lost_gpu_hours"].value == pytest.approx((3 * 0.8 + 0.6) * 2 / 3600)
+    assert as_json(found)["ring.jct"]["real"] == found["ring.jct"].real
+
+
+# --- phases ---------------------------------------------------------------------------------------
+
+
+def phase(name: str, jct: float) -> list[Row]:
+    return rows(step_record(0, jct, phase=name), collective_record([0] * 4, [jct] * 4, phase=name))
+
+
+def iperf(name: str) -> list[Row]:
+    return rows(IperfRecord(name, "h5", "h6", 0, 5, 10**6, 1e6, 0, 1, "cubic"))
+
+
+def test_interference_is_the_shared_phase_against_the_one_alone(fabric: Fabric) -> None:
+    found = compute([*phase("alone", 4), *phase("shared", 6), *iperf("shared")], fabric, [job()])
+    assert found["ring.shared.interference"].value == 1.5
+    assert "ring.alone.interference" not in found
+    assert found["ring.jct"].value == found["ring.alone.jct"].value == 4
+    assert found["ring.shared.jct"].value == 6
+
+
+def test_two_phases_with_others_have_no_interference_factor(fabric: Fabric) -> None:
+    found = compute([*phase("a", 4), *iperf("a"), *phase("b", 6), *iperf("b")], fabric, [job()])
+    assert not [key for key in found if key.endswith("interference")]
+
+
+def test_the_sentinel_does_not_count_as_company(fabric: Fabric) -> None:
+    sentinel: Row = {"kind": "stream", "workload": "sentinel", "phase": "alone"}
+    found = compute([*phase("alone", 4), sentinel, *phase("shared", 6), *iperf("shared")], fabric, [job()])
+    assert "ring.shared.interference" in found
+    assert not [key for key in found if key.startswith("sentinel")]
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def request(i: int, latency: float | None, status: str = "ok") -> RequestRecord:
+    t = i * 0.1
+    done = None if latency is None else t + latency
+    return RequestRecord("chat", "main", 0, str(i), "h5", "h1", 1000, 4000, status, t, t + 0.002,
+                         None if done is None else done - 0.01, done)
+
+
+def chat(fabric: Fabric, records: Sequence[RequestRecord]) -> dict[str, Any]:
+    return compute(rows(*records), fabric, [Workload(name="chat", hosts=("h5", "h1"), ops=())])
+
+
+def test_request_metrics_count_from_when_a_request_was_due(fabric: Fabric) -> None:
+    found = chat(fabric, [request(0, 0.2), request(1, 0.4), request(2, 0.3)])
+    assert found["chat.e2e"].value == pytest.approx(0.3)
+    assert found["chat.e2e"].spread == pytest.approx((0.2, 0.4))
+    assert found["chat.ttfb"].value == pytest.approx(0.29)
+    assert found["chat.replay_lag"].value == pytest.approx(0.002)
+    assert found["chat.throughput"].value == pytest.approx(3 / 0.5)
+    assert found["chat.payload_rate"].value == pytest.approx(8 * 15_000 / 0.5)
+
+
+def test_requests_without_an_answer_are_counted_and_have_no_latency(fabric: Fabric) -> None:
+    found = chat(fabric, [request(0, 0.2), request(1, None, "timeout"), request(2, None, "failed"), request(3, 0.2)])
+    assert [found[f"chat.{tag}"].value for tag in ("answered", "timeouts", "failed", "error_share")] == [2, 1, 1, 0.5]
+    assert found["chat.e2e"].samples == 2
+    assert found["chat.replay_lag"].samples == 4
+
+
+def test_nothing_answered_is_a_throughput_of_zero(fabric: Fabric) -> None:
+    found = chat(fabric, [request(0, None, "timeout")])
+    assert found["chat.throughput"].value == 0
+    assert "chat.e2e" not in found
+
+
+@pytest.mark.parametrize(("n", "told"), [
+    (99, []), (100, ["e2e_p90"]), (999, ["e2e_p90"]), (1000, ["e2e_p90", "e2e_p99"])])
+def test_a_percentile_is_told_only_with_enough_samples(fabric: Fabric, n: int, told: list[str]) -> None:
+    found = chat(fabric, [request(i, 0.1 + i * 1e-3) for i in range(n)])
+    assert [key.removeprefix("chat.") for key in found if "e2e_p" in key] == told
+    assert found["chat.e2e"].spread == pytest.approx((0.1, 0.1 + (n - 1) * 1e-3))
+
+
+def test_percentiles_and_variation_of_known_samples() -> None:
+    assert percentile([float(i) for i in range(1001)], 99) == 990
+    assert percentile([1.0] * 99, 90) is None
+    assert variation([1.0, 3.0]) == pytest.approx(2**0.5 / 2)
+    assert variation([5.0]) is None
+
+
+# --- fairness -------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 10**15), min_size=1, max_size=32))
+def test_fairness_lies_between_one_link_and_all_links(values: list[int]) -> None:
+    jfi, mmr = fairness.jain(values), fairness.max_to_mean(values)
+    if not any(values):
+        assert jfi is mmr is None
+        return
+    n = len(values)
+    exact = sum(values) ** 2 / (n * sum(v * v for v in values))
+    assert jfi == pytest.approx(exact)
+    assert mmr == pytest.approx(max(values) / (sum(values) / n))
+    assert 1 / n - 1e-9 <= exact <= 1 + 1e-9
+
+
+def test_fairness_is_told_per_leaf_and_for_the_busiest(fabric: Fabric) -> None:
+    sent = {"leaf1->spine1": 300, "leaf1->spine2": 100, "leaf2->spine1": 5, "leaf2->spine2": 5, "spine1->leaf1": 10**9}
+    found = compute([], fabric, [], link_bytes=sent)
+    assert found["fabric.mmr"].value == found["fabric.leaf1.mmr"].value == 1.5
+    assert found["fabric.jfi"].value == pytest.approx(0.8)
+    assert found["fabric.leaf2.jfi"].value == 1.0
+
+
+def test_without_traffic_or_choice_there_is_no_fairness(fabric: Fabric) -> None:
+    assert compute([], fabric, [], link_bytes={"leaf1->spine1": 0}) == {}
+    assert fairness.metrics({"leaf1->spine1": 9}, expand(FabricSpec(spines=1))) == {}
+
+
+# --- the form -------------------------------------------------------------------------------------
+
+
+def test_every_metric_has_unit_formula_and_source_and_is_json(fabric: Fabric) -> None:
+    found = compute([*timeline(), *rows(*(request(i, 0.1) for i in range(3)))], fabric,
+                    [timeline_job(), Workload(name="chat", hosts=("h1", "h2"), ops=())], {"leaf1->spine1": 7})
+    assert len(found) > 20
+    for key, body in as_json(found).items():
+        assert body["formula"]
+        assert body["source"]
+        assert body["title"]
+        assert key.endswith(body["tag"])
+        assert json.loads(json.dumps(body)) == body
+
+
+def test_metrics_without_a_unit_that_scales_have_no_real_value() -> None:
+    ratio, time = (Definition("x", unit, "x", "x", "x").of(2.0) for unit in ("", "s"))
+    assert with_real(ratio, Scale(0.1, 0.1)).real is None
+    assert with_real(time, Scale()).real is None
+    assert with_real(time, Scale(rate=0.1, size=0.2)).real == pytest.approx(1.0)
+
+
+def test_no_records_are_no_metrics(fabric: Fabric) -> None:
+    assert compute([], fabric, [job()]) == {}
