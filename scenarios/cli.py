@@ -11,7 +11,10 @@ import sys
 import typer
 
 from scenarios.commands.check import check
+from scenarios.commands.labs import capture, cli, execute, up
+from scenarios.commands.run import run
 from scenarios.commands.schema import schema
+from scenarios.commands.upkeep import clean, doctor, report
 from topologies.errors import LabError
 
 INTERRUPTED = 130       # what a shell expects of a program that Ctrl-C ended
@@ -20,8 +23,9 @@ app = typer.Typer(
     name="aifab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="The AI fabric lab: emulate the network of an AI cluster, packet by packet, and prove what was measured.",
     epilog="Exit codes: 0 fine (run: VALID), 1 error, 2 wrong usage or file, 3 INVALID, 4 SUSPECT.")
-for command in (check, schema):
+for command in (check, run, report, up, cli, capture, clean, doctor, schema):
     app.command()(command)
+app.command("exec")(execute)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import struct
 from topologies.errors import HostError
 
 # linux/sockios.h, linux/ethtool.h, net/if.h
-SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK, SIOCETHTOOL = 0x8914, 0x8916, 0x891C, 0x8946
+SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK, SIOCETHTOOL = 0x8913, 0x8914, 0x8916, 0x891C, 0x8946
 ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO = 0x17, 0x1F, 0x24, 0x2C
 IFF_UP, IFF_RUNNING, IFF_MULTICAST, IFF_BROADCAST = 0x1, 0x40, 0x1000, 0x2
 
@@ -43,6 +43,16 @@ def bring_up(name: str, ip: str = "", prefix: int = 0, offloads: bool = True) ->
             fcntl.ioctl(sock, SIOCSIFFLAGS, raw + struct.pack("H22x", flags))
         except OSError as error:
             raise HostError(f"interface {name}", "an interface that comes up", error.strerror or str(error)) from None
+
+
+def is_up(name: str) -> bool:
+    """Whether an interface of the calling thread's namespace exists and is administratively up."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            answer = fcntl.ioctl(sock, SIOCGIFFLAGS, name.encode().ljust(40, b"\0"))
+        except OSError:
+            return False
+    return bool(struct.unpack_from("H", answer, 16)[0] & IFF_UP)
 
 
 def _ethtool_off(sock: socket.socket, raw: bytes, command: int) -> None:

@@ -1,0 +1,105 @@
+"""aifab up, cli, exec, capture: a lab to play with, and ways into one that runs."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Fabric = Annotated[str, typer.Argument(help="a fabric file, or a name of the catalog")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change a value first")]
+LabId = Annotated[str, typer.Option("--lab", metavar="ID", help="which lab, if several are up")]
+
+
+def up(fabric: Fabric = "small", settings: Settings = None) -> None:
+    """Bring a fabric up with its controller and keep it until Ctrl-C.
+
+    Examples:
+
+      sudo aifab up
+
+      sudo aifab up spines4 --set host_rate=5mbit
+    """
+    from scenarios.expected import fabric_line
+    from scenarios.lab import lab
+    from topologies.fabric import expand
+    from topologies.load import load_fabric
+
+    wanted = expand(load_fabric(fabric, settings or []))
+    with lab(wanted) as it:
+        typer.echo(fabric_line(wanted))
+        typer.echo(f"lab {it.inventory.lab} is up; hosts: {', '.join(h.name for h in wanted.all_hosts)}")
+        first, last = wanted.all_hosts[0], wanted.hosts[-1]
+        typer.echo(f"from another terminal:  aifab exec {first.name} -- ping -c3 {last.ip}")
+        typer.echo("Ctrl-C takes it down")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+def cli(fabric: Fabric = "small", settings: Settings = None) -> None:
+    """Bring a fabric up and drop into the Mininet command line.
+
+    Examples:
+
+      sudo aifab cli
+
+      mininet> h1 ping -c3 h5
+    """
+    from mininet.cli import CLI
+
+    from scenarios.lab import lab
+    from topologies.fabric import expand
+    from topologies.load import load_fabric
+
+    with lab(expand(load_fabric(fabric, settings or []))) as it:
+        CLI(it.net)
+
+
+def execute(
+    host: Annotated[str, typer.Argument(help="a host of a running lab")],
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="what to run there")],
+    lab_id: LabId = "",
+) -> None:
+    """Run a command on a host of a running lab.
+
+    Examples:
+
+      sudo aifab exec h1 -- ping -c3 10.9.2.1
+
+      sudo aifab exec h5 -- iperf3 -s
+    """
+    from scenarios.attach import running_inventory
+
+    inventory = running_inventory(lab_id)
+    path = inventory.netns_path(inventory.fabric.host(host).name)
+    raise typer.Exit(subprocess.run(["nsenter", f"--net={path}", *command], check=False).returncode)
+
+
+def capture(
+    link: Annotated[str, typer.Argument(help="a link such as leaf1-spine1, or a direction leaf1->spine1")],
+    file: Annotated[Path, typer.Option("--write", "-w", help="the pcap file")] = Path("capture.pcap"),
+    packets: Annotated[int, typer.Option("--count", "-c", min=0, help="stop after so many packets; 0: at Ctrl-C")] = 0,
+    lab_id: LabId = "",
+) -> None:
+    """Write what crosses a wire to a pcap file, with nanosecond stamps.
+
+    A direction A->B is seen where it leaves the wire, behind its queue; a link A-B at A's side, both ways.
+
+    Examples:
+
+      sudo aifab capture leaf1-spine1 -w underlay.pcap
+
+      sudo aifab capture 'spine1->leaf2' -w queued.pcap -c 1000
+    """
+    from scenarios.attach import capture_command, running_inventory
+
+    command = capture_command(running_inventory(lab_id), link, file, packets)
+    with subprocess.Popen(command) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)      # tcpdump then writes what it holds
+            code = process.wait()
+    raise typer.Exit(code)

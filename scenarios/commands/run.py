@@ -1,0 +1,48 @@
+"""aifab run: run a scenario, print what came out, leave a run directory with a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    scenario: Annotated[str, typer.Argument(help="a scenario file, or a name of the library")],
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="PATH=VALUE", help="change a value first, such as trace=FILE or fabric.spines=4")] = None,
+    runs: Annotated[Path, typer.Option(help="where run directories go")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
+    no_lock: Annotated[bool, typer.Option(
+        "--no-lock", help="run beside another measuring run; the result is SUSPECT")] = False,
+) -> None:
+    """Run a scenario (as root) and judge it.
+
+    Examples:
+
+      sudo aifab run scenarios/library/demo.yml
+
+      sudo aifab run allreduce --set workloads.ring.size=4MB --json
+
+    Exit codes: 0 VALID, 1 error, 2 usage, 3 INVALID, 4 SUSPECT, 130 interrupted.
+    """
+    from rich.console import Console
+
+    from scenarios.load_scenario import load_scenario
+    from scenarios.progress import Bars
+    from scenarios.report.terminal import json_object, show
+    from scenarios.runner import run_scenario
+    from topologies.host_limits import require_root
+
+    loaded = load_scenario(scenario, settings or [])
+    require_root()
+    with Bars(quiet=as_json or not sys.stderr.isatty()) as bars:
+        result = run_scenario(loaded, runs, lock=not no_lock, argv=sys.argv, listener=bars)
+    if as_json:
+        print(json.dumps(json_object(result.run)))
+    else:
+        show(result.run, Console())
+    raise typer.Exit(result.verdict.exit_code)

@@ -1,0 +1,70 @@
+"""aifab report, clean, doctor: looking back, tidying, and knowing the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    target: Annotated[str, typer.Argument(metavar="[RUN]", help="a run directory or id; default: the last run")] = "",
+    runs: Annotated[Path, typer.Option(help="where run directories are")] = Path("runs"),
+) -> None:
+    """Write a run's report.html anew from its records, and print its summary.
+
+    Examples:
+
+      aifab report
+
+      aifab report runs/20260101T120000Z-demo-1f2e
+    """
+    from rich.console import Console
+
+    from scenarios.report.page import build
+    from scenarios.report.terminal import show
+    from scenarios.results import RunDirectory
+
+    found = RunDirectory.open(target, runs) if target else RunDirectory.latest(runs)
+    path = found.write_report(build(found))
+    show(found, Console())
+    typer.echo(str(path))
+
+
+def clean(
+    everything: Annotated[bool, typer.Option("--all", help="running labs as well")] = False,
+) -> None:
+    """Take away what labs left behind, by what they recorded: namespaces, processes, settings, files.
+
+    Examples:
+
+      sudo aifab clean
+
+      sudo aifab clean --all
+    """
+    from topologies.clean import clean as clean_up
+    from topologies.host_limits import require_root
+
+    require_root()
+    gone = clean_up(everything)
+    typer.echo(f"taken away: {', '.join(gone)}" if gone else "nothing was left behind")
+
+
+def doctor() -> None:
+    """Say what this machine offers, what is missing and how to get it.
+
+    Exit code 1 if a lab cannot run here at all.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from topologies.features import features
+
+    table = Table("", "feature", "found", "how to get it", box=None)
+    found = features()
+    for f in found:
+        mark = "[green]yes[/]" if f.present else ("[red]no[/]" if f.needed else "[yellow]no[/]")
+        table.add_row(mark, f.name, f.found, "" if f.present else f.remedy)
+    Console().print(table)
+    raise typer.Exit(1 if any(f.needed and not f.present for f in found) else 0)

@@ -1,0 +1,102 @@
+"""From what a run left behind to its metrics and to what the verdict is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scenarios.events import History
+from scenarios.invariants.evidence import AuditFinding, Count, Evidence, Fault, Phase
+from scenarios.invariants.samples import Counters
+from scenarios.measure import Proof
+from scenarios.phases import Traffic
+from scenarios.results import RunDirectory
+from scenarios.verdict import sentinels
+from topologies import ledger
+from topologies.fabric import Fabric
+from traffic.metrics import registry
+from traffic.workload import Workload
+
+HEADLINES = ("step_time", "e2e", "latency")     # tags of times that a run is about
+
+
+def link_bytes(counters: Counters, fabric: Fabric, proof: Proof) -> dict[str, float]:
+    """Direction of a fabric link -> bytes that it carried while phases ran."""
+    if not len(counters.t) or not proof.phases:
+        return {}
+    start, end = proof.phases[0][1], proof.phases[-1][2]
+    first = max(int(np.searchsorted(counters.t, start)) - 1, 0)
+    last = min(int(np.searchsorted(counters.t, end)), len(counters.t) - 1)
+    moved = counters.bytes[last] - counters.bytes[first]
+    wanted = {d for k in fabric.links if k.kind == "fabric" for d in k.directions}
+    return {d: float(b) for d, b in zip(counters.directions, moved, strict=True) if d in wanted}
+
+
+def metrics_of(run: RunDirectory, fabric: Fabric, workloads: Sequence[Workload], proof: Proof) -> dict[str, Any]:
+    """metrics.json."""
+    moved = link_bytes(Counters.read(run.counters_path), fabric, proof)
+    return registry.as_json(registry.compute(run.records(), fabric, workloads, moved))
+
+
+def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[str, Any],
+             traffic: Sequence[Traffic], *, locked: bool) -> Evidence:
+    """Everything that the verdict rests on."""
+    records = list(run.records())
+    hosts = [fabric.access_link(h.name) for h in fabric.hosts]
+    end = proof.phases[-1][2] if proof.phases else 0.0
+    return Evidence(
+        counters=Counters.read(run.counters_path), calibration=proof.calibration,
+        audit=tuple(AuditFinding(f.where, f.what, f.unit, f.expected, f.found) for f in proof.audits),
+        emulator=emulator_counts(proof.before, proof.after), ledger=proof.ledger.as_json() if proof.ledger else None,
+        slip_p99=slips(records), headline_p50=headline(metrics), sentinels=sentinels(records),
+        host_rate=min(k.rate for k in hosts), host_frame=max(k.max_frame for k in hosts),
+        phases=tuple(Phase(*p) for p in proof.phases), faults=tuple(faults(proof.history, fabric, end)),
+        engines=tuple(engines(traffic)), locked=locked)
+
+
+def engines(traffic: Iterable[Traffic]) -> Iterator[str]:
+    """Names under which the sampler watched the processes that made traffic."""
+    every = list(traffic)
+    if any(t.workloads for t in every):
+        yield "engine"
+    if any(t.streams for t in every):
+        yield from ("sender", "receiver")
+
+
+def emulator_counts(before: ledger.Counters | None, after: ledger.Counters | None) -> dict[str, Count] | None:
+    """The emulator's own loss counters, at the start and at the end."""
+    if before is None or after is None:
+        return None
+    found = {f"port sockets of {s}": Count(n, after.sockets.get(s)) for s, n in before.sockets.items()}
+    found["kernel backlogs"] = Count(before.softnet, after.softnet)
+    return found
+
+
+def slips(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Process -> p99 of the lateness of its timers, the worst phase, s."""
+    found: dict[str, float] = {}
+    for r in records:
+        if r["kind"] == "slip-run":
+            found["engine"] = max(found.get("engine", 0.0), r["p99"])
+        elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL:
+            found["streams"] = max(found.get("streams", 0.0), r["pacing"]["p99"])
+    return found
+
+
+def headline(metrics: Mapping[str, Any]) -> float | None:
+    """The smallest of the times that the run is about, s: the one that timer slip can spoil most."""
+    times = [m["value"] for key, m in metrics.items()
+             if key.rsplit(".", 1)[-1] in HEADLINES and m["value"] is not None]
+    return min(times, default=None)
+
+
+def faults(history: History, fabric: Fabric, end: float) -> Iterator[Fault]:
+    """Declared events as windows: links that went down, and links whose rate changed."""
+    for name, link, since, until in history.windows(end):
+        yield Fault(name, since, until, fabric.link(link).directions)
+    for change in history.changes:
+        if change.rate is not None or change.queue is not None:
+            yield Fault(f"{change.link} {change.what}", change.t, change.t, fabric.link(change.link).directions,
+                        rate=change.rate)

@@ -1,0 +1,159 @@
+"""Running one phase: its workloads at the same time, its events on time, its end when all have ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scenarios.child import Child, Event
+from scenarios.events import Player
+from scenarios.measure import Measurement
+from scenarios.scenario import Phase, Scenario
+from topologies.errors import LabError, RunError
+from topologies.fabric import Fabric
+from topologies.interfaces import is_up
+from topologies.netns import inside
+from topologies.units import show_time
+from traffic.build import workload_of
+from traffic.iperf import iperf_job
+from traffic.specs import BulkSpec, StreamSpec
+from traffic.streams.plan import Job as StreamsJob
+from traffic.streams.plan import streams_of
+from traffic.workload import Workload, to_json
+
+READY = 60.0            # seconds to open the connections of thousands of pairs
+POLL = 0.05             # seconds between looks at the children
+Progress = Callable[[str, float, float | None], None]       # workload, bytes done, bytes in all
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a phase needs in processes: TCP workloads share one engine, streams one process, bulk one."""
+
+    workloads: tuple[Workload, ...]
+    streams: dict[str, StreamSpec]
+    bulk: dict[str, BulkSpec]
+
+
+def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
+    """The compiled workloads of a phase. Raises LabError for a trace that cannot be read, before anything runs."""
+    specs = {name: scenario.workloads[name] for name in phase.run}
+    return Traffic(
+        workloads=tuple(workload_of(s, fabric, n, scenario.seed) for n, s in specs.items()
+                        if not isinstance(s, StreamSpec | BulkSpec)),
+        streams={n: s for n, s in specs.items() if isinstance(s, StreamSpec)},
+        bulk={n: s for n, s in specs.items() if isinstance(s, BulkSpec)})
+
+
+def drain_time(fabric: Fabric) -> float:
+    """Seconds that the longest queue of the fabric needs to empty, and a little: when silence means loss."""
+    return 1.0 + max(2 * k.queue * 8 / k.rate + k.delay for k in fabric.links)
+
+
+class PhaseRun:
+    """The processes of one phase."""
+
+    def __init__(self, measurement: Measurement, scenario: Scenario, phase: Phase, traffic: Traffic) -> None:
+        self.measurement, self.scenario, self.phase = measurement, scenario, phase
+        logs = measurement.run.logs
+        self.children = [Child(f"phase {phase.name}: {what}", module, str(job), log=logs / f"{what}.log")
+                         for what, module, job in self._jobs(traffic)]
+
+    def _jobs(self, traffic: Traffic) -> Iterator[tuple[str, str, Path]]:
+        m, fabric = self.measurement, self.measurement.lab.fabric
+        common: dict[str, Any] = {"inventory": str(m.lab.net.inventory_path), "t0": m.t0,
+                                  "records": str(m.run.records_path), "phase": self.phase.name}
+        if traffic.workloads:
+            yield self._write("engine", "traffic.engine", {
+                **common, "seed": self.scenario.seed, "workloads": [to_json(w) for w in traffic.workloads]})
+        if traffic.streams:
+            streams = [s for name, spec in traffic.streams.items()
+                       for s in streams_of(spec, fabric, name, self.scenario.seed)]
+            job = StreamsJob(**common, streams=tuple(streams), drain=drain_time(fabric))
+            yield self._write("streams", "traffic.streams", job.model_dump())
+        if traffic.bulk:
+            yield self._write("iperf", "traffic.iperf", iperf_job(common, traffic.bulk, fabric))
+
+    def _write(self, what: str, module: str, job: dict[str, Any]) -> tuple[str, str, Path]:
+        path = self.measurement.run.logs / f"{self.phase.name}.{what}.job.json"
+        path.write_text(json.dumps(job))
+        return what, module, path
+
+    def run(self, progress: Progress) -> tuple[float, float]:
+        """From ready to the last end; (start, end) in seconds since t0. Raises what a child reports."""
+        m = self.measurement
+        watched: dict[str, int] = {}
+        for child in self.children:
+            child.wait_for("ready", READY, lambda event: watched.update(event.get("pids", {})))
+            watched[child.name.rsplit(" ", 1)[-1]] = child.pid
+        for name, pid in watched.items():
+            m.watch(name, pid)
+        first = self.scenario.phases[0].name
+        events = [e for e in self.scenario.events if (e.phase or first) == self.phase.name]
+        player = Player(m.lab.inventory, events, m.proof.history, m.t0)
+        start = time.monotonic() - m.t0
+        for child in self.children:
+            child.say("go")
+        player.start()
+        try:
+            self._until_done(progress)
+        finally:
+            player.stop()
+        if player.left:
+            raise RunError(f"phase {self.phase.name}: events", "all of them before the traffic ended",
+                           f"{player.left} were due later than {show_time(time.monotonic() - m.t0 - start)}",
+                           "let them happen earlier, or the traffic last longer")
+        for name in watched:
+            m.unwatch(name)
+        return start, time.monotonic() - m.t0
+
+    def _until_done(self, progress: Progress) -> None:
+        def on_event(event: Event) -> None:
+            if event.get("event") == "progress":
+                progress(str(event["workload"]), float(event["done"]), event.get("total"))
+
+        while not all(c.finished for c in self.children):
+            for child in (c for c in self.children if not c.finished):
+                drain_events(child, on_event)
+            time.sleep(POLL)
+
+    def end(self) -> None:
+        """End what still runs; the children keep their records."""
+        for child in self.children:
+            child.end()
+
+
+def drain_events(child: Child, on_event: Callable[[Event], None]) -> None:
+    """Take every event that a child has said so far. Raises LabError if it failed or ended too early."""
+    while not child.events.empty():
+        event = child.events.get()
+        if event is None:
+            raise child.ended("done")
+        if child.take(event, on_event) == "done":
+            return
+
+
+def check_hosts_alive(measurement: Measurement, error: LabError) -> LabError:
+    """Replace a traffic error by the host's interface that went down, if one did: the cause, not the symptom."""
+    inventory = measurement.lab.inventory
+    for host in inventory.fabric.all_hosts:
+        port = inventory.fabric.access_link(host.name).a.port
+        with inside(inventory.netns_path(host.name)):
+            up = is_up(port)
+        if not up:
+            return RunError(f"host {host.name}: interface {port}", "up for the whole run", "down",
+                            f"records so far are kept; the traffic said: {error.where}: {error.found}")
+    return error
+
+
+def hosts_used(traffic: Sequence[Traffic]) -> set[str]:
+    """Names of the hosts that any workload uses."""
+    names = {h for t in traffic for w in t.workloads for h in w.hosts}
+    for t in traffic:
+        pairs = [pair for s in t.streams.values() for pair in s.pairs] + [p for b in t.bulk.values() for p in b.pairs]
+        names |= {h for pair in pairs for h in pair}
+    return names

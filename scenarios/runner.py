@@ -1,0 +1,153 @@
+"""A scenario from its file to its verdict.
+
+    compile everything, refuse what cannot run  ->  lock  ->  lab up  ->  predictions
+    ->  [measure: phases]  ->  lab down  ->  metrics, verdict, report
+
+Whatever stops a run, the machine is clean afterwards and what was recorded is kept and marked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from scenarios import evidence
+from scenarios.lab import Lab, lab
+from scenarios.measure import Measurement, Proof
+from scenarios.phases import PhaseRun, Progress, Traffic, check_hosts_alive, hosts_used, traffic_of
+from scenarios.report.page import build as build_report
+from scenarios.results import RunDirectory
+from scenarios.scenario import Scenario
+from scenarios.verdict import Verdict, judge
+from topologies.errors import LabError
+from topologies.fabric import Fabric, expand
+from topologies.host_limits import measuring_lock
+from traffic.engine.settings import prepare_namespace
+from traffic.metrics import registry
+from traffic.records import RecordWriter
+
+
+class StageListener:
+    """What a run tells while it goes on; the default says nothing."""
+
+    def stage(self, what: str) -> None:
+        """A new stage begins: 'bringing the fabric up', 'phase main'."""
+
+    def progress(self, workload: str, done: float, total: float | None) -> None:
+        """Bytes of a workload done so far, and in all if that is known."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run."""
+
+    run: RunDirectory
+    verdict: Verdict
+    metrics: dict[str, Any]
+    ledger: dict[str, Any]
+
+
+def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Sequence[str] = (),
+                 listener: StageListener | None = None) -> Result:
+    """Run a scenario; its directory is made under `base`.
+
+    Raises LabError for whatever the user or the machine has wrong; the run directory then says so too.
+    KeyboardInterrupt passes through, with the records kept and marked.
+    """
+    tell = listener or StageListener()
+    fabric = expand(scenario.fabric)
+    traffic = [traffic_of(scenario, phase, fabric) for phase in scenario.phases]
+    for event in scenario.events:
+        fabric.link(event.link)
+    with _terminable(), measuring_lock() if lock else contextlib.nullcontext():
+        run = RunDirectory.create(base, scenario, argv)
+        try:
+            proof = _measure(scenario, fabric, traffic, run, tell)
+            return _conclude(scenario, fabric, traffic, run, proof, locked=lock)
+        except KeyboardInterrupt:
+            run.mark("interrupted", "by the user")
+            raise
+        except LabError as error:
+            run.mark("failed", str(error))
+            raise
+        except BaseException as error:
+            run.mark("failed", f"{type(error).__name__}: {error}")
+            raise
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: with everything tidied."""
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+    try:
+        old = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:      # not the main thread: whoever runs us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], run: RunDirectory,
+             tell: StageListener) -> Proof:
+    """Bring the lab up, run all phases inside a measurement, take it down."""
+    run.write("predictions", registry.as_json(registry.predictions(fabric, [w for t in traffic for w in t.workloads])))
+    tell.stage("bringing the fabric up")
+    with lab(fabric, run.logs / "controller.log") as it:
+        run.write("inventory", it.inventory)
+        t0 = time.monotonic()
+        _prepare_hosts(it, traffic, run)
+        tell.stage("calibrating the wires")
+        measurement = Measurement(it, run, t0, scenario.seed)
+        try:
+            measurement.start()
+            for phase, its_traffic in zip(scenario.phases, traffic, strict=True):
+                tell.stage(f"phase {phase.name}")
+                _run_phase(PhaseRun(measurement, scenario, phase, its_traffic), measurement, tell.progress)
+            tell.stage("closing the books")
+            measurement.finish()
+        finally:
+            measurement.abort()
+    return measurement.proof
+
+
+def _prepare_hosts(it: Lab, traffic: Sequence[Traffic], run: RunDirectory) -> None:
+    with RecordWriter(run.records_path) as writer:
+        for host in sorted(hosts_used(traffic)):
+            writer.write(prepare_namespace(it.inventory.netns[host], it.fabric.spec.tcp, host))
+
+
+def _run_phase(phase: PhaseRun, measurement: Measurement, progress: Progress) -> None:
+    try:
+        start, end = phase.run(progress)
+        measurement.proof.phases.append((phase.phase.name, start, end))
+    except LabError as error:
+        raise check_hosts_alive(measurement, error) from error
+    finally:
+        phase.end()
+
+
+def _conclude(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], run: RunDirectory, proof: Proof, *,
+              locked: bool) -> Result:
+    """From raw records to metrics, verdict and report."""
+    workloads = {w.name: w for t in traffic for w in t.workloads}
+    metrics = evidence.metrics_of(run, fabric, list(workloads.values()), proof)
+    run.write("metrics", metrics)
+    ledger: dict[str, Any] = proof.ledger.as_json() if proof.ledger else {}
+    run.write("ledger", ledger)
+    verdict = judge(evidence.assemble(run, fabric, proof, metrics, traffic, locked=locked))
+    run.write("verdict", verdict.as_json())
+    run.mark("complete")
+    run.write_report(build_report(run))
+    return Result(run, verdict, metrics, ledger)
+
+

@@ -1,0 +1,97 @@
+"""Is the lab still what the spec says? Read back from the kernel, never from our own notes.
+
+A wire's rate or queue changed by another hand, a switch at another priority, sockets made with the
+default buffers: each would give numbers that look right. The audit runs before and after a measurement.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from topologies import qdisc
+from topologies.counters import read_sockets
+from topologies.host_limits import SYSCTLS
+from topologies.inventory import Inventory
+from topologies.wires import Queue, queues
+
+RATE_TOLERANCE = 1e-3       # the kernel keeps whole bytes per second
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference between the lab and its spec; found None: it is not there at all."""
+
+    where: str      # 'leaf1->h3', 'switch leaf1'
+    what: str       # 'rate', 'queue', 'nice value' ...
+    unit: str
+    expected: float
+    found: float | None
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What events have changed: link -> rate in bit/s, link -> queue in bytes."""
+
+    rates: Mapping[str, float]
+    queues: Mapping[str, int]
+
+
+NOTHING_DECLARED = Declared({}, {})
+
+
+def audit(inventory: Inventory, declared: Declared = NOTHING_DECLARED) -> list[Finding]:
+    """Every difference; an empty list is what one wants."""
+    return [*_wires(inventory, declared), *_switches(inventory)]
+
+
+def _wires(inventory: Inventory, declared: Declared) -> Iterator[Finding]:
+    wanted = queues(inventory)
+    for netns in dict.fromkeys(q.netns for q in wanted):
+        path = f"/run/netns/{netns}"
+        index = qdisc.interfaces(path)
+        with qdisc.open_socket(path) as sock:
+            limits = {q.ifindex: q.limit for q in qdisc.dump(sock, qdisc.TRAFFIC_QUEUE)}
+            for queue in (q for q in wanted if q.netns == netns):
+                device = index.get(queue.device, 0)
+                rate = next((c.rate for c in qdisc.classes(sock, device) if c.handle == qdisc.TRAFFIC_CLASS), None)
+                yield from _queue(queue, rate, limits.get(device), declared, shaped_here=netns == inventory.wiring)
+
+
+def _queue(queue: Queue, rate: int | None, limit: int | None, declared: Declared,
+           shaped_here: bool) -> Iterator[Finding]:
+    want_rate = declared.rates.get(queue.link, queue.rate)
+    want_limit = declared.queues.get(queue.link, queue.limit) if shaped_here else queue.limit
+    if rate is None or abs(rate / want_rate - 1) > RATE_TOLERANCE:
+        yield Finding(queue.direction, "rate", "bit/s", want_rate, rate)
+    if limit != want_limit:
+        yield Finding(queue.direction, "queue", "bytes", want_limit, limit)
+
+
+def _switches(inventory: Inventory) -> Iterator[Finding]:
+    everywhere = os.sched_getaffinity(0)
+    for name, process in inventory.switches.items():
+        pid = process.vswitchd_pid
+        if not Path(f"/proc/{pid}").exists():
+            yield Finding(f"switch {name}", "process", "pid", pid, None)
+            continue
+        nice = os.getpriority(os.PRIO_PROCESS, pid)
+        if nice != 0:
+            yield Finding(f"switch {name}", "nice value", "", 0, nice)
+        if os.sched_getscheduler(pid) != os.SCHED_OTHER:
+            yield Finding(f"switch {name}", "scheduling policy", "", os.SCHED_OTHER, os.sched_getscheduler(pid))
+        if not everywhere <= os.sched_getaffinity(pid):
+            yield Finding(f"switch {name}", "processors", "", len(everywhere), len(os.sched_getaffinity(pid)))
+        yield from _buffers(inventory, name)
+
+
+def _buffers(inventory: Inventory, switch: str) -> Iterator[Finding]:
+    sockets = read_sockets(inventory, switch)
+    receive, send = [r for r, _, _ in sockets], [s for _, s, _ in sockets]
+    for what, found, want in (("receive", receive, SYSCTLS["net.core.rmem_default"]),
+                              ("send", send, SYSCTLS["net.core.wmem_default"])):
+        if not found or min(found) < want:
+            yield Finding(f"switch {switch}", f"{what} buffer of its port sockets", "bytes", want,
+                          min(found) if found else None)
