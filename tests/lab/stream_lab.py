@@ -23,8 +23,9 @@ from topologies.spec import FabricSpec
 HOSTS = ("h1", "h2", "h3", "h4")
 
 
-def run(command: str) -> str:
-    return subprocess.run(command.split(), check=True, capture_output=True, text=True).stdout
+def run(command: str, text: str = "") -> str:
+    """Run a command, with `text` as its input; what it printed."""
+    return subprocess.run(command.split(), check=True, capture_output=True, text=True, input=text).stdout
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,9 @@ def stream_lab(directory: Path, rate: str = "20mbit", limit: int = 60_000) -> It
         for host in HOSTS:
             _attach(fabric, prefix, switch, host)
         for host in HOSTS:
-            for other in HOSTS:
-                if other != host:
-                    node = fabric.host(other)
-                    run(f"ip -n {prefix}{host} neigh add {node.ip} lladdr {node.mac} dev {host}-eth0")
+            others = [fabric.host(h) for h in HOSTS if h != host]
+            run(f"ip -n {prefix}{host} -batch -",
+                "".join(f"neigh add {h.ip} lladdr {h.mac} dev {host}-eth0\n" for h in others))
         run(f"ip netns exec {switch} tc qdisc add dev h4 root handle 1: htb default 10 r2q 1000")
         run(f"ip netns exec {switch} tc class add dev h4 parent 1: classid 1:10 htb rate {rate} ceil {rate} "
             "burst 3028 cburst 3028")
