@@ -22,6 +22,7 @@ import secrets
 import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -237,8 +238,9 @@ def _started(run: Path) -> tuple[str, int]:
     return run.name[:16], spec.stat().st_mtime_ns if spec.exists() else 0
 
 
+@cache
 def versions() -> dict[str, str]:
-    """Versions of what shapes a result; 'absent' for a program that is not there."""
+    """Versions of what shapes a result; 'absent' for a program that is not there. Asked once in a process."""
     found = {"python": platform.python_version(), "kernel": platform.release()}
     found |= {name: _program_version(command) for name, command in _PROGRAMS.items()}
     return found | {name: _package_version(name) for name in _PACKAGES}

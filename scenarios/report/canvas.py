@@ -92,7 +92,7 @@ def to_svg(drawing: Canvas, prefix: str) -> str:
     svg = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true">', svg, count=1)
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    svg = svg.replace("xlink:href", "href")
+    svg = svg.replace("xlink:href", "href").replace("-&gt;", "→")
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
     for ink, variable in _VARIABLES.items():
         svg = svg.replace(ink, f"var({variable})")

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure as Canvas
-from matplotlib.patches import Rectangle
 
 from scenarios.report.canvas import WIDE, Ink, canvas
 from scenarios.report.drawing import legend, load_class, shown_hosts
@@ -21,6 +21,7 @@ from topologies.fabric import Fabric, Node
 
 MAX_HOSTS = 24      # rows of hosts; the busiest of a larger leaf
 ROW = 0.24          # inches
+Box = list[tuple[float, float]]
 Cell = tuple[int, float, str, str]      # column, row (downwards), 'leaf1->spine1' up, 'spine1->leaf1' down
 
 
@@ -32,8 +33,9 @@ def draw(width: float, fabric: Fabric, loads: Mapping[str, Load], drops: Mapping
     rows = len(spines) + 1 + tallest
     drawing = canvas(width, ROW * rows + 0.95)
     axes = drawing.add_subplot()
-    for cell in _cells(fabric, spines, columns):
-        _cell(axes, cell, loads, drops)
+    cells = list(_cells(fabric, spines, columns))
+    _paint(axes, cells, loads)
+    _crosses(axes, cells, drops)
     _label(axes, fabric, spines, tallest, width)
     legend(drawing, bool(loads), any(drops.values()), width)
     return drawing
@@ -60,19 +62,37 @@ def _cells(fabric: Fabric, spines: Sequence[str], columns: Sequence[Sequence[Nod
             yield x, len(spines) + 0.5 + y, f"{host.name}->{leaf.name}", f"{leaf.name}->{host.name}"
 
 
-def _cell(axes: Axes, cell: Cell, loads: Mapping[str, Load], drops: Mapping[str, int]) -> None:
-    """Two bars in a frame, each as high as its load; a cross where the queue dropped packets."""
-    x, y, *directions = cell
-    for side, direction in enumerate(directions):
-        left = x - 0.4 + 0.4 * side
-        load = loads.get(direction)
-        axes.add_patch(Rectangle((left, y - 0.4), 0.4, 0.8, facecolor="none", edgecolor=Ink.GRID, linewidth=0.6))
-        if load is not None:
-            height = 0.8 * min(max(load.mean, 0.0), 1.0)
-            axes.add_patch(Rectangle((left, y + 0.4 - height), 0.4, height, linewidth=0,
-                                     facecolor=Ink.LOAD[load_class(load.mean)]))
-        if drops.get(direction):
-            axes.plot(left + 0.2, y, "X", color=Ink.BAD, markersize=6.5, markeredgecolor=Ink.PAPER, zorder=4)
+def _bars(cells: Iterable[Cell], loads: Mapping[str, Load]) -> Iterator[tuple[str, Box]]:
+    """Colour and corners of each bar: as high as the mean load of its direction."""
+    for x, y, *directions in cells:
+        for side, direction in enumerate(directions):
+            if direction in loads:
+                mean = loads[direction].mean
+                height = 0.8 * min(max(mean, 0.0), 1.0)
+                yield Ink.LOAD[load_class(mean)], _box(x - 0.4 + 0.4 * side, y + 0.4 - height, height)
+
+
+def _box(left: float, top: float, height: float) -> Box:
+    return [(left, top), (left + 0.4, top), (left + 0.4, top + height), (left, top + height)]
+
+
+def _paint(axes: Axes, cells: Sequence[Cell], loads: Mapping[str, Load]) -> None:
+    """Frames, then bars; one collection for each colour, for there may be thousands."""
+    frames = [_box(x - 0.4 + 0.4 * side, y - 0.4, 0.8) for x, y, *_ in cells for side in (0, 1)]
+    axes.add_collection(PolyCollection(frames, facecolor="none", edgecolor=Ink.GRID, linewidth=0.6))
+    colours: dict[str, list[Box]] = {}
+    for colour, box in _bars(cells, loads):
+        colours.setdefault(colour, []).append(box)
+    for colour, boxes in colours.items():
+        axes.add_collection(PolyCollection(boxes, facecolor=colour, linewidth=0))
+
+
+def _crosses(axes: Axes, cells: Sequence[Cell], drops: Mapping[str, int]) -> None:
+    for x, y, *directions in cells:
+        for side, direction in enumerate(directions):
+            if drops.get(direction):
+                axes.plot(x - 0.2 + 0.4 * side, y, "X", color=Ink.BAD, markersize=6.5, markeredgecolor=Ink.PAPER,
+                          zorder=4)
 
 
 def _label(axes: Axes, fabric: Fabric, spines: Sequence[str], tallest: int, width: float) -> None:

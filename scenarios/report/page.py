@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from scenarios.report.answer import sentences
 from scenarios.report.data import RunData, load
@@ -29,13 +29,18 @@ def build(run: RunDirectory) -> str:
     data = load(run)
     metrics = metric_rows(data.metrics)
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
+                              trim_blocks=True, lstrip_blocks=True, finalize=_arrows)
     return environment.get_template("report.html").render(
         data=data, css=Markup((_HERE / "report.css").read_text()),     # noqa: S704 - our own file
         answer=sentences(data), banner=banner(data), verdict=verdict_view(data), figures=figures(data),
         books=books(data.ledger) if data.ledger else None, metrics=metrics, scaled=any(m.real for m in metrics),
         predictions=prediction_rows(data), provenance=provenance(data), limits=limits(data.scenario),
-        yaml=scenario_yaml(data.scenario), svg=Markup)  # figures escape their own text
+        yaml=escape(scenario_yaml(data.scenario)), svg=Markup)  # figures escape their own text
+
+
+def _arrows(value: Any) -> Any:
+    """A direction 'a->b' as a→b, which no line break cuts. Ready markup stays as it is."""
+    return value.replace("->", "→") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def banner(data: RunData) -> list[str]:

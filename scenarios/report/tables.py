@@ -50,7 +50,7 @@ class Books:
 
     @property
     def line(self) -> str:
-        """'92,408 sent = 91,204 received + 1,204 dropped at 3 queues: the books close.'"""
+        """'92,408 sent = 91,204 received + 1,204 dropped at 3 queues; the books close.'"""
         grouped: dict[str, list[Term]] = {}
         for term in self.terms:
             grouped.setdefault(term.cause, []).append(term)
@@ -58,13 +58,13 @@ class Books:
         text = f"{number(self.sent)} sent = {' + '.join(parts)}"
         if self.difference:
             text += f" {'+' if self.difference > 0 else '-'} {number(abs(self.difference))} without a cause"
-        return f"{text}: the books {'close' if self.closes else 'do not close'}."
+        return f"{text}; the books {'close' if self.closes else 'do not close'}."
 
 
 _WORDS = {      # cause -> one place, several places
     "received": ("received", ""), "queue": ("dropped at", "dropped at {} queues"),
-    "policy": ("dropped by policy:", "dropped by {} policies"), "fault": ("lost in fault", "lost in {} faults"),
-    "emulator": ("lost by the emulator:", "lost by the emulator at {} places"), "waiting": ("still in queues", ""),
+    "policy": ("dropped by policy", "dropped by {} policies"), "fault": ("lost in fault", "lost in {} faults"),
+    "emulator": ("lost by the emulator at", "lost by the emulator at {} places"), "waiting": ("still in queues", ""),
 }
 
 

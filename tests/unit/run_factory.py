@@ -57,9 +57,12 @@ def ledger(received: int = 91_204, queues: Json | None = None, policy: Json | No
 def metrics(busbw: float = 9.21e6, name: str = "ring") -> Json:
     return {
         f"{name}.busbw": {
-            "value": busbw, "unit": "bit/s", "tag": "busbw", "title": "bus bandwidth of the ring all-reduce",
+            "value": busbw, "unit": "bit/s", "tag": "busbw", "title": "bus bandwidth",
             "samples": 3, "spread": [busbw * 0.99, busbw * 1.004], "formula": "S / t x 2(n-1)/n",
             "source": "nccl-tests doc/PERFORMANCE.md"},
+        f"{name}.busbw_of_limit": {
+            "value": busbw / 9.395e6, "unit": "", "tag": "busbw_of_limit", "title": "bus bandwidth / ring limit",
+            "samples": 3, "spread": None, "formula": "busbw / (rate x 1448 / (1514 + 66/k))", "source": "METHODS"},
         f"{name}.step_time": {
             "value": 12.162, "unit": "s", "tag": "step_time", "title": "step time", "samples": 3,
             "spread": [12.1, 12.3], "formula": "end of the last rank - start of the first", "source": "METHODS"},

@@ -1,0 +1,118 @@
+"""The answer follows from the numbers: inverted numbers give the inverted sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import run_factory
+
+from scenarios.report.answer import compared, interference_sentence, queue_sentence, sentences, workload_sentence
+from scenarios.report.data import load
+from scenarios.report.series import Load
+
+LOADS = [Load("leaf1->h3", 10e6, 60e3, 0.93, 0.99, 0, 1e4), Load("h1->leaf1", 10e6, 60e3, 0.4, 0.6, 0, 1e3)]
+
+
+def _tags(**values: float) -> dict[str, Any]:
+    return {tag: {"value": value, "unit": "bit/s" if tag == "busbw" else "s", "title": tag, "tag": tag}
+            for tag, value in values.items()}
+
+
+def test_a_ring_is_told_by_its_bus_bandwidth_and_the_ring_limit() -> None:
+    assert workload_sentence("The ring all-reduce", _tags(busbw=9.207e6, busbw_of_limit=0.98), {}) == \
+        "The ring all-reduce reached 9.21 Mbit/s of bus bandwidth, 0.98 of the ring limit."
+
+
+def test_a_ring_far_below_its_limit_reached_only_that() -> None:
+    assert "reached only 4.1 Mbit/s" in workload_sentence("The ring", _tags(busbw=4.1e6, busbw_of_limit=0.436), {})
+
+
+def test_without_a_ring_limit_the_prediction_stands_in() -> None:
+    text = workload_sentence("It", _tags(busbw=8e6), _tags(busbw=1e7))
+    assert text == "It reached only 8 Mbit/s of bus bandwidth, 0.8 of the predicted 10 Mbit/s."
+
+
+def test_steps_are_told_against_their_prediction() -> None:
+    assert workload_sentence("The step", _tags(step_time=3.0), _tags(step_time=2.0)) == \
+        "The step took 3 s a step, 1.5 times the predicted 2 s."
+
+
+@pytest.mark.parametrize(("timeouts", "begin"), [(0, "R: all 397 requests were"), (3, "R: 397 of 400 requests were")])
+def test_requests_without_an_answer_are_told(timeouts: int, begin: str) -> None:
+    text = workload_sentence("R", _tags(answered=397, timeouts=timeouts, failed=0, e2e=0.235), {})
+    assert text.startswith(begin)
+    assert text.endswith("answered, half of them within 235 ms.")
+
+
+@pytest.mark.parametrize(("ppm", "told"), [(0, "lost no packet"), (65_500, "lost 65,500 ppm of their packets")])
+def test_streams_are_told_by_their_loss(ppm: float, told: str) -> None:
+    assert told in workload_sentence("The UDP streams", _tags(loss=ppm, latency=0.002, latency_max=0.012), {})
+
+
+def test_inverted_metrics_give_the_inverted_comparison() -> None:
+    forth = compared({"alone": _tags(busbw=9e6), "shared": _tags(busbw=3e6)})
+    back = compared({"alone": _tags(busbw=3e6), "shared": _tags(busbw=9e6)})
+    assert forth == ["By busbw, alone did best and shared worst, a factor of 3."]
+    assert back == ["By busbw, shared did best and alone worst, a factor of 3."]
+
+
+def test_the_shorter_time_is_the_better_one() -> None:
+    assert compared({"a": _tags(jct=4.0), "b": _tags(jct=2.0)}) == ["By jct, b did best and a worst, a factor of 2."]
+
+
+def test_equal_numbers_make_no_winner() -> None:
+    assert compared({"a": _tags(jct=2.0), "b": _tags(jct=2.001)}) == ["a, b do not differ in jct."]
+
+
+@pytest.mark.parametrize(("factor", "told"), [
+    (1.8, "It took 1.8 times as long as it did alone."), (1.001, "It took as long as it did alone."),
+    (0.9, "It took 0.9 times as long as it did alone.")])
+def test_interference_is_told_by_its_factor(factor: float, told: str) -> None:
+    assert interference_sentence("It", _tags(interference=factor)) == told
+
+
+def test_the_busiest_queue_is_named_when_none_dropped() -> None:
+    assert queue_sentence(run_factory.ledger(), LOADS) == \
+        "No queue dropped a packet, the busiest, leaf1->h3 (93 % of its rate on average), included."
+
+
+def test_the_queue_that_dropped_most_is_named() -> None:
+    text = queue_sentence(run_factory.ledger(900, {"leaf1->h3": 20, "leaf2->h4": 80}), LOADS)
+    assert text == "2 queues dropped 100 packets, 10 % of all that were sent; most of them, 80, at leaf2->h4."
+
+
+def test_losses_that_were_not_counted_are_not_told_as_none() -> None:
+    assert "not counted" in queue_sentence(None, LOADS)
+    assert "not counted" in queue_sentence(None, [])
+
+
+def test_a_run_without_metrics_leaves_the_question_open(tmp_path: Path) -> None:
+    assert sentences(load(run_factory.make(tmp_path)))[0] == "No metric was measured, so the question stays open."
+
+
+def test_a_whole_run_is_answered_from_its_own_numbers(tmp_path: Path) -> None:
+    good = " ".join(sentences(load(run_factory.ring(tmp_path))))
+    bad = " ".join(sentences(load(run_factory.ring(tmp_path, queues={"leaf1->h3": 655}, busbw=3.1e6))))
+    assert "reached 9.21 Mbit/s of bus bandwidth, 0.98 of the ring limit" in good
+    assert "No queue dropped a packet" in good
+    assert "reached only 3.1 Mbit/s of bus bandwidth, 0.33 of the ring limit" in bad
+    assert "One queue, leaf1->h3, dropped 655 packets" in bad
+
+
+def test_phases_of_one_workload_are_told_and_compared_apart(tmp_path: Path) -> None:
+    spec = run_factory.scenario().model_dump(mode="json")
+    spec["phases"] = [{"name": "alone", "run": ["ring"]}, {"name": "beside", "run": ["ring"]}]
+    metrics = run_factory.metrics(9e6, "ring.alone") | run_factory.metrics(4.5e6, "ring.beside")
+    run = run_factory.make(tmp_path, type(run_factory.scenario()).model_validate(spec), metrics=metrics)
+    found = sentences(load(run))
+    assert found[0] == "By bus bandwidth, ring.alone did best and ring.beside worst, a factor of 2."
+    assert found[1].startswith("The ring all-reduce in phase alone reached 9 Mbit/s")
+
+
+def test_what_neither_network_nor_fault_lost_is_told(tmp_path: Path) -> None:
+    ledger = run_factory.ledger(policy={"leaf1 unknown-destination": 4}, unexplained={"leaf2": 17})
+    text = " ".join(sentences(load(run_factory.make(tmp_path, ledger=ledger))))
+    assert "4 packets dropped by policy (leaf1 unknown-destination 4)." in text
+    assert "17 packets without an explanation: the books do not close (leaf2 17)." in text
