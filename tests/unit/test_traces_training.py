@@ -16,6 +16,7 @@ from topologies.errors import TraceError
 from topologies.fabric import Fabric, expand
 from topologies.spec import FabricSpec, ScaleSpec
 from traffic.lowering import lower
+from traffic.metrics.below import classes_below_scale
 from traffic.specs import TrainingTraceSpec
 from traffic.traces.pytorch_et import read
 from traffic.traces.training import totals, training_workload
@@ -346,3 +347,7 @@ def test_the_sample_is_skewed_to_rank_5_in_its_second_op() -> None:
     assert second.splits is not None
     received = [sum(row[j] for row in second.splits) for j in range(8)]
     assert received[5] / sum(received) > 0.4
+
+
+def test_every_collective_of_the_sample_is_above_scale(fabric: Fabric) -> None:
+    assert classes_below_scale(workload(SAMPLE, fabric), fabric) == {}

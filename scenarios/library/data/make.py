@@ -55,7 +55,7 @@ def write_rows(path: Path, rows: list[Node]) -> None:
 def collectives(rng: random.Random) -> list[Call]:
     """(op, elements of a rank or 0, splits[i][j] in elements or none, microseconds of compute before it)."""
     even = [[ROWS] * RANKS for _ in range(RANKS)]
-    popular = [[int(rng.uniform(0.7, 1.3) * (15_000 if j == HOT else 2_500)) for j in range(RANKS)]
+    popular = [[int(rng.uniform(0.7, 1.3) * (24_000 if j == HOT else 4_400)) for j in range(RANKS)]
                for _ in range(RANKS)]
     return [
         ("all_to_all", 4_096 * RANKS, [], 40_000),      # how many rows each one will ask for
