@@ -8,7 +8,8 @@
     sentinel's p99                      max(two full frames at the host rate, 1 ms), beyond twice INVALID
 
 A second counts if half of it or more lies in phases, or if it is all that touches a phase. The
-sentinel's p99 is that of any 1,000 packets in a row that were sent in phases (4 s at 250 a second).
+sentinel's p99 is that of any 1,000 packets in a row that were sent in phases (4 s at 250 a second); a p99
+is the smallest delay that 99 % do not exceed (nearest rank).
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def sentinel_p99(sentinel: Sentinel, phases: Sequence[Phase]) -> tuple[float, fl
     if len(delay) < SAMPLES:
         return float("nan"), float("nan"), len(delay)
     starts = [*range(0, len(delay) - SAMPLES, STRIDE), len(delay) - SAMPLES]
-    p99: Floats = np.array([np.percentile(delay[i:i + SAMPLES], 99) for i in starts])
+    p99: Floats = np.array([np.percentile(delay[i:i + SAMPLES], 99, method="inverted_cdf") for i in starts])
     worst = int(p99.argmax())
     return float(p99[worst]), float(sent[starts[worst]]), len(delay)
 

@@ -1,6 +1,7 @@
 """Invariant 2: a wire whose queue is not empty sends at its rate.
 
-    window   the queue non-empty at every sample; 250 ms, or 200 full frames' time on slow links
+    window   the queue non-empty at every sample; 250 ms, or 200 full frames' time on slow links, to the
+             nearest sample
     ratio    8 x bytes sent / (rate x length of the window)
     slack    (2 x frame + rate / 8 x (took0 + took1) / 2) / (rate / 8 x length)
 
@@ -11,7 +12,7 @@ above 1.02 + slack; it is low below 0.90 - slack.
     SUSPECT   more than 1 % of all windows outside; or of one direction's, if two or more; or a low one
     INVALID   more than 2 % (and two or more; three of one direction); or one below 0.80 - slack
 
-docs/decisions/link-windows.md says why.
+docs/decisions/010-link-windows.md says why.
 """
 
 from __future__ import annotations
