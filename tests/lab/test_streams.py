@@ -40,8 +40,8 @@ class Process:
 
     def __init__(self, lab: StreamLab, *streams: Stream, **keys: Any) -> None:
         self.records = lab.inventory.with_name("records.jsonl")
-        job = Job(inventory=str(lab.inventory), t0=time.monotonic(), records=str(self.records), phase="main",
-                  streams=streams, **keys)
+        job = Job(**{"inventory": str(lab.inventory), "t0": time.monotonic(), "records": str(self.records),
+                     "phase": "main", "streams": streams, **keys})
         path = lab.inventory.with_name("job.json")
         path.write_text(job.model_dump_json())
         self.process = subprocess.Popen([sys.executable, "-m", "traffic.streams", str(path)], cwd=ROOT,
@@ -250,6 +250,23 @@ def test_children_die_with_the_process(start: Any) -> None:
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(start: Any) -> None:
+    process = start(stream(count=10), records="/dev/full")
+    process.start()
+    error = process.event("error")
+    assert process.finish() == 1
+    assert (error["where"], error["found"]) == ("/dev/full", "No space left on device")
+
+
+def test_thousands_of_flows_open_as_many_sockets(start: Any) -> None:
+    streams = [stream(f"s{i}", src=f"h{1 + i}", count=1024, pps=4000, frame=90, flows=1024) for i in range(2)]
+    process = start(*streams)
+    process.start()
+    process.event("done")
+    for record in process.rows("stream"):
+        assert record["port_sent"] == record["port_received"] == [1] * 1024
 
 
 def test_stdin_closed_before_go_sends_nothing(start: Any) -> None:

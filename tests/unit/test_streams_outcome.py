@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import struct
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from topologies.errors import LabError, RunError
+from topologies.errors import HostError, LabError, RunError
 from traffic.streams.board import DUPLICATES, FOREIGN, RECEIVED, SENT, SLOTS, Board, Lane, board
 from traffic.streams.clock import StepWatch
 from traffic.streams.outcome import Finding, packets_records, sample_step, stream_record
@@ -19,7 +20,7 @@ from traffic.streams.pcap import pcap_one_way, stream_packet
 from traffic.streams.plan import Stream
 from traffic.streams.receiver import Inlet, receive_all
 from traffic.streams.sender import Flow, send_all
-from traffic.streams.wire import HEADER, MAGIC, RECEIVE_BUFFER, SO_TIMESTAMPNS, socket_drops
+from traffic.streams.wire import HEADER, MAGIC, RECEIVE_BUFFER, SO_TIMESTAMPNS, allow_sockets, socket_drops
 
 FOUND = Finding(phase="p", t0=0.0, offset=0, number=0, sport=(20001,), dport=12000, send_errors={}, socket_drops=0,
                 clock_step=0.0, latency_invalid="", interrupted=False)
@@ -169,6 +170,7 @@ def test_a_host_that_cannot_send_ends_the_run_and_is_named() -> None:
     with pytest.raises(RunError, match=r"host h1.*ENETUNREACH"):
         send_all([flow], where)
     assert flow.errors == {"ENETUNREACH": 1}
+    assert [where.lanes[0].count[k] for k in (SLOTS, SENT)] == [1, 0]
 
 
 def test_an_endless_stream_at_its_limit_is_an_error_not_a_silence(pair: Pair) -> None:
@@ -209,6 +211,12 @@ def test_captures_are_matched_by_stream_and_sequence_number(tmp_path: Path) -> N
     write_pcap(tmp_path / "b", [*back, (0, udp_frame(bytes(24))), (0, b"short")], magic=0xA1B2C3D4)
     found = pcap_one_way(tmp_path / "a", tmp_path / "b")
     assert found == {(0, 0): pytest.approx(400e-6), (1, 0): pytest.approx(248e-6)}
+
+
+def test_more_sockets_than_the_machine_allows_are_refused_by_number() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with pytest.raises(HostError, match=str(most)):
+        allow_sockets(most)
 
 
 def test_frames_of_others_are_no_stream_packets() -> None:

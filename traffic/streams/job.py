@@ -30,7 +30,7 @@ from traffic.streams.outcome import Finding, StreamsRecord, packets_records, str
 from traffic.streams.plan import MAX_PACKETS, Job, source_ports
 from traffic.streams.receiver import Inlet, receive_all
 from traffic.streams.sender import Flow, send_all
-from traffic.streams.wire import open_receiver, open_sender, socket_drops
+from traffic.streams.wire import allow_sockets, open_receiver, open_sender, socket_drops
 
 TICK = 0.25             # seconds between progress lines and looks at the clock
 IMPATIENCE = 1.0        # drain time at most when interrupted
@@ -53,6 +53,7 @@ class Streams:
     def __init__(self, job: Job, inventory: Inventory) -> None:
         self.job = job
         self.ports = tuple(source_ports(job.streams))
+        allow_sockets(len(job.streams) + sum(s.flows for s in job.streams))
         self.board: Board = board([(s.packets or MAX_PACKETS, s.flows) for s in job.streams])
         self.inlets = [Inlet(i, lane, open_receiver(inventory, s, job.first_port + i), self.ports[i])
                        for i, (s, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True))]

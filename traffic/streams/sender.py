@@ -53,6 +53,7 @@ class Flow:
         way = slot % len(self._sockets)
         now = time.monotonic_ns()
         lane.late[slot] = now - due
+        count[SLOTS] = slot + 1
         HEADER.pack_into(self._packet, 0, MAGIC, self._index, seq, time.clock_gettime_ns(time.CLOCK_REALTIME))
         try:
             self._sockets[way].send(self._packet)
@@ -62,7 +63,6 @@ class Flow:
             lane.sent[seq] = now
             lane.port_sent[way] += 1
             count[SENT] = seq + 1
-        count[SLOTS] = slot + 1
         return self._after(slot + 1)
 
     def _after(self, slot: int) -> int:

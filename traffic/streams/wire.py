@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import struct
 
-from topologies.errors import LabError, RunError
+from topologies.errors import HostError, LabError, RunError
 from topologies.inventory import Inventory
 from topologies.netns import inside
 from traffic.streams.plan import Stream
@@ -26,6 +27,18 @@ IP_MTU_DISCOVER = 10
 IP_PMTUDISC_DO = 2              # a frame that does not fit is an error, never two fragments
 SEND_BUFFER = 64 * 2**20
 RECEIVE_BUFFER = 64 * 2**20
+OTHER_FILES = 64                # pipes, namespaces, standard streams, records
+
+
+def allow_sockets(count: int) -> None:
+    """Raise this process's limit of open files for `count` sockets. Raises HostError if it cannot go so far."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = count + OTHER_FILES
+    if most != resource.RLIM_INFINITY and need > most:
+        raise HostError("UDP streams", f"room for {count} sockets", f"a hard limit of {most} open files",
+                        "fewer flows, or a higher limit: ulimit -Hn")
+    if soft != resource.RLIM_INFINITY and soft < need:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (need, most))
 
 
 def _udp(netns: str) -> socket.socket:
