@@ -80,7 +80,7 @@ def slips(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     for r in records:
         if r["kind"] == "slip-run":
             found["engine"] = max(found.get("engine", 0.0), r["p99"])
-        elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL:
+        elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL and r["pacing"]:
             found["streams"] = max(found.get("streams", 0.0), r["pacing"]["p99"])
     return found
 
