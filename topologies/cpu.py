@@ -11,6 +11,7 @@ import time
 from typing import NamedTuple
 
 _IDLE, _IOWAIT, _SOFTIRQ, _STEAL, _FIELDS = 3, 4, 6, 7, 8   # of /proc/stat's first line; guest is part of user
+MIN_WALL = 0.5  # s
 _NICE = 16      # field 19 of /proc/PID/stat, counted from behind the name
 
 
@@ -55,25 +56,41 @@ def _machine_ticks() -> list[int]:
 
 
 class Process:
-    """Differences of one process's threads from one call to the next."""
+    """Sums over one process's threads from one step to the next.
+
+    A process that may end within a second is looked at in between, so that its last moments count.
+    """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._last = _threads(pid)
+        self._sums: dict[str, tuple[int, int]] = {}
         self._since = time.monotonic()
+        self._nice = 0
+
+    def look(self) -> None:
+        """Add what each thread did since the last look. A new thread counts from 0."""
+        now = _threads(self.pid)
+        for tid, (run, wait) in now.items():
+            before_run, before_wait = self._last.get(tid, (0, 0))
+            sum_run, sum_wait = self._sums.get(tid, (0, 0))
+            self._sums[tid] = sum_run + run - before_run, sum_wait + wait - before_wait
+        self._last = now
 
     def step(self) -> ProcessTime | None:
-        """What happened since the last call; None if the process is gone. A new thread counts from 0."""
-        now = _threads(self.pid)
-        time_now = time.monotonic()
-        wall, self._since = max(time_now - self._since, 1e-6) * 1e9, time_now
-        if not now:
+        """What happened since the last step; None if the process was gone all the time.
+
+        Fractions of MIN_WALL at least: a few milliseconds of a thread's life are no share of a second.
+        """
+        self.look()
+        now = time.monotonic()
+        wall, self._since = max(now - self._since, MIN_WALL) * 1e9, now
+        sums, self._sums = self._sums, {}
+        if not sums:
             return None
-        delta = [(run - self._last.get(tid, (0, 0))[0], wait - self._last.get(tid, (0, 0))[1])
-                 for tid, (run, wait) in now.items()]
-        self._last = now
-        return ProcessTime(runq=max(wait for _, wait in delta) / wall, busy=sum(run for run, _ in delta) / wall,
-                           nice=max((_nice(self.pid, tid) for tid in now), default=0))
+        self._nice = max((_nice(self.pid, tid) for tid in self._last), default=self._nice)
+        return ProcessTime(runq=max(wait for _, wait in sums.values()) / wall,
+                           busy=sum(run for run, _ in sums.values()) / wall, nice=self._nice)
 
 
 def _threads(pid: int) -> dict[str, tuple[int, int]]:

@@ -12,7 +12,8 @@ Lines of the output, times in seconds since t0 (CLOCK_MONOTONIC):
     {"kind":"cpu","t","seconds","idle","steal","softirq","runq":{name: fraction},"busy":{},"nice":{},"gone":[..]}
 t is the middle of a reading that took `took` seconds and began `late` seconds behind its schedule.
 
-Standard input: "watch NAME PID", "unwatch NAME", "stop"; end of file stops too. Standard output:
+Standard input: "watch NAME PID", "unwatch NAME", "stop"; end of file stops too. A process watched this
+way may end within the second: what it did until then is in the next cpu line. Standard output:
 {"event":"ready"}, {"event":"done"} or {"event":"error",where,expected,found,hint}. The process ends
 with its parent (strictly: with the parent's thread that started it).
 """
@@ -35,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from topologies import qdisc
-from topologies.cpu import Machine, Process
+from topologies.cpu import Machine, Process, ProcessTime
 from topologies.errors import LabError, RunError
 from topologies.inventory import Inventory
 from topologies.wires import Queue, queues
@@ -123,6 +124,8 @@ class Sampler:
         self._output = Output(output)
         self._machine = Machine()
         self._watched: dict[str, Process] = {}
+        self._passing: dict[str, Process] = {}      # watched while it runs: they may end at any moment
+        self._ended: dict[str, ProcessTime] = {}    # unwatched since the last cpu line
         self.stopping = False
         self.watch("sampler", os.getpid())
 
@@ -134,14 +137,22 @@ class Sampler:
         match line.split():
             case ["watch", name, pid] if pid.isdecimal():
                 self.watch(name, int(pid))
+                self._passing[name] = self._watched[name]
             case ["unwatch", name]:
-                self._watched.pop(name, None)
+                self._unwatch(name)
             case ["stop"]:
                 self.stopping = True
             case []:
                 pass
             case _:
                 raise RunError("the sampler's standard input", "watch NAME PID, unwatch NAME or stop", line.strip())
+
+    def _unwatch(self, name: str) -> None:
+        """Its last part of a second still goes into the next cpu line."""
+        process = self._watched.pop(name, None)
+        self._passing.pop(name, None)
+        if process is not None and (last := process.step()) is not None:
+            self._ended[name] = last
 
     def run(self) -> None:
         """Sample until stopped, with a last sample at the end."""
@@ -154,6 +165,8 @@ class Sampler:
         counted = False
         while not self.stopping:
             self._sample(due)
+            for process in self._passing.values():
+                process.look()
             if due - cpu_from >= CPU_PERIOD - period / 2:
                 cpu_from = self._cpu(cpu_from)
                 counted = True
@@ -200,7 +213,8 @@ class Sampler:
         line: dict[str, Any] = {"kind": "cpu", "t": round(now - self._t0, 6), "seconds": round(seconds, 6)}
         line |= {k: round(v, 4) for k, v in self._machine.step()._asdict().items()}
         steps = {name: process.step() for name, process in self._watched.items()}
-        alive = {name: step for name, step in steps.items() if step is not None}
+        alive = self._ended | {name: step for name, step in steps.items() if step is not None}
+        self._ended = {}
         line["runq"] = {name: round(step.runq, 4) for name, step in alive.items()}
         line["busy"] = {name: round(step.busy, 4) for name, step in alive.items()}
         line["nice"] = {name: step.nice for name, step in alive.items()}

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -155,6 +155,13 @@ class Sampling:
         self.last = self.process.communicate(timeout=TIMEOUT)[0]
         return self.lines()
 
+    def until(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Until a cpu line is as wanted."""
+        deadline = time.monotonic() + TIMEOUT
+        while not any(x["kind"] == "cpu" and wanted(x) for x in self.lines()):
+            assert time.monotonic() < deadline, "no such cpu line"
+            time.sleep(0.05)
+
     def event(self) -> dict[str, Any]:
         """What it says next, with its input left open; it must end by itself after an error."""
         event: dict[str, Any] = json.loads(self.process.stdout.readline())  # type: ignore[union-attr]
@@ -193,22 +200,34 @@ def test_processes_are_watched_and_unwatched_while_it_runs(lab: Inventory, tmp_p
         run("renice", "-n", "7", "-p", str(child.pid))
         sampling = Sampling(tmp_path, "--watch", f"leaf1={os.getpid()}")
         sampling.say(f"watch engine {child.pid}")
-        time.sleep(1.3)
+        sampling.until(lambda x: "engine" in x["runq"])
         child.terminate()
         child.wait()
-        time.sleep(1.0)
+        sampling.until(lambda x: x["gone"] == ["engine"])
         sampling.say("unwatch engine")
-        time.sleep(0.2)
+        sampling.until(lambda x: set(x["runq"]) == {"sampler", "leaf1"})
         cpu = [x for x in sampling.end("") if x["kind"] == "cpu"]
     finally:
         child.kill()
         child.wait()
-    assert cpu[0]["nice"] == {"sampler": 0, "leaf1": 0, "engine": 7}
-    assert set(cpu[0]["runq"]) == set(cpu[0]["busy"]) == {"sampler", "leaf1", "engine"}
-    assert cpu[1]["gone"] == ["engine"]
+    seen = next(x for x in cpu if "engine" in x["runq"])
+    assert seen["nice"] == {"sampler": 0, "leaf1": 0, "engine": 7}
+    assert set(seen["runq"]) == set(seen["busy"]) == {"sampler", "leaf1", "engine"}
     assert cpu[-1]["gone"] == []
-    assert set(cpu[-1]["runq"]) == {"sampler", "leaf1"}
     assert all(0 <= x["idle"] <= 1 and x["seconds"] > 0 for x in cpu)
+
+
+def test_a_process_that_lives_for_less_than_a_second_is_seen(lab: Inventory, tmp_path: Path) -> None:
+    sampling = Sampling(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "input(); [0 for _ in range(10 ** 6)]"], stdin=subprocess.PIPE,
+                          text=True) as child:
+        sampling.say(f"watch engine {child.pid}")
+        time.sleep(0.1)
+        child.communicate("go\n")
+    sampling.say("unwatch engine")
+    cpu = [x for x in sampling.end() if x["kind"] == "cpu"]
+    assert any("engine" in x["runq"] for x in cpu)
+    assert all("engine" not in x["gone"] for x in cpu)
 
 
 def test_a_queue_that_vanishes_is_an_error_that_names_it(lab: Inventory, tmp_path: Path) -> None:
