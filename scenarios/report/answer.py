@@ -94,12 +94,12 @@ def _times_predicted(value: float, predicted: Tags, tag: str) -> str:
 
 
 def _packets(loss: float, tags: Tags) -> str:
-    text = f"lost {number(loss)} ppm of their packets" if loss else "lost no packet"
+    text = f"lost {percent(loss / 1e6)} of their packets" if loss else "lost no packet"
     median, longest = _value(tags, "latency"), _value(tags, "latency_max")
     if median is None:
         return text
-    text += f"; half of those that arrived took less than {quantity(median, 's')}"
-    return text + (f", all less than {quantity(longest, 's')}" if longest is not None else "")
+    text += f"; half of those that arrived took at most {quantity(median, 's')}"
+    return text + (f", all at most {quantity(longest, 's')}" if longest is not None else "")
 
 
 def interference_sentence(subject: str, tags: Tags) -> str:

@@ -119,7 +119,7 @@ def _draw_losses(width: float, found: Sequence[Loss]) -> Canvas:
                       textcoords="offset points", va="center", fontsize=8)
     wide = [place if cause == "queue" else f"{place} ({cause})" for cause, place, _ in found]
     axes.set_yticks(range(len(found)), wide if width >= WIDE else [cause for cause, *_ in found])
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(found), 3) - 0.5, -0.5)
     axes.set_xlim(min(0, *(n for *_, n in found)), most * (1.12 if width >= WIDE else 1.9))
     axes.set_xlabel("packets")
     axes.grid(axis="x")

@@ -59,6 +59,8 @@ class Figure:
     narrow: str
     header: Row
     rows: tuple[Row, ...]
+    wide_note: str = ""         # how to read the drawing, where the two differ
+    narrow_note: str = ""
 
 
 Draw = Callable[[float], Canvas]    # width in inches -> figure
@@ -70,11 +72,11 @@ def style() -> AbstractContextManager[None]:
 
 
 def figure(key: str, draw: Draw, *, title: str, caption: str, alt: str, header: Row,
-           rows: tuple[Row, ...]) -> Figure:
+           rows: tuple[Row, ...], notes: tuple[str, str] = ("", "")) -> Figure:
     """Draws at both widths."""
     with style():
         wide, narrow = (to_svg(draw(width), f"{key}-{name}") for width, name in ((WIDE, "w"), (NARROW, "n")))
-    return Figure(key, title, caption, alt, wide, narrow, header, rows)
+    return Figure(key, title, caption, alt, wide, narrow, header, rows, *notes)
 
 
 def canvas(width: float, height: float) -> Canvas:

@@ -17,7 +17,7 @@ from scenarios.report.text import number, percent, plural, quantity
 Json = Mapping[str, Any]
 MAX_LINES = 6           # more lines in one figure cannot be told apart
 MAX_BINS = 240          # of a latency curve
-MAX_TICKS = 400         # marks of lost packets
+MAX_TICKS = 150         # marks of lost packets
 
 
 def _legend(drawing: Canvas, axes: Axes, width: float) -> None:
@@ -34,7 +34,8 @@ def load_figure(wires: WireSeries, loads: Sequence[Load]) -> Figure:
     dropped = _drops_over_time(wires)
     busiest = top[0]
     caption = (f"The {len(top)} busiest of {len(loads)} directions. The busiest, {busiest.direction}, "
-               f"carried {percent(busiest.mean)} of its rate on average and {percent(busiest.peak)} at its peak.")
+               f"carried {percent(busiest.mean)} of its rate on average while there was traffic, "
+               f"{percent(busiest.peak)} at its peak.")
     caption += f" All queues together dropped {plural(float(dropped.sum()), 'packet')}." if dropped.any() else \
         " No queue dropped a packet while it was sampled."
     rows = tuple((f"{at:.2f}", *(f"{value * 100:.1f}" for value in share[i, columns])) for i, at in enumerate(t))
@@ -71,7 +72,8 @@ def _draw_loads(width: float, wires: WireSeries, t: Floats, share: Floats, top: 
         bottom.set_ylim(0)
         bottom.grid(axis="y")
     bottom.set_xlabel("time (s)")
-    bottom.set_xlim(float(wires.t[0]), float(wires.t[-1]))
+    first, last = wires.active()
+    bottom.set_xlim(float(wires.t[first]), float(wires.t[last]))
     _legend(drawing, axes, width)
     return drawing
 

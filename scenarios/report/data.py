@@ -14,7 +14,7 @@ from topologies.fabric import Fabric
 
 T = TypeVar("T")
 Json = dict[str, Any]
-KINDS = ("step", "request", "stream", "packets", "tcp-settings", "interrupted")
+KINDS = ("step", "request", "packets", "tcp-settings", "connection")
 SENTINEL = "sentinel"       # the workload name of the lab's own probe stream
 
 

@@ -46,10 +46,9 @@ def _latencies(data: RunData) -> Iterator[Figure]:
     if requests is not None:
         yield requests
     batches = data.records.get("packets", [])
-    probes = {r["stream"] for r in data.records.get("stream", ()) if r["workload"] == SENTINEL}
-    own = streams_of([b for b in batches if b["stream"] not in probes])
+    own = streams_of([b for b in batches if b.get("workload") != SENTINEL])
     if own:
         yield latency_figure("latency", "One-way latency of the streams", own)
-    sentinel = streams_of([b for b in batches if b["stream"] in probes])
+    sentinel = streams_of([b for b in batches if b.get("workload") == SENTINEL])
     if sentinel:
         yield latency_figure("sentinel", "One-way latency of the lab's own probe packets", sentinel)

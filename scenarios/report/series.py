@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 MAX_POINTS = 500        # of one line of a figure: more cannot be seen, and the page would grow
+QUIET = 0.02            # share of a rate: below it on every link there is no traffic, but ARP and the like
 PEAK_WINDOW = 0.25      # seconds; shorter peaks are single frames
 
 
@@ -51,11 +52,18 @@ class WireSeries:
         used = np.diff(self.sent[edges], axis=0) * 8 / spans[:, None] / self.rates
         return self.t[edges[:-1]] + spans / 2, used
 
+    def active(self) -> tuple[int, int]:
+        """First and last sample of the time with traffic, pauses included; all samples if there was none."""
+        edges = window_edges(self.t, PEAK_WINDOW)
+        busy = np.flatnonzero(np.max(self.share(PEAK_WINDOW)[1], axis=1) >= QUIET)
+        return (int(edges[busy[0]]), int(edges[busy[-1] + 1])) if len(busy) else (0, len(self.t) - 1)
+
     def loads(self) -> list[Load]:
-        """Every direction, the busiest (mean) first. The mean is over the whole sampled time."""
+        """Every direction, the busiest (mean) first. The mean is over the time with traffic."""
         if not self.usable:
             return []
-        mean = (self.sent[-1] - self.sent[0]) * 8 / (self.t[-1] - self.t[0]) / self.rates
+        first, last = self.active()
+        mean = (self.sent[last] - self.sent[first]) * 8 / (self.t[last] - self.t[first]) / self.rates
         peak = np.max(self.share(PEAK_WINDOW)[1], axis=0)
         found = [Load(d, float(self.rates[i]), float(self.queues[i]), float(mean[i]), float(peak[i]),
                       int(self.drops[-1, i] - self.drops[0, i]), float(np.max(self.backlog[:, i])))

@@ -158,7 +158,15 @@ def _tcp(data: RunData) -> list[tuple[str, str]]:
         text = (f"{record.get('congestion_control', '?')}, minimum retransmission timeout "
                 f"{show_time(float(record.get('rto_min') or 0))}, slow start after idle {idle}")
         seen[text] = seen.get(text, 0) + 1
-    return [("TCP", f"{text} ({plural(count, 'host')})") for text, count in seen.items()]
+    return [("TCP", f"{text} ({plural(count, 'host')})") for text, count in seen.items()] + _retransmits(data)
+
+
+def _retransmits(data: RunData) -> list[tuple[str, str]]:
+    """Segments sent again, both ways, over the whole life of the connections (warm-up included)."""
+    connections = data.records.get("connection", [])
+    again = sum(c.get("retransmits", 0) + c.get("reply_retransmits", 0) for c in connections)
+    text = f"{plural(again, 'segment')} sent again over {plural(len(connections), 'connection')}, warm-up included"
+    return [("TCP", text)] if connections else []
 
 
 def limits(scenario: Scenario) -> list[str]:

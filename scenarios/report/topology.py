@@ -30,7 +30,7 @@ def fabric_figure(fabric: Fabric, loads: Sequence[Load], drops: Mapping[str, int
                   number(known.get(load.direction, 0)) if drops is not None else "-",
                   quantity(load.max_backlog, "B"), quantity(load.queue, "B")) for load in loads[:MAX_ROWS])
     return figure("fabric", draw, title="The fabric, by load", caption=caption, alt=f"Drawing of the fabric. {caption}",
-                  header=HEADER, rows=rows)
+                  header=HEADER, rows=rows, notes=(_note(fabric, WIDE), _note(fabric, NARROW)) if loads else ("", ""))
 
 
 def _size(fabric: Fabric) -> str:
@@ -44,14 +44,17 @@ def _loads(fabric: Fabric, loads: Sequence[Load]) -> str:
     if not loads:
         return "Loads were not sampled."
     hot = sum(drawing.load_class(load.mean) == len(drawing.CLASSES) for load in loads)
-    ways = [drawing.fits(fabric, width) for width in (WIDE, NARROW)]
-    text = "In a link, the part next to a node shows the mean load of what leaves that node. " if any(ways) else ""
-    if not all(ways):
-        text += "In a cell, the left bar is traffic up (to the spine, from the host), the right bar traffic down. "
-        hidden = matrix.hidden_hosts(fabric)
-        text += f"{plural(hidden, 'less busy host')} left out. " if hidden else ""
-    text += f"{hot} of {plural(len(loads), 'direction')} are above {percent(drawing.CLASSES[-1])}."
+    text = f"{hot} of {plural(len(loads), 'direction')} are above {percent(drawing.CLASSES[-1])}."
     return text + (f" The table has the {MAX_ROWS} busiest." if len(loads) > MAX_ROWS else "")
+
+
+def _note(fabric: Fabric, width: float) -> str:
+    """How to read the drawing at this width."""
+    if drawing.fits(fabric, width):
+        return "In a link, the part next to a node shows the mean load of what leaves that node."
+    hidden = matrix.hidden_hosts(fabric)
+    return ("In a cell, the left bar is traffic up (to the spine, from the host), the right bar traffic down."
+            + (f" {plural(hidden, 'less busy host')} left out." if hidden else ""))
 
 
 def _drops(drops: Mapping[str, int] | None) -> str:

@@ -46,7 +46,8 @@ def test_requests_without_an_answer_are_told(timeouts: int, begin: str) -> None:
     assert text.endswith("answered, half of them within 235 ms.")
 
 
-@pytest.mark.parametrize(("ppm", "told"), [(0, "lost no packet"), (65_500, "lost 65,500 ppm of their packets")])
+@pytest.mark.parametrize(("ppm", "told"), [
+    (0, "lost no packet"), (64_000, "lost 6.4 % of their packets"), (42, "lost 0.0042 % of their packets")])
 def test_streams_are_told_by_their_loss(ppm: float, told: str) -> None:
     assert told in workload_sentence("The UDP streams", _tags(loss=ppm, latency=0.002, latency_max=0.012), {})
 

@@ -199,6 +199,15 @@ def test_loads_are_what_the_counters_say() -> None:
     assert (other.direction, other.mean, other.max_backlog) == ("a->b", 0.5, 0)
 
 
+def test_quiet_time_before_and_after_the_traffic_does_not_dilute_the_load() -> None:
+    header = {"kind": "header", "period": 1, "directions": ["a->b"], "rates": [8000], "queues": [3000]}
+    sent = [0, 0, 0, 500, 1000, 1000, 1500, 1500, 1500]      # bytes: traffic from 2 s to 6 s, with a pause in it
+    series = wire_series([header, *({"kind": "wires", "t": t, "v": [[b, 0, 0, 0]]} for t, b in enumerate(sent))])
+    assert series is not None
+    assert series.active() == (2, 6)
+    assert series.loads()[0].mean == pytest.approx(1500 / 4 * 8 / 8000)
+
+
 def test_counters_of_one_sample_or_none_are_missing_not_zero(tmp_path: Path) -> None:
     spec = run_factory.scenario()
     samples = run_factory.counters(expand(spec.fabric))
