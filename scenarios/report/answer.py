@@ -148,7 +148,7 @@ def queue_sentence(ledger: Json | None, loads: Sequence[Load]) -> str:
         return f"No queue dropped a packet, the busiest, {busiest}, included." if busiest \
             else "No queue dropped a packet."
     total, worst = sum(drops.values()), max(drops, key=lambda q: drops[q])
-    share = f", {percent(total / ledger['sent'])} of all that were sent" if ledger.get("sent") else ""
+    share = f", {percent(total / ledger['sent'])} of all that hosts sent, probes included" if ledger.get("sent") else ""
     if len(drops) == 1:
         return f"One queue, {worst}, dropped {plural(total, 'packet')}{share}; no other dropped any."
     return (f"{len(drops)} queues dropped {plural(total, 'packet')}{share}; "

@@ -90,7 +90,7 @@ def loss_figure(ledger: Json) -> Figure | None:
     if not found:
         return None
     total = sum(n for *_, n in found)
-    share = f", {percent(total / ledger['sent'])} of those sent" if ledger.get("sent") else ""
+    share = f", {percent(total / ledger['sent'])} of all that hosts sent, probes included" if ledger.get("sent") else ""
     caption = f"{plural(total, 'packet')} lost{share}, at {plural(len(found), 'place')}. Each is named by the ledger."
     if any(cause == "unexplained" for cause, *_ in found):
         caption = f"{plural(total, 'packet')} lost{share}; some of them at no place that the ledger can name."

@@ -44,7 +44,7 @@ def _loads(fabric: Fabric, loads: Sequence[Load]) -> str:
     if not loads:
         return "Loads were not sampled."
     hot = sum(drawing.load_class(load.mean) == len(drawing.CLASSES) for load in loads)
-    text = f"{hot} of {plural(len(loads), 'direction')} are above {percent(drawing.CLASSES[-1])}."
+    text = f"Above {percent(drawing.CLASSES[-1])} mean load: {hot} of {plural(len(loads), 'direction')}."
     return text + (f" The table has the {MAX_ROWS} busiest." if len(loads) > MAX_ROWS else "")
 
 
