@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mininet.cli import CLI
 from mininet.net import Mininet
 
 from topologies import clean, host_limits, switch, wires
@@ -68,6 +69,10 @@ class LabNetwork(Mininet):  # type: ignore[misc]
     def configLinkStatus(self, src: str, dst: str, status: str) -> None:  # noqa: N802 - Mininet's name
         """`link leaf1 spine1 down` in the CLI: pull the cable."""
         wires.set_state(self.inventory, f"{src}-{dst}", up=status == "up")
+
+    def command_line(self) -> None:
+        """Mininet's own command line, until the user leaves it."""
+        CLI(self)
 
     def stop(self) -> None:
         """End the nodes' shells; the lab itself is taken down by running()."""

@@ -47,14 +47,12 @@ def cli(fabric: Fabric = "small", settings: Settings = None) -> None:
 
       mininet> h1 ping -c3 h5
     """
-    from mininet.cli import CLI
-
     from scenarios.lab import lab
     from topologies.fabric import expand
     from topologies.load import load_fabric
 
     with lab(expand(load_fabric(fabric, settings or []))) as it:
-        CLI(it.net)
+        it.net.command_line()
 
 
 def execute(
