@@ -53,7 +53,7 @@ def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[s
         slip_p99=slips(records), headline_p50=headline(metrics), sentinels=sentinels(records),
         host_rate=min(k.rate for k in hosts), host_frame=max(k.max_frame for k in hosts),
         phases=tuple(Phase(*p) for p in proof.phases), faults=tuple(faults(proof.history, fabric, end)),
-        engines=tuple(engines(traffic)), locked=locked)
+        engines=tuple(engines(traffic)), timers=tuple(n for n in engines(traffic) if n != "receiver"), locked=locked)
 
 
 def engines(traffic: Iterable[Traffic]) -> Iterator[str]:
@@ -81,7 +81,7 @@ def slips(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         if r["kind"] == "slip-run":
             found["engine"] = max(found.get("engine", 0.0), r["p99"])
         elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL and r["pacing"]:
-            found["streams"] = max(found.get("streams", 0.0), r["pacing"]["p99"])
+            found["sender"] = max(found.get("sender", 0.0), r["pacing"]["p99"])
     return found
 
 

@@ -132,7 +132,8 @@ class Evidence:
     slip_p99      process that keeps the traffic's time -> 99th percentile of its timers' slip, s
     headline_p50  median of the metric that the run is about, s; None if it is no time
     host_rate, host_frame   access rate and full frame, for the sentinel's limit
-    engines       watched processes that make traffic; () if none ran
+    engines       watched processes that make or take traffic; () if none ran
+    timers        those of them whose clock decides when traffic leaves: each must be in slip_p99
     locked        False with --no-lock
     """
 
@@ -149,6 +150,7 @@ class Evidence:
     phases: tuple[Phase, ...]
     faults: tuple[Fault, ...] = ()
     engines: tuple[str, ...] = ("engine",)
+    timers: tuple[str, ...] = ("engine",)
     locked: bool | None = None
 
 

@@ -19,11 +19,11 @@ def limit_of(headline_p50: float | None) -> float:
 
 
 def check(evidence: Evidence) -> Check:
-    """The slip of every process that made traffic."""
+    """The slip of every process that kept the traffic's time."""
     limit = limit_of(evidence.headline_p50)
     reasons = tuple(_reasons(evidence, limit))
-    if not evidence.engines and not evidence.slip_p99:
-        return Check(NUMBER, "no traffic process ran", reasons)
+    if not evidence.timers and not evidence.slip_p99:
+        return Check(NUMBER, "no process kept the traffic's time", reasons)
     worst = max(evidence.slip_p99.values(), default=float("nan"))
     said = ", ".join(f"{name} {slip * 1e3:.2f} ms" for name, slip in evidence.slip_p99.items()) or "not measured"
     return Check(NUMBER, f"p99 slip: {said} (limit {limit * 1e3:.2f} ms)", reasons,
@@ -31,7 +31,7 @@ def check(evidence: Evidence) -> Check:
 
 
 def _reasons(evidence: Evidence, limit: float) -> Iterator[Reason]:
-    for name in evidence.engines:
+    for name in evidence.timers:
         if name not in evidence.slip_p99:
             yield Reason(NAME, Level.SUSPECT, f"the timers of {name} were not measured", None, limit, name)
     for name, slip in evidence.slip_p99.items():

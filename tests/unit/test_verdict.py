@@ -150,6 +150,7 @@ def test_a_lost_sentinel_is_a_loss_of_the_emulator() -> None:
 
 def test_a_sentinel_lost_in_a_declared_fault_is_the_faults() -> None:
     check(3, VALID, sentinels=(lost_sentinel(2500),), faults=(Fault("cut", 9.9, 10.1),))
+    check(3, VALID, sentinels=(lost_sentinel(2500),), faults=(Fault("cut", 10.05, 12.0),))     # it was on its way
     check(3, INVALID, sentinels=(lost_sentinel(2500),), faults=(Fault("cut", 11.0, 12.0),))
 
 
@@ -204,7 +205,7 @@ def test_a_switch_that_a_declared_fault_killed_need_not_be_seen() -> None:
 
 
 def test_an_engine_that_was_not_watched() -> None:
-    verdict = judge(evidence(engines=("engine", "streams"), slip_p99={"engine": 0.0, "streams": 0.0}))
+    verdict = judge(evidence(engines=("engine", "streams")))
     assert [r.text for r in verdict.reasons] == ["the process streams was not watched"]
 
 
@@ -258,8 +259,13 @@ def test_the_engines_slip(p50: float | None, slip: float, level: Level) -> None:
 
 
 def test_slip_that_was_not_measured() -> None:
-    check(5, SUSPECT, slip_p99={})
-    check(5, VALID, slip_p99={}, engines=())
+    assert "engine" in check(5, SUSPECT, slip_p99={})
+    assert "sender" in check(5, SUSPECT, timers=("engine", "sender"))
+    check(5, VALID, slip_p99={}, timers=())
+
+
+def test_the_slip_of_a_process_that_nobody_asked_for_counts_too() -> None:
+    check(5, SUSPECT, slip_p99={"engine": 0.0, "sender": 0.2})
 
 
 # 6 ledger -----------------------------------------------------------------------------------------
