@@ -81,7 +81,8 @@ def test_the_busiest_queue_is_named_when_none_dropped() -> None:
 
 def test_the_queue_that_dropped_most_is_named() -> None:
     text = queue_sentence(run_factory.ledger(900, {"leaf1->h3": 20, "leaf2->h4": 80}), LOADS)
-    assert text == "2 queues dropped 100 packets, 10 % of all that hosts sent, probes included; most of them, 80, at leaf2->h4."
+    assert text == ("2 queues dropped 100 packets, 10 % of all that hosts sent, probes included; "
+                    "most of them, 80, at leaf2->h4.")
 
 
 def test_losses_that_were_not_counted_are_not_told_as_none() -> None:
