@@ -127,8 +127,8 @@ class EngineLab:
 def _attach(fabric: Fabric, prefix: str, host: str, rate: str) -> None:
     node, netns, sw = fabric.host(host), f"{prefix}{host}", f"{prefix}sw"
     device = f"{host}-eth0"
-    run("ip -batch -", f"""link add name {device} netns {netns} address {node.mac} gso_max_segs 1 type veth peer name {host} netns {sw}
-""")
+    run(f"ip link add name {device} netns {netns} address {node.mac} gso_max_segs 1 type veth "
+        f"peer name {host} netns {sw}")
     run(f"ip -n {netns} -batch -", f"""link set lo up
 addr add {node.ip}/16 dev {device}
 link set {device} up

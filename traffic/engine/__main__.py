@@ -19,11 +19,9 @@ from topologies.errors import LabError
 from topologies.inventory import Inventory
 from traffic.engine.job import Job
 from traffic.engine.namespaces import die_with_parent
-from traffic.engine.session import Interrupted, Session, error_event
-from traffic.protocol import emit, go_line
+from traffic.engine.session import Interrupted, Session
+from traffic.protocol import INTERRUPTED, emit, error_event, go_line
 from traffic.records import RecordWriter
-
-INTERRUPTED = 130
 
 
 async def _phase(job: Job, inventory: Inventory, writer: RecordWriter) -> None:
@@ -54,7 +52,7 @@ def main(arguments: list[str]) -> int:
     except LabError as error:
         emit(error_event(error))
         return 1
-    except (Interrupted, EOFError, KeyboardInterrupt):
+    except (Interrupted, EOFError):
         return INTERRUPTED
     emit({"event": "done"})
     return 0

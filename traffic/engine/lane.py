@@ -23,7 +23,7 @@ from time import monotonic
 from traffic.workload import Transfer
 
 SLICE = 16_384          # bytes: 762 wake-ups a second for 100 Mbit/s
-BLOCK = 1 << 18         # most bytes given to the kernel in one call
+BLOCK = 1 << 16         # most bytes given to the kernel before others get their turn
 _ZEROS = memoryview(bytes(BLOCK))
 _SCRATCH = bytearray(SLICE)
 _LEVEL, _LOWAT, _TRUNC = socket.SOL_SOCKET, socket.SO_RCVLOWAT, socket.MSG_TRUNC
@@ -154,7 +154,7 @@ class Lane:
             self._push()
 
     def _push(self) -> None:
-        """Give the kernel what it takes of the queue."""
+        """Give the kernel what it takes of the queue, a block of one portion at most."""
         queue = self._queue
         while queue:
             portion = queue[0]
@@ -172,7 +172,7 @@ class Lane:
                 return
             if sent:
                 self._sent(portion, sent, now)
-            if sent < room and sent < BLOCK:
+            if sent < room:
                 self._wait_for_room()
                 return
         if self._blocked:

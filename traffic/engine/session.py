@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from topologies.errors import LabError, RunError
+from topologies.errors import RunError
 from topologies.inventory import Inventory
 from traffic.engine.channels import channels
 from traffic.engine.execution import Callbacks, Execution
@@ -176,9 +176,3 @@ class Session:
         for e in self._executions:
             self._emit({"event": "progress", "workload": e.program.workload.name, "done": e.done_bytes,
                         "total": e.total_bytes})
-
-
-def error_event(error: LabError) -> dict[str, Any]:
-    """An error as the last line that a parent reads."""
-    return {"event": "error", "where": error.where, "expected": error.expected, "found": error.found,
-            "hint": error.hint}
