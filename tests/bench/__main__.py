@@ -1,0 +1,80 @@
+"""python -m tests.bench [NAME...] [--quick] [--list]: run benchmarks, write their figures to bench-results/."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from tests.bench.book import Book
+from tests.bench.bringup import bringup
+from tests.bench.engine import engine
+from tests.bench.failover import failover
+from tests.bench.house import demo
+from tests.bench.incast import incast
+from tests.bench.latency import latency
+from tests.bench.neighbour import neighbour
+from tests.bench.ring import ring
+from tests.bench.spread import spread
+from topologies.errors import LabError
+from topologies.host_limits import require_root
+
+BENCHMARKS: dict[str, Callable[[Book], None]] = {
+    f.__name__: f for f in (ring, incast, spread, neighbour, engine, failover, latency, bringup, demo)}
+QUIET = 0.5     # load average above which figures are in doubt
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code: 0 all ran (whether or not a target was met), 1 one of them broke, 2 usage."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the lab; figures go to files.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; default: all")
+    parser.add_argument("--quick", action="store_true", help="short forms, to see that they work: no figures to quote")
+    parser.add_argument("--list", action="store_true", help="name every benchmark with its target")
+    chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    if chosen.list:
+        for name in chosen.names or BENCHMARKS:
+            print(f"{name:10} {target_of(name)}")
+        return 0
+    try:
+        require_root()
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return max([run(name, chosen.quick) for name in chosen.names or BENCHMARKS])
+
+
+def target_of(name: str) -> str:
+    """A benchmark's docstring, which states what it has to reach."""
+    return " ".join((BENCHMARKS[name].__doc__ or "").split())
+
+
+def run(name: str, quick: bool) -> int:
+    """Run one benchmark and save what it found, also where it breaks. Returns 0 or 1."""
+    load = os.getloadavg()[0]
+    print(f"{name}: {target_of(name)}", flush=True)
+    if load > QUIET:
+        print(f"  warning: load average {load:.2f}: this machine is busy with something else", flush=True)
+    book = Book(name, target_of(name), quick)
+    try:
+        BENCHMARKS[name](book)
+    except LabError as error:
+        book.error = str(error)
+    except KeyboardInterrupt:
+        book.error = "interrupted"
+        raise
+    except Exception:
+        book.error = traceback.format_exc()
+    finally:
+        if book.error:
+            print(f"  BROKE: {book.error}", file=sys.stderr, flush=True)
+        print(f"  -> {book.save()}", flush=True)
+    return 1 if book.error else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

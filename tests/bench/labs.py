@@ -1,0 +1,102 @@
+"""What the benchmarks share: a scenario run whole, or traffic in a lab that is up, with its books."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scenarios.child import Child
+from scenarios.lab import Lab, lab
+from scenarios.phases import drain_time
+from topologies import qdisc
+from topologies.counters import device_queues, snapshot, wait_quiet, wires_by_link
+from topologies.fabric import expand
+from topologies.host_limits import measuring_lock
+from topologies.ledger import Ledger, balance
+from topologies.spec import FabricSpec
+from topologies.wires import queues
+from traffic.build import workload_of
+from traffic.records import lines
+from traffic.specs import CollectiveSpec, StreamSpec
+from traffic.streams.plan import Job, streams_of
+from traffic.workload import to_json
+
+READY = 30.0        # seconds for a process of traffic to be ready
+END = 300.0         # and to be done
+Row = dict[str, Any]
+
+
+@contextmanager
+def lab_alone(spec: FabricSpec) -> Iterator[Lab]:
+    """A lab that forwards, as the only measuring one of this machine."""
+    with measuring_lock(wait=True), lab(expand(spec)) as it:
+        yield it
+
+
+def run_streams(it: Lab, specs: Mapping[str, StreamSpec], work: Path, seed: int = 1,
+                during: Callable[[], None] | None = None) -> list[Row]:
+    """All records of these UDP streams, run side by side; `during` is called when they have started."""
+    streams = tuple(s for name, spec in specs.items() for s in streams_of(spec, it.fabric, name, seed))
+    stem = work / f"streams-{time.monotonic_ns()}"
+    records = stem.with_suffix(".jsonl")
+    job = Job(inventory=str(it.net.inventory_path), t0=time.monotonic(), records=str(records), phase="bench",
+              streams=streams, drain=drain_time(it.fabric))
+    _run("UDP streams", "traffic.streams", job.model_dump_json(), stem, during)
+    return list(lines(records))
+
+
+def run_collective(it: Lab, spec: CollectiveSpec, work: Path, seed: int = 1) -> list[Row]:
+    """All records of one collective workload."""
+    stem = work / f"engine-{time.monotonic_ns()}"
+    records = stem.with_suffix(".jsonl")
+    job = {"inventory": str(it.net.inventory_path), "t0": time.monotonic(), "records": str(records), "phase": "bench",
+           "seed": seed, "workloads": [to_json(workload_of(spec, it.fabric, "bench", seed))]}
+    _run("the traffic engine", "traffic.engine", json.dumps(job), stem, None)
+    return list(lines(records))
+
+
+def _run(name: str, module: str, job: str, stem: Path, during: Callable[[], None] | None) -> None:
+    path = stem.with_suffix(".job.json")
+    path.write_text(job)
+    child = Child(name, module, str(path), log=stem.with_suffix(".log"))
+    try:
+        child.wait_for("ready", READY)
+        child.say("go")
+        if during is not None:
+            during()
+        child.wait_for("done", END)
+    finally:
+        child.end()
+
+
+def of_kind(records: list[Row], kind: str, **wanted: Any) -> list[Row]:
+    """Records of one kind whose fields have the wanted values."""
+    return [r for r in records if r["kind"] == kind and all(r[key] == value for key, value in wanted.items())]
+
+
+def uplink_bytes(it: Lab, leaf: str) -> dict[str, int]:
+    """Name of each uplink of a leaf -> bytes that it has sent towards its spine so far."""
+    sent = {device: q.bytes for device, q in device_queues(it.inventory.wiring) if q.handle == qdisc.TRAFFIC_QUEUE}
+    return {q.link: sent[q.device] for q in queues(it.inventory)
+            if q.direction in {f"{leaf}->{k.far(leaf).node}" for k in it.fabric.uplinks(leaf)}}
+
+
+class Books:
+    """The packets of one stretch of a lab's life: filled when the block of `books` is left."""
+
+    ledger: Ledger
+
+
+@contextmanager
+def books(it: Lab) -> Iterator[Books]:
+    """Open the books on a quiet lab and close them when it is quiet again."""
+    wait_quiet(it.inventory)
+    before = snapshot(it.inventory, it.policy_drops)
+    found = Books()
+    yield found
+    wait_quiet(it.inventory, timeout=30)
+    found.ledger = balance(it.fabric, wires_by_link(it.inventory), before, snapshot(it.inventory, it.policy_drops))

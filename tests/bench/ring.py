@@ -1,0 +1,118 @@
+"""Ring all-reduce: how near to what the links can carry, and when does the verdict turn?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from scenarios.results import RunDirectory
+from scenarios.runner import Result, run_scenario
+from scenarios.scenario import Scenario
+from tests.bench.book import Book
+from tests.bench.labs import Row, of_kind
+from topologies.load import load_fabric
+from traffic.metrics.collective import ACK_FRAME, TCP_IP_HEADERS, ring_limit
+
+WANTED, AIM = 0.97, 0.99
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One run. share: busbw / ring limit with k = 2; share_k: with the measured k."""
+
+    share: float
+    share_k: float
+    k: float
+    verdict: str
+    idle: list[float]
+    engine: float
+    result: Result
+
+    def detail(self) -> dict[str, Any]:
+        """For the file of figures."""
+        return {"share": self.share, "share_k": self.share_k, "segments_per_ack": self.k, "verdict": self.verdict,
+                "reasons": [r.text for r in self.result.verdict.reasons], "idle": self.idle,
+                "engine_share_per_100mbit": self.engine, "run": self.result.run.id,
+                "busbw": self.result.metrics["ring.busbw"]}
+
+    def line(self) -> str:
+        """What one run found."""
+        return (f"    {self.share:.4f} of the limit (k=2), {self.share_k:.4f} (k={self.k:.2f}), {self.verdict}, "
+                f"machine idle {min(self.idle):.0%} in its worst second, {median(self.idle):.0%} in the median")
+
+
+def ring(book: Book) -> None:
+    """8 hosts at 10 Mbit/s: busbw / ring limit at least 0.97 (aim 0.99), VALID, median of 5; 16 at 5 and 32 at
+    2.5 VALID; 20, 30, 50 Mbit/s: the verdict turns.
+    """
+    size, repeats = ("1MB", 1) if book.quick else ("8MB", 5)
+    runs = [run_ring(book, "small", "10mbit", size, 2) for _ in range(repeats)]
+    shares, verdicts = [r.share for r in runs], [r.verdict for r in runs]
+    book.median("8 hosts at 10 Mbit/s, busbw / ring limit", shares, target=f"at least {WANTED}, aim {AIM}",
+                met=median(shares) >= WANTED, runs=[r.detail() for r in runs])
+    book.figure("8 hosts at 10 Mbit/s, verdicts", ", ".join(verdicts), target="VALID",
+                met=set(verdicts) == {"VALID"})
+    wide = (("wide16", "5mbit", "3MB"), ("wide32", "2.5mbit", "1500kB"))
+    for fabric, rate, full in wide:
+        one = run_ring(book, fabric, rate, "500kB" if book.quick else full, 2)
+        book.figure(f"{fabric}, hosts at {rate}, verdict", one.verdict, target="VALID", met=one.verdict == "VALID",
+                    **one.detail())
+    for mbit in (20, 30, 50):       # as many seconds as at 10 Mbit/s
+        one = run_ring(book, "small", f"{mbit}mbit", size, mbit // 5)
+        book.figure(f"8 hosts at {mbit} Mbit/s, verdict", one.verdict, **one.detail())
+        for reason in one.result.verdict.reasons[:3]:
+            print(f"      {reason.text}", flush=True)
+
+
+def run_ring(book: Book, fabric: str, rate: str, size: str, iterations: int) -> Ring:
+    """A strided ring all-reduce on a fabric of the catalog, as a whole scenario; prints what it found."""
+    result = run_scenario(Scenario.model_validate({
+        "name": "bench-ring", "question": "How near does a ring all-reduce come to what its links can carry?",
+        "fabric": load_fabric(fabric, [f"host_rate={rate}"]),
+        "workloads": {"ring": {"kind": "collective", "size": size, "placement": "strided",
+                               "iterations": iterations, "warmup": 1}}}), book.work)
+    records = list(result.run.records())
+    steps = of_kind(records, "step")
+    window = min(s["start"] for s in steps), max(s["end"] for s in steps)
+    metric = result.metrics["ring.busbw_of_limit"]["value"]
+    host_rate = result.run.fabric.spec.host_rate
+    k = segments_per_ack(result.run, window)
+    found = Ring(
+        share=metric, share_k=metric * ring_limit(host_rate) / ring_limit(host_rate, k), k=k,
+        verdict=result.verdict.level.name, result=result, idle=idle(result.run.counters(), window),
+        engine=engine_share(records))
+    print(found.line(), flush=True)
+    return found
+
+
+def idle(counters: Iterable[Row], window: tuple[float, float]) -> list[float]:
+    """Idle fraction of the machine in each second inside the window."""
+    cpu = [c for c in counters if c["kind"] == "cpu"]
+    inside = [c for c in cpu if window[0] <= c["t"] - c["seconds"] and c["t"] <= window[1]]
+    return [c["idle"] for c in inside or cpu]
+
+
+def engine_share(records: list[Row]) -> float:
+    """CPU seconds of the traffic engine per 100 Mbit that it moved: the share of a core at 100 Mbit/s."""
+    costs = of_kind(records, "engine")
+    return float(sum(c["cpu_seconds"] for c in costs) / (sum(c["bytes"] for c in costs) * 8 / 1e8))
+
+
+def segments_per_ack(run: RunDirectory, window: tuple[float, float]) -> float:
+    """k of METHODS, measured: full segments per ACK on the hosts' own sending queues.
+
+    Bytes B and packets P of full frames F and bare ACKs A: B = 1514 F + 66 A, P = F + A. The shorter
+    last segment of a transfer counts as its part of a full one; retransmissions count as segments.
+    """
+    lines = list(run.counters())
+    header = next(c for c in lines if c["kind"] == "header")
+    hosts = {h.name for h in run.fabric.hosts}
+    mine = [n for n, d in enumerate(header["directions"]) if d.split("->")[0] in hosts]
+    wires = [c["v"] for c in lines if c["kind"] == "wires" and window[0] <= c["t"] <= window[1]]
+    sent, packets = (sum(b[n][column] - a[n][column] for a, b in pairwise(wires) for n in mine) for column in (0, 1))
+    payload = run.fabric.spec.mtu - TCP_IP_HEADERS
+    full = (sent - ACK_FRAME * packets) / payload
+    return float(full / (packets - full))
