@@ -99,7 +99,7 @@ class Player:
                 max(0.0, self._start + scale.to_emulated_time(self._events[0].at) - time.monotonic())):
             event = self._events.pop(0)
             try:
-                apply(self._inventory, event, lambda change: self._history.changes.append(change), self._t0)
+                apply(self._inventory, event, self._history.changes.append, self._t0)
             except LabError as error:
                 self.error = error
                 return

@@ -19,7 +19,6 @@ from topologies.interfaces import is_up
 from topologies.netns import inside
 from topologies.units import show_time
 from traffic.build import workload_of
-from traffic.iperf import iperf_job
 from traffic.specs import BulkSpec, StreamSpec
 from traffic.streams.plan import Job as StreamsJob
 from traffic.streams.plan import streams_of
@@ -76,7 +75,11 @@ class PhaseRun:
             job = StreamsJob(**common, streams=tuple(streams), drain=drain_time(fabric))
             yield self._write("streams", "traffic.streams", job.model_dump())
         if traffic.bulk:
-            yield self._write("iperf", "traffic.iperf", iperf_job(common, traffic.bulk, fabric))
+            scale = fabric.spec.scale.scale
+            bulks = {name: spec.model_copy(update={"duration": scale.to_emulated_time(spec.duration)})
+                     for name, spec in traffic.bulk.items()}
+            yield self._write("iperf", "traffic.iperf", {
+                **common, "bulks": {name: spec.model_dump(mode="json") for name, spec in bulks.items()}})
 
     def _write(self, what: str, module: str, job: dict[str, Any]) -> tuple[str, str, Path]:
         path = self.measurement.run.logs / f"{self.phase.name}.{what}.job.json"
