@@ -56,7 +56,10 @@ def _wires(inventory: Inventory, declared: Declared) -> Iterator[Finding]:
             limits = {q.ifindex: q.limit for q in qdisc.dump(sock, qdisc.TRAFFIC_QUEUE)}
             for queue in (q for q in wanted if q.netns == netns):
                 device = index.get(queue.device, 0)
-                rate = next((c.rate for c in qdisc.classes(sock, device) if c.handle == qdisc.TRAFFIC_CLASS), None)
+                # The ceiling is what bounds a class: both have to be right.
+                rates = [r for c in qdisc.classes(sock, device) if c.handle == qdisc.TRAFFIC_CLASS
+                         for r in (c.rate, c.ceil)]
+                rate = max(rates, key=lambda r: abs(r - declared.rates.get(queue.link, queue.rate)), default=None)
                 yield from _queue(queue, rate, limits.get(device), declared, shaped_here=netns == inventory.wiring)
 
 

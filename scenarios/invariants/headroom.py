@@ -8,8 +8,9 @@
     sentinel's p99                      max(two full frames at the host rate, 1 ms), beyond twice INVALID
 
 A second counts if half of it or more lies in phases, or if it is all that touches a phase. The
-sentinel's p99 is that of any 1,000 packets in a row that were sent in phases (4 s at 250 a second); a p99
-is the smallest delay that 99 % do not exceed (nearest rank).
+sentinel's p99 is that of any 1,000 packets in a row that were sent in phases (4 s at 250 a second), of
+all sentinels together where one alone has fewer; a p99 is the smallest delay that 99 % do not exceed
+(nearest rank).
 """
 
 from __future__ import annotations
@@ -159,15 +160,32 @@ def sentinel_p99(sentinel: Sentinel, phases: Sequence[Phase]) -> tuple[float, fl
     return float(p99[worst]), float(sent[starts[worst]]), len(delay)
 
 
+def judged(evidence: Evidence) -> list[Sentinel]:
+    """The sentinels whose p99 is judged: each one that has packets enough, else all of them as one.
+
+    On a wide fabric, or in a short phase, one stream has too few packets for a p99; in the pool a stream
+    that was delayed still shows, being more than 1 % of it.
+    """
+    every = list(evidence.sentinels)
+    if len(every) < 2 or all(sentinel_p99(s, evidence.phases)[2] >= SAMPLES for s in every):
+        return every
+    sent, delay = (np.concatenate([getattr(s, what) for s in every]) for what in ("sent", "delay"))
+    order = np.argsort(sent)
+    return [Sentinel(", ".join(s.where for s in every[:3]) + (" ..." if len(every) > 3 else ""),
+                     sent[order], delay[order])]
+
+
 def _sentinels(evidence: Evidence) -> Iterator[Reason]:
     if not evidence.sentinels:
         yield Reason(NAME, Level.SUSPECT, "no sentinel stream ran: it takes probe hosts")
     limit = sentinel_limit(evidence)
     for s in evidence.sentinels:
+        if s.invalid:
+            yield Reason(NAME, Level.SUSPECT, f"the delays of sentinel {s.where} mean nothing: {s.invalid}", None, limit,
+                         f"sentinel {s.where}")
+    for s in judged(evidence):
         p99, when, count = sentinel_p99(s, evidence.phases)
         where = f"sentinel {s.where}"
-        if s.invalid:
-            yield Reason(NAME, Level.SUSPECT, f"the delays of {where} mean nothing: {s.invalid}", None, limit, where)
         if count < SAMPLES:
             yield Reason(NAME, Level.SUSPECT, f"{where} has {plural(count, 'delay')} inside of phases; a p99 takes "
                          f"{SAMPLES:,}", count, SAMPLES, where)
@@ -181,7 +199,7 @@ def _figures(seconds: Sequence[Cpu], switches: Sequence[str], evidence: Evidence
     def most(names: Sequence[str]) -> float:
         return max((c.runq[n] for c in seconds for n in names if n in c.runq), default=float("nan"))
 
-    p99 = [v for s in evidence.sentinels if not math.isnan(v := sentinel_p99(s, evidence.phases)[0])]
+    p99 = [v for s in judged(evidence) if not math.isnan(v := sentinel_p99(s, evidence.phases)[0])]
     return {"seconds": len(seconds), "idle": min((c.idle for c in seconds), default=float("nan")),
             "steal": max((c.steal for c in seconds), default=float("nan")), "switch_wait": most(switches),
             "engine_wait": most(evidence.engines), "sentinel_p99_s": max(p99, default=float("nan"))}

@@ -245,6 +245,13 @@ def test_too_few_sentinels_in_the_phases_are_no_p99() -> None:
     check(4, VALID, sentinels=(sentinel(count=1000),))
 
 
+def test_sentinels_with_few_packets_each_are_judged_together() -> None:
+    few = sentinel(count=600)
+    check(4, VALID, sentinels=(few, few))
+    late = replace(few, delay=few.delay + 1.0)
+    assert "p99" in check(4, INVALID, sentinels=(few, late))
+
+
 def test_no_sentinel_and_one_whose_clock_was_set() -> None:
     assert "no sentinel" in check(4, SUSPECT, sentinels=())
     assert "the clock was set" in check(4, SUSPECT, sentinels=(replace(sentinel(), invalid="the clock was set"),))
