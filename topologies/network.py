@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from mininet.cli import CLI
@@ -109,18 +108,15 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pending: list[tuple[int, FrameType | None]] = []
-    old = {n: signal.signal(n, lambda number, frame: pending.append((number, frame)))
-           for n in (signal.SIGINT, signal.SIGTERM)}
+    pending: list[int] = []
+    old = {n: signal.signal(n, lambda number, _frame: pending.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for name, handler in old.items():
             signal.signal(name, handler)
-        for number, frame in pending:
-            delayed = old[signal.Signals(number)]
-            if callable(delayed):
-                delayed(number, frame)
+        for number in pending:
+            signal.raise_signal(number)     # also one that ends us by default, which is no Python handler
 
 
 def _names(journal: Journal, fabric: Fabric) -> tuple[dict[str, str], str]:

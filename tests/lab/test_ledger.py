@@ -1,0 +1,164 @@
+"""The books of a running fabric: exact where queues and rules drop, and honest where something else does."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from scenarios.lab import Lab
+from tests.lab.fabric_lab import PORT, books, burst, stream, udp, waiting_at, warm_neighbours
+from topologies import wires
+from topologies.ledger import Fault, bound
+from topologies.netns import inside
+from topologies.shell import tc_batch
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("senders", [3, 7])
+def test_what_an_incast_loses_is_what_the_ledger_names(small_lab: Lab, senders: int, attempt: int) -> None:
+    sources = [f"h{n + 2}" for n in range(senders)]
+    warm_neighbours(small_lab, [(s, "h1") for s in sources])
+    with books(small_lab) as kept:
+        sent, received = burst(small_lab, sources, "h1", 150)
+    ledger = kept.ledger
+    assert ledger.closes, ledger
+    assert sent - received == sum(ledger.queue_drops.values())
+    assert ledger.queue_drops["leaf1->h1"] > 0      # an uplink may drop too, if ECMP puts all flows on it
+    assert (ledger.policy_drops, ledger.emulator_drops, ledger.receive_errors) == ({}, {}, {})
+    assert (ledger.sent, ledger.received) == (sent, received)
+
+
+def test_a_full_socket_is_no_loss_of_the_network_and_is_told_by_host(small_lab: Lab) -> None:
+    warm_neighbours(small_lab, [("h2", "h1")])
+    with books(small_lab) as kept, udp(small_lab, "h1", PORT) as receiver, udp(small_lab, "h2") as sender:
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+        for _ in range(30):
+            sender.sendto(bytes(1400), (small_lab.fabric.host("h1").ip, PORT))
+            time.sleep(0.002)
+    got = 30 - kept.ledger.receive_errors.get("h1", 0)
+    assert kept.ledger.closes, kept.ledger
+    assert kept.ledger.lost == 0
+    assert 0 < got < 30
+
+
+def test_a_spoofed_source_is_dropped_by_a_rule_that_names_the_host(small_lab: Lab) -> None:
+    h1, h3 = small_lab.fabric.host("h1"), small_lab.fabric.host("h3")
+    frame = (bytes.fromhex(h1.mac.replace(":", "")) + b"\x02\x00\x00\x00\x00\x77" + b"\x08\x00"
+             + bytes.fromhex("45000028000000004011000000000000") + socket.inet_aton(h1.ip) + bytes(20))
+    with books(small_lab) as kept:
+        with inside(small_lab.inventory.netns_path("h3")), \
+                socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+            sender.bind((small_lab.fabric.access_link("h3").a.port, 0))
+            for _ in range(25):
+                sender.send(frame)
+    assert kept.ledger.policy_drops == {f"{h3.leaf} spoof:h3": 25}
+    assert kept.ledger.closes, kept.ledger
+
+
+@contextmanager
+def _thief(netns: str, device: str, parent: str) -> Iterator[None]:
+    """Behind the lab's back: datagrams to PORT that pass a device end on the loopback of its namespace."""
+    tc_batch([f"filter add dev {device} parent {parent} protocol ip prio 1 u32 match ip dport {PORT} 0xffff "
+              "action mirred egress redirect dev lo"], netns)
+    try:
+        yield
+    finally:
+        tc_batch([f"filter del dev {device} parent {parent} protocol ip prio 1"], netns)
+
+
+@contextmanager
+def _thief_at_switch_port(netns: str, device: str) -> Iterator[None]:
+    tc_batch([f"qdisc add dev {device} root handle 1: htb"], netns)     # without a class it shapes nothing
+    try:
+        with _thief(netns, device, "1:"):
+            yield
+    finally:
+        tc_batch([f"qdisc del dev {device} root"], netns)
+
+
+@pytest.mark.parametrize("place", ["wire", "switch port"])
+def test_a_loss_that_nobody_declared_is_found_and_placed(small_lab: Lab, place: str) -> None:
+    inventory = small_lab.inventory
+    warm_neighbours(small_lab, [("h1", "h2")])
+    thief, where = {
+        "wire": (_thief(inventory.wiring, inventory.wires["h1-leaf1"].a, "ffff:"), "h1->leaf1 (in the wire)"),
+        "switch port": (_thief_at_switch_port(inventory.netns["leaf1"], small_lab.fabric.link("h2-leaf1").b.port),
+                        "leaf1 (inside the switch)")}[place]
+    with books(small_lab) as kept, thief:
+        sent, received = burst(small_lab, ["h1"], "h2", 20)
+    assert (sent, received) == (20, 0)
+    assert kept.ledger.unexplained == {where: 20}
+    assert not kept.ledger.closes
+
+
+def test_a_loss_beside_a_declared_fault_is_not_excused_by_it(small_lab: Lab) -> None:
+    inventory = small_lab.inventory
+    warm_neighbours(small_lab, [("h1", "h2")])
+    with books(small_lab) as kept, _thief(inventory.wiring, inventory.wires["h1-leaf1"].a, "ffff:"):
+        kept.faults.append(Fault("elsewhere", ("leaf2-spine1",), 10.0))
+        burst(small_lab, ["h1"], "h2", 20)
+    assert kept.ledger.fault_losses == {}
+    assert kept.ledger.unexplained == {"h1->leaf1 (in the wire)": 20}
+
+
+def test_what_a_pulled_cable_swallows_has_the_name_of_the_fault(small_lab: Lab) -> None:
+    """The access link: no other path, so every packet sent while it is down is lost beside it."""
+    warm_neighbours(small_lab, [("h1", "h5")])
+
+    def state(up: bool) -> None:
+        wires.set_state(small_lab.inventory, "h5-leaf2", up=up)
+
+    with books(small_lab) as kept:
+        fault = Fault("h5-leaf2 down", ("h5-leaf2",), 1.0)
+        kept.faults.append(fault)
+        try:
+            sent, received = stream(small_lab, "h1", "h5", 400, 0.001,
+                                    {100: lambda: state(False), 300: lambda: state(True)})
+        finally:
+            state(True)
+    ledger = kept.ledger
+    assert sent - received == sum(ledger.fault_losses.values()) > 0, ledger
+    assert list(ledger.fault_losses) == ["h5-leaf2 down"]
+    assert ledger.fault_losses["h5-leaf2 down"] <= bound(small_lab.fabric, fault)
+    assert ledger.closes, ledger
+
+
+def test_without_a_declaration_the_same_outage_does_not_close(small_lab: Lab) -> None:
+    warm_neighbours(small_lab, [("h1", "h6")])
+
+    def state(up: bool) -> None:
+        wires.set_state(small_lab.inventory, "h6-leaf2", up=up)
+
+    with books(small_lab) as kept:
+        try:
+            sent, received = stream(small_lab, "h1", "h6", 300, 0.001,
+                                    {100: lambda: state(False), 200: lambda: state(True)})
+        finally:
+            state(True)
+    assert sent > received
+    assert sum(kept.ledger.unexplained.values()) == sent - received
+    assert not kept.ledger.closes
+
+
+def test_two_receivers_of_one_switch_do_not_share_their_losses(small_lab: Lab) -> None:
+    """A congested port beside an idle one: the idle one loses nothing."""
+    sources = ["h2", "h3", "h5"]
+    warm_neighbours(small_lab, [*((s, "h1") for s in sources), ("h6", "h4")])
+    with books(small_lab) as kept, udp(small_lab, "h4", PORT) as quiet, udp(small_lab, "h6") as sender:
+        for n in range(200):
+            for s in (sources if n == 0 else ()):
+                with udp(small_lab, s) as flood:
+                    for _ in range(100):
+                        flood.sendto(bytes(1472), (small_lab.fabric.host("h1").ip, PORT))
+            sender.sendto(bytes(100), (small_lab.fabric.host("h4").ip, PORT))
+            time.sleep(0.001)
+        time.sleep(0.1)
+        assert waiting_at(quiet) == 200
+    assert set(kept.ledger.queue_drops) == {"leaf1->h1"}
+    assert kept.ledger.closes, kept.ledger
