@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from mininet.link import TCLink
+from mininet.log import setLogLevel
 from mininet.net import Mininet
 from mininet.node import Switch
 from mininet.topo import Topo
@@ -94,6 +95,7 @@ class SameShape(Topo):  # type: ignore[misc]
 
 def mininet_time(fabric: Fabric) -> tuple[float, float]:
     """Seconds that Mininet takes for the same shape with TCLink(bw): its hosts, links and shapers alone."""
+    setLogLevel("critical")     # tc's hints about the quantum would drown the figures
     start = time.monotonic()
     net = Mininet(topo=SameShape(fabric=fabric), switch=BareSwitch, link=TCLink, controller=None)
     try:

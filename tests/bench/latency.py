@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -19,14 +20,15 @@ from traffic.streams.pcap import pcap_one_way
 
 LIMIT = 100e-6
 SOURCE, DESTINATION = "h1", "h5"
-CAPTURE_START = 10.0
-SNAP = 128
+CAPTURE_START, CAPTURE_END = 10.0, 20.0     # seconds
+FRAME = SNAP = 128      # whole frames are captured, so that the size of a file tells their number
+PCAP_HEADER, PACKET_HEADER = 24, 16     # bytes, pcap-savefile(5)
 
 
 def latency(book: Book) -> None:
     """One-way latency of a 1 kHz stream: p50 within 100 microseconds of tcpdump's stamps at both hosts."""
     repeats, count = (1, 1000) if book.quick else (5, 10_000)
-    stream = StreamSpec(kind="udp", pairs=((SOURCE, DESTINATION),), pps=1000, frame=128, count=count)
+    stream = StreamSpec(kind="udp", pairs=((SOURCE, DESTINATION),), pps=1000, frame=FRAME, count=count)
     with lab_alone(load_fabric("small")) as it:
         differences, detail = [], []
         for seed in range(1, repeats + 1):
@@ -49,6 +51,10 @@ def _both(it: Lab, stream: StreamSpec, work: Path, seed: int) -> tuple[dict[int,
         for host, path in paths.items():
             captures.enter_context(_capture(it, host, path))
         records = run_streams(it, {"probe": stream}, work, seed)
+        received = of_kind(records, "stream")[0]["received"]
+        size = PCAP_HEADER + received * (PACKET_HEADER + SNAP)
+        for path in paths.values():     # tcpdump writes behind; it gets the time that it needs
+            wait_for(f"{received} packets in {path}", partial(_holds, path, size), CAPTURE_END)
     theirs = pcap_one_way(paths[SOURCE], paths[DESTINATION])
     return _delays(records), {seq: delay for (_, seq), delay in theirs.items()}
 
@@ -59,6 +65,10 @@ def _delays(records: list[Row]) -> dict[int, float]:
             for i, delay in enumerate(p["delay"]) if delay is not None}
 
 
+def _holds(path: Path, size: int) -> bool:
+    return path.stat().st_size >= size
+
+
 @contextmanager
 def _capture(it: Lab, host: str, path: Path) -> Iterator[None]:
     """tcpdump on a host's interface, listening when the block begins, ended by SIGINT so that it writes all."""
@@ -66,7 +76,8 @@ def _capture(it: Lab, host: str, path: Path) -> Iterator[None]:
     with told.open("wb") as file:
         process = subprocess.Popen(
             ["ip", "netns", "exec", it.inventory.netns[host], "tcpdump", "-i", f"{host}-eth0", "-w", str(path), "-n",
-             "-U", "-Z", "root", "-B", "16384", "-s", str(SNAP), "--time-stamp-precision=nano", "udp"],
+             "-U", "-Z", "root", "-B", "16384", "-s", str(SNAP), "--immediate-mode", "--time-stamp-precision=nano",
+             "udp"],
             stdin=subprocess.DEVNULL, stdout=file, stderr=file)
     try:
         wait_for(f"tcpdump on {host}", lambda: "listening on" in told.read_text(), CAPTURE_START,
@@ -74,4 +85,4 @@ def _capture(it: Lab, host: str, path: Path) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(CAPTURE_START)
+        process.wait(CAPTURE_END)
