@@ -1,7 +1,7 @@
 """iperf3 between hosts: calibration, and bulk flows in the background.
 
 python -m traffic.iperf JOB.json speaks as the engine does (traffic.protocol): ready when the servers
-listen, a line on stdin starts the clients, then iteration-less progress, error or done.
+listen, a line on stdin starts the clients, then progress (in milliseconds), error or done.
 
     {"inventory": path, "t0": seconds of CLOCK_MONOTONIC, "records": path (appended), "phase": name,
      "bulks": {name: a BulkSpec as JSON, ...}}
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import shutil
 import signal
 import sys
@@ -40,7 +41,8 @@ PROGRESS_EVERY = 0.25   # seconds
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One iperf3 transfer: `seconds` long, `connections` at once, to the server's `port`."""
+    """One iperf3 transfer: `connections` at once to the server's `port`, for `seconds`, of which iperf3 knows
+    whole ones only: they are rounded up."""
 
     src: str
     dst: str
@@ -48,6 +50,15 @@ class Pair:
     connections: int
     congestion_control: str
     port: int = FIRST_PORT
+
+    @property
+    def whole_seconds(self) -> int:
+        return _whole(self.seconds)
+
+
+def _whole(seconds: float) -> int:
+    """Rounded up, at least 1: to iperf3, 0 is for ever."""
+    return max(math.ceil(seconds), 1)
 
 
 class Job(BaseModel):
@@ -136,14 +147,15 @@ async def transfer(inventory: Inventory, pair: Pair, t0: float, phase: str) -> I
     """Run the client of a pair whose server is up. Raises RunError naming both hosts."""
     src, dst = inventory.fabric.host(pair.src).ip, inventory.fabric.host(pair.dst).ip
     command = _command(
-        inventory, pair.src, "--client", dst, "--bind", src, "--port", str(pair.port), "--time", f"{pair.seconds:g}",
-        "--parallel", str(pair.connections), "--congestion", pair.congestion_control, "--json")
+        inventory, pair.src, "--client", dst, "--bind", src, "--port", str(pair.port),
+        "--time", str(pair.whole_seconds), "--parallel", str(pair.connections),
+        "--congestion", pair.congestion_control, "--json")
     start = time.monotonic()
     async with _process(command) as client:
         try:
-            out, _ = await asyncio.wait_for(client.communicate(), pair.seconds + GRACE)
+            out, _ = await asyncio.wait_for(client.communicate(), pair.whole_seconds + GRACE)
         except TimeoutError:
-            raise RunError(f"iperf3 {pair.src} -> {pair.dst}", f"an end within {pair.seconds + GRACE:g} s",
+            raise RunError(f"iperf3 {pair.src} -> {pair.dst}", f"an end within {pair.whole_seconds + GRACE:g} s",
                            "none", f"is a link down between {pair.src} and {pair.dst}?") from None
     return parse(out.decode(), pair, start - t0, phase)
 
@@ -228,8 +240,9 @@ async def _progress(job: Job) -> None:
     while True:
         passed = time.monotonic() - start
         for name, spec in job.bulks.items():
-            emit({"event": "progress", "workload": name, "done": round(1000 * min(passed, spec.duration)),
-                  "total": round(1000 * spec.duration)})
+            total = _whole(spec.duration)
+            emit({"event": "progress", "workload": name, "done": round(1000 * min(passed, total)),
+                  "total": 1000 * total})
         await asyncio.sleep(PROGRESS_EVERY)
 
 

@@ -250,10 +250,10 @@ class Execution:
         flow = task.flow
         if flow is None:
             return False
-        got = flow.got
-        has_nothing_to_do = flow.active and flow.allowed == got     # it waits for the one that it is behind
-        if got != flow.seen or has_nothing_to_do:
-            flow.seen, flow.since = got, now
+        progress = flow.progress
+        has_nothing_to_do = flow.active and flow.allowed == flow.got    # it waits for the one that it is behind
+        if progress != flow.seen or has_nothing_to_do:
+            flow.seen, flow.since = progress, now
         return now - flow.since >= timeout
 
     def _stall_error(self, stalled: list[Task]) -> LabError:

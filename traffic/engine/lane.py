@@ -61,6 +61,11 @@ class Flow:
     def allowed(self) -> int:
         return sum(p.allowed for p in self.portions)
 
+    @property
+    def progress(self) -> int:
+        """Grows while any connection that this flow still needs brings bytes, if only those of flows before it."""
+        return sum(p.lane.received for p in self.portions if p.lane is not None and p.got < p.size)
+
     def pass_on(self, source: Flow) -> None:
         """Send only what `source` has brought. Both are cut into the same portions."""
         for mine, theirs in zip(self.portions, source.portions, strict=True):

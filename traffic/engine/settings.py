@@ -74,8 +74,9 @@ def _ip(netns: str, *words: str) -> str:
 
 
 def _routes(netns: str) -> list[dict[str, Any]]:
+    """Routes that packets are sent by."""
     rows: list[dict[str, Any]] = json.loads(_ip(netns, "-4", "route", "show", "table", "main") or "[]")
-    return rows
+    return [row for row in rows if "dev" in row]        # not unreachable, blackhole, ...
 
 
 def _route_words(route: dict[str, Any]) -> list[str]:
