@@ -15,9 +15,10 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_c
 from controller import openflow
 from controller.control import Control
 from controller.exchange import Exchange
-from controller.ofctl import set_neighbours, unixctl
+from controller.ofctl import set_neighbours
 from controller.openflow import FlowCounter
 from controller.reconcile import Change, Installed, by_phase
+from topologies import unixctl
 from topologies.errors import LabError
 from topologies.inventory import Inventory
 
@@ -173,7 +174,7 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
 
     def _read_switch(self, switch: str, datapath: Any) -> tuple[list[FlowCounter], list[Any]]:
         # Open vSwitch adds the datapath's counts to the rules' twice a second; this waits for it.
-        unixctl(self.inventory.switches[switch], "revalidator/wait")
+        unixctl.call(self.inventory.switches[switch], "revalidator/wait")
         flows = self._ask(datapath, openflow.flows_request)
         groups = self._ask(datapath, openflow.group_counters_request)
         return flows.result(REPLY_TIMEOUT), groups.result(REPLY_TIMEOUT)

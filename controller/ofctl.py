@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import subprocess
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +25,7 @@ from controller.rules import (
     SwitchRules,
     ToGroup,
 )
+from topologies import unixctl
 from topologies.errors import HostError, LabError
 from topologies.inventory import Inventory, SwitchProcess
 
@@ -110,38 +109,11 @@ def _ofctl(process: SwitchProcess, command: str, lines: Iterable[str]) -> None:
         raise LabError(f"switch {process.bridge}", f"ovs-ofctl {command} to succeed", done.stderr.strip()[-500:])
 
 
-def unixctl(process: SwitchProcess, method: str, *params: str) -> str:
-    """One management command of a vswitchd, as ovs-appctl sends it (JSON-RPC). Raises LabError."""
-    where = f"switch {process.bridge}"
-    try:
-        with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(TIMEOUT)
-            s.connect(process.control)
-            s.sendall(json.dumps({"method": method, "params": params, "id": 0}).encode())
-            reply = _read_json(s)
-    except OSError as error:
-        raise LabError(where, f"its vswitchd to answer {method}", str(error)) from None
-    if reply.get("error") is not None:
-        raise LabError(where, f"{method} to succeed", str(reply["error"]).strip())
-    return str(reply.get("result", ""))
-
-
-def _read_json(s: socket.socket) -> dict[str, object]:
-    data = b""
-    while chunk := s.recv(65536):
-        data += chunk
-        try:
-            return dict(json.loads(data))
-        except ValueError:
-            continue    # the rest is still on its way
-    raise ConnectionError("it closed the connection")
-
-
 def set_neighbours(process: SwitchProcess, neighbours: Iterable[Neighbour]) -> None:
     """Tell a switch's tunnel the MACs of the remote VTEPs; renews those that it knows."""
-    unixctl(process, "tnl/neigh/aging", str(NEIGHBOUR_AGING))
+    unixctl.call(process, "tnl/neigh/aging", str(NEIGHBOUR_AGING))
     for neighbour in neighbours:
-        unixctl(process, "tnl/neigh/set", process.bridge, neighbour.ip, neighbour.mac)
+        unixctl.call(process, "tnl/neigh/set", process.bridge, neighbour.ip, neighbour.mac)
 
 
 def _install_switch(process: SwitchProcess, rules: SwitchRules) -> None:

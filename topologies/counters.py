@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from topologies import qdisc, switch
+from topologies import qdisc, unixctl
 from topologies.errors import RunError
 from topologies.inventory import Inventory
 from topologies.ledger import Counters, QueueCount, device_key
@@ -88,7 +88,7 @@ def softnet_drops() -> int:
 def snapshot(inventory: Inventory, policy: PolicyReader) -> Counters:
     """All counters now. Rule counters lag behind packets, so the switches are asked to catch up first."""
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda process: switch.call(process, "revalidator/wait"), inventory.switches.values()))
+        list(pool.map(lambda process: unixctl.call(process, "revalidator/wait"), inventory.switches.values()))
     received, sent = read_devices(inventory)
     return Counters(
         received=received, sent=sent, queues=read_queues(inventory),

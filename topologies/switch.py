@@ -6,7 +6,6 @@ the fabric; and nothing of ours touches the Open vSwitch that a machine may run 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -80,36 +79,6 @@ def _pid(path: Path) -> int:
     except (OSError, ValueError):
         raise HostError(str(path), "the pid of a started switch", "none",
                         f"see the log files in {path.parent}") from None
-
-
-def call(process: SwitchProcess, method: str, *params: str) -> str:
-    """One unixctl command (what ovs-appctl does, without a fork). Raises HostError on its error."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        try:
-            sock.settimeout(START_TIMEOUT)
-            sock.connect(process.control)
-            sock.sendall(json.dumps({"method": method, "params": list(params), "id": 0}).encode())
-            reply = _read_json(sock)
-        except OSError as error:
-            raise HostError(f"switch {process.bridge}", f"an answer to {method}", str(error),
-                            f"its logs are in {process.directory}") from None
-    if reply.get("error"):
-        raise HostError(f"switch {process.bridge}: {method}", "success", str(reply["error"]))
-    return str(reply.get("result") or "")
-
-
-def _read_json(sock: socket.socket) -> dict[str, object]:
-    data = b""
-    while True:
-        part = sock.recv(65536)
-        if not part:
-            raise OSError("connection closed")
-        data += part
-        try:
-            reply: dict[str, object] = json.loads(data)
-        except ValueError:
-            continue
-        return reply
 
 
 def wait_for_device(netns_path: str, device: str) -> None:
