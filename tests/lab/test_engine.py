@@ -214,8 +214,8 @@ def test_a_link_that_comes_back_in_time_only_costs_time(lab):
         time.sleep(0.3)
         lab.port("h3", "up")
         assert engine.end() == 0
-    (collective,) = engine.of("collective")
-    assert collective["end"] - collective["start"] > 0.3
+    assert len(engine.of("collective")) == 1
+    assert sum(c.retransmits for c in records(engine.records, ConnectionRecord)) > 0        # it was really cut
 
 
 def test_an_interface_that_goes_down_ends_the_run_at_once_and_names_its_host(tmp_path):
