@@ -64,17 +64,25 @@ def arp(hosts: Iterable[Node], vni: int) -> Iterator[Flow]:
 
 
 def forward(fabric: Fabric, leaf: Node, vni: int) -> Iterator[Flow]:
-    """Remote hosts to their leaf's group, the rest to delivery on this leaf; group addresses go nowhere."""
+    """Remote hosts to the paths to their leaf, the rest to delivery on this leaf; group addresses go nowhere."""
     for host in fabric.all_hosts:
         match = Match(tunnel_id=vni, eth_dst=host.mac)
         if host.leaf == leaf.name:
             yield Flow(f"host:{host.name}", Table.DELIVER, Priority.NORMAL, match, (Output(_port(fabric, host)),))
         else:
             target = fabric.node(host.leaf)
-            yield Flow(f"host:{host.name}", Table.BRIDGE, Priority.NORMAL, match, (ToGroup(target.index),))
+            actions, goto = _towards(fabric, target)
+            yield Flow(f"host:{host.name}", Table.BRIDGE, Priority.NORMAL, match, actions, goto)
     yield Flow("flood", Table.BRIDGE, Priority.GUARD, Match(eth_dst=GROUP_ADDRESS))
     yield Flow("on-leaf", Table.BRIDGE, Priority.DEFAULT, Match(), (), Table.DELIVER)
     yield drop("unknown-mac", Table.DELIVER)
+
+
+def _towards(fabric: Fabric, target: Node) -> tuple[tuple[Action, ...], Table | None]:
+    """Actions and jump of a packet that leaf `target` shall get: one group for all hosts, or one by sender."""
+    if fabric.spec.paths == "pinned":
+        return (SetField("tun_ipv4_dst", target.ip),), Table.PIN
+    return (ToGroup(target.index),), None
 
 
 def unreachable(fabric: Fabric, target: Node, vni: int) -> Iterator[Flow]:

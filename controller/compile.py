@@ -1,13 +1,15 @@
 """(fabric, state) -> the whole wanted rule set. Pure.
 
-Most rules depend on the fabric alone. What follows the links' state is small: the ECMP groups, and
+Most rules depend on the fabric alone. What follows the links' state is small: the groups of paths, and
 drops for leaves that cannot be reached. A Compiler keeps the first part, so that a link's failure
 costs the second only.
 """
 
 from __future__ import annotations
 
-from controller import bridging, ecmp, qos, underlay
+from collections.abc import Iterable, Sequence
+
+from controller import bridging, ecmp, pinning, qos, underlay
 from controller.paths import live_spines
 from controller.rules import Flow, Group, RuleSet, SwitchRules
 from controller.state import State
@@ -24,8 +26,11 @@ class Compiler:
         vni = addr.DEFAULT_VNI
         answers = tuple(bridging.arp(fabric.all_hosts, vni))
         self._steady = {leaf.name: (*underlay.leaf_flows(fabric, leaf), *bridging.ingress(fabric, leaf, vni),
-                                    *qos.flows(fabric, leaf), *answers, *bridging.forward(fabric, leaf, vni))
+                                    *qos.flows(fabric, leaf), *answers, *bridging.forward(fabric, leaf, vni),
+                                    *(pinning.flows(fabric, leaf) if fabric.spec.paths == "pinned" else ()))
                         for leaf in fabric.leaves}
+        self._pins = {leaf.name: tuple(dict.fromkeys(pinning.preferred(fabric, leaf).values()))
+                      for leaf in fabric.leaves}
         self._unreachable = {leaf.name: tuple(bridging.unreachable(fabric, leaf, vni)) for leaf in fabric.leaves}
         self._neighbours = {leaf.name: underlay.neighbours(fabric, leaf) for leaf in fabric.leaves}
         self._spines = {spine.name: SwitchRules(spine.name, tuple(underlay.spine_flows(fabric, spine)))
@@ -45,11 +50,17 @@ class Compiler:
                 continue
             spines = live_spines(self._fabric, state, leaf, target)
             # With no path left the group stays whole behind the named drops: none of its packets goes uncounted.
-            groups.append(ecmp.group_to(target, spines or self._fabric.spines))
+            groups += self._groups(leaf, target, spines or self._fabric.spines)
             if not spines:
                 lost += self._unreachable[target.name]
         return SwitchRules(leaf.name, self._steady[leaf.name], tuple(lost), tuple(groups),
                            self._neighbours[leaf.name])
+
+
+    def _groups(self, leaf: Node, target: Node, spines: Sequence[Node]) -> Iterable[Group]:
+        if self._fabric.spec.paths == "pinned":
+            return pinning.groups_to(target, spines, self._pins[leaf.name])
+        return (ecmp.group_to(target, spines),)
 
 
 def compile_rules(fabric: Fabric, state: State = State()) -> RuleSet:  # noqa: B008 - a frozen value

@@ -23,7 +23,10 @@ def group_to(target: Node, spines: Iterable[Node]) -> Group:
 
     Bucket k keeps its id while others come and go, so that only a removed bucket's flows move.
     """
-    return Group(target.index, f"ecmp:{target.name}", FIVE_TUPLE, tuple(
-        Bucket(spine.index, spine.index,
-               (SetField("tun_ipv4_dst", target.aliases[spine.index - 1]), Output(addr.VXLAN_PORT)))
-        for spine in spines))
+    return Group(target.index, f"ecmp:{target.name}", FIVE_TUPLE, tuple(bucket(target, s) for s in spines))
+
+
+def bucket(target: Node, spine: Node) -> Bucket:
+    """The path to leaf `target` through `spine`, from any other leaf; its id is the spine's index."""
+    return Bucket(spine.index, spine.index,
+                  (SetField("tun_ipv4_dst", target.aliases[spine.index - 1]), Output(addr.VXLAN_PORT)))

@@ -33,8 +33,8 @@ NEIGHBOUR_AGING = 3600      # seconds, the most that Open vSwitch takes; an unus
 TIMEOUT = 10.0
 
 _PORTS = {LOCAL: "LOCAL", IN_PORT: "IN_PORT"}
-_MATCH = {"in_port": "in_port", "tunnel_id": "tun_id", "eth_src": "dl_src", "eth_dst": "dl_dst",
-          "ip_dscp": "ip_dscp", "ipv4_src": "nw_src", "ipv4_dst": "nw_dst", "udp_dst": "tp_dst",
+_MATCH = {"in_port": "in_port", "tunnel_id": "tun_id", "tun_ipv4_dst": "tun_dst", "eth_src": "dl_src",
+          "eth_dst": "dl_dst", "ip_dscp": "ip_dscp", "ipv4_src": "nw_src", "ipv4_dst": "nw_dst", "udp_dst": "tp_dst",
           "arp_op": "arp_op", "arp_spa": "arp_spa", "arp_tpa": "arp_tpa", "arp_sha": "arp_sha"}
 _SET = {"tunnel_id": "tun_id", "tun_ipv4_dst": "tun_dst"}
 _COPY = {"eth_src": "NXM_OF_ETH_SRC[]", "eth_dst": "NXM_OF_ETH_DST[]", "arp_sha": "NXM_NX_ARP_SHA[]",
@@ -77,10 +77,13 @@ def flow_line(flow: Flow) -> str:
 
 def group_line(group: Group) -> str:
     """One group as `ovs-ofctl add-groups` reads it."""
-    buckets = ",".join(f"bucket=bucket_id:{b.id},weight:1,watch_port:{b.watch_port},"
+    kind, weight = "type=fast_failover", ""
+    if not group.is_failover:
+        kind = f"type=select,selection_method=hash,fields({','.join(group.hash_fields)})"
+        weight = "weight:1,"
+    buckets = ",".join(f"bucket=bucket_id:{b.id},{weight}watch_port:{b.watch_port},"
                        f"actions={','.join(map(_action, b.actions))}" for b in group.buckets)
-    return (f"group_id={group.id},type=select,selection_method=hash,"
-            f"fields({','.join(group.hash_fields)}),{buckets}")
+    return f"group_id={group.id},{kind},{buckets}"
 
 
 def render(rules: SwitchRules) -> str:

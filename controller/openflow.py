@@ -43,6 +43,7 @@ _HASH_FIELDS = {"ip_src": (11, 4), "ip_dst": (12, 4), "ip_proto": (10, 1), "tcp_
 _HASH_NAMES = {number: name for name, (number, _) in _HASH_FIELDS.items()}
 _COPY_BITS = {"eth_src": 48, "eth_dst": 48, "arp_sha": 48, "arp_tha": 48, "arp_spa": 32, "arp_tpa": 32}
 _OXS_PACKETS, _OXS_BYTES = 4, 5
+_WEIGHTS = {ofp.OFPGT_SELECT: 1, ofp.OFPGT_FF: 0}   # kind of a group that we make -> weight of its buckets
 
 
 @dataclass(frozen=True)
@@ -163,12 +164,13 @@ def _action(action: Action) -> Any:
 
 
 def _group_mod(datapath: Any, group: Group, command: int) -> Any:
+    weight = [] if group.is_failover else [parser.OFPGroupBucketPropWeight(type_=ofp.OFPGBPT_WEIGHT, weight=1)]
     buckets = [parser.OFPBucket(bucket_id=b.id, actions=[*map(_action, b.actions)], properties=[
-        parser.OFPGroupBucketPropWeight(type_=ofp.OFPGBPT_WEIGHT, weight=1),
-        parser.OFPGroupBucketPropWatch(type_=ofp.OFPGBPT_WATCH_PORT, watch=b.watch_port),
+        *weight, parser.OFPGroupBucketPropWatch(type_=ofp.OFPGBPT_WATCH_PORT, watch=b.watch_port),
     ]) for b in group.buckets]
-    return parser.OFPGroupMod(datapath, command, ofp.OFPGT_SELECT, group.id, NO_BUCKET, buckets,
-                              [SelectionMethod(group.hash_fields)])
+    kind, properties = ((ofp.OFPGT_FF, []) if group.is_failover
+                        else (ofp.OFPGT_SELECT, [SelectionMethod(group.hash_fields)]))
+    return parser.OFPGroupMod(datapath, command, kind, group.id, NO_BUCKET, buckets, properties)
 
 
 # ---- replies -> values
@@ -210,15 +212,15 @@ def _read_group(data: bytes, offset: int) -> _Entry:
     length, kind, number, buckets_length = struct.unpack_from("!HBxIH", data, offset)
     start = offset + 16
     try:
-        buckets = tuple(_read_buckets(data, start, start + buckets_length))
-        fields = _read_selection(data, start + buckets_length, offset + length)
-        group = Group(number, "", fields, buckets) if kind == ofp.OFPGT_SELECT else None
+        buckets = tuple(_read_buckets(data, start, start + buckets_length, _WEIGHTS[kind]))
+        found = Group(number, "", _read_selection(data, start + buckets_length, offset + length), buckets)
+        group = found if kind == (ofp.OFPGT_FF if found.is_failover else ofp.OFPGT_SELECT) else None
     except (KeyError, ValueError, struct.error):
         group = None
     return _Entry(length, (number, group))
 
 
-def _read_buckets(data: bytes, at: int, end: int) -> Iterator[Bucket]:
+def _read_buckets(data: bytes, at: int, end: int, usual_weight: int) -> Iterator[Bucket]:
     while at < end:
         length, actions_length, bucket_id = struct.unpack_from("!HHI", data, at)
         actions = tuple(_read_actions(data, at + 8, at + 8 + actions_length))
@@ -226,7 +228,7 @@ def _read_buckets(data: bytes, at: int, end: int) -> Iterator[Bucket]:
         for kind, body in _properties(data, at + 8 + actions_length, at + length):
             if kind == ofp.OFPGBPT_WATCH_PORT:
                 (watch,) = struct.unpack_from("!I", body)
-            elif kind != ofp.OFPGBPT_WEIGHT or struct.unpack_from("!H", body) != (1,):
+            elif kind != ofp.OFPGBPT_WEIGHT or struct.unpack_from("!H", body) != (usual_weight,):
                 raise ValueError("no bucket of ours")
         yield Bucket(bucket_id, watch, actions)
         at += length

@@ -27,11 +27,13 @@ class Match:
     """OpenFlow match fields by their OXM names; None is a wildcard.
 
     MAC and IPv4 values may carry a mask or prefix length: '01:00:00:00:00:00/01:00:00:00:00:00',
-    '10.255.1.0/24'. `tunnel_id` doubles as the segment (VNI) of a packet inside one switch.
+    '10.255.1.0/24'. `tunnel_id` doubles as the segment (VNI) of a packet inside one switch, and
+    `tun_ipv4_dst` as the VTEP that it is on its way to.
     """
 
     in_port: int | None = None
     tunnel_id: int | None = None
+    tun_ipv4_dst: str | None = None
     eth_src: str | None = None
     eth_dst: str | None = None
     eth_type: int | None = None
@@ -92,7 +94,7 @@ Action = Output | ToGroup | SetField | CopyField | DecTtl
 
 @dataclass(frozen=True)
 class Bucket:
-    """One path of a select group. It is skipped by the switch itself while watch_port is down."""
+    """One path of a group. It is skipped by the switch itself while watch_port is down."""
 
     id: int
     watch_port: int
@@ -101,12 +103,19 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Group:
-    """A select group: each flow, by the hash of `hash_fields`, takes one live bucket."""
+    """A select group: each flow, by the hash of `hash_fields`, takes one live bucket.
+
+    Without hash fields it is a fast-failover group: every packet takes the first live bucket.
+    """
 
     id: int
     name: str = field(compare=False)    # the switch does not know it
     hash_fields: tuple[str, ...]
     buckets: tuple[Bucket, ...]
+
+    @property
+    def is_failover(self) -> bool:
+        return not self.hash_fields
 
 
 @dataclass(frozen=True)

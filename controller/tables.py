@@ -2,7 +2,8 @@
 
     leaf   INGRESS ──> ARP
               │ └────> QOS ──> BRIDGE ──> DELIVER ──> host port
-              │                   └─> select group ──> vx0   (encapsulated: INGRESS again, from LOCAL)
+              │                 │ └─> select group ────> vx0   (encapsulated: INGRESS again, from LOCAL)
+              │                 └─> PIN ──> failover group ──> vx0    (in the place of select, where paths are pinned)
               └──(from vx0)──────────────> DELIVER
 
     spine  INGRESS ──> port towards the leaf of the outer destination
@@ -24,6 +25,7 @@ class Table(IntEnum):
     QOS = 10
     ARP = 20
     BRIDGE = 30
+    PIN = 35
     DELIVER = 40
 
 
@@ -38,7 +40,8 @@ JUMPS: dict[Table, frozenset[Table]] = {
     Table.INGRESS: frozenset({Table.QOS, Table.ARP, Table.DELIVER}),
     Table.QOS: frozenset({Table.BRIDGE}),
     Table.ARP: frozenset(),
-    Table.BRIDGE: frozenset({Table.DELIVER}),
+    Table.BRIDGE: frozenset({Table.DELIVER, Table.PIN}),
+    Table.PIN: frozenset(),
     Table.DELIVER: frozenset(),
 }
 

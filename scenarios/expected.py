@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from scenarios.scenario import Scenario
 from topologies.fabric import Fabric, expand
 from topologies.units import show_rate, show_size, show_time
-from traffic.collectives import schedule
+from traffic.build import build
 from traffic.lowering import lower
 from traffic.specs import BulkSpec, CollectiveSpec, RequestsSpec, StreamSpec, TrainingTraceSpec
 from traffic.traces.requests import requests_workload
 from traffic.traces.training import training_workload
-from traffic.workload import Collective, Transfer
+from traffic.workload import Transfer, Workload
 
 
 def fabric_line(fabric: Fabric) -> str:
@@ -25,8 +25,9 @@ def fabric_line(fabric: Fabric) -> str:
     leaves = [leaf.name for leaf in fabric.leaves if any(h.role != "probe" for h in fabric.hosts_of(leaf.name))]
     worst = max(leaves, key=fabric.oversubscription)
     scale = "" if fabric.spec.scale.scale.is_identity else ", scaled"
+    paths = "; each host's path pinned to one spine" if fabric.spec.paths == "pinned" else ""
     return (f"{len(fabric.nodes)} nodes ({parts}), hosts at {show_rate(fabric.access_link(fabric.hosts[0].name).rate)}"
-            f"{scale}; oversubscription after encapsulation {fabric.oversubscription(worst):.2f}:1 ({worst})")
+            f"{scale}; oversubscription after encapsulation {fabric.oversubscription(worst):.2f}:1 ({worst}){paths}")
 
 
 def traffic_lines(scenario: Scenario) -> Iterator[str]:
@@ -40,7 +41,7 @@ def traffic_lines(scenario: Scenario) -> Iterator[str]:
 def _traffic(scenario: Scenario, fabric: Fabric, name: str, workload: object) -> str:
     match workload:
         case CollectiveSpec():
-            return _collective(fabric, workload)
+            return _collective(build(workload, fabric, name, scenario.seed))
         case TrainingTraceSpec():
             program = lower(training_workload(workload, fabric, name, scenario.seed))
             runs = workload.iterations + workload.warmup
@@ -61,15 +62,12 @@ def _traffic(scenario: Scenario, fabric: Fabric, name: str, workload: object) ->
     raise TypeError(f"unknown kind of workload: {workload!r}")
 
 
-def _collective(fabric: Fabric, spec: CollectiveSpec) -> str:
-    placed = len(fabric.hosts) if isinstance(spec.placement, str) else len(spec.placement)
-    ranks = spec.ranks or placed
-    size = round(fabric.spec.scale.scale.to_emulated_size(spec.size))
-    algorithm = spec.algorithm or ("direct" if spec.op == "all-to-all" else "ring")
-    moves = schedule(Collective("c", spec.op, tuple(range(ranks)), size, algorithm, spec.splits))
-    runs = spec.iterations + spec.warmup
-    return (f"{spec.op} ({algorithm}) of {show_size(size)} on {ranks} ranks, {runs} times, "
-            f"{show_size(runs * sum(move.size for move in moves))} in all")
+def _collective(workload: Workload) -> str:
+    program = lower(workload)
+    collective = program.spans[0].collective
+    runs = workload.iterations + workload.warmup
+    return (f"{collective.kind} ({collective.algorithm}) of {show_size(collective.size)} on {len(collective.ranks)} "
+            f"ranks, {runs} times, {show_size(runs * program.total_bytes)} in all")
 
 
 def _stream(fabric: Fabric, spec: StreamSpec) -> str:

@@ -2,8 +2,8 @@
 
 It follows what Open vSwitch does with the rules of controller/: the highest matching priority wins, a
 select group takes the live bucket with the highest hash (rendezvous hashing, as selection_method=hash
-does), a packet to the tunnel port comes back encapsulated from LOCAL, and one to LOCAL that is
-addressed to an own VTEP comes back decapsulated from the tunnel port.
+does), a failover group the first live one, a packet to the tunnel port comes back encapsulated from
+LOCAL, and one to LOCAL that is addressed to an own VTEP comes back decapsulated from the tunnel port.
 """
 
 from __future__ import annotations
@@ -128,6 +128,8 @@ class FakeFabric:
         live = [b for b in group.buckets if self._link(switch, b.watch_port) not in self.down]
         if not live:
             return ()
+        if group.is_failover:
+            return live[0].actions
         flow = tuple(packet.get(HASHED.get(f, f)) for f in group.hash_fields)
         return max(live, key=lambda b: zlib.crc32(repr((b.id, flow)).encode())).actions
 

@@ -26,6 +26,8 @@ RULES = {   # name -> fabric, links that are down
     "border-4-spines-one-link-down": (
         FabricSpec(leaves=2, spines=4, hosts_per_leaf=1, border=BorderSpec(hosts=1, rate="10mbit")),
         ("leaf2-spine3",)),
+    "pinned-2-leaves-3-spines-one-link-down": (
+        FabricSpec(leaves=2, spines=3, hosts_per_leaf=2, paths="pinned"), ("leaf2-spine1",)),
     "2x1x1-cut-off": (FabricSpec(leaves=2, spines=1, hosts_per_leaf=1), ("leaf2-spine1",)),
 }
 

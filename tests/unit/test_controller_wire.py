@@ -34,6 +34,7 @@ from topologies.spec import FabricSpec
 FABRIC = expand(FabricSpec(leaves=2, spines=3, hosts_per_leaf=1))
 RULES = compile_rules(FABRIC)
 GROUP = RULES["leaf1"].groups[0]
+PINNED = compile_rules(expand(FABRIC.spec.model_copy(update={"paths": "pinned"})))["leaf1"]
 
 
 class FakeDatapath(ofproto_protocol.ProtocolDesc):  # type: ignore[misc]
@@ -81,12 +82,26 @@ def test_a_group_of_another_kind_is_read_as_none_of_ours() -> None:
     assert openflow._read_group(bytes(data), 0).value == (GROUP.id, None)
 
 
+def test_a_failover_group_reads_back_as_it_was_written_in_the_same_order() -> None:
+    for group in PINNED.groups:
+        data = description(wire(SetGroup(group, exists=False)))
+        assert data[2] == ofp.OFPGT_FF
+        assert openflow._read_group(data, 0).value == (group.id, group)
+
+
+@pytest.mark.parametrize(("group", "kind"), [(GROUP, ofp.OFPGT_FF), (PINNED.groups[0], ofp.OFPGT_SELECT)])
+def test_a_group_whose_kind_does_not_fit_its_selection_is_read_as_none_of_ours(group: Group, kind: int) -> None:
+    data = bytearray(description(wire(SetGroup(group, exists=False))))
+    data[2] = kind
+    assert openflow._read_group(bytes(data), 0).value == (group.id, None)
+
+
 def test_a_group_with_another_selection_method_is_read_as_none_of_ours() -> None:
     data = description(wire(SetGroup(GROUP, exists=False))).replace(b"hash\0", b"dp_ha")
     assert openflow._read_group(data, 0).value == (GROUP.id, None)
 
 
-@pytest.mark.parametrize("flow", [f for r in RULES.values() for f in r.flows], ids=lambda f: f.name)
+@pytest.mark.parametrize("flow", [f for r in (*RULES.values(), PINNED) for f in r.flows], ids=lambda f: f.name)
 def test_a_flow_keeps_its_identity_and_its_match_on_the_wire(flow: Flow) -> None:
     data = wire(AddFlow(flow))
     cookie, _, table, command, _, _, priority = struct.unpack_from("!QQBBHHH", data, 8)
