@@ -1,8 +1,8 @@
 """Taking a lab away: exactly what its journal names, in the order in which nothing is left behind.
 
 Used at the end of every run and, after a SIGKILL, by `aifab clean`. Nothing is found by a name
-pattern: processes by recorded pid and start time, or because they live in a recorded namespace;
-namespaces by recorded name; files by the lab's own directory.
+pattern: processes by recorded pid and start time, because they live in a recorded namespace, or (of a
+dead owner) because they carry its mark; namespaces by recorded name; files by the lab's own directory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from topologies.host_limits import release_settings
-from topologies.journal import Journal, Process, all_labs, process_start
+from topologies.journal import Journal, Process, all_labs, process_start, programs_of
 from topologies.shell import run
 
 TERM_WAIT = 2.0     # seconds between asking and forcing
@@ -69,7 +69,9 @@ def end_processes(processes: list[Process], wait: float = TERM_WAIT) -> None:
 
 def take_down(journal: Journal) -> None:
     """Remove a lab. May be called again after an interruption, and on a lab that is half built."""
-    names = journal.namespaces
+    names, owner = journal.namespaces, journal.owner
+    if owner is not None and not owner.alive:       # an `ip` that it has left behind would go on making things
+        end_processes(list(programs_of(owner)))
     end_processes([*journal.processes, *_inhabitants(_namespace_ids(names))])
     existing = [n for n in names if Path(f"/run/netns/{n}").exists()]
     if existing:

@@ -50,6 +50,33 @@ class Process:
         return process_start(self.pid) == self.start
 
 
+OWNER_MARK = "AIFAB_OWNER"      # in the environment of every program that a lab runs to build itself
+
+
+def own_mark() -> dict[str, str]:
+    """The mark of this process: a program that outlives it (SIGKILL) can be told by that."""
+    return _mark(Process(os.getpid(), process_start(os.getpid()) or 0))
+
+
+def _mark(owner: Process) -> dict[str, str]:
+    return {OWNER_MARK: f"{owner.pid}:{owner.start}"}
+
+
+def programs_of(owner: Process) -> Iterator[Process]:
+    """Living programs that were started with the mark of `owner`."""
+    wanted = next(f"{name}={value}".encode() for name, value in _mark(owner).items())
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        start = process_start(int(entry.name))
+        if wanted in words and start is not None:
+            yield Process(int(entry.name), start)
+
+
 class Journal:
     """One lab's record; `lab` is its id, `directory` its files."""
 

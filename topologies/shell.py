@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable, Mapping
 
 from topologies.errors import HostError
 from topologies.host_limits import find_program
+from topologies.journal import own_mark
 
 
 def run(*command: str, text: str = "", env: Mapping[str, str] | None = None, check: bool = True) -> str:
@@ -15,7 +17,8 @@ def run(*command: str, text: str = "", env: Mapping[str, str] | None = None, che
     if program is None:
         raise HostError("this machine", f"the program {command[0]}", "not installed", "run ./provision.sh")
     done = subprocess.run([program, *command[1:]], input=text or None, capture_output=True, text=True,
-                          env=env, check=False, stdin=None if text else subprocess.DEVNULL)
+                          env={**(os.environ if env is None else env), **own_mark()}, check=False,
+                          stdin=None if text else subprocess.DEVNULL)
     if check and done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
         raise HostError(" ".join(command)[:200], "success", said[:600] or f"exit code {done.returncode}")

@@ -51,12 +51,12 @@ def test_a_spoofed_source_is_dropped_by_a_rule_that_names_the_host(small_lab: La
     h1, h3 = small_lab.fabric.host("h1"), small_lab.fabric.host("h3")
     frame = (bytes.fromhex(h1.mac.replace(":", "")) + b"\x02\x00\x00\x00\x00\x77" + b"\x08\x00"
              + bytes.fromhex("45000028000000004011000000000000") + socket.inet_aton(h1.ip) + bytes(20))
-    with books(small_lab) as kept:
-        with inside(small_lab.inventory.netns_path("h3")), \
-                socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
-            sender.bind((small_lab.fabric.access_link("h3").a.port, 0))
-            for _ in range(25):
-                sender.send(frame)
+    with inside(small_lab.inventory.netns_path("h3")):
+        sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        sender.bind((small_lab.fabric.access_link("h3").a.port, 0))
+    with books(small_lab) as kept, sender:
+        for _ in range(25):
+            sender.send(frame)
     assert kept.ledger.policy_drops == {f"{h3.leaf} spoof:h3": 25}
     assert kept.ledger.closes, kept.ledger
 
