@@ -253,6 +253,8 @@ class RecordWriter:
 
     def pump(self, limit: int) -> None:
         """Encode at most `limit` records."""
+        if not self._waiting:
+            return
         batch, self._waiting[:limit] = self._waiting[:limit], []
         self._lines += [encode(r).encode() + b"\n" for r in batch]
 

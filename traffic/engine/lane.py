@@ -22,7 +22,7 @@ from time import monotonic
 
 from traffic.workload import Transfer
 
-SLICE = 16_384          # bytes: 762 wake-ups a second for 100 Mbit/s
+SLICE = 32_768          # bytes: 381 wake-ups a second for 100 Mbit/s; half of it cost a seventh more CPU
 BLOCK = 1 << 16         # most bytes given to the kernel before others get their turn
 _ZEROS = memoryview(bytes(BLOCK))
 _SCRATCH = bytearray(SLICE)

@@ -56,13 +56,14 @@ class Timers:
         self._armed = when
 
     def _fire(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._fd, 8)
         self._armed = math.inf
         now = time.monotonic()
         while self._heap and self._heap[0][0] <= now:
             heapq.heappop(self._heap)[2]()
-        if self._heap and self._heap[0][0] < self._armed:
+        if not self._heap:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._fd, 8)
+        elif self._heap[0][0] < self._armed:        # setting it again takes the old expiry back, unread
             self._arm(self._heap[0][0])
 
     def close(self) -> None:
