@@ -69,9 +69,10 @@ def _collective(fabric: Fabric, spec: CollectiveSpec, at: KeyPath) -> Iterator[P
     hosts = len(fabric.hosts)
     placed = hosts if isinstance(spec.placement, str) else len(spec.placement)
     ranks = placed if spec.ranks is None else spec.ranks
-    if ranks > hosts:
-        yield Problem((*at, "ranks"), f"at most {hosts} ranks, one for each workload host", str(ranks))
-    elif not isinstance(spec.placement, str) and ranks != placed:
+    if ranks > hosts and not spec.fold:
+        yield Problem((*at, "ranks"), f"at most {hosts} ranks, one for each workload host", str(ranks),
+                      "or set `fold: true` to have several ranks share a host")
+    elif not isinstance(spec.placement, str) and ranks != placed and not spec.fold:
         yield Problem((*at, "placement"), f"a host for each of {ranks} ranks", f"{placed} hosts")
     if ranks < 2:
         yield Problem((*at, "ranks"), "at least 2 ranks", str(ranks))

@@ -7,8 +7,8 @@ from typing import Any
 
 from topologies.errors import SpecError
 from topologies.fabric import Fabric
-from traffic.collectives import problems
-from traffic.placement import place
+from traffic.collectives import algorithm_for, problems
+from traffic.placement import leaves_of, place
 from traffic.specs import CollectiveSpec, RequestsSpec, TrainingTraceSpec
 from traffic.traces.requests import requests_workload
 from traffic.traces.training import training_workload
@@ -18,12 +18,11 @@ from traffic.workload import Collective, Compute, Op, Workload
 def build(spec: CollectiveSpec, fabric: Fabric, name: str, seed: int) -> Workload:
     """One collective a step, each rank's compute time before it. Sizes and times become emulated ones.
 
-    Nothing in it is drawn: the seed picks source ports later. S of an all-to-all-v is the largest row
-    of its splits. Raises SpecError.
+    Only a random placement is drawn; the seed picks source ports as well, later. S of an all-to-all-v
+    is the largest row of its splits. Raises SpecError.
     """
-    del seed
     scale = fabric.spec.scale.scale
-    hosts = place(spec.placement, spec.ranks, fabric)
+    hosts = place(spec.placement, spec.ranks, fabric, seed, fold=spec.fold)
     ranks = tuple(range(len(hosts)))
     computes: list[Op] = []
     if spec.compute:
@@ -31,9 +30,10 @@ def build(spec: CollectiveSpec, fabric: Fabric, name: str, seed: int) -> Workloa
     splits = None
     if spec.splits is not None:
         splits = tuple(tuple(round(scale.to_emulated_size(b)) for b in row) for row in spec.splits)
-    algorithm = spec.algorithm or ("direct" if spec.op == "all-to-all" else "ring")
+    algorithm = spec.algorithm or algorithm_for(spec.op)
+    groups = leaves_of(hosts, fabric) if algorithm == "hierarchical" else None
     size = max(map(sum, splits)) if splits else round(scale.to_emulated_size(spec.size))
-    collective = Collective(spec.op, spec.op, ranks, size, algorithm, splits, tuple(c.id for c in computes))
+    collective = Collective(spec.op, spec.op, ranks, size, algorithm, splits, tuple(c.id for c in computes), groups)
     for expected, found in problems(collective):
         raise SpecError(f"workloads.{name}", expected, found)
     return Workload(

@@ -2,34 +2,58 @@
 
     packed     leaf1: 0 1 2 3    leaf2: 4 5 6 7      neighbours of a ring share a leaf
     strided    leaf1: 0 2 4 6    leaf2: 1 3 5 7      every hop of a ring crosses the fabric
+    random     leaf1: 3 0 6 1    leaf2: 5 2 7 4      drawn from a seed
     a list     the host of each rank
+
+`rail` belongs to a rail-optimized fabric; on leaf and spine it would be `strided`.
 """
 
 from __future__ import annotations
 
-from itertools import zip_longest
+import random
+from itertools import cycle, islice, zip_longest
 
 from topologies.errors import SpecError
 from topologies.fabric import Fabric
 from traffic.specs import Placement
 
 
-def place(placement: Placement, ranks: int | None, fabric: Fabric) -> tuple[str, ...]:
+def place(placement: Placement, ranks: int | None, fabric: Fabric, seed: int = 0, *,
+          fold: bool = False) -> tuple[str, ...]:
     """The host of each rank. Without `ranks`: one on every workload host, or on every host of a list.
 
-    Raises SpecError where there are more ranks than hosts, or a listed host does not exist or is twice.
+    With `fold` ranks that are too many begin again with the first host; two ranks of one host exchange
+    their bytes inside of it. Raises SpecError where there are more ranks than hosts and no `fold`, or a
+    listed host does not exist or is twice.
     """
-    if isinstance(placement, str):
-        hosts = _packed(fabric) if placement == "packed" else _strided(fabric)
-    else:
-        hosts = _listed(placement, fabric)
+    hosts = _hosts(placement, fabric, seed)
     if ranks is None:
         ranks = len(hosts)
-    if ranks > len(hosts):
+    if ranks > len(hosts) and not fold:
         of = f"fabric {fabric.spec.name}" if isinstance(placement, str) else "the placement"
         raise SpecError("ranks", f"at most {len(hosts)}, one for each host of {of}", str(ranks),
-                        "lower ranks, or add hosts")
-    return hosts[:ranks]
+                        "lower ranks, add hosts, or set `fold: true` to have several ranks share a host")
+    return tuple(islice(cycle(hosts), ranks))
+
+
+def leaves_of(hosts: tuple[str, ...], fabric: Fabric) -> tuple[tuple[int, ...], ...]:
+    """The ranks on each leaf, in the order of the leaves' first ranks: the groups of a hierarchical collective."""
+    groups: dict[str, list[int]] = {}
+    for rank, host in enumerate(hosts):
+        groups.setdefault(fabric.host(host).leaf, []).append(rank)
+    return tuple(map(tuple, groups.values()))
+
+
+def _hosts(placement: Placement, fabric: Fabric, seed: int) -> tuple[str, ...]:
+    match placement:
+        case "packed":
+            return _packed(fabric)
+        case "strided":
+            return _strided(fabric)
+        case "random":
+            return _random(fabric, seed)
+        case _:
+            return _listed(placement, fabric)
 
 
 def _packed(fabric: Fabric) -> tuple[str, ...]:
@@ -40,6 +64,12 @@ def _strided(fabric: Fabric) -> tuple[str, ...]:
     """One host of each leaf in turn; a leaf that has run out is passed over."""
     racks = [[h.name for h in fabric.hosts_of(leaf.name) if h.role == "host"] for leaf in fabric.leaves]
     return tuple(name for turn in zip_longest(*racks) for name in turn if name is not None)
+
+
+def _random(fabric: Fabric, seed: int) -> tuple[str, ...]:
+    names = list(_packed(fabric))
+    random.Random(f"placement {seed}").shuffle(names)   # noqa: S311 - a repeatable draw, no secret
+    return tuple(names)
 
 
 def _listed(placement: tuple[str, ...], fabric: Fabric) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """What a user writes about traffic: one frozen model per kind of workload.
 
 Sizes and times follow the scenario's scale; hosts are named as in the fabric. Placement of ranks:
-`packed` fills one leaf after the other, `strided` deals ranks out over the leaves in turn, a list
-names the host of each rank.
+`packed` fills one leaf after the other, `strided` deals ranks out over the leaves in turn, `random`
+draws them from the scenario's seed, a list names the host of each rank. With more ranks than hosts
+`fold: true` begins again with the first host; nobody is folded without being asked.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from pydantic import Field, model_validator
 
 from topologies.spec import Rate, Size, Strict, Time
 
-Placement = Literal["packed", "strided"] | tuple[str, ...]
-CollectiveKind = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all"]
+Placement = Literal["packed", "strided", "random"] | tuple[str, ...]
+CollectiveKind = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "broadcast"]
 
 
 class CollectiveSpec(Strict):
@@ -22,10 +23,12 @@ class CollectiveSpec(Strict):
 
     kind: Literal["collective"]
     op: CollectiveKind = "all-reduce"
-    algorithm: Literal["ring", "direct"] | None = Field(
-        None, description="ring, or direct exchange; by default direct for all-to-all, else ring")
+    algorithm: Literal["ring", "direct", "tree", "halving-doubling", "hierarchical"] | None = Field(
+        None, description="by default direct for all-to-all, else ring; tree is for broadcast, "
+                          "halving-doubling and hierarchical are for all-reduce")
     ranks: int | None = Field(None, ge=2, description="default: every workload host")
     placement: Placement = "strided"
+    fold: bool = Field(False, description="more ranks than hosts: begin again with the first host")
     size: Size = Field(gt=0)
     splits: tuple[tuple[int, ...], ...] | None = Field(
         None, description="all-to-all-v: bytes from rank i (row) to rank j (column) instead of size")

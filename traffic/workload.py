@@ -21,7 +21,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from topologies.errors import SpecError
 
-CollectiveName = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all"]
+CollectiveName = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "broadcast"]
+AlgorithmName = Literal["ring", "direct", "tree", "halving-doubling", "hierarchical"]
 
 _STRICT = ConfigDict(extra="forbid")        # read from JSON, an unknown key is an error
 
@@ -60,16 +61,20 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """`size` is S of METHODS' algbw in bytes; `splits[i][j]` bytes from ranks[i] to ranks[j] (all-to-all-v)."""
+    """`size` is S of METHODS' algbw in bytes; `splits[i][j]` bytes from ranks[i] to ranks[j] (all-to-all-v).
+
+    A broadcast starts at ranks[0]. `groups` are the leaves' ranks of a hierarchical all-reduce.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     id: str
     kind: CollectiveName
     ranks: tuple[int, ...]
     size: int
-    algorithm: Literal["ring", "direct"] = "ring"
+    algorithm: AlgorithmName = "ring"
     splits: tuple[tuple[int, ...], ...] | None = None
     after: tuple[str, ...] = ()
+    groups: tuple[tuple[int, ...], ...] | None = None
 
 
 Op = Compute | Transfer | Collective

@@ -11,6 +11,7 @@ from typing import Any
 from scenarios.report.data import RunData
 from scenarios.report.series import Load
 from scenarios.report.text import number, percent, plural, quantity
+from traffic.collectives import algorithm_for
 
 Json = Mapping[str, Any]
 Tags = Mapping[str, Json]       # tag -> metric, of one workload (in one phase)
@@ -178,7 +179,7 @@ def _subject(data: RunData, name: str) -> str:
     """'The ring all-reduce', with its name where there are several workloads."""
     spec = data.scenario.workloads[name]
     if spec.kind == "collective":
-        algorithm = spec.algorithm or ("direct" if spec.op == "all-to-all" else "ring")
+        algorithm = spec.algorithm or algorithm_for(spec.op)
         what = f"The {algorithm} {spec.op}"
     else:
         what = {"training-trace": "The replayed training step", "requests": "The replayed requests",

@@ -2,7 +2,7 @@
 
     algbw = S / t           busbw = algbw x factor
 
-    factor: all-reduce 2(n-1)/n; reduce-scatter, all-gather, all-to-all (n-1)/n
+    factor: all-reduce 2(n-1)/n; reduce-scatter, all-gather, all-to-all (n-1)/n; broadcast 1
 
 The factor makes busbw the rate at which payload crosses each host's port, so that it can be held
 against the link whatever n is. For an all-to-all-v with its uneven shares the same is meant by the
@@ -31,7 +31,8 @@ NCCL = "nccl-tests doc/PERFORMANCE.md"
 TIME = Definition("time", "s", "collective time", "mean over iterations of: last rank's end - first rank's start, "
                   "waiting for late ranks included", "METHODS: training")
 ALGBW = Definition("algbw", "bit/s", "algorithm bandwidth", "8 S / t, t the mean over iterations", NCCL)
-BUSBW = Definition("busbw", "bit/s", "bus bandwidth", "algbw x factor (all-reduce 2(n-1)/n, others (n-1)/n)", NCCL)
+BUSBW = Definition("busbw", "bit/s", "bus bandwidth", "algbw x factor (all-reduce 2(n-1)/n, broadcast 1, "
+                   "others (n-1)/n)", NCCL)
 BUSBW_V = Definition("busbw", "bit/s", "bus bandwidth (all-to-all-v)",
                      "8 x payload through the busiest port in one direction / t", NCCL)
 SHARE = Definition("busbw_of_limit", "", "bus bandwidth / ring limit",
@@ -40,6 +41,8 @@ SHARE = Definition("busbw_of_limit", "", "bus bandwidth / ring limit",
 
 def factor(kind: CollectiveName, n: int) -> float:
     """busbw / algbw of a collective over n ranks."""
+    if kind == "broadcast":
+        return 1.0
     return (2.0 if kind == "all-reduce" else 1.0) * (n - 1) / n
 
 
