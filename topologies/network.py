@@ -89,22 +89,24 @@ def running(what: Fabric | FabricSpec | Any) -> Iterator[LabNetwork]:
     host_limits.require_root()
     host_limits.require_programs()
     host_limits.require_features(fabric)
-    journal = Journal.create(f"fabric {fabric.spec.name}")
-    net = None
+    journal = net = None
     try:
-        host_limits.hold_settings(journal.lab)
-        net = LabNetwork(bring_up_fabric(fabric, journal), journal)
+        with uninterrupted():       # else a second Ctrl-C could clean up while switches still start
+            journal = Journal.create(f"fabric {fabric.spec.name}")
+            host_limits.hold_settings(journal.lab)
+            net = LabNetwork(bring_up_fabric(fabric, journal), journal)
         yield net
     finally:
         with uninterrupted():
             if net is not None:
                 net.stop()
-            clean.take_down(journal)
+            if journal is not None:
+                clean.take_down(journal)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back: a half-finished clean-up helps nobody. They take effect after."""
+    """Hold Ctrl-C and SIGTERM back: half a lab, or half a clean-up, helps nobody. They take effect after."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
