@@ -90,6 +90,14 @@ def test_several_workloads_run_at_once_and_the_engine_tells_its_cost(lab):
     assert slip["p50"] <= slip["p99"] <= slip["max"]
 
 
+def test_two_ranks_of_one_host_exchange_their_bytes_inside_of_it(lab):
+    before = sent_bytes(lab, "h1")
+    w = Workload("w", ("h1", "h1"), (Collective("c", "all-reduce", (0, 1), 500_000),))
+    engine = lab.run(w)
+    assert sum(t.bytes for t in records(engine.records, TransferRecord)) == lower(w).total_bytes
+    assert sent_bytes(lab, "h1") - before < 10_000
+
+
 def test_source_ports_repeat_with_the_seed_and_change_with_it(lab):
     w = workload(lab, COLLECTIVES[0], flows_per_pair=2)
 
