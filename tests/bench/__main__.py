@@ -27,7 +27,7 @@ QUIET = 0.5     # load average above which figures are in doubt
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code: 0 all ran (whether or not a target was met), 1 one of them broke, 2 usage."""
+    """Exit code: 0 all ran (whether or not a target was met), 1 one of them broke, 2 usage, 130 Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the lab; figures go to files.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; default: all")
     parser.add_argument("--quick", action="store_true", help="short forms, to see that they work: no figures to quote")
@@ -42,10 +42,12 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         require_root()
+        return max([run(name, chosen.quick) for name in chosen.names or BENCHMARKS])
     except LabError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    return max([run(name, chosen.quick) for name in chosen.names or BENCHMARKS])
+    except KeyboardInterrupt:       # what was found so far is saved
+        return 130
 
 
 def target_of(name: str) -> str:

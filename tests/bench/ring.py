@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from scenarios.results import RunDirectory
 from scenarios.runner import Result, run_scenario
 from scenarios.scenario import Scenario
 from tests.bench.book import Book
@@ -58,11 +56,12 @@ def ring(book: Book) -> None:
     wide = (("wide16", "5mbit", "3MB"), ("wide32", "2.5mbit", "1500kB"))
     for fabric, rate, full in wide:
         one = run_ring(book, fabric, rate, "500kB" if book.quick else full, 2)
-        book.figure(f"{fabric}, hosts at {rate}, verdict", one.verdict, target="VALID", met=one.verdict == "VALID",
-                    **one.detail())
+        book.figure(f"{fabric} at {rate}, busbw / ring limit", one.share, **one.detail())
+        book.figure(f"{fabric} at {rate}, verdict", one.verdict, target="VALID", met=one.verdict == "VALID")
     for mbit in (20, 30, 50):       # as many seconds as at 10 Mbit/s
         one = run_ring(book, "small", f"{mbit}mbit", size, mbit // 5)
-        book.figure(f"8 hosts at {mbit} Mbit/s, verdict", one.verdict, **one.detail())
+        book.figure(f"8 hosts at {mbit} Mbit/s, busbw / ring limit", one.share, **one.detail())
+        book.figure(f"8 hosts at {mbit} Mbit/s, verdict", one.verdict)
         for reason in one.result.verdict.reasons[:3]:
             print(f"      {reason.text}", flush=True)
 
@@ -78,8 +77,9 @@ def run_ring(book: Book, fabric: str, rate: str, size: str, iterations: int) -> 
     steps = of_kind(records, "step")
     window = min(s["start"] for s in steps), max(s["end"] for s in steps)
     metric = result.metrics["ring.busbw_of_limit"]["value"]
-    host_rate = result.run.fabric.spec.host_rate
-    k = segments_per_ack(result.run, window)
+    built = result.run.fabric
+    host_rate = built.spec.host_rate
+    k = segments_per_ack(result.run.counters(), {h.name for h in built.hosts}, built.spec.mtu, window)
     found = Ring(
         share=metric, share_k=metric * ring_limit(host_rate) / ring_limit(host_rate, k), k=k,
         verdict=result.verdict.level.name, result=result, idle=idle(result.run.counters(), window),
@@ -101,18 +101,16 @@ def engine_share(records: list[Row]) -> float:
     return float(sum(c["cpu_seconds"] for c in costs) / (sum(c["bytes"] for c in costs) * 8 / 1e8))
 
 
-def segments_per_ack(run: RunDirectory, window: tuple[float, float]) -> float:
-    """k of METHODS, measured: full segments per ACK on the hosts' own sending queues.
+def segments_per_ack(counters: Iterable[Row], hosts: Set[str], mtu: int, window: tuple[float, float]) -> float:
+    """k of METHODS, measured: full segments per ACK on these hosts' own sending queues, of a sampler's lines.
 
-    Bytes B and packets P of full frames F and bare ACKs A: B = 1514 F + 66 A, P = F + A. The shorter
+    Bytes B and packets P of full frames F and bare ACKs A: B = (mtu + 14) F + 66 A, P = F + A. The shorter
     last segment of a transfer counts as its part of a full one; retransmissions count as segments.
     """
-    lines = list(run.counters())
+    lines = list(counters)
     header = next(c for c in lines if c["kind"] == "header")
-    hosts = {h.name for h in run.fabric.hosts}
-    mine = [n for n, d in enumerate(header["directions"]) if d.split("->")[0] in hosts]
+    mine = [n for n, direction in enumerate(header["directions"]) if direction.split("->")[0] in hosts]
     wires = [c["v"] for c in lines if c["kind"] == "wires" and window[0] <= c["t"] <= window[1]]
-    sent, packets = (sum(b[n][column] - a[n][column] for a, b in pairwise(wires) for n in mine) for column in (0, 1))
-    payload = run.fabric.spec.mtu - TCP_IP_HEADERS
-    full = (sent - ACK_FRAME * packets) / payload
+    sent, packets = (sum(wires[-1][n][column] - wires[0][n][column] for n in mine) for column in (0, 1))
+    full = (sent - ACK_FRAME * packets) / (mtu - TCP_IP_HEADERS)
     return float(full / (packets - full))

@@ -1,0 +1,72 @@
+"""What the benchmarks compute and write, without a lab."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bench import book as books
+from tests.bench.book import Book
+from tests.bench.labs import Row
+from tests.bench.ring import engine_share, idle, segments_per_ack
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Book:
+    monkeypatch.setattr(books, "RESULTS", tmp_path)
+    return Book("ring", "at least 0.97", quick=False)
+
+
+def test_a_second_run_on_the_same_day_is_appended_to_the_file_of_the_first(book: Book) -> None:
+    book.figure("share", 0.98, target="at least 0.97", met=True)
+    path = book.save()
+    book.figure("wide", 0.9, target="at least 0.97", met=False)
+    assert book.save() == path
+    first, second = json.loads(path.read_text())
+    assert [f["name"] for f in first["figures"]] == ["share"]
+    assert [f["name"] for f in second["figures"]] == ["share", "wide"]
+    assert (first["met"], second["met"]) == (True, False)
+    assert first["machine"]["versions"]["kernel"]
+
+
+def test_a_benchmark_that_broke_has_not_met_its_target(book: Book) -> None:
+    book.figure("share", 0.98, target="at least 0.97", met=True)
+    book.error = "the fabric did not come up"
+    assert json.loads(book.save().read_text())[0]["met"] is False
+
+
+def test_figures_without_a_target_are_neither_met_nor_missed(book: Book) -> None:
+    book.figure("busy", 1.24, "cores")
+    assert json.loads(book.save().read_text())[0]["met"] is None
+
+
+def test_a_median_is_printed_with_its_samples_and_range(book: Book, capsys: pytest.CaptureFixture[str]) -> None:
+    book.median("lost", [3, 20, 5], "packets", target="at most 12", met=True)
+    assert capsys.readouterr().out == ("  lost: 5 packets   (target: at most 12, met)\n"
+                                       "    3 samples from 3 to 20\n")
+    assert book.figures[0].detail == {"samples": [3, 20, 5], "least": 3, "most": 20}
+
+
+def test_segments_per_ack_come_from_the_bytes_and_packets_of_the_hosts_own_queues() -> None:
+    start, data, acks = (7_000, 50), 1000, 500      # k = 2; the leaf's own direction must not count
+    header = {"kind": "header", "directions": ["h1->leaf1", "leaf1->h1"]}
+    counters: list[Row] = [
+        header,
+        {"kind": "wires", "t": 0.0, "v": [[0, 0, 0, 0], [0, 0, 0, 0]]},
+        {"kind": "wires", "t": 1.0, "v": [[*start, 0, 0], [9, 9, 0, 0]]},
+        {"kind": "wires", "t": 2.0, "v": [[start[0] + 1514 * data + 66 * acks, start[1] + data + acks, 0, 0],
+                                          [9_999_999, 12_345, 0, 0]]},
+        {"kind": "wires", "t": 3.0, "v": [[99_999_999, 99_999, 0, 0], [0, 0, 0, 0]]}]
+    assert segments_per_ack(counters, {"h1"}, 1500, (0.5, 2.5)) == pytest.approx(2.0)
+
+
+def test_idle_time_is_told_of_the_seconds_that_lie_in_the_window_as_a_whole() -> None:
+    counters = [{"kind": "cpu", "t": t, "seconds": 1.0, "idle": t / 10} for t in (1.0, 2.0, 3.0, 4.0)]
+    assert idle(counters, (1.0, 3.5)) == [0.2, 0.3]
+
+
+def test_the_engines_share_is_cpu_seconds_for_each_100_megabit() -> None:
+    records: list[Row] = [{"kind": "engine", "cpu_seconds": 1.0, "bytes": 125_000_000}, {"kind": "step"}]
+    assert engine_share(records) == pytest.approx(0.1)
