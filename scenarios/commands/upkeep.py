@@ -54,6 +54,10 @@ def clean(
 def doctor() -> None:
     """Say what this machine offers, what is missing and how to get it.
 
+    Example:
+
+      aifab doctor
+
     Exit code 1 if a lab cannot run here at all.
     """
     from rich.console import Console

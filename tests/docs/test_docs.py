@@ -1,0 +1,302 @@
+"""What the docs say exists: commands, options, files, keys, metrics, limits; what they show can be loaded and run."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+import scenarios.commands
+import traffic.metrics
+from scenarios import cli
+from scenarios.invariants import calibration, headroom, link, timers
+from scenarios.load_scenario import KINDS, LIBRARY, load_scenario
+from scenarios.results import Part
+from scenarios.scenario import LinkEvent, Phase, Scenario
+from topologies.errors import LabError
+from topologies.load import CATALOG, load_fabric
+from topologies.scale import MIN_PACKETS, MIN_RTTS
+from topologies.spec import BorderSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
+from traffic.metrics.metric import ENOUGH, Definition
+
+ROOT = Path(__file__).parents[2]
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FILE = re.compile(r"`((?:topologies|controller|traffic|scenarios|tests|docs)/[\w./-]+)`")
+PLACEHOLDER = re.compile(r"/(NAME|NNN)\b")
+COMMAND = typer.main.get_command(cli.app)
+Block = tuple[str, str]     # where it stands, its text
+
+
+def blocks(language: str) -> list[Block]:
+    """Every fenced block of a language, over all documents."""
+    return [(f"{path.relative_to(ROOT)}:{path.read_text()[:m.start()].count(chr(10)) + 1}", m[2])
+            for path in DOCS for m in FENCE.finditer(path.read_text()) if m[1] == language]
+
+
+def prose(path: Path) -> str:
+    """A document without its fenced blocks."""
+    return FENCE.sub("", path.read_text())
+
+
+def shell_lines(text: str) -> Iterator[list[str]]:
+    """Words of each command, without comments and sudo."""
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            yield words[1:] if words[0] == "sudo" else words
+
+
+def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
+    """A command of aifab and its parameters, as the command line itself reads them. Raises on wrong usage."""
+    context = COMMAND.make_context("aifab", words[1:])
+    name, command, rest = COMMAND.resolve_command(context, words[1:])       # type: ignore[attr-defined]
+    return name, command.make_context(name, list(rest), parent=context).params
+
+
+def names_of(words: list[str]) -> None:
+    """Load what a command names: a scenario, a fabric, with its options. Raises LabError if it is not there."""
+    name, params = parsed(words)
+    settings = params.get("settings") or []
+    if name == "run":
+        load_scenario(params["scenario"], settings)
+    elif name in ("up", "cli"):
+        load_fabric(params["fabric"], settings)
+    elif name == "check":
+        for file in params["files"]:
+            is_scenario = (LIBRARY / f"{file}.yml").exists() or LIBRARY.name in file
+            (load_scenario if is_scenario else load_fabric)(file, settings)
+    elif name in ("exec", "capture"):
+        fabric = load_scenario("allreduce").fabric
+        assert fabric.name == "small"
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize(("where", "text"), [pytest.param(*b, id=b[0]) for b in blocks("sh")])
+def test_every_command_in_the_docs_exists_with_its_options_and_names(
+        monkeypatch: pytest.MonkeyPatch, where: str, text: str) -> None:
+    monkeypatch.chdir(ROOT)
+    seen = 0
+    for words in shell_lines(text):
+        if words[0] == "aifab":
+            names_of(words)
+        elif words[0] == "make":
+            assert words[1] in make_targets(), f"{where}: make {words[1]}"
+        else:
+            assert words[0] in ("vagrant", "ln"), f"{where}: {words[0]} is no command that we know of"
+        seen += 1
+    assert seen
+
+
+@pytest.mark.parametrize("name", sorted(COMMAND.commands))     # type: ignore[attr-defined]
+def test_every_command_has_a_help_whose_examples_can_be_typed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(ROOT)
+    text = inspect.getdoc(COMMAND.commands[name].callback) or ""    # type: ignore[attr-defined]
+    examples = [line.strip() for line in text.splitlines() if re.match(r"\s+(sudo )?aifab ", line)]
+    assert examples, f"aifab {name} --help has no example"
+    for example in examples:
+        words = next(shell_lines(example))
+        assert parsed(words)[0] == name
+        names_of(words)
+
+
+@pytest.mark.parametrize("words", [["aifab", "rum", "allreduce"], ["aifab", "run"], ["aifab", "run", "allreduce", "-x"],
+                                   ["aifab", "run", "nosuch"], ["aifab", "up", "nosuch"],
+                                   ["aifab", "run", "allreduce", "--set", "sise=4MB"]])
+def test_a_command_that_does_not_exist_would_be_found(words: list[str]) -> None:
+    with pytest.raises(Exception, match=r"(?i)no such|missing|expected"):
+        names_of(words)
+
+
+@pytest.mark.parametrize(("where", "text"), [pytest.param(*b, id=b[0]) for b in blocks("yaml")])
+def test_every_yaml_in_the_docs_loads(tmp_path: Path, where: str, text: str) -> None:
+    path = tmp_path / "shown.yml"
+    path.write_text(text)
+    try:
+        shown = load_scenario(str(path)) if "workloads:" in text else load_fabric(str(path))
+    except LabError as error:
+        pytest.fail(f"{where}: {error}")
+    assert shown.name in text
+
+
+def test_the_scenario_in_the_readme_is_the_one_of_the_library() -> None:
+    shown = [text for where, text in blocks("yaml") if where.startswith("README.md")]
+    assert shown == [(LIBRARY / "allreduce.yml").read_text()]
+    assert len(shown[0].splitlines()) == 12
+
+
+@pytest.mark.parametrize(("where", "text"), [pytest.param(*b, id=b[0]) for b in blocks("python")])
+def test_every_import_in_the_docs_works(where: str, text: str) -> None:
+    for node in ast.walk(ast.parse(text, filename=where)):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module or "")
+            assert [a.name for a in node.names if not hasattr(module, a.name)] == [], f"{where}: {node.module}"
+
+
+def test_the_sweep_in_the_readme_changes_the_fabric() -> None:
+    base, wider = (load_scenario("allreduce", [f"fabric.oversubscription={ratio}"]).fabric for ratio in (1, 4))
+    assert (base.oversubscription, wider.oversubscription) == (1, 4)
+
+
+def headings(path: Path) -> set[str]:
+    """Anchors as GitHub makes them of a document's headings."""
+    found = re.findall(r"^#+ (.+)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in found}
+
+
+@pytest.mark.parametrize("path", [*DOCS, ROOT / "CHANGELOG.md"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in LINK.findall(prose(path)):
+        if re.match(r"https?://", target) or target.startswith("docs/images/"):
+            continue
+        file, _, anchor = target.partition("#")
+        led = (path.parent / file).resolve() if file else path
+        assert led.exists(), f"{path.name}: {target}"
+        assert not anchor or anchor in headings(led), f"{path.name}: {target} has no such heading"
+
+
+def test_every_picture_exists() -> None:
+    pictures = [t for t in LINK.findall(prose(ROOT / "README.md")) if t.startswith("docs/images/")]
+    assert pictures
+    if not (ROOT / "docs/images").is_dir():
+        pytest.skip("no picture has been taken yet: docs/images does not exist")
+    assert [p for p in pictures if not (ROOT / p).is_file()] == []
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_file_that_is_named_exists(path: Path) -> None:
+    named = [f for f in FILE.findall(prose(path)) if not PLACEHOLDER.search(f)]
+    assert [f for f in named if not (ROOT / f).exists()] == []
+
+
+def test_decisions_have_numbers_of_their_own_and_a_title() -> None:
+    files = sorted((ROOT / "docs/decisions").glob("*.md"))
+    numbers = [re.match(r"(\d{3})-[a-z0-9-]+\.md$", f.name) for f in files]
+    assert all(numbers)
+    assert len({m[1] for m in numbers if m}) == len(files)
+    assert all(f.read_text().startswith("# ") for f in files)
+
+
+# ---- what a user can write
+
+SCENARIOS = (ROOT / "docs/scenarios.md").read_text()
+
+
+def table_keys(text: str) -> set[str]:
+    """Everything in backticks in the first column of tables."""
+    return {key for row in re.findall(r"^\| (`.+?) \|", text, re.MULTILINE) for key in re.findall(r"`([^`]+)`", row)}
+
+
+def section(heading: str) -> str:
+    """The part of docs/scenarios.md under a heading that begins so."""
+    return next(part for part in re.split(r"^## ", SCENARIOS, flags=re.MULTILINE) if part.startswith(heading))
+
+
+@pytest.mark.parametrize(("heading", "folder"), [("Ready fabrics", CATALOG), ("Ready scenarios", LIBRARY)])
+def test_every_ready_file_is_listed_and_every_listed_one_exists(heading: str, folder: Path) -> None:
+    assert table_keys(section(heading)) == {p.stem for p in folder.glob("*.yml")}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_key_of_a_workload_is_explained_under_its_kind(kind: str) -> None:
+    part = next(p for p in re.split(r"^## ", SCENARIOS, flags=re.MULTILINE) if f"`kind: {kind}`" in p.splitlines()[0])
+    assert table_keys(part) == set(KINDS[kind].model_fields) - {"kind"}
+
+
+def test_every_key_of_scenario_event_and_fabric_is_explained() -> None:
+    assert table_keys(section("A scenario")) == set(Scenario.model_fields) | set(LinkEvent.model_fields)
+    assert table_keys(section("A fabric")) == set(FabricSpec.model_fields)
+
+
+@pytest.mark.parametrize("model", [Phase, BorderSpec, TcpSpec, LinkOverride, ScaleSpec], ids=lambda m: m.__name__)
+def test_every_key_of_the_smaller_models_is_mentioned(model: type[BaseModel]) -> None:
+    assert [key for key in model.model_fields if f"`{key}`" not in SCENARIOS] == []
+
+
+# ---- what a user reads
+
+METHODS = (ROOT / "docs/methods.md").read_text()
+
+
+def definitions() -> dict[str, Definition]:
+    """Every metric that has a definition in traffic/metrics, by tag."""
+    modules = [importlib.import_module(f"traffic.metrics.{m.name}") for m in pkgutil.iter_modules(traffic.metrics.__path__)]
+    return {d.tag: d for module in modules for d in vars(module).values() if isinstance(d, Definition)}
+
+
+def test_every_metric_is_explained_with_its_unit() -> None:
+    rows = {key: row for row in METHODS.splitlines() if row.startswith("| `") for key in table_keys(row)}
+    assert len(definitions()) > 30
+    for tag, definition in definitions().items():
+        assert tag in rows, tag
+        if definition.unit:
+            assert f"| {definition.unit} |" in rows[tag], tag
+
+
+def test_every_metric_that_is_explained_exists() -> None:
+    ours = set(definitions())
+    explained = {key for key in table_keys(METHODS) if re.fullmatch(r"[a-z0-9_]+", key)}
+    assert explained <= ours | {"--no-lock"}
+
+
+def row(text: str) -> str:
+    """The one row of the verdict's table that holds `text`."""
+    found = [line for line in METHODS.splitlines() if line.startswith("|") and text in line]
+    assert len(found) == 1, text
+    return found[0]
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
+@pytest.mark.parametrize(("text", "suspect", "invalid"), [
+    ("measured rate", percent(calibration.RATE_ERROR), percent(2 * calibration.RATE_ERROR)),
+    ("round trip between", f"{percent(calibration.RTT_SHARE)} or {1e3 * calibration.RTT_FLOOR:g} ms", "twice"),
+    ("packets waiting at every sample", f"{percent(link.OUTSIDE)} of", percent(link.TWICE_OUTSIDE)),
+    ("the lowest window", f"below {percent(link.FLOOR)}", f"below {percent(link.HARD_FLOOR)}"),
+    ("late sampler", percent(link.UNUSABLE), "-"),
+    ("machine idle", f"below {percent(headroom.IDLE)}", f"below {percent(headroom.HALF_IDLE)}"),
+    ("switch's worst thread", "1/3 of", "2/3"),
+    ("sender and receiver", percent(headroom.ENGINE_WAIT), percent(2 * headroom.ENGINE_WAIT)),
+    ("| steal", percent(headroom.STEAL), percent(2 * headroom.STEAL)),
+    ("sentinel p99", f"{1e3 * headroom.SENTINEL_FLOOR:g} ms", "twice"),
+    ("p99 slip", f"{1e3 * timers.FLOOR:g} ms, or {percent(timers.SHARE)}", "twice"),
+])
+def test_the_limits_of_the_verdict_are_those_of_the_code(text: str, suspect: str, invalid: str) -> None:
+    cells = [c.strip() for c in row(text).strip("|").split("|")]
+    assert suspect in cells[2]
+    assert cells[3].startswith(invalid)
+
+
+def test_the_windows_samples_and_scale_that_methods_names_are_those_of_the_code() -> None:
+    assert headroom.SWITCH_WAIT == pytest.approx(1 / 3)
+    for text in (f"{percent(link.LOW)[:-2]} to {percent(link.HIGH)} of the rate", f"lasts {1e3 * link.WINDOW:g} ms",
+                 f"{link.WINDOW_FRAMES} full frames", f"any {headroom.SAMPLES:,} packets in a row",
+                 f"p90 is told from {ENOUGH[90]} samples", f"p99 from {ENOUGH[99]:,}",
+                 f"under {MIN_PACKETS} packets", f"under {MIN_RTTS:g} idle"):
+        assert text in METHODS, text
+
+
+def test_every_part_of_a_run_directory_is_listed() -> None:
+    listed = table_keys((ROOT / "docs/architecture.md").read_text())
+    assert {f"{part}.json" for part in get_args(Part)} <= listed
+
+
+def test_every_module_of_commands_belongs_to_a_command() -> None:
+    modules = {COMMAND.commands[name].callback.__module__ for name in COMMAND.commands}     # type: ignore[attr-defined]
+    assert modules == {f"scenarios.commands.{m.name}" for m in pkgutil.iter_modules(scenarios.commands.__path__)}
