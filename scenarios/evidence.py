@@ -37,7 +37,8 @@ def link_bytes(counters: Counters, fabric: Fabric, proof: Proof) -> dict[str, fl
 def metrics_of(run: RunDirectory, fabric: Fabric, workloads: Sequence[Workload], proof: Proof) -> dict[str, Any]:
     """metrics.json."""
     moved = link_bytes(Counters.read(run.counters_path), fabric, proof)
-    return registry.as_json(registry.compute(run.records(), fabric, workloads, moved))
+    rtts = [r.measured for r in proof.calibration.rtts] if proof.calibration else []
+    return registry.as_json(registry.compute(run.records(), fabric, workloads, moved, idle_rtt=max(rtts, default=0.0)))
 
 
 def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[str, Any],

@@ -50,6 +50,7 @@ class Pair:
     connections: int
     congestion_control: str
     port: int = FIRST_PORT
+    workload: str = "iperf"
 
     @property
     def whole_seconds(self) -> int:
@@ -82,9 +83,10 @@ class Job(BaseModel):
 
     def pairs(self, default_cc: str) -> list[Pair]:
         """Every transfer, each with a port of its own."""
-        wanted = [(spec, src, dst) for spec in self.bulks.values() for src, dst in spec.pairs]
-        return [Pair(src, dst, spec.duration, spec.connections, spec.congestion_control or default_cc, FIRST_PORT + i)
-                for i, (spec, src, dst) in enumerate(wanted)]
+        wanted = [(name, spec, src, dst) for name, spec in self.bulks.items() for src, dst in spec.pairs]
+        return [Pair(src, dst, spec.duration, spec.connections, spec.congestion_control or default_cc,
+                     FIRST_PORT + i, name)
+                for i, (name, spec, src, dst) in enumerate(wanted)]
 
 
 def _command(inventory: Inventory, host: str, *words: str) -> list[str]:
@@ -168,9 +170,9 @@ def parse(text: str, pair: Pair, start: float, phase: str) -> IperfRecord:
         if "error" in said:
             raise RunError(where, "a transfer", said["error"], f"is an interface of {pair.src} or {pair.dst} down?")
         received, sent = said["end"]["sum_received"], said["end"]["sum_sent"]
-        return IperfRecord(phase, pair.src, pair.dst, start, float(received["seconds"]), int(received["bytes"]),
-                           float(received["bits_per_second"]), int(sent["retransmits"]), pair.connections,
-                           pair.congestion_control)
+        return IperfRecord(pair.workload, phase, pair.src, pair.dst, start, float(received["seconds"]),
+                           int(received["bytes"]), float(received["bits_per_second"]), int(sent["retransmits"]),
+                           pair.connections, pair.congestion_control)
     except (ValueError, KeyError, TypeError):
         raise RunError(where, "iperf3's results as JSON", text[-200:].strip() or "nothing") from None
 

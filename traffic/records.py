@@ -188,6 +188,7 @@ class IperfRecord:
     """One iperf3 transfer; bytes and rate as the receiver counted them, payload only."""
 
     kind: ClassVar[str] = "iperf"
+    workload: str
     phase: str
     src: str
     dst: str

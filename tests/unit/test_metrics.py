@@ -181,7 +181,7 @@ def phase(name: str, jct: float) -> list[Row]:
 
 
 def iperf(name: str) -> list[Row]:
-    return rows(IperfRecord(name, "h5", "h6", 0, 5, 10**6, 1e6, 0, 1, "cubic"))
+    return rows(IperfRecord("bulk", name, "h5", "h6", 0, 5, 10**6, 1e6, 0, 1, "cubic"))
 
 
 def test_interference_is_the_shared_phase_against_the_one_alone(fabric: Fabric) -> None:
@@ -309,3 +309,13 @@ def test_metrics_without_a_unit_that_scales_have_no_real_value() -> None:
 
 def test_no_records_are_no_metrics(fabric: Fabric) -> None:
     assert compute([], fabric, [job()]) == {}
+
+
+def test_a_bulk_transfer_is_told_by_goodput_and_its_share_of_the_bulk_limit() -> None:
+    row = {"kind": "iperf", "workload": "flood", "phase": "main", "src": "h1", "dst": "h5", "start": 0.0,
+           "seconds": 5.0, "bytes": 5_977_500, "bits_per_second": 9.564e6, "retransmits": 3, "connections": 1,
+           "congestion_control": "cubic"}
+    found = compute([row, {**row, "src": "h2", "bits_per_second": 4.782e6}], expand(FabricSpec()), [])
+    assert found["flood.goodput"].value == pytest.approx(7.173e6)
+    assert found["flood.goodput_of_limit"].value == pytest.approx(0.75, abs=1e-3)
+    assert found["flood.retransmits"].value == 6

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from topologies.fabric import Fabric
-from traffic.metrics import collective, fairness, interference, packets, predict, requests, steps, utilisation
+from traffic.metrics import bulk, collective, fairness, interference, packets, predict, requests, steps, utilisation
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Metric, with_real
 from traffic.workload import Collective, Workload
 
 Row = Mapping[str, Any]
-KINDS = ("step", "compute", "collective", "request", "stream", "packets")
-TRAFFIC = (*KINDS, "transfer", "iperf")
+KINDS = ("step", "compute", "collective", "request", "stream", "packets", "iperf")
+TRAFFIC = (*KINDS, "transfer")
 SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing from the workloads
 Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
 
@@ -47,7 +47,7 @@ def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload
     measured, present = _sorted(records)
     jobs = {w.name: _Job(w, fabric, frozenset(classes_below_scale(w, fabric, idle_rtt))) for w in workloads}
     for name in dict.fromkeys([*jobs, *measured]):
-        found.update(_workload(name, jobs.get(name), measured.get(name, {}), present))
+        found.update(_workload(name, jobs.get(name), measured.get(name, {}), present, fabric))
     for where, metrics in fairness.metrics(link_bytes or {}, fabric).items():
         prefix = where if where == "fabric" else f"fabric.{where}"
         found.update({f"{prefix}.{m.tag}": m for m in metrics})
@@ -70,9 +70,9 @@ def _sorted(records: Iterable[Row]) -> tuple[Records, dict[str, set[str]]]:
     found: Records = {}
     present: dict[str, set[str]] = {}
     for row in records:
-        name = row.get("workload", row["kind"])     # iperf records have no workload
-        if row["kind"] not in TRAFFIC or name == SENTINEL:
+        if row["kind"] not in TRAFFIC or row["workload"] == SENTINEL:
             continue
+        name = row["workload"]
         present.setdefault(row["phase"], set()).add(name)
         if row["kind"] in KINDS and row.get("iteration", 0) >= 0:
             found.setdefault(name, {}).setdefault(row["phase"], {}).setdefault(row["kind"], []).append(row)
@@ -80,8 +80,8 @@ def _sorted(records: Iterable[Row]) -> tuple[Records, dict[str, set[str]]]:
 
 
 def _workload(name: str, job: _Job | None, phases: Mapping[str, dict[str, list[Row]]],
-              present: Mapping[str, set[str]]) -> dict[str, Metric]:
-    of_phases = {phase: dict(_of_phase(job, kinds)) for phase, kinds in phases.items()}
+              present: Mapping[str, set[str]], fabric: Fabric) -> dict[str, Metric]:
+    of_phases = {phase: dict(_of_phase(job, kinds, fabric)) for phase, kinds in phases.items()}
     found = {f"{name}.{tag}": m for first in list(of_phases.values())[:1] for tag, m in first.items()}
     if len(phases) == 1:
         return found
@@ -93,10 +93,11 @@ def _workload(name: str, job: _Job | None, phases: Mapping[str, dict[str, list[R
     return found
 
 
-def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]]) -> Iterator[tuple[str, Metric]]:
+def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]], fabric: Fabric) -> Iterator[tuple[str, Metric]]:
     """(tag, metric) of one workload in one phase, by the kinds of records that it left."""
     of_records = [*packets.metrics(kinds.get("stream", []), kinds.get("packets", [])),
-                  *requests.metrics(kinds.get("request", []))]
+                  *requests.metrics(kinds.get("request", [])),
+                  *(bulk.metrics(kinds["iperf"], fabric) if "iperf" in kinds else ())]
     yield from ((m.tag, m) for m in of_records)
     if job is not None and not of_records:      # streams and requests in an open loop have no iterations to time
         yield from _of_job(job, kinds)
