@@ -2,7 +2,7 @@
 
 GET /health    {expected, connected: switches; converged: every switch holds what is wanted;
                 generation: number of the wanted rule set; changed: its time, s since the epoch;
-                down: [links that are down];
+                down: [links that are down, those of a switch whose process has ended among them];
                 switches: {name: {connected, settled, flow_mods, group_mods: sent since it connected, errors}}}
 GET /topology  {switches: [name], hosts: [{name, ip, mac, leaf}], links: [{name, ends: [a, b], up}]}
 GET /rules     {switch: text, as ovs-ofctl reads it}

@@ -12,7 +12,7 @@ from os_ken.base.app_manager import OSKenApp
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 
-from controller import openflow
+from controller import openflow, processes
 from controller.control import Control
 from controller.exchange import Exchange
 from controller.ofctl import set_neighbours
@@ -49,8 +49,14 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         self.inventory, self.control = inventory, control
         self._by_dpid = {s.dpid: s.name for s in inventory.fabric.switches}
         self._datapaths: dict[str, Any] = {}
+        self._pids: dict[str, int] = {}
         self._exchange = Exchange()
         self._workers = ThreadPoolExecutor(8, thread_name_prefix="switch")
+        for switch, process in inventory.switches.items():
+            if processes.is_switch(process.vswitchd_pid):
+                self._follow_process(switch, process.vswitchd_pid)
+            else:
+                self._on_death(switch)
 
     # ---- events
 
@@ -67,15 +73,38 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         elif self._datapaths.get(switch) is datapath:     # else it has connected again already
             LOG.warning("%s: connection lost", switch)
             with self.control.lock:
-                del self._datapaths[switch]
+                self._disconnect(switch)
                 self.control.gone(switch)
+
+    def _disconnect(self, switch: str) -> None:
+        datapath = self._datapaths.pop(switch, None)
+        if datapath is not None:
             self._exchange.forget(datapath)
+
+    def _follow_process(self, switch: str, pid: int) -> None:
+        """From now on the switch is process `pid`; another one that it was may end."""
+        if self._pids.get(switch) != pid:
+            self._pids[switch] = pid
+            processes.when_ended(pid, lambda: self._on_end(switch, pid))
+
+    def _on_end(self, switch: str, pid: int) -> None:
+        with self.control.lock:
+            if self._pids.get(switch) == pid:
+                del self._pids[switch]
+                self._on_death(switch)
+
+    def _on_death(self, switch: str) -> None:
+        LOG.error("%s: its vswitchd has ended; its links carry nothing until it is back", switch)
+        with self.control.lock:
+            self._disconnect(switch)
+            self._apply(self.control.died(switch))
 
     def _on_connect(self, switch: str, datapath: Any) -> None:
         LOG.info("%s: connected", switch)
         with self.control.lock:
             self._datapaths[switch] = datapath
             self.control.connected(switch)
+            self._follow_process(switch, processes.peer(datapath.socket))
         self._report(switch, datapath.ports.values())
         self._workers.submit(self._bring_up, switch, datapath).add_done_callback(_tell)
 
@@ -107,10 +136,14 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
     def _report(self, switch: str, ports: Iterable[Any]) -> None:
         """Ports -> link state -> changes on every switch that they touch, sent before anything else is decided."""
         with self.control.lock:
-            changes = self.control.ports(switch, {p.port_no: openflow.is_up(p) for p in ports})
-            for target, due in by_phase(changes):
-                self._send(target, due)
-            self._confirm(changes)
+            self._apply(self.control.ports(switch, {p.port_no: openflow.is_up(p) for p in ports}))
+
+    def _apply(self, changes: Mapping[str, tuple[Change, ...]]) -> None:
+        """Send what a new state of the links asks for, with a barrier behind. Under the lock."""
+        for target, due in by_phase(changes):
+            self._send(target, due)
+        for switch in changes:
+            self._confirm(switch)
         if changes:
             LOG.info("down: %s", ", ".join(sorted(self.control.state.down)) or "no link")
 
@@ -124,9 +157,8 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
                                   dict(groups.result(REPLY_TIMEOUT)))
             with self.control.lock:
                 if self._datapaths.get(switch) is datapath:
-                    changes = self.control.installed(switch, installed)
-                    self._send(switch, changes)
-                    self._confirm({switch: changes})
+                    self._send(switch, self.control.installed(switch, installed))
+                    self._confirm(switch)
         except CancelledError:
             return      # it is gone already
         except (LabError, TimeoutError) as error:
@@ -138,15 +170,16 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         for buffer in openflow.packed(datapath, openflow.messages(datapath, changes)):
             datapath.send(buffer)
 
-    def _confirm(self, changes: Mapping[str, tuple[Change, ...]]) -> None:
-        """A barrier behind each batch of changes."""
-        for switch, due in changes.items():
-            if due:
-                batch = self.control.sessions[switch].sent
-                self._ask(self._datapaths[switch], openflow.barrier).add_done_callback(self._confirmer(switch, batch))
+    def _confirm(self, switch: str) -> None:
+        """A barrier behind a batch of changes."""
+        datapath, batch = self._datapaths[switch], self.control.sessions[switch].sent
 
-    def _confirmer(self, switch: str, batch: int) -> Callable[[Future[list[Any]]], None]:
-        return lambda reply: None if reply.cancelled() else self.control.confirm(switch, batch)
+        def confirmed(reply: Future[list[Any]]) -> None:
+            with self.control.lock:
+                if not reply.cancelled() and self._datapaths.get(switch) is datapath:
+                    self._apply(self.control.confirm(switch, batch))
+
+        self._ask(datapath, openflow.barrier).add_done_callback(confirmed)
 
     def _ask(self, datapath: Any, request: Callable[[Any], Any]) -> Future[list[Any]]:
         with self.control.lock:     # os-ken numbers messages without a lock of its own

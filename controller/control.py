@@ -66,17 +66,25 @@ class Control:
         with self.lock:
             self.sessions.pop(switch, None)
 
+    def died(self, switch: str) -> dict[str, tuple[Change, ...]]:
+        """Its process has ended, and its connection with it: its links carry nothing. Changes as from ports()."""
+        with self.lock:
+            self.gone(switch)
+            return self._follow() if self._links.died(switch) else {}
+
     def ports(self, switch: str, up: Mapping[int, bool]) -> dict[str, tuple[Change, ...]]:
         """Port reports of a switch -> changes to send now, by switch."""
         with self.lock:
-            if not self._links.report(switch, up):
-                return {}
-            self.wanted = self._compiler.rules(self._links.state)
-            self.generation += 1
-            self.changed = time.time()
-            self._names.update((f.cookie, f.name) for rules in self.wanted.values() for f in rules.passing)
-            changes = {s: self._catch_up(s, session) for s, session in self.sessions.items()}
-            return {s: changes[s] for s in self.wanted if changes.get(s)}
+            return self._follow() if self._links.report(switch, up) else {}
+
+    def _follow(self) -> dict[str, tuple[Change, ...]]:
+        """Compile for the links' new state."""
+        self.wanted = self._compiler.rules(self._links.state)
+        self.generation += 1
+        self.changed = time.time()
+        self._names.update((f.cookie, f.name) for rules in self.wanted.values() for f in rules.passing)
+        changes = {s: self._catch_up(s, session) for s, session in self.sessions.items()}
+        return {s: changes[s] for s in self.wanted if changes.get(s)}
 
     def _catch_up(self, switch: str, session: Session) -> tuple[Change, ...]:
         if session.held is None:
@@ -99,11 +107,19 @@ class Control:
         session.group_mods += len(changes) - flows
         session.sent += 1 if changes else 0
 
-    def confirm(self, switch: str, batch: int) -> None:
-        """A barrier after batch number `batch` has come back."""
+    def confirm(self, switch: str, batch: int) -> dict[str, tuple[Change, ...]]:
+        """A barrier after batch number `batch` has come back. Changes as from ports().
+
+        A switch that was dead gets its links back here and not when it connects: it has to hold its
+        rules before anybody sends it a packet.
+        """
         with self.lock:
-            if switch in self.sessions:
-                self.sessions[switch].confirmed = max(self.sessions[switch].confirmed, batch)
+            session = self.sessions.get(switch)
+            if session is None:
+                return {}
+            session.confirmed = max(session.confirmed, batch)
+            holds_all = session.held is not None and session.confirmed == session.sent
+            return self._follow() if holds_all and self._links.revived(switch) else {}
 
     def failed(self, switch: str, error: str) -> None:
         """The switch has refused something: it does not hold what is wanted until it connects again."""

@@ -1,7 +1,8 @@
 """What the controller knows of the fabric's condition: which links are down.
 
-A link is down while either of its ends says so. State is a value for `compile`; LinkState gathers it
-from port reports.
+A link is down while either of its ends says so, and while the switch at one of its ends is dead: a dead
+switch's ports keep their carrier, so nobody else would say so. State is a value for `compile`; LinkState
+gathers it from port reports and from what is told of switches.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ class State:
 
 
 class LinkState:
-    """Port reports of switches -> State."""
+    """Port reports and deaths of switches -> State."""
 
     def __init__(self, fabric: Fabric) -> None:
         self._links = {(end.node, end.number): link.name for link in fabric.links for end in (link.a, link.b)}
         self._down_ends: set[tuple[str, int]] = set()
+        self._dead: set[str] = set()
 
     @property
     def state(self) -> State:
-        return State(frozenset(self._links[end] for end in self._down_ends))
+        dead_ends = {end for end in self._links if end[0] in self._dead} if self._dead else set()
+        return State(frozenset(self._links[end] for end in self._down_ends | dead_ends))
 
     def report(self, switch: str, ports: Mapping[int, bool]) -> bool:
         """Ports of one switch, number -> up. Tells whether any link's state changed by it."""
@@ -41,4 +44,16 @@ class LinkState:
                 self._down_ends.discard(end)
             else:
                 self._down_ends.add(end)
+        return self.state != before
+
+    def died(self, switch: str) -> bool:
+        """A switch forwards nothing any more. Tells whether any link's state changed by it."""
+        before = self.state
+        self._dead.add(switch)
+        return self.state != before
+
+    def revived(self, switch: str) -> bool:
+        """A switch forwards, maybe again. Tells whether any link's state changed by it."""
+        before = self.state
+        self._dead.discard(switch)
         return self.state != before

@@ -190,6 +190,49 @@ def test_a_lost_connection_is_no_failed_link() -> None:
     assert control.wanted is wanted
 
 
+def test_the_links_of_a_dead_switch_are_down_and_its_neighbours_are_told() -> None:
+    control = settled()
+    changes = control.died("spine1")
+    assert set(changes) == {"leaf1", "leaf2", "leaf3"}
+    assert control.health()["down"] == ["leaf1-spine1", "leaf2-spine1", "leaf3-spine1"]
+    assert [b.id for g in control.wanted["leaf1"].groups for b in g.buckets] == [2, 2]
+    assert not control.converged()
+    assert control.died("spine1") == {}
+
+
+def test_a_dead_switch_gets_its_links_back_when_it_has_confirmed_its_rules_and_not_before() -> None:
+    control = settled()
+    whole = control.wanted
+    control.died("spine1")
+    control.connected("spine1")
+    control.ports("spine1", {1: True, 2: True, 3: True})
+    assert control.confirm("spine1", 0) == {}, "its rules have not been read"
+    control.installed("spine1", Installed())
+    assert control.confirm("spine1", 0) == {}, "an earlier barrier"
+    assert len(control.health()["down"]) == 3  # type: ignore[arg-type]
+    changes = control.confirm("spine1", control.sessions["spine1"].sent)
+    assert set(changes) == {"leaf1", "leaf2", "leaf3"}
+    assert control.health()["down"] == []
+    assert control.wanted == whole
+
+
+def test_a_dead_switch_that_comes_back_with_its_rules_needs_a_barrier_only() -> None:
+    control = settled()
+    control.died("leaf1")
+    control.connected("leaf1")
+    control.installed("leaf1", holds(control.wanted["leaf1"]))
+    assert control.sessions["leaf1"].sent == 0
+    assert set(control.confirm("leaf1", 0)) == {"leaf1", "leaf2", "leaf3"}
+
+
+def test_a_link_that_fails_while_its_switch_is_dead_stays_down_when_the_switch_is_back() -> None:
+    control = settled()
+    control.died("spine1")
+    control.ports("leaf1", {1: False})
+    settle(control, "spine1")
+    assert control.health()["down"] == ["leaf1-spine1"]
+
+
 def test_counters_of_removed_drops_keep_their_name_and_add_up() -> None:
     control = settled()
     control.ports("leaf2", {1: False, 2: False})

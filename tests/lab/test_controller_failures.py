@@ -1,0 +1,135 @@
+"""Pinned paths and dead switches on real switches: which uplink carries what, and what recovers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.lab.controller_lab import TIMEOUT, Lab
+from topologies import wires
+from topologies.network import running
+from topologies.spec import FabricSpec
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module", params=["hash", "pinned"])
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """One fabric a policy; each test leaves it whole."""
+    spec = FabricSpec(name=f"fail-{request.param}", leaves=2, spines=2, hosts_per_leaf=2, paths=request.param)
+    with running(spec) as net:
+        lab = Lab(net)
+        lab.start()
+        try:
+            yield lab
+        finally:
+            lab.kill()
+
+
+def uplink_packets(lab: Lab, leaf: str) -> Counter[int]:
+    """Uplink -> packets that the leaf's groups have sent over it."""
+    groups = lab.client.counters()["switches"][leaf]["groups"]
+    return Counter({b["port"]: 0 for g in groups for b in g["buckets"]}) + Counter(
+        {port: sum(b["packets"] for g in groups for b in g["buckets"] if b["port"] == port) for port in (1, 2)})
+
+
+def used(lab: Lab, source: str, target: str) -> set[int]:
+    """Uplinks of the source's leaf that 64 flows take. Fails if one does not arrive."""
+    leaf = lab.fabric.host(source).leaf
+    before = uplink_packets(lab, leaf)
+    assert lab.arrives(source, target, count=64)
+    sent = uplink_packets(lab, leaf) - before
+    assert sum(sent.values()) == 64
+    return set(sent)
+
+
+def dead_links(spine: str) -> set[str]:
+    return {f"leaf1-{spine}", f"leaf2-{spine}"}
+
+
+@contextmanager
+def killed(lab: Lab, spine: str) -> Iterator[None]:
+    """A spine whose vswitchd is killed; afterwards another one runs in its place."""
+    process = lab.net.inventory.switches[spine]
+    pidfile = Path(process.directory, "ovs-vswitchd.pid")
+    os.kill(int(pidfile.read_text()), signal.SIGKILL)
+    try:
+        yield
+    finally:
+        env = os.environ | {"OVS_RUNDIR": process.directory, "OVS_LOGDIR": process.directory}
+        subprocess.run(["nsenter", f"--net={lab.net.inventory.netns_path(spine)}", "ovs-vswitchd",
+                        f"unix:{process.database}", f"--unixctl={process.control}", "-vconsole:off", "-vsyslog:off",
+                        "-vfile:warn", "--log-file", "--detach", "--no-chdir", f"--pidfile={pidfile}"],
+                       env=env, check=True, timeout=TIMEOUT)
+
+
+def test_a_hosts_64_flows_take_one_uplink_where_pinned_and_both_where_hashed(lab: Lab) -> None:
+    pinned = lab.fabric.spec.paths == "pinned"
+    assert used(lab, "h1", "h3") == ({1} if pinned else {1, 2})
+    assert used(lab, "h2", "h3") == ({2} if pinned else {1, 2})
+    assert used(lab, "h4", "h1") == ({2} if pinned else {1, 2})
+
+
+@pytest.mark.parametrize("link", ["leaf1-spine1", "leaf2-spine1"])
+def test_flows_leave_a_dead_link_and_return_to_the_same_rules_after_its_repair(lab: Lab, link: str) -> None:
+    before, usual = lab.installed(), used(lab, "h1", "h3")
+    wires.set_state(lab.net.inventory, link, up=False)
+    try:
+        lab.client.wait_converged(TIMEOUT, down=frozenset({link}))
+        assert used(lab, "h1", "h3") == {2}
+    finally:
+        wires.set_state(lab.net.inventory, link, up=True)
+    lab.client.wait_converged(TIMEOUT, down=frozenset())
+    assert lab.installed() == before
+    assert used(lab, "h1", "h3") == usual
+
+
+def test_without_a_controller_the_switch_itself_leaves_its_dead_uplink(lab: Lab) -> None:
+    lab.kill()
+    wires.set_state(lab.net.inventory, "leaf1-spine1", up=False)
+    try:
+        deadline = time.monotonic() + TIMEOUT
+        while not lab.arrives("h1", "h3", count=64):
+            assert time.monotonic() < deadline, "flows still go to the dead uplink"
+    finally:
+        wires.set_state(lab.net.inventory, "leaf1-spine1", up=True)
+        lab.start()
+
+
+def test_all_pairs_recover_from_a_killed_spine_and_use_it_again_when_it_is_back(lab: Lab) -> None:
+    before = lab.installed()
+    with killed(lab, "spine1"):
+        lab.wait_down(dead_links("spine1"))
+        assert lab.unreached() == []
+        assert used(lab, "h1", "h3") == {2}
+        assert lab.client.health()["switches"]["spine1"]["connected"] is False
+    lab.client.wait_converged(TIMEOUT, down=frozenset())
+    assert lab.installed() == before
+    assert lab.unreached() == []
+    assert 1 in used(lab, "h1", "h3")
+
+
+def test_the_death_of_a_switchs_second_process_is_noticed_like_that_of_its_first(lab: Lab) -> None:
+    for _ in range(2):
+        with killed(lab, "spine2"):
+            lab.wait_down(dead_links("spine2"))
+            assert used(lab, "h2", "h3") == {1}
+        lab.client.wait_converged(TIMEOUT, down=frozenset())
+    assert 2 in used(lab, "h2", "h3")
+
+
+def test_a_controller_that_starts_beside_a_dead_spine_sends_nothing_there(lab: Lab) -> None:
+    with killed(lab, "spine1"):
+        lab.kill()
+        lab.spawn()
+        lab.wait_down(dead_links("spine1"))
+        assert lab.unreached() == []
+    lab.client.wait_converged(TIMEOUT, down=frozenset())
