@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 from pathlib import Path
@@ -29,13 +30,14 @@ def up(fabric: Fabric = "small", settings: Settings = None) -> None:
     from topologies.load import load_fabric
 
     wanted = expand(load_fabric(fabric, settings or []))
-    with lab(wanted) as it:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)   # it takes the lab down as Ctrl-C does
+    with lab(wanted) as it, contextlib.suppress(KeyboardInterrupt):
         typer.echo(fabric_line(wanted))
         typer.echo(f"lab {it.inventory.lab} is up; hosts: {', '.join(h.name for h in wanted.all_hosts)}")
         first, last = wanted.all_hosts[0], wanted.hosts[-1]
         typer.echo(f"from another terminal:  aifab exec {first.name} -- ping -c3 {last.ip}")
         typer.echo("Ctrl-C takes it down")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
 
 
 def cli(fabric: Fabric = "small", settings: Settings = None) -> None:
@@ -51,6 +53,7 @@ def cli(fabric: Fabric = "small", settings: Settings = None) -> None:
     from topologies.fabric import expand
     from topologies.load import load_fabric
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with lab(expand(load_fabric(fabric, settings or []))) as it:
         it.net.command_line()
 
