@@ -213,7 +213,9 @@ def test_every_ready_file_is_listed_and_every_listed_one_exists(heading: str, fo
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_key_of_a_workload_is_explained_under_its_kind(kind: str) -> None:
-    part = next(p for p in re.split(r"^## ", SCENARIOS, flags=re.MULTILINE) if f"`kind: {kind}`" in p.splitlines()[0])
+    part = next((p for p in re.split(r"^## ", SCENARIOS, flags=re.MULTILINE) if f"`kind: {kind}`" in p.splitlines()[0]),
+                None)
+    assert part is not None, f"docs/scenarios.md has no section with `kind: {kind}` in its heading"
     assert table_keys(part) == set(KINDS[kind].model_fields) - {"kind"}
 
 
@@ -290,6 +292,22 @@ def test_the_windows_samples_and_scale_that_methods_names_are_those_of_the_code(
                  f"p90 is told from {ENOUGH[90]} samples", f"p99 from {ENOUGH[99]:,}",
                  f"under {MIN_PACKETS} packets", f"under {MIN_RTTS:g} idle"):
         assert text in METHODS, text
+
+
+def told() -> str:
+    """What the invariants may say: the constant parts of their texts, in small letters."""
+    trees = [ast.parse(p.read_text()) for p in (ROOT / "scenarios/invariants").glob("*.py")]
+    constants = [n.value for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+    return "\n".join(c for c in constants if isinstance(c, str)).lower()
+
+
+def test_the_reasons_that_troubleshooting_explains_are_those_that_the_verdict_gives() -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text()
+    explained = re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text[text.index("## The verdict"):text.index("**lock.**")])
+    pieces = [p.strip() for e in explained for p in " ".join(e.split()).lower().split("...") if p.strip()]
+    assert len(pieces) > 8
+    corpus = told()
+    assert [p for p in pieces if p not in corpus] == []
 
 
 def test_every_part_of_a_run_directory_is_listed() -> None:
