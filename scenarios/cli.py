@@ -31,7 +31,7 @@ app.command("exec")(execute)
 def main() -> None:
     """Entry point of `aifab`."""
     try:
-        app()
+        app(prog_name="aifab")      # also where it is started as a module
     except LabError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
