@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from scenarios.scenario import Scenario
 from topologies.fabric import Fabric, expand
 from topologies.units import show_rate, show_size, show_time
-from traffic.build import build
+from traffic.build import build, workload_of
 from traffic.lowering import lower
-from traffic.specs import BulkSpec, CollectiveSpec, RequestsSpec, StreamSpec, TrainingTraceSpec
+from traffic.specs import BulkSpec, CollectiveSpec, RequestsSpec, StreamSpec, TrainingJobSpec, TrainingTraceSpec
 from traffic.traces.requests import requests_workload
-from traffic.traces.training import training_workload
 from traffic.workload import Transfer, Workload
 
 
@@ -42,8 +41,8 @@ def _traffic(scenario: Scenario, fabric: Fabric, name: str, workload: object) ->
     match workload:
         case CollectiveSpec():
             return _collective(build(workload, fabric, name, scenario.seed))
-        case TrainingTraceSpec():
-            program = lower(training_workload(workload, fabric, name, scenario.seed))
+        case TrainingJobSpec() | TrainingTraceSpec():
+            program = lower(workload_of(workload, fabric, name, scenario.seed))
             runs = workload.iterations + workload.warmup
             return (f"{len(program.spans)} collectives on {len(program.workload.hosts)} ranks, "
                     f"{show_size(program.total_bytes)} a step, {runs} steps")

@@ -10,7 +10,16 @@ from topologies.addressing import ETHERNET_HEADER
 from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
 from topologies.fabric import Fabric, Role, expand
-from traffic.specs import BulkSpec, CollectiveSpec, Placement, RequestsSpec, StreamSpec, TrainingTraceSpec
+from traffic.jobs.job import problems as job_problems
+from traffic.specs import (
+    BulkSpec,
+    CollectiveSpec,
+    Placement,
+    RequestsSpec,
+    StreamSpec,
+    TrainingJobSpec,
+    TrainingTraceSpec,
+)
 
 
 def reference_problems(scenario: Scenario) -> Iterator[Problem]:
@@ -22,6 +31,8 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
         match workload:
             case CollectiveSpec():
                 yield from _collective(fabric, workload, at)
+            case TrainingJobSpec():
+                yield from _job(fabric, workload, at)
             case TrainingTraceSpec():
                 yield from _trace(workload.trace, at)
                 yield from _placement(fabric, workload.placement, at)
@@ -85,6 +96,16 @@ def _collective(fabric: Fabric, spec: CollectiveSpec, at: KeyPath) -> Iterator[P
                       f"rows of {', '.join(str(len(row)) for row in spec.splits)}")
     if any(size < 0 for row in spec.splits for size in row):
         yield Problem((*at, "splits"), "sizes of zero or more bytes", str(min(min(r) for r in spec.splits if r)))
+
+
+def _job(fabric: Fabric, spec: TrainingJobSpec, at: KeyPath) -> Iterator[Problem]:
+    yield from _placement(fabric, spec.placement, at)
+    for key, expected, found in job_problems(spec):
+        yield Problem((*at, key), expected, found)
+    hosts = len(fabric.hosts) if isinstance(spec.placement, str) else len(spec.placement)
+    if spec.ranks > hosts and not spec.fold:
+        yield Problem(at, f"at most {hosts} ranks (data x tensor x pipeline), one for each host", str(spec.ranks),
+                      "or set `fold: true` to have several ranks share a host")
 
 
 def _trace(trace: str, at: KeyPath) -> Iterator[Problem]:

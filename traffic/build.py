@@ -8,8 +8,9 @@ from typing import Any
 from topologies.errors import SpecError
 from topologies.fabric import Fabric
 from traffic.collectives import algorithm_for, problems
+from traffic.jobs.job import training_job
 from traffic.placement import leaves_of, place
-from traffic.specs import CollectiveSpec, RequestsSpec, TrainingTraceSpec
+from traffic.specs import CollectiveSpec, RequestsSpec, TrainingJobSpec, TrainingTraceSpec
 from traffic.traces.requests import requests_workload
 from traffic.traces.training import training_workload
 from traffic.workload import Collective, Compute, Op, Workload
@@ -44,12 +45,13 @@ def build(spec: CollectiveSpec, fabric: Fabric, name: str, seed: int) -> Workloa
 
 _BUILDERS: dict[type[Any], Callable[[Any, Fabric, str, int], Workload]] = {
     CollectiveSpec: build,
+    TrainingJobSpec: training_job,
     TrainingTraceSpec: training_workload,
     RequestsSpec: requests_workload,
 }
 
 
-def workload_of(spec: CollectiveSpec | TrainingTraceSpec | RequestsSpec, fabric: Fabric, name: str,
-                seed: int) -> Workload:
+def workload_of(spec: CollectiveSpec | TrainingJobSpec | TrainingTraceSpec | RequestsSpec, fabric: Fabric,
+                name: str, seed: int) -> Workload:
     """The workload of a spec that the TCP engine runs. Raises SpecError, TraceError."""
     return _BUILDERS[type(spec)](spec, fabric, name, seed)

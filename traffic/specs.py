@@ -54,6 +54,81 @@ class TrainingTraceSpec(Strict):
     congestion_control: str | None = None
 
 
+class ModelSpec(Strict):
+    """The shape of a decoder-only transformer with grouped-query attention and gated feed-forward layers."""
+
+    layers: int = Field(ge=1)
+    hidden: int = Field(ge=1)
+    ffn: int = Field(ge=1, description="width of the feed-forward layer, of one expert")
+    heads: int = Field(ge=1)
+    kv_heads: int = Field(ge=1)
+    vocab: int = Field(ge=1)
+    head_dim: int | None = Field(None, ge=1, description="default: hidden / heads")
+    experts: int = Field(1, ge=1, description="experts a layer; 1 is a dense model")
+    experts_per_token: int = Field(1, ge=1)
+    parameters: int | None = Field(None, ge=1, description="default: counted from the shape")
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelSpec:
+        if self.experts_per_token > self.experts:
+            raise ValueError("experts_per_token of at most experts")
+        if self.head_dim is None and self.hidden % self.heads:
+            raise ValueError("a hidden size that heads divides, or head_dim")
+        return self
+
+
+class GpuSpec(Strict):
+    """What a GPU computes: its peak in FLOP/s of the precision used, and the share of it that a job reaches."""
+
+    flops: float = Field(gt=0, description="peak FLOP/s, dense")
+    utilisation: float = Field(0.4, gt=0, le=1, description="model FLOPs utilisation")
+
+
+class TrainingJobSpec(Strict):
+    """A training job from its model, GPU and parallel layout, in real units: one iteration, repeated.
+
+    ranks = data x tensor x pipeline; `expert` ranks of each data-parallel group share the experts.
+    zero: 0 all-reduces gradients; 1 and 2 reduce-scatter them and all-gather the parameters after the
+    step; 3 (FSDP) gathers the parameters of each unit of layers for forward and for backward.
+    """
+
+    kind: Literal["training-job"]
+    model: Literal["llama3-8b", "llama3-70b", "mixtral-8x7b"] | ModelSpec
+    gpu: Literal["a100", "h100"] | GpuSpec = "h100"
+    data: int = Field(1, ge=1)
+    tensor: int = Field(1, ge=1)
+    pipeline: int = Field(1, ge=1)
+    expert: int = Field(1, ge=1, description="divides data")
+    zero: Literal[0, 1, 2, 3] = 0
+    sequence: int = Field(4096, ge=1, description="tokens of a sample")
+    micro_batch: int = Field(1, ge=1, description="samples of a micro-batch")
+    micro_batches: int = Field(1, ge=1, description="micro-batches of a data-parallel rank in an iteration")
+    bytes_per_element: int = Field(2, ge=1, le=8, description="of parameters, gradients and activations")
+    bucket: Size = Field(25 * 2**20, gt=0, description="gradients exchanged at once")
+    overlap: bool = Field(True, description="exchange gradients and gather parameters beside compute")
+    fuse: int | None = Field(None, ge=1, description="layers taken as one; default: as few as the lab can run")
+    jitter: float = Field(0.0, ge=0, le=1, description="coefficient of variation of compute times")
+    stragglers: tuple[tuple[int, float], ...] = Field((), description="[rank, factor of its compute times] each")
+    placement: Placement = "packed"
+    fold: bool = Field(False, description="more ranks than hosts: begin again with the first host")
+    iterations: int = Field(1, ge=1)
+    warmup: int = Field(0, ge=0)
+    flows_per_pair: int = Field(1, ge=1, le=64)
+    congestion_control: str | None = None
+
+    @model_validator(mode="after")
+    def _factors(self) -> TrainingJobSpec:
+        if any(factor <= 0 for _, factor in self.stragglers):
+            raise ValueError("stragglers with factors above zero")
+        if len(dict(self.stragglers)) < len(self.stragglers):
+            raise ValueError("each rank once in stragglers")
+        return self
+
+    @property
+    def ranks(self) -> int:
+        return self.data * self.tensor * self.pipeline
+
+
 class RequestsSpec(Strict):
     """Requests of a trace as request/response transfers, open loop: clients never wait for each other."""
 
@@ -103,6 +178,6 @@ class BulkSpec(Strict):
 
 
 WorkloadSpec = Annotated[
-    CollectiveSpec | TrainingTraceSpec | RequestsSpec | StreamSpec | BulkSpec,
+    CollectiveSpec | TrainingJobSpec | TrainingTraceSpec | RequestsSpec | StreamSpec | BulkSpec,
     Field(discriminator="kind"),
 ]

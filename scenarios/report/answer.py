@@ -182,6 +182,6 @@ def _subject(data: RunData, name: str) -> str:
         algorithm = spec.algorithm or algorithm_for(spec.op)
         what = f"The {algorithm} {spec.op}"
     else:
-        what = {"training-trace": "The replayed training step", "requests": "The replayed requests",
-                "udp": "The UDP streams", "bulk": "The bulk transfers"}[spec.kind]
+        what = {"training-job": "The training job", "training-trace": "The replayed training step",
+                "requests": "The replayed requests", "udp": "The UDP streams", "bulk": "The bulk transfers"}[spec.kind]
     return what if len(data.scenario.workloads) == 1 else f"{what} ({name})"

@@ -47,14 +47,19 @@ def compute_seconds(workload: Workload) -> dict[int, float]:
 
 
 def roofline(workload: Workload, fabric: Fabric) -> float:
-    """Seconds of one iteration at least: C + sum of 8 S factor / B, without overlap.
+    """Seconds of one iteration: C + sum of 8 S factor / B, without overlap.
 
     C is the compute of the rank that has most of it, B the rate of the slowest access link in a
-    collective; headers are left out. Of an all-to-all-v it is the payload of the busiest port / B.
+    collective; headers are left out. Of an all-to-all-v it is the payload of the busiest port / B. Where
+    ranks exchange in groups, the sum is that of the rank with most: groups work at the same time.
     """
-    exchange = sum(8 * busiest_port(op) / slowest_rate([workload.hosts[r] for r in op.ranks], fabric)
-                   for op in workload.ops if isinstance(op, Collective))
-    return max(compute_seconds(workload).values()) + exchange
+    exchange = dict.fromkeys(range(len(workload.hosts)), 0.0)
+    for op in workload.ops:
+        if isinstance(op, Collective):
+            seconds = 8 * busiest_port(op) / slowest_rate([workload.hosts[r] for r in op.ranks], fabric)
+            for rank in op.ranks:
+                exchange[rank] += seconds
+    return max(compute_seconds(workload).values()) + max(exchange.values())
 
 
 def metrics(steps: Sequence[Row], computes: Sequence[Row], collectives: Sequence[Row],
