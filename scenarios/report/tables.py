@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,13 @@ from ruamel.yaml import YAML
 
 from scenarios.report.bars import losses
 from scenarios.report.data import RunData
-from scenarios.report.text import number, plural, quantity
+from scenarios.report.text import number, plural, quantity, significant
 from scenarios.scenario import Scenario
+from topologies.calibrate import serialisation
+from topologies.fabric import expand
 from topologies.scale import NOT_SCALED
 from topologies.units import show_time
+from traffic.specs import StreamSpec
 
 Json = Mapping[str, Any]
 
@@ -183,7 +186,18 @@ def limits(scenario: Scenario) -> list[str]:
         "Switches are programs: their forwarding delay and buffer architecture are not those of a switch chip. "
         "Queues are the emulated links' own, one for each direction.",
         f"What does not scale{factors}: {'; '.join(NOT_SCALED)}.",
+        *_isolated_frames(scenario),
     ]
+
+
+def _isolated_frames(scenario: Scenario) -> Iterator[str]:
+    """What latencies of UDP streams leave out (docs/decisions/003-isolated-frames.md): of their slowest pair."""
+    fabric = expand(scenario.fabric)
+    for name, spec in scenario.workloads.items():
+        if isinstance(spec, StreamSpec):
+            unpaid, src, dst = max((serialisation(fabric, a, b, spec.frame), a, b) for a, b in spec.pairs)
+            yield ("A frame that meets empty queues does not pay for its own serialisation here: on real links one of "
+                   f"{name}, {spec.frame} bytes from {src} to {dst}, takes {show_time(significant(unpaid))} longer.")
 
 
 def scenario_yaml(scenario: Scenario) -> str:

@@ -11,12 +11,13 @@ import pytest
 import run_factory
 from rich.console import Console
 
+from scenarios.load_scenario import load_scenario
 from scenarios.report import build
 from scenarios.report.canvas import to_svg
 from scenarios.report.data import load
 from scenarios.report.figures import figures
 from scenarios.report.series import wire_series
-from scenarios.report.tables import books, prediction_rows, scenario_yaml
+from scenarios.report.tables import books, limits, prediction_rows, scenario_yaml
 from scenarios.report.terminal import json_object, show
 from scenarios.report.text import number, percent, quantity
 from scenarios.results import RunDirectory
@@ -295,3 +296,11 @@ def test_a_drawing_leaves_no_link_to_its_maker() -> None:
     assert svg.startswith("<svg viewBox=")
     assert "matplotlib.org" not in svg
     assert 'id="x-figure_1"' in svg
+
+
+def test_a_report_of_latencies_says_what_an_isolated_frame_would_pay_on_real_links() -> None:
+    said = [text for text in limits(load_scenario("link-failure")) if "serialisation" in text]
+    # 128 bytes on two links of 10 Mbit/s, and with 50 more on two of 21.2: 205 + 134 microseconds
+    assert len(said) == 1
+    assert "128 bytes from h5 to h1, takes 339 us longer" in said[0]
+    assert not any("serialisation" in text for text in limits(load_scenario("allreduce")))
