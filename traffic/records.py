@@ -276,6 +276,8 @@ class RecordWriter:
             if rest and not data[:written].endswith(b"\n"):
                 self._drop_half_line(data[:written])
                 rest = data[data.rfind(b"\n", 0, written) + 1:]
+                if len(rest) == len(data):      # not even one line fits: trying again would never end
+                    raise self._unwritable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
             data = rest
 
     def _drop_half_line(self, written: bytes) -> None:
