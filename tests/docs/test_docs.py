@@ -28,6 +28,7 @@ from topologies.load import CATALOG, load_fabric
 from topologies.scale import MIN_PACKETS, MIN_RTTS
 from topologies.spec import BorderSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
 from traffic.metrics.metric import ENOUGH, Definition
+from traffic.specs import GpuSpec, ModelSpec
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -224,7 +225,10 @@ def test_every_key_of_scenario_event_and_fabric_is_explained() -> None:
     assert table_keys(section("A fabric")) == set(FabricSpec.model_fields)
 
 
-@pytest.mark.parametrize("model", [Phase, BorderSpec, TcpSpec, LinkOverride, ScaleSpec], ids=lambda m: m.__name__)
+SMALL_MODELS = (Phase, BorderSpec, TcpSpec, LinkOverride, ScaleSpec, ModelSpec, GpuSpec)
+
+
+@pytest.mark.parametrize("model", SMALL_MODELS, ids=lambda m: m.__name__)
 def test_every_key_of_the_smaller_models_is_mentioned(model: type[BaseModel]) -> None:
     assert [key for key in model.model_fields if f"`{key}`" not in SCENARIOS] == []
 
