@@ -233,6 +233,22 @@ def test_every_key_of_the_smaller_models_is_mentioned(model: type[BaseModel]) ->
     assert [key for key in model.model_fields if f"`{key}`" not in SCENARIOS] == []
 
 
+def choices(annotation: Any) -> Iterator[str]:
+    """Every word that a field may take, however deep it stands in its type."""
+    for inner in get_args(annotation):
+        if isinstance(inner, str):
+            yield inner
+        else:
+            yield from choices(inner)
+
+
+@pytest.mark.parametrize("model", [FabricSpec, LinkEvent, *KINDS.values()], ids=lambda m: m.__name__)
+def test_every_choice_of_a_key_is_mentioned(model: type[BaseModel]) -> None:
+    words = {word for field in model.model_fields.values() for word in choices(field.annotation)}
+    assert words
+    assert [w for w in sorted(words) if f"`{w}`" not in SCENARIOS and f"`kind: {w}`" not in SCENARIOS] == []
+
+
 # ---- what a user reads
 
 METHODS = (ROOT / "docs/methods.md").read_text()
