@@ -11,6 +11,8 @@ from traffic.collectives import algorithm_for, problems
 from traffic.jobs.job import training_job
 from traffic.placement import leaves_of, place
 from traffic.specs import CollectiveSpec, RequestsSpec, TrainingJobSpec, TrainingTraceSpec
+from traffic.traces.aicb import aicb_workload
+from traffic.traces.chakra import chakra_workload
 from traffic.traces.requests import requests_workload
 from traffic.traces.training import training_workload
 from traffic.workload import Collective, Compute, Op, Workload
@@ -43,10 +45,16 @@ def build(spec: CollectiveSpec, fabric: Fabric, name: str, seed: int) -> Workloa
         congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control)
 
 
+def trace_workload(spec: TrainingTraceSpec, fabric: Fabric, name: str, seed: int) -> Workload:
+    """A training step of a trace, by the reader of its format. Raises TraceError, SpecError."""
+    readers = {"pytorch_et": training_workload, "chakra": chakra_workload, "aicb": aicb_workload}
+    return readers[spec.format](spec, fabric, name, seed)
+
+
 _BUILDERS: dict[type[Any], Callable[[Any, Fabric, str, int], Workload]] = {
     CollectiveSpec: build,
     TrainingJobSpec: training_job,
-    TrainingTraceSpec: training_workload,
+    TrainingTraceSpec: trace_workload,
     RequestsSpec: requests_workload,
 }
 

@@ -40,18 +40,28 @@ class CollectiveSpec(Strict):
 
 
 class TrainingTraceSpec(Strict):
-    """A measured training step replayed: its collectives with their true sizes, splits and gaps."""
+    """A training step of a trace replayed: its collectives with their true sizes, splits and gaps."""
 
     kind: Literal["training-trace"]
     trace: str
-    format: Literal["pytorch_et"] = "pytorch_et"
+    format: Literal["pytorch_et", "chakra", "aicb"] = "pytorch_et"
+    trace_iteration: int | None = Field(None, ge=1, description="aicb: which iteration of the file, default the first")
+    groups: dict[str, int] = Field({}, description="aicb: sizes of groups that the trace leaves out, {ep_group: 4}")
+    ranks: int | None = Field(None, ge=2, description="aicb: fewer ranks than traced; data-parallel groups shrink")
     placement: Placement = "strided"
+    fold: bool = Field(False, description="more ranks than hosts: begin again with the first host")
     bytes_factor: float = Field(1.0, gt=0, description="multiplies every size of the trace")
     time_factor: float = Field(1.0, ge=0, description="multiplies every compute gap of the trace")
     iterations: int = Field(1, ge=1)
     warmup: int = Field(0, ge=0)
     flows_per_pair: int = Field(1, ge=1, le=64)
     congestion_control: str | None = None
+
+    @model_validator(mode="after")
+    def _of_the_format(self) -> TrainingTraceSpec:
+        if self.format != "aicb" and (self.trace_iteration or self.groups or self.ranks):
+            raise ValueError("trace_iteration, groups and ranks with format: aicb only")
+        return self
 
 
 class ModelSpec(Strict):

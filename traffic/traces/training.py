@@ -18,7 +18,7 @@ from traffic.workload import Collective, Compute, Op, Workload
 
 
 def training_workload(spec: TrainingTraceSpec, fabric: Fabric, name: str, seed: int) -> Workload:
-    """The step of `spec.trace`, one rank a host. Nothing in it is drawn, so the seed changes nothing.
+    """The step of `spec.trace`, one rank a host. Only a random placement is drawn from the seed.
 
     Each collective k (from 1) is an op "ck-<name in the trace>", each gap of rank r before it a Compute
     "gk-rr", what follows the last one "tail-rr". bytes_factor multiplies every size, time_factor every
@@ -29,7 +29,8 @@ def training_workload(spec: TrainingTraceSpec, fabric: Fabric, name: str, seed: 
     size_factor, time_factor = spec.bytes_factor * scale.size, spec.time_factor * scale.time
     collectives = [_scaled(c, k, size_factor) for k, c in enumerate(trace.collectives, start=1)]
     return Workload(
-        name=name, hosts=place(spec.placement, trace.ranks, fabric), ops=tuple(_ops(trace, collectives, time_factor)),
+        name=name, hosts=place(spec.placement, trace.ranks, fabric, seed, fold=spec.fold),
+        ops=tuple(_ops(trace, collectives, time_factor)),
         iterations=spec.iterations, warmup=spec.warmup, flows_per_pair=spec.flows_per_pair,
         congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         notes=_notes(spec, trace, size_factor, time_factor))
