@@ -284,6 +284,13 @@ def test_a_job_is_predicted_with_its_compute_and_exchanges(fabric: Fabric) -> No
     assert predict(workload, fabric)["step_time"].value > alone
 
 
+def test_a_predicted_step_is_never_shorter_than_its_busiest_port(fabric: Fabric) -> None:
+    """FSDP gathers and scatters beside each other: each alone at full rate would promise too much."""
+    workload = workload_of(spec(data=8, zero=3, gpu="h100"), fabric, "job", 1)
+    rate = fabric.access_link("h1").rate
+    assert predict(workload, fabric)["step_time"].value > 8 * sent(workload)[0] / rate
+
+
 def test_mixed_layouts_have_no_cycles_and_leave_nobody_out(fabric: Fabric) -> None:
     made = spec(model=SPARSE, data=2, tensor=2, pipeline=2, expert=2, zero=1, micro_batches=3)
     workload = training_job(made, fabric, "job", 1)

@@ -14,21 +14,22 @@ Bytes are a fluid and the network has no queues, no losses and no start-up:
 
     latency = one full frame through the longest path of the collective: sum of (delay + 8 x frame / rate)
 
-Collectives of one workload are taken one after another, and other workloads and other requests are not
-there: measured times are expected at or above the prediction, and the distance is the finding. Under
-contention the model to use is max-min fair shares on the observed paths, which this is not.
+Collectives of one workload do not slow each other down, but an iteration takes at least what the busiest
+port needs for all of its bytes; other workloads and other requests are not there. Measured times are
+expected at or above the prediction, and the distance is the finding. Under contention the model to use
+is max-min fair shares on the observed paths, which this is not.
 Source: METHODS, limits to compare with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from statistics import median
 
 from topologies.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.fabric import Fabric
-from traffic.collectives import schedule
+from traffic.collectives import Move, schedule
 from traffic.metrics.collective import (
     ACK_FRAME,
     BUSBW,
@@ -43,7 +44,8 @@ from traffic.metrics.requests import E2E, THROUGHPUT
 from traffic.metrics.steps import JCT, ROOFLINE, SOURCE, STEP_TIME, roofline
 from traffic.workload import Collective, Compute, Op, Transfer, Workload
 
-_FORMULA = "fluid model: compute and collectives in turn, each at the limit of its busiest port, plus latency"
+_FORMULA = ("fluid model: compute and collectives in turn, each at the limit of its busiest port, plus latency; "
+            "at least the busiest port's time for all bytes")
 _BUSBW = Definition("busbw", "bit/s", "bus bandwidth at the limit of the busiest port",
                     "8 x payload of the busiest port / (8 x its wire bytes / rate)", BUSBW.source)
 _TIME = Definition("time", "s", TIME.title, "max over ports of 8 x wire bytes / rate + latency of one frame", SOURCE)
@@ -95,14 +97,25 @@ def _requests(workload: Workload, fabric: Fabric) -> dict[str, Metric]:
 
 def fluid_seconds(op: Collective, workload: Workload, fabric: Fabric) -> float:
     """Seconds that the busiest port needs for its wire bytes of the collective."""
-    return max(_ports(op, workload, fabric))
+    return max(_ports(schedule(op), workload, fabric))
 
 
-def _ports(op: Collective, workload: Workload, fabric: Fabric) -> Iterator[float]:
+def busy_seconds(workload: Workload, fabric: Fabric) -> float:
+    """Seconds that the busiest port needs for its wire bytes of a whole iteration, whatever runs beside what."""
+    return max(_ports((move for op in workload.ops for move in _moves(op)), workload, fabric))
+
+
+def _moves(op: Op) -> Iterable[Move | Transfer]:
+    if isinstance(op, Collective):
+        return schedule(op)
+    return (op,) if isinstance(op, Transfer) else ()
+
+
+def _ports(moves: Iterable[Move | Transfer], workload: Workload, fabric: Fabric) -> Iterator[float]:
     """Seconds of every access link and of every leaf's uplinks, busier direction."""
     hosts: dict[str, list[int]] = {}
     leaves: dict[str, list[int]] = {}
-    for move in schedule(op):
+    for move in moves:
         src, dst = (fabric.host(workload.hosts[r]) for r in (move.src, move.dst))
         if src.name == dst.name:
             continue
@@ -150,8 +163,9 @@ def path_seconds(fabric: Fabric, src: str, dst: str) -> float:
 
 
 def step_seconds(workload: Workload, fabric: Fabric) -> float:
-    """Seconds of one iteration, until the last op is over on its last rank."""
-    return max((t for times in _ends(workload, fabric).values() for t in times.values()), default=0.0)
+    """Seconds of one iteration, until the last op is over on its last rank; at least what its busiest port needs."""
+    last = max((t for times in _ends(workload, fabric).values() for t in times.values()), default=0.0)
+    return max(last, busy_seconds(workload, fabric))
 
 
 def _ends(workload: Workload, fabric: Fabric) -> dict[str, dict[int, float]]:
