@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from scenarios.lab import Lab
 from tests.lab.fabric_lab import books
 from topologies import journal, wires
-from topologies.calibrate import calibrate, check_rates, fingerprint, hops, serialisation
+from topologies.calibrate import RateCheck, calibrate, check_rates, fingerprint, hops, serialisation
 
 pytestmark = pytest.mark.lab
 LIMIT = 0.03
@@ -22,11 +23,21 @@ def own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def _off_for_good(lab: Lab, checks: Sequence[RateCheck]) -> list[RateCheck]:
+    """Directions that are off their rate each time: a busy machine spoils a measurement, a wrong wire all of them."""
+    for _ in range(3):
+        wrong = {c.direction for c in checks if abs(c.error) > LIMIT}
+        if not wrong:
+            return []
+        checks = check_rates(lab.inventory, [q for q in wires.queues(lab.inventory) if q.direction in wrong])
+    return [c for c in checks if abs(c.error) > LIMIT]
+
+
 def test_every_direction_has_the_rate_of_its_spec(small_lab: Lab, own_records: Path) -> None:
     done = calibrate(small_lab.inventory, seed=1)
     assert done.full
     assert {c.direction for c in done.rates} == {q.direction for q in wires.queues(small_lab.inventory)}
-    assert [c for c in done.rates if abs(c.error) > LIMIT] == []
+    assert _off_for_good(small_lab, done.rates) == []
     assert [(r.src, r.dst) for r in done.rtts] == [("probe1", "probe2")]
     assert 0 < done.rtts[0].measured < 1
     assert (own_records / "calibration" / f"{fingerprint(small_lab.inventory)}.json").exists()

@@ -56,10 +56,14 @@ def _of(found: list[dict[str, Any]], *words: str) -> list[str]:
     return [r["text"] for r in found if all(w in r["text"] for w in words)]
 
 
-def test_untouched_it_is_not_invalid(tmp_path: Path) -> None:
+def test_untouched_nothing_but_a_busy_machine_can_spoil_it(tmp_path: Path) -> None:
     with aifab_run(tmp_path, ALLREDUCE) as it:
-        assert it.end() in {0, 4}, it.text
-        assert [r for r in it.reasons() if r["level"] == "INVALID"] == []
+        assert it.end() in {0, 3, 4}, it.text
+        found = it.reasons()
+    assert [r for r in found if r["invariant"] in {"ledger", "no emulator loss"}] == []
+    assert not _of(found, "buffer") + _of(found, "nice value") + _of(found, "expected"), found
+    invalid = {r["invariant"] for r in found if r["level"] == "INVALID"}
+    assert invalid <= {"headroom", "link", "timers"}, "where a lack of CPU shows; nothing else may go wrong by itself"
 
 
 def test_a_cpu_hog_on_every_core_beside_tcp_is_noticed(tmp_path: Path) -> None:
