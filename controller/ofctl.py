@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from controller.rules import (
     ETH_ARP,
     ETH_IPV4,
+    ICMP,
     IN_PORT,
     LOCAL,
     UDP,
@@ -35,11 +36,14 @@ TIMEOUT = 10.0
 _PORTS = {LOCAL: "LOCAL", IN_PORT: "IN_PORT"}
 _MATCH = {"in_port": "in_port", "tunnel_id": "tun_id", "tun_ipv4_dst": "tun_dst", "eth_src": "dl_src",
           "eth_dst": "dl_dst", "ip_dscp": "ip_dscp", "ipv4_src": "nw_src", "ipv4_dst": "nw_dst", "udp_dst": "tp_dst",
+          "nw_ttl": "nw_ttl", "icmpv4_type": "icmp_type", "icmpv4_code": "icmp_code",
           "arp_op": "arp_op", "arp_spa": "arp_spa", "arp_tpa": "arp_tpa", "arp_sha": "arp_sha"}
-_SET = {"tunnel_id": "tun_id", "tun_ipv4_dst": "tun_dst"}
+_SET = {"tunnel_id": "tun_id", "tun_ipv4_dst": "tun_dst", "icmpv4_type": "icmp_type", "ipv4_src": "ip_src"}
 _COPY = {"eth_src": "NXM_OF_ETH_SRC[]", "eth_dst": "NXM_OF_ETH_DST[]", "arp_sha": "NXM_NX_ARP_SHA[]",
-         "arp_tha": "NXM_NX_ARP_THA[]", "arp_spa": "NXM_OF_ARP_SPA[]", "arp_tpa": "NXM_OF_ARP_TPA[]"}
-_PROTOCOLS = {(ETH_ARP, None): "arp", (ETH_IPV4, None): "ip", (ETH_IPV4, UDP): "udp"}
+         "arp_tha": "NXM_NX_ARP_THA[]", "arp_spa": "NXM_OF_ARP_SPA[]", "arp_tpa": "NXM_OF_ARP_TPA[]",
+         "ipv4_src": "NXM_OF_IP_SRC[]", "ipv4_dst": "NXM_OF_IP_DST[]"}
+_PROTOCOLS = {(ETH_ARP, None): "arp", (ETH_IPV4, None): "ip", (ETH_IPV4, UDP): "udp",
+              (ETH_IPV4, ICMP): "icmp"}
 
 
 def _match(match: Match) -> Iterator[str]:

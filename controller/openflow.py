@@ -41,7 +41,8 @@ _OXM_BASIC = 0x8000
 _HASH_FIELDS = {"ip_src": (11, 4), "ip_dst": (12, 4), "ip_proto": (10, 1), "tcp_src": (13, 2), "tcp_dst": (14, 2),
                 "udp_src": (15, 2), "udp_dst": (16, 2)}     # name -> OXM field number, bytes
 _HASH_NAMES = {number: name for name, (number, _) in _HASH_FIELDS.items()}
-_COPY_BITS = {"eth_src": 48, "eth_dst": 48, "arp_sha": 48, "arp_tha": 48, "arp_spa": 32, "arp_tpa": 32}
+_COPY_BITS = {"eth_src": 48, "eth_dst": 48, "arp_sha": 48, "arp_tha": 48, "arp_spa": 32, "arp_tpa": 32,
+              "ipv4_src": 32, "ipv4_dst": 32}
 _OXS_PACKETS, _OXS_BYTES = 4, 5
 _WEIGHTS = {ofp.OFPGT_SELECT: 1, ofp.OFPGT_FF: 0}   # kind of a group that we make -> weight of its buckets
 

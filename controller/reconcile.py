@@ -14,13 +14,14 @@ from enum import IntEnum
 
 from controller.rules import Flow, Group, SwitchRules
 from controller.tables import Table
+from topologies import addressing as addr
 
 
 class Phase(IntEnum):
     """When a change is due."""
 
     GROUP = 0           # groups, before the flows that use them
-    RECEIVE = 1         # flows that only packets already under way meet: delivery
+    RECEIVE = 1         # flows that only packets already under way meet: out of the tunnel, delivery
     SEND = 2            # all other flows
     REMOVE = 3          # flows that are wanted no more
     REMOVE_GROUP = 4    # groups, after the flows that used them
@@ -34,7 +35,8 @@ class AddFlow:
 
     @property
     def phase(self) -> Phase:
-        return Phase.RECEIVE if self.flow.table == Table.DELIVER else Phase.SEND
+        takes = self.flow.table == Table.DELIVER or self.flow.match.in_port == addr.VXLAN_PORT
+        return Phase.RECEIVE if takes else Phase.SEND
 
 
 @dataclass(frozen=True)

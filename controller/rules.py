@@ -16,6 +16,7 @@ LOCAL = 0xFFFFFFFE      # OFPP_LOCAL: the bridge's own port, which holds the VTE
 
 ETH_ARP = 0x0806
 ETH_IPV4 = 0x0800
+ICMP = 1
 UDP = 17
 VXLAN_UDP_PORT = 4789   # RFC 7348
 
@@ -39,9 +40,12 @@ class Match:
     eth_type: int | None = None
     ip_proto: int | None = None
     ip_dscp: int | None = None
+    nw_ttl: int | None = None
     ipv4_src: str | None = None
     ipv4_dst: str | None = None
     udp_dst: int | None = None
+    icmpv4_type: int | None = None
+    icmpv4_code: int | None = None
     arp_op: int | None = None
     arp_spa: str | None = None
     arp_tpa: str | None = None

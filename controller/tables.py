@@ -2,14 +2,16 @@
 
     leaf   INGRESS ──> ARP
               │ └────> QOS ──> BRIDGE ──> DELIVER ──> host port
-              │                 │ └─> select group ────> vx0   (encapsulated: INGRESS again, from LOCAL)
-              │                 └─> PIN ──> failover group ──> vx0    (in the place of select, where paths are pinned)
+              │                 │ │ └─> select group ────> vx0   (encapsulated: INGRESS again, from LOCAL)
+              │                 │ └─> PIN ──> failover group ──> vx0    (in the place of select, where paths are pinned)
+              │                 └─> ROUTE ──> host port, select group or PIN   (from a VPC's host to its gateway)
               └──(from vx0)──────────────> DELIVER
 
     spine  INGRESS ──> port towards the leaf of the outer destination
 
 INGRESS sorts packets by where they come from and refuses forged senders; from there on the segment
-is in tunnel_id. What came out of the fabric goes to DELIVER only and can never enter it again.
+is in tunnel_id: the VNI of the default VPC, of a VPC's subnet, or of a routed packet's VPC. What came out
+of the fabric goes to DELIVER only and can never enter it again.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ class Table(IntEnum):
     QOS = 10
     ARP = 20
     BRIDGE = 30
+    ROUTE = 32
     PIN = 35
     DELIVER = 40
 
@@ -32,15 +35,19 @@ class Table(IntEnum):
 class Priority(IntEnum):
     DEFAULT = 0         # what no rule claims
     GUARD = 50          # refuses what the rules above it have not admitted
-    NORMAL = 100
+    POLICY = 60         # refuses what a segment as a whole may not
+    NORMAL = 100        # in ROUTE: plus twice the length of the prefix, up to 165
     OVERRIDE = 200      # stands in for a normal rule while it lasts
+    EXPIRED = 210       # a TTL that has run out, before anything is done with the packet
+    GATEWAY = 220       # what a gateway answers itself
 
 
 JUMPS: dict[Table, frozenset[Table]] = {
     Table.INGRESS: frozenset({Table.QOS, Table.ARP, Table.DELIVER}),
     Table.QOS: frozenset({Table.BRIDGE}),
     Table.ARP: frozenset(),
-    Table.BRIDGE: frozenset({Table.DELIVER, Table.PIN}),
+    Table.BRIDGE: frozenset({Table.DELIVER, Table.PIN, Table.ROUTE}),
+    Table.ROUTE: frozenset({Table.PIN}),
     Table.PIN: frozenset(),
     Table.DELIVER: frozenset(),
 }

@@ -117,7 +117,7 @@ class FakeFabric:
             case CopyField(source, target):
                 packet[target] = packet[source]
             case DecTtl():
-                packet["ttl"] = int(packet.get("ttl", 64)) - 1
+                packet["nw_ttl"] = int(packet.get("nw_ttl", 64)) - 1
             case ToGroup(number):
                 for inner in self._bucket_actions(switch, self.rules[switch].by_group[number], packet):
                     self._apply(walk, switch, packet, inner)
@@ -160,5 +160,5 @@ class FakeFabric:
         node = self.fabric.node(switch)
         return {"in_port": r.LOCAL, "eth_src": node.mac, "eth_dst": known[remote], "eth_type": r.ETH_IPV4,
                 "ip_proto": r.UDP, "ip_dscp": packet.get("ip_dscp", 0), "udp_dst": r.VXLAN_UDP_PORT,
-                "ipv4_src": (node.ip, *node.aliases)[path], "ipv4_dst": remote, "ttl": 64,
+                "ipv4_src": (node.ip, *node.aliases)[path], "ipv4_dst": remote, "nw_ttl": 64,
                 "inner": inner}  # type: ignore[dict-item]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -176,15 +177,46 @@ def read_document(path: Path, name: str = "") -> Document:
     """A YAML file that holds a mapping. `name` is how errors call it. Raises SpecError or SpecErrors."""
     name = name or str(path)
     text = _read_text(path, name)
-    try:
+    with _in_words(name):
         root = YAML(typ="safe", pure=True).compose(text)
         if root is None:
             raise SpecError(f"{name}:1", "a mapping of keys to values", "an empty file")
-        if not isinstance(root, MappingNode):
-            raise SpecError(f"{name}:{_line(root)}", "a mapping of keys to values",
-                            "a list" if isinstance(root, SequenceNode) else "a single value")
-        places = _places(root, name)
-        return Document(parse_yaml(text), places, path.parent)
+        return Document(parse_yaml(text), _places(_mapping(root, name), name), path.parent)
+
+
+def read_stream(path: Path, key: str) -> Document:
+    """A YAML file of several mappings with --- between them, as one Document: {key: [mapping, ...]}.
+
+    Empty documents are skipped. Raises SpecError or SpecErrors.
+    """
+    name = str(path)
+    text = _read_text(path, name)
+    places: dict[KeyPath, Place] = {(): Place(name, 1), (key,): Place(name, 1)}
+    with _in_words(name):
+        roots = [r for r in YAML(typ="safe", pure=True).compose_all(text) if r is not None and not _is_empty(r)]
+        for index, root in enumerate(roots):
+            for at, place in _places(_mapping(root, name), name).items():
+                places[key, index, *at] = Place(name, place.line, strip=2)
+        data = [item for item in YAML(typ="safe", pure=True).load_all(text) if item is not None]
+    return Document({key: data}, places, path.parent)
+
+
+def _is_empty(root: Node) -> bool:
+    return isinstance(root, ScalarNode) and root.value == ""
+
+
+def _mapping(root: Node, name: str) -> MappingNode:
+    if not isinstance(root, MappingNode):
+        raise SpecError(f"{name}:{_line(root)}", "a mapping of keys to values",
+                        "a list" if isinstance(root, SequenceNode) else "a single value")
+    return root
+
+
+@contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    """What YAML cannot read, as a SpecError."""
+    try:
+        yield
     except YAMLError as error:
         raise _syntax_error(name, error) from None
     except RecursionError:

@@ -1,0 +1,165 @@
+"""The EVPN control plane as plain values: routes, and the VRFs that export and import them. Pure.
+
+    leaf with hosts of train/gpus          MAC-VRF train/gpus   RD 10.255.0.1:1002   exports and imports 65000:1002
+                                           IP-VRF  train        RD 10.255.0.1:1001   exports 65000:1001, imports it
+                                                                                     and the segments of its peers
+
+A host of a stretched segment is a route of type 2 (RFC 7432) with the labels of both VRFs, as symmetric IRB
+(RFC 9135) has it; a host of a routed segment is a route of type 5 (RFC 9136) to its /32. A leaf with a MAC-VRF says
+so by a route of type 3. A leaf forwards by what its VRFs imported and by nothing else, its own routes included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from controller.vpc import Member, Segment, Tenancy, Tenant
+from topologies.fabric import Fabric, Node
+
+AS_NUMBER = 65000       # all leaves are of one autonomous system, as far as route targets show it
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Route:
+    """rd, targets (route targets), and the VTEP that the route leads to, with its router's MAC."""
+
+    rd: str
+    targets: frozenset[str]
+    next_hop: str
+    router_mac: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MacIpRoute(_Route):
+    """Type 2: a MAC and its address. vni: of the bridge; l3vni: of the VPC; sequence: counts the host's moves."""
+
+    mac: str
+    ip: str
+    vni: int
+    l3vni: int
+    sequence: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MulticastRoute(_Route):
+    """Type 3: a leaf takes part in the bridge `vni`."""
+
+    vni: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixRoute(_Route):
+    """Type 5: a prefix behind a leaf. vni: of the VPC."""
+
+    prefix: str
+    vni: int
+
+
+Route = MacIpRoute | MulticastRoute | PrefixRoute
+
+
+@dataclass(frozen=True)
+class MacVrf:
+    """A bridge on one leaf."""
+
+    leaf: str
+    segment: Segment
+    rd: str
+    exports: frozenset[str]
+    imports: frozenset[str]
+
+    def imported(self, routes: Iterable[Route]) -> dict[str, MacIpRoute]:
+        """MAC -> its route; of several, the one with the highest sequence, then the lowest next hop (RFC 7432, 15)."""
+        best: dict[str, MacIpRoute] = {}
+        for route in routes:
+            if isinstance(route, MacIpRoute) and route.targets & self.imports:
+                best[route.mac] = _better(best.get(route.mac), route)
+        return best
+
+
+@dataclass(frozen=True)
+class IpVrf:
+    """A VPC's router on one leaf. `tenant` and the segments of it that are attached on this leaf."""
+
+    leaf: str
+    tenant: Tenant
+    local: tuple[Segment, ...]
+    rd: str
+    exports: frozenset[str]
+    imports: frozenset[str]
+
+    def imported(self, routes: Iterable[Route]) -> dict[str, MacIpRoute | PrefixRoute]:
+        """Prefix -> its route; a type 2 route is a /32. Of several the best, as in a MAC-VRF."""
+        best: dict[str, MacIpRoute | PrefixRoute] = {}
+        for route in routes:
+            if not isinstance(route, MulticastRoute) and route.targets & self.imports:
+                prefix = route.prefix if isinstance(route, PrefixRoute) else f"{route.ip}/32"
+                best[prefix] = _better(best.get(prefix), route)
+        return best
+
+
+def _better(one: Any, other: Any) -> Any:
+    """Of two routes to one place, or of none and one."""
+    return other if one is None or _rank(other) < _rank(one) else one
+
+
+def _rank(route: Route) -> tuple[int, tuple[int, ...]]:
+    sequence = route.sequence if isinstance(route, MacIpRoute) else 0
+    return -sequence, tuple(map(int, route.next_hop.split(".")))
+
+
+def target(vni: int) -> str:
+    """The route target of a segment or a VPC, AS:VNI, as it is derived automatically (RFC 8365, 5.1.2.1)."""
+    return f"{AS_NUMBER}:{vni}"
+
+
+def _distinguisher(leaf: Node, vni: int) -> str:
+    """Type 1, VTEP:number: unique for each VRF and leaf."""
+    return f"{leaf.ip}:{vni}"
+
+
+def mac_vrfs(tenancy: Tenancy, leaf: Node) -> tuple[MacVrf, ...]:
+    """The bridges that a leaf needs: those of the stretched segments that it has hosts of."""
+    return tuple(MacVrf(leaf.name, s, _distinguisher(leaf, s.vni), frozenset({target(s.vni)}),
+                        frozenset({target(s.vni)}))
+                 for s in tenancy.segments.values() if s.stretched and leaf.name in s.leaves)
+
+
+def ip_vrfs(tenancy: Tenancy, leaf: Node) -> tuple[IpVrf, ...]:
+    """The routers that a leaf needs: those of the VPCs that it has hosts of."""
+    return tuple(_ip_vrf(tenancy, tenant, leaf) for tenant in tenancy.tenants
+                 if any(leaf.name in s.leaves for s in tenant.segments))
+
+
+def _ip_vrf(tenancy: Tenancy, tenant: Tenant, leaf: Node) -> IpVrf:
+    own = {s.name for s in tenant.segments}
+    peers = {b for a, b in tenancy.permits if a in own and b not in own}
+    return IpVrf(leaf.name, tenant, tuple(s for s in tenant.segments if leaf.name in s.leaves),
+                 _distinguisher(leaf, tenant.vni), frozenset({target(tenant.vni)}),
+                 frozenset({target(tenant.vni), *(target(tenancy.segments[p].vni) for p in peers)}))
+
+
+def originated(fabric: Fabric, tenancy: Tenancy) -> tuple[Route, ...]:
+    """All routes that the leaves of a fabric export: the whole route table, as a route server would hold it."""
+    return tuple(route for leaf in fabric.leaves for tenant in tenancy.tenants for s in tenant.segments
+                 if leaf.name in s.leaves for route in _of_segment(leaf, tenant, s))
+
+
+def _of_segment(leaf: Node, tenant: Tenant, segment: Segment) -> Iterator[Route]:
+    if segment.stretched:
+        yield MulticastRoute(rd=_distinguisher(leaf, segment.vni), targets=frozenset({target(segment.vni)}),
+                             next_hop=leaf.ip, vni=segment.vni)
+    for member in segment.members:
+        if member.leaf == leaf.name:
+            yield _of_host(leaf, tenant, segment, member)
+
+
+def _of_host(leaf: Node, tenant: Tenant, segment: Segment, member: Member) -> Route:
+    targets = frozenset({target(segment.vni), target(tenant.vni)})
+    if segment.stretched:
+        return MacIpRoute(rd=_distinguisher(leaf, segment.vni), targets=targets, next_hop=leaf.ip,
+                          router_mac=leaf.mac, mac=member.mac, ip=member.ip, vni=segment.vni, l3vni=tenant.vni)
+    return PrefixRoute(rd=_distinguisher(leaf, tenant.vni), targets=targets, next_hop=leaf.ip, router_mac=leaf.mac,
+                       prefix=f"{member.ip}/32", vni=tenant.vni)

@@ -1,0 +1,173 @@
+"""What only the whole intent and the fabric show: names that nobody has, addresses that collide. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+from controller.intent import (
+    DEFAULT_VPC,
+    KEY,
+    AttachmentSpec,
+    Intent,
+    PeeringSpec,
+    SubnetSpec,
+    Vpc,
+    VpcAttachment,
+    VpcPeering,
+    VpcSpec,
+)
+from topologies.document import KeyPath, Problem, nearest
+from topologies.fabric import Fabric
+
+VNI_POOL = range(1001, 10000)   # of the lab's VPCs; one for each VPC and one for each subnet
+UNICAST = (ipaddress.IPv4Network("1.0.0.0/8"), ipaddress.IPv4Network("223.255.255.0/24"))   # first and last
+LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
+
+
+def intent_problems(intent: Intent, fabric: Fabric, pool: range = VNI_POOL) -> list[Problem]:
+    """Everything that is wrong with an intent on this fabric; the paths are those of Intent."""
+    return [*_names(intent), *_vpcs(intent), *_attachments(intent, fabric), *_peerings(intent),
+            *_overlapping_peers(intent), *_numbers(intent, pool)]
+
+
+def _at(index: int, *path: str | int) -> KeyPath:
+    return (KEY, index, "spec", *path)
+
+
+def _names(intent: Intent) -> Iterator[Problem]:
+    seen: set[tuple[str, str]] = set()
+    for index, item in enumerate(intent.objects):
+        identity = item.kind, item.metadata.name
+        at = (KEY, index, "metadata", "name")
+        if identity in seen:
+            yield Problem(at, f"one {item.kind} of each name", f"{item.metadata.name} again")
+        if identity == ("VPC", DEFAULT_VPC):
+            yield Problem(at, "another name", DEFAULT_VPC, "this is the VPC of the hosts without an attachment")
+        seen.add(identity)
+
+
+def _vpcs(intent: Intent) -> Iterator[Problem]:
+    for index, item in enumerate(intent.objects):
+        if isinstance(item, Vpc):
+            for name, subnet in item.spec.subnets.items():
+                for key, expected, found in _subnet(subnet):
+                    yield Problem(_at(index, "subnets", name, key), expected, found)
+            yield from _overlaps(item.spec, index)
+            for n, names in enumerate(item.spec.permit):
+                for k, name in enumerate(names):
+                    if name not in item.spec.subnets:
+                        yield _unknown(_at(index, "permit", n, k), "subnet", name, item.spec.subnets)
+
+
+def _subnet(subnet: SubnetSpec) -> Iterator[tuple[str, str, str]]:
+    """(key, expected, found) of what is wrong with one subnet's addresses."""
+    network = subnet.network
+    first, last = UNICAST
+    if network.prefixlen > 30:
+        yield "subnet", "room for a gateway and a host: a prefix of at most 30 bits", subnet.subnet
+    elif not first[0] <= network[0] <= network[-1] <= last[-1] or network.overlaps(LOOPBACK):
+        yield "subnet", "a prefix of unicast addresses", subnet.subnet
+    elif not network[0] < ipaddress.IPv4Address(subnet.gateway_address) < network[-1]:
+        yield "gateway", f"a host address of {subnet.subnet}", subnet.gateway_address
+
+
+def _overlaps(spec: VpcSpec, index: int) -> Iterator[Problem]:
+    for (one, a), (other, b) in combinations(spec.subnets.items(), 2):
+        if a.network.overlaps(b.network):
+            yield Problem(_at(index, "subnets", other, "subnet"), "subnets of a VPC that do not overlap",
+                          f"{b.subnet}, which overlaps {one} ({a.subnet})")
+
+
+def _unknown(at: KeyPath, what: str, name: str, names: Mapping[str, object]) -> Problem:
+    return Problem(at, f"one of the {what}s {', '.join(names) or 'that exist (there are none)'}", name,
+                   nearest(name, list(names)))
+
+
+def _attachments(intent: Intent, fabric: Fabric) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    used: dict[str, int] = {}
+    hosts = {h.name: h for h in fabric.all_hosts if h.role != "probe"}
+    for index, item in enumerate(intent.objects):
+        if not isinstance(item, VpcAttachment):
+            continue
+        spec = item.spec
+        if spec.connection in seen:
+            yield Problem(_at(index, "connection"), "each host attached once",
+                          f"{spec.connection}, which is attached to {seen[spec.connection]} already")
+        elif spec.connection not in hosts:
+            yield Problem(_at(index, "connection"), f"a host of the fabric {fabric.spec.name} that is not a probe",
+                          spec.connection, nearest(spec.connection, list(hosts)))
+        seen.setdefault(spec.connection, spec.subnet)
+        used[spec.subnet] = used.get(spec.subnet, 0) + 1
+        yield from _attached_to(intent, index, spec, used[spec.subnet])
+
+
+def _attached_to(intent: Intent, index: int, spec: AttachmentSpec, count: int) -> Iterator[Problem]:
+    """What is wrong with the subnet of an attachment that is number `count` in it."""
+    vpc, name = spec.subnet.split("/")
+    at = _at(index, "subnet")
+    if vpc not in intent.vpcs:
+        yield _unknown(at, "VPC", vpc, intent.vpcs)
+    elif name not in intent.vpcs[vpc].subnets:
+        yield _unknown(at, "subnet", name, intent.vpcs[vpc].subnets)
+    else:
+        room = intent.vpcs[vpc].subnets[name].network.num_addresses - 3     # network, broadcast, gateway
+        if count == room + 1:
+            yield Problem(at, f"at most {room} hosts in {spec.subnet}", "one more", "make its prefix shorter")
+
+
+def _peerings(intent: Intent) -> Iterator[Problem]:
+    for index, item in enumerate(intent.objects):
+        if isinstance(item, VpcPeering):
+            for n, sides in enumerate(item.spec.permit):
+                yield from _sides(intent, item.spec, index, n)
+                if len(sides) != 2:
+                    found = f"{next(iter(sides))} with itself" if len(sides) == 1 else f"{len(sides)} VPCs"
+                    yield Problem(_at(index, "permit", n), "two VPCs that peer", found)
+
+
+def _sides(intent: Intent, spec: PeeringSpec, index: int, n: int) -> Iterator[Problem]:
+    for vpc, side in spec.permit[n].items():
+        at = _at(index, "permit", n, vpc)
+        if vpc not in intent.vpcs:
+            yield _unknown(at, "VPC", vpc, intent.vpcs)
+            continue
+        for k, name in enumerate(side.subnets):
+            if name not in intent.vpcs[vpc].subnets:
+                yield _unknown((*at, "subnets", k), "subnet", name, intent.vpcs[vpc].subnets)
+
+
+def _overlapping_peers(intent: Intent) -> Iterator[Problem]:
+    """A VPC sees its own subnets and its peers': one address must not mean two hosts."""
+    vpcs = intent.vpcs
+    seen: dict[str, dict[str, int]] = {name: {} for name in vpcs}   # VPC -> its peers -> index of the peering
+    for index, item in enumerate(intent.objects):
+        for sides in item.spec.permit if isinstance(item, VpcPeering) else ():
+            names = [name for name in sides if name in vpcs]
+            for one, other in ((a, b) for a in names for b in names if a != b):
+                seen[one].setdefault(other, index)
+    told: set[tuple[int, str]] = set()
+    for vpc, peers in seen.items():
+        for (a, i), (b, j) in combinations([(vpc, -1), *peers.items()], 2):
+            common = _common(vpcs[a], vpcs[b])
+            where = max(i, j)
+            if common and (where, common) not in told:
+                told |= {(where, common)}
+                who = f"{a} and {b}" if vpc in (a, b) else f"{a} and {b}, both peers of {vpc},"
+                yield Problem(_at(where, "permit"), "peers whose subnets do not overlap", f"{who} overlap: {common}",
+                              "overlapping addresses work in VPCs that do not see each other")
+
+
+def _common(one: VpcSpec, other: VpcSpec) -> str:
+    return next((f"{a.subnet} and {b.subnet}" for a in one.subnets.values() for b in other.subnets.values()
+                 if a.network.overlaps(b.network)), "")
+
+
+def _numbers(intent: Intent, pool: range) -> Iterator[Problem]:
+    needed = sum(1 + len(spec.subnets) for spec in intent.vpcs.values())
+    if needed > len(pool):
+        last = max(n for n, item in enumerate(intent.objects) if isinstance(item, Vpc))
+        yield Problem(_at(last, "subnets"), f"at most {len(pool)} VNIs, one for each VPC and each subnet",
+                      f"{needed} in all")

@@ -1,0 +1,138 @@
+"""Who should reach whom, from intent alone: each pair of hosts with the reason. Pure.
+
+Nothing here knows of routes, VRFs or rules: it is what their result is held against. A packet from one host to
+the address of another may reach that one, or a third that has the same address in the sender's own VPC, or nobody;
+in the last case the rule that has to have dropped it is named as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from itertools import permutations
+
+from controller.intent import Intent
+from controller.vpc import GATEWAY_MAC, Allocation
+from topologies.fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What has to become of packets from `source` to `ip`, the address of `target`.
+
+    receiver: the host that gets them, '' for none; drop: the rule that drops them, at the source's leaf;
+    next_mac: where the source's frames are addressed to.
+    """
+
+    source: str
+    target: str
+    ip: str
+    next_mac: str
+    receiver: str
+    reason: str
+    drop: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        return self.receiver == self.target
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a host is: a subnet of a VPC, or the default VPC ('' twice), and its address there."""
+
+    host: str
+    vpc: str
+    subnet: str
+    ip: str
+
+    @property
+    def segment(self) -> str:
+        return f"{self.vpc}/{self.subnet}"
+
+
+def places(intent: Intent, fabric: Fabric, allocation: Allocation) -> dict[str, Place]:
+    """Host -> its place, for all hosts but the probes."""
+    attached = {a.connection: a.subnet.split("/") for a in intent.attachments}
+    found = {}
+    for node in fabric.all_hosts:
+        if node.name in attached:
+            vpc, subnet = attached[node.name]
+            found[node.name] = Place(node.name, vpc, subnet, allocation.addresses[f"{vpc}/{subnet}"][node.name])
+        elif node.role != "probe":
+            found[node.name] = Place(node.name, "", "", node.ip)
+    return found
+
+
+def matrix(intent: Intent, fabric: Fabric, allocation: Allocation) -> tuple[Cell, ...]:
+    """Every ordered pair of hosts, probes left out."""
+    where = places(intent, fabric, allocation)
+    judge = _Judge(intent, fabric, where)
+    return tuple(judge.cell(where[a], where[b]) for a, b in permutations(where, 2))
+
+
+class _Judge:
+    def __init__(self, intent: Intent, fabric: Fabric, where: dict[str, Place]) -> None:
+        self._intent, self._fabric = intent, fabric
+        self._owner = {(p.vpc, p.subnet, p.ip): p.host for p in where.values()}
+
+    def cell(self, source: Place, target: Place) -> Cell:
+        if not source.vpc:
+            return self._from_default(source, target)
+        reached, reason, drop = self._resolve(source, target.ip)
+        if reached != target.host and not drop:
+            reason = f"{target.ip} is {reached} in the eyes of {source.vpc}"
+        elif target.vpc != source.vpc and drop and not drop.startswith("to-self"):
+            reason = f"{source.vpc} has no peering that permits {source.segment} and {target.segment}" if target.vpc \
+                else f"{target.host} is in no VPC"
+        bridged = target.vpc == source.vpc and target.subnet == source.subnet \
+            and self._intent.vpcs[source.vpc].mode == "l2vni"
+        mac = self._fabric.host(target.host).mac if bridged else GATEWAY_MAC
+        return Cell(source.host, target.host, target.ip, mac, reached, reason, drop)
+
+    def _from_default(self, source: Place, target: Place) -> Cell:
+        mac = self._fabric.host(target.host).mac
+        if target.vpc:
+            return Cell(source.host, target.host, target.ip, mac, "", f"{source.host} is in no VPC", "unknown-mac")
+        return Cell(source.host, target.host, target.ip, mac, target.host, "neither is in a VPC")
+
+    def _resolve(self, source: Place, ip: str) -> tuple[str, str, str]:
+        """(receiver, reason, drop) of packets from a VPC's host to an address."""
+        if ip == source.ip:
+            return "", f"{ip} is {source.host} itself", f"to-self:{source.host}"
+        for vpc, subnet, permitted, reason in self._visible(source):
+            if IPv4Address(ip) not in self._intent.vpcs[vpc].subnets[subnet].network:
+                continue
+            if not permitted:
+                return "", reason, f"{reason.split(' ', maxsplit=1)[0]}:{source.segment}"
+            receiver = self._owner.get((vpc, subnet, ip), "")
+            if receiver:
+                return receiver, reason, ""
+            return "", f"nobody has {ip} in {vpc}/{subnet}", f"unknown-host:{source.segment}"
+        return "", f"no subnet that {source.segment} knows has {ip}", f"no-route:{source.segment}"
+
+    def _visible(self, source: Place) -> Iterator[tuple[str, str, bool, str]]:
+        """(VPC, subnet, permitted, reason): the subnets that a host's VPC knows."""
+        spec = self._intent.vpcs[source.vpc]
+        for subnet in spec.subnets:
+            lists = [names for names in spec.permit if source.subnet in names and subnet in names]
+            alone = [s for s in (source.subnet, subnet) if spec.isolated(s)]
+            if subnet == source.subnet:
+                restricted = spec.restricted(subnet)
+                yield source.vpc, subnet, not restricted, "restricted subnet" if restricted else "same subnet"
+            elif lists:
+                yield source.vpc, subnet, True, f"permit [{', '.join(lists[0])}]"
+            else:
+                yield source.vpc, subnet, not alone, f"isolated subnet {alone[0]}" if alone else "same VPC"
+        for peering in self._intent.peerings:
+            for sides in peering.permit:
+                if source.vpc in sides and source.subnet in (sides[source.vpc].subnets or spec.subnets):
+                    (peer,) = set(sides) - {source.vpc}
+                    for subnet in sides[peer].subnets or self._intent.vpcs[peer].subnets:
+                        yield peer, subnet, True, f"peering with {peer}"
+
+
+def owner_of(allocation: Allocation) -> dict[str, tuple[str, str]]:
+    """Host -> (segment, address) of every attached host."""
+    return {host: (segment, ip) for segment, hosts in allocation.addresses.items() for host, ip in hosts.items()}

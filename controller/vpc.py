@@ -1,0 +1,187 @@
+"""Intent -> tenancy: segments with their VNIs, hosts with their addresses, and who may send to whom. Pure.
+
+A segment is a subnet of a VPC, written vpc/subnet. Numbers and addresses that were given once stay as long
+as their owner does, whatever else comes and goes; what became free is given again as late as possible, because
+a switch that has lost its controller may still hold rules with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
+
+from pydantic import Field
+
+from controller.intent import Intent, PeerSubnets, SubnetSpec, VpcSpec
+from controller.intent_checks import VNI_POOL
+from topologies.fabric import Fabric
+from topologies.spec import Strict
+
+GATEWAY_MAC = "02:fe:00:00:00:01"   # of every gateway at every leaf: a host finds the same one wherever it is
+
+
+class Allocation(Strict):
+    """What has been given out.
+
+    vnis: VPC or vpc/subnet -> number; next_vni: where the search for the next one starts;
+    addresses: vpc/subnet -> host -> IPv4 address.
+    """
+
+    vnis: dict[str, int] = Field(default_factory=dict)
+    next_vni: int = VNI_POOL.start
+    addresses: dict[str, dict[str, str]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A host in a segment: where it is attached, and its addresses there."""
+
+    host: str
+    leaf: str
+    port: int
+    mac: str
+    ip: str
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A subnet. `stretched`: one bridge over all leaves (mode l2vni)."""
+
+    vpc: str
+    subnet: str
+    vni: int
+    prefix: str
+    gateway: str
+    restricted: bool
+    stretched: bool
+    members: tuple[Member, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.vpc}/{self.subnet}"
+
+    @property
+    def prefix_length(self) -> int:
+        return int(self.prefix.split("/")[1])
+
+    @cached_property
+    def leaves(self) -> frozenset[str]:
+        return frozenset(m.leaf for m in self.members)
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A VPC: its layer-3 VNI and its segments."""
+
+    name: str
+    vni: int
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Tenancy:
+    """All VPCs. `permits`: pairs of segments between which packets may go, a segment with itself among them."""
+
+    tenants: tuple[Tenant, ...] = ()
+    permits: frozenset[tuple[str, str]] = frozenset()
+
+    @cached_property
+    def segments(self) -> dict[str, Segment]:
+        return {s.name: s for tenant in self.tenants for s in tenant.segments}
+
+    @cached_property
+    def members(self) -> dict[str, tuple[Segment, Member]]:
+        """Host -> where it is attached."""
+        return {m.host: (s, m) for s in self.segments.values() for m in s.members}
+
+
+def allocate(intent: Intent, before: Allocation, pool: range = VNI_POOL) -> Allocation:
+    """Numbers and addresses for an intent without problems; whoever had one keeps it."""
+    wanted = [name for vpc, spec in intent.vpcs.items() for name in (vpc, *(f"{vpc}/{s}" for s in spec.subnets))]
+    kept = {name: before.vnis[name] for name in wanted if name in before.vnis}
+    free = _free_numbers(before, kept, pool)
+    given = {name: next(free) for name in wanted if name not in kept}
+    last = [*given.values()][-1] if given else before.next_vni - 1
+    return Allocation(vnis=kept | given, next_vni=last + 1 if last + 1 in pool else pool.start,
+                      addresses=_addresses(intent, before.addresses))
+
+
+def _free_numbers(before: Allocation, kept: Mapping[str, int], pool: range) -> Iterator[int]:
+    """Numbers to give, those that went out of use in this very change last."""
+    start = before.next_vni if before.next_vni in pool else pool.start
+    turn = [*range(start, pool.stop), *range(pool.start, start)]
+    used, held = set(before.vnis.values()), set(kept.values())
+    return chain((n for n in turn if n not in used), (n for n in turn if n in used and n not in held))
+
+
+def _addresses(intent: Intent, before: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    hosts: dict[str, list[str]] = {}
+    for attachment in intent.attachments:
+        hosts.setdefault(attachment.subnet, []).append(attachment.connection)
+    return {name: _leases(_subnet(intent, name), attached, before.get(name, {})) for name, attached in hosts.items()}
+
+
+def _subnet(intent: Intent, name: str) -> SubnetSpec:
+    vpc, subnet = name.split("/")
+    return intent.vpcs[vpc].subnets[subnet]
+
+
+def _leases(subnet: SubnetSpec, hosts: Iterable[str], before: Mapping[str, str]) -> dict[str, str]:
+    """Host -> address. A new host gets the lowest address that nobody had before this change, if there is one."""
+    network, gateway = subnet.network, subnet.gateway_address
+    hosts = list(hosts)
+    kept = {host: before[host] for host in hosts
+            if host in before and before[host] != gateway and _is_host_of(network, before[host])}
+    held, used = {*kept.values(), gateway}, {*before.values(), gateway}
+    free = chain((a for a in map(str, network.hosts()) if a not in used),
+                 (a for a in map(str, network.hosts()) if a in used and a not in held))
+    return kept | {host: next(free) for host in hosts if host not in kept}
+
+
+def _is_host_of(network: IPv4Network, address: str) -> bool:
+    return network[0] < IPv4Address(address) < network[-1]
+
+
+def resolve(intent: Intent, fabric: Fabric, allocation: Allocation) -> Tenancy:
+    """The tenancy that an intent without problems describes on a fabric."""
+    tenants = tuple(_tenant(name, spec, fabric, allocation) for name, spec in intent.vpcs.items())
+    return Tenancy(tenants, frozenset(chain(
+        _inside(intent), (pair for p in intent.peerings for sides in p.permit for pair in _between(intent, sides)))))
+
+
+def _tenant(vpc: str, spec: VpcSpec, fabric: Fabric, allocation: Allocation) -> Tenant:
+    segments = []
+    for subnet, s in spec.subnets.items():
+        name = f"{vpc}/{subnet}"
+        members = tuple(_member(fabric, host, ip) for host, ip in allocation.addresses.get(name, {}).items())
+        segments.append(Segment(vpc, subnet, allocation.vnis[name], s.subnet, s.gateway_address,
+                                spec.restricted(subnet), spec.mode == "l2vni", members))
+    return Tenant(vpc, allocation.vnis[vpc], tuple(segments))
+
+
+def _member(fabric: Fabric, host: str, ip: str) -> Member:
+    node = fabric.host(host)
+    return Member(host, node.leaf, fabric.access_link(host).end(node.leaf).number, node.mac, ip)
+
+
+def _inside(intent: Intent) -> Iterator[tuple[str, str]]:
+    """Pairs inside of VPCs: restricted governs a subnet with itself, isolated and permit two subnets."""
+    for vpc, spec in intent.vpcs.items():
+        for a in spec.subnets:
+            for b in spec.subnets:
+                together = any(a in names and b in names for names in spec.permit)
+                if not spec.restricted(a) if a == b else together or not (spec.isolated(a) or spec.isolated(b)):
+                    yield f"{vpc}/{a}", f"{vpc}/{b}"
+
+
+def _between(intent: Intent, sides: Mapping[str, PeerSubnets]) -> Iterator[tuple[str, str]]:
+    """Pairs of segments, in both directions, that one entry of a peering permits."""
+    one, other = ([f"{vpc}/{s}" for s in side.subnets or intent.vpcs[vpc].subnets]
+                  for vpc, side in sides.items())
+    for a in one:
+        for b in other:
+            yield a, b
+            yield b, a
