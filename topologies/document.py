@@ -181,7 +181,8 @@ def read_document(path: Path, name: str = "") -> Document:
         root = YAML(typ="safe", pure=True).compose(text)
         if root is None:
             raise SpecError(f"{name}:1", "a mapping of keys to values", "an empty file")
-        return Document(parse_yaml(text), _places(_mapping(root, name), name), path.parent)
+        places = _places(_mapping(root, name), name)    # first: it tells doubled keys better than the parser does
+        return Document(parse_yaml(text), places, path.parent)
 
 
 def read_stream(path: Path, key: str) -> Document:
