@@ -4,8 +4,10 @@ python := $(if $(AIFAB_VENV),$(AIFAB_VENV),.venv)/bin/python
 aifab  := $(dir $(python))aifab
 root   := $(if $(filter 0,$(shell id -u)),,sudo)
 
+vm-variables := AIFAB_CACHE,AIFAB_CPUS,AIFAB_MEMORY,AIFAB_ACCEL,AIFAB_SUITE,AIFAB_MIRROR
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint bench lessons golden clean setup setup-dev
+.PHONY: help demo test unit lint bench lessons golden vm-test clean setup setup-dev
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -40,6 +42,9 @@ lessons: setup  ## run every scenario of the library
 
 golden: setup-dev  ## write the golden files anew; review the diff
 	$(python) -m tests.golden
+
+vm-test:  ## build the lab VM, boot it in QEMU, run tests and scenarios in it; logs go to vm-results/
+	$(if $(root),sudo --preserve-env=$(vm-variables)) python3 -m vm test
 
 clean:  ## take down what labs left behind; drop caches, keep runs/
 	@if [ -x $(aifab) ]; then $(root) $(aifab) clean; fi

@@ -1,0 +1,148 @@
+"""The lab VM's pure parts: settings, what names an image, QEMU's words, archives on bare disks, the summary."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from topologies.errors import HostError, RunError
+from vm import disks, host, qemu
+from vm.steps import STEPS, Step, outcomes, scenario
+
+MEMINFO = "MemTotal:        8000000 kB\nMemAvailable:    4000000 kB\n"
+
+
+def test_settings_have_defaults_and_come_from_the_environment(tmp_path: Path) -> None:
+    assert host.settings({}).cache == Path.home() / ".cache" / "aifab"
+    how = host.settings({"AIFAB_CACHE": str(tmp_path), "AIFAB_CPUS": "3", "AIFAB_MEMORY": "2048", "AIFAB_ACCEL": "kvm"})
+    assert (how.cache, how.cpus, how.memory, how.accel) == (tmp_path, 3, 2048, "kvm")
+
+
+@pytest.mark.parametrize("wrong", [{"AIFAB_CPUS": "0"}, {"AIFAB_CPUS": "two"}, {"AIFAB_MEMORY": "512"},
+                                   {"AIFAB_MEMORY": ""}, {"AIFAB_ACCEL": "xen"}])
+def test_a_wrong_setting_is_told_by_its_name(wrong: dict[str, str]) -> None:
+    with pytest.raises(HostError) as error:
+        host.settings(wrong)
+    assert error.value.where == next(iter(wrong))
+
+
+def test_missing_programs_are_told_with_their_packages() -> None:
+    with pytest.raises(HostError, match="no-such-program") as error:
+        host.require_programs({"no-such-program": "a-package", "sh": "dash"})
+    assert "a-package" in error.value.hint
+    assert "dash" not in error.value.hint
+
+
+def test_too_little_memory_or_disk_is_refused(tmp_path: Path) -> None:
+    host.require_memory(3000, MEMINFO)
+    with pytest.raises(HostError, match="AIFAB_MEMORY"):
+        host.require_memory(3500, MEMINFO)      # 3906 MB are there, the VM and QEMU need 4000
+    host.require_space(tmp_path, 1)
+    with pytest.raises(HostError, match="AIFAB_CACHE"):
+        host.require_space(tmp_path, 1e18)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """The files that an image is made of, in a place where they may be changed."""
+    root = tmp_path / "repository"
+    for name in ("pyproject.toml", "provision.sh", "vm/build_image.sh", "vm/guest/aifab-job",
+                 "vm/guest/aifab-job.service", "vm/guest/run"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(host.ROOT / name, root / name)
+    return root
+
+
+@pytest.mark.parametrize(("name", "old", "new", "another"), [
+    ("provision.sh", "iperf3", "iperf", True), ("pyproject.toml", "scapy>=2.6", "scapy>=2.7", True),
+    ("vm/build_image.sh", "8G", "9G", True), ("vm/guest/aifab-job", "sync", "", True),
+    ("pyproject.toml", 'version = "0.1.0"', 'version = "9"', False), ("vm/guest/run", "results", "outcome", False)])
+def test_an_image_is_built_anew_when_what_it_is_made_of_changes(
+        repository: Path, name: str, old: str, new: str, another: bool) -> None:
+    how = host.settings({})
+    before = host.image_key(how, repository)
+    text = (repository / name).read_text()
+    assert old in text
+    (repository / name).write_text(text.replace(old, new))
+    assert (host.image_key(how, repository) != before) is another
+
+
+def test_the_image_depends_on_the_suite_and_not_on_the_memory(repository: Path) -> None:
+    keys = {host.image_key(host.settings(e), repository)
+            for e in ({}, {"AIFAB_SUITE": "trixie"}, {"AIFAB_MEMORY": "2048"})}
+    assert len(keys) == 2
+
+
+def test_the_machine_has_no_network_and_keeps_the_image_as_it_is(tmp_path: Path) -> None:
+    words = qemu.command(host.settings({}), tmp_path, tmp_path / "job.tar", tmp_path / "results.tar")
+    assert next(w for w in words if w.startswith("user,")).startswith("user,restrict=on")
+    drives = [w for w in words if w.startswith("file=")]
+    assert ["snapshot=on" in d for d in drives] == [True, False, False]
+    assert ["readonly=on" in d for d in drives] == [False, True, False]
+
+
+def test_boot_keeps_the_console_and_shows_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    console = tmp_path / "console.log"
+    qemu.boot([sys.executable, "-c", "print('booting'); print('== unit tests')"], console, 30)
+    assert console.read_text() == "booting\n== unit tests\n"
+    assert capsys.readouterr().out == "== unit tests\n"
+
+
+@pytest.mark.parametrize(("program", "told"), [("import sys; sys.exit(3)", "exit code"),
+                                               ("import time; time.sleep(60)", "power off")])
+def test_a_machine_that_fails_or_hangs_is_an_error_and_is_gone(tmp_path: Path, program: str, told: str) -> None:
+    with pytest.raises(RunError, match=told):
+        qemu.boot([sys.executable, "-c", program], tmp_path / "console.log", 1)
+
+
+def test_a_job_holds_the_repository_without_what_is_only_here(repository: Path, tmp_path: Path) -> None:
+    for unwanted in (".git/HEAD", ".venv/bin/python", "runs/1/meta.json", "traffic/__pycache__/x.pyc"):
+        (repository / unwanted).parent.mkdir(parents=True, exist_ok=True)
+        (repository / unwanted).write_text("")
+    disks.pack(tmp_path / "job.tar", repository, [Step("one", "true")])
+    with tarfile.open(tmp_path / "job.tar") as tar:
+        names = set(tar.getnames())
+        steps = json.load(tar.extractfile("steps.json") or pytest.fail("no steps"))
+    assert {"run", "src/provision.sh", "src/vm/guest/run"} <= names
+    assert not [n for n in names if ".git" in n or ".venv" in n or "runs" in n or n.endswith(".pyc")]
+    assert [(s["name"], s["command"]) for s in steps] == [("one", "true")]
+
+
+def test_results_come_back_from_a_disk_that_is_longer_than_its_archive(tmp_path: Path) -> None:
+    (tmp_path / "steps.json").write_text("[]")
+    disk = tmp_path / "results.tar"
+    disks.empty(disk)
+    with tarfile.open(tmp_path / "small.tar", "w") as tar:
+        tar.add(tmp_path / "steps.json", "steps.json")
+    with disk.open("r+b") as out:
+        out.write((tmp_path / "small.tar").read_bytes())
+    disks.unpack(disk, tmp_path / "back")
+    assert (tmp_path / "back" / "steps.json").read_text() == "[]"
+
+
+def test_a_results_disk_that_was_never_written_is_told(tmp_path: Path) -> None:
+    disk = tmp_path / "results.tar"
+    disks.empty(disk)
+    with pytest.raises(RunError, match="none"):
+        disks.unpack(disk, tmp_path / "back")
+
+
+def test_a_step_is_good_by_its_exit_code_and_a_suspect_scenario_is_told() -> None:
+    steps = [Step("one", "true"), Step("two", "false"), Step("three", "sleep 9", timeout=5), scenario("a"),
+             scenario("b"), scenario("c"), Step("last", "true")]
+    codes: list[int | None] = [0, 1, None, 0, 4, 3]
+    results = [{"name": s.name, "exit": c, "seconds": 1.0} for s, c in zip(steps, codes, strict=False)]
+    found = [(o.found, o.good) for o in outcomes(steps, results)]
+    assert found == [("fine", True), ("exit code 1", False), ("not done within 5 s", False), ("VALID", True),
+                     ("SUSPECT", True), ("INVALID", False), ("not reached", False)]
+
+
+def test_every_step_of_a_scenario_has_its_file() -> None:
+    names = [s.name.removeprefix("scenario ") for s in STEPS if s.name.startswith("scenario ")]
+    assert names
+    assert all((host.ROOT / "vm" / "scenarios" / f"{name}.yml").exists() for name in names)

@@ -1,0 +1,75 @@
+"""python3 -m vm test: boot the lab VM, run its steps, show what came of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from topologies.errors import LabError
+from vm import disks, host, qemu
+from vm.steps import STEPS, Step, outcomes
+
+RESULTS = host.ROOT / "vm-results"
+BOOT_TIMEOUT = 300      # seconds, beside the steps' own
+
+
+def test(how: host.Settings, only: str) -> bool:
+    """Boot the VM and run the steps; true if each of them went as it should. Raises LabError."""
+    steps = [s for s in STEPS if not only or only in s.name or s.name == "provision"]
+    host.require_programs(host.BOOT_PROGRAMS)
+    image = host.image(how)
+    host.require_space(how.cache, host.BOOT_SPACE)
+    host.require_memory(how.memory, Path("/proc/meminfo").read_text())
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    RESULTS.mkdir()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=how.cache) as scratch:
+        _run(how, image, Path(scratch), steps)
+    return show(steps, time.monotonic() - started)
+
+
+def _run(how: host.Settings, image: Path, scratch: Path, steps: list[Step]) -> None:
+    job, results = scratch / "job.tar", scratch / "results.tar"
+    disks.pack(job, host.ROOT, steps)
+    disks.empty(results)
+    os.environ["TMPDIR"] = str(scratch)     # where QEMU keeps what the guest changes
+    qemu.boot(qemu.command(how, image, job, results), RESULTS / "console.log",
+              BOOT_TIMEOUT + sum(s.timeout for s in steps))
+    disks.unpack(results, RESULTS)
+
+
+def show(steps: list[Step], seconds: float) -> bool:
+    found = json.loads((RESULTS / "steps.json").read_text())
+    lines = list(outcomes(steps, found))
+    for line in lines:
+        print(f"{'ok  ' if line.good else 'FAIL'}  {line.name:32} {line.seconds:6.0f} s  {line.found}")
+    print(f"{seconds / 60:.1f} minutes; logs and runs are in {RESULTS}")
+    return all(line.good for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m vm", description="The lab VM in QEMU.")
+    parser.add_argument("what", choices=["image", "test"])
+    parser.add_argument("--only", default="", metavar="WORD", help="only steps with this word in their names")
+    arguments = parser.parse_args()
+    try:
+        how = host.settings(os.environ)
+        if arguments.what == "image":
+            print(host.image(how))
+        elif not test(how, arguments.only):
+            sys.exit(1)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What is done in the VM, and whether it went as it should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PYTHON = "/opt/aifab/venv/bin/python"
+TESTS = f"{PYTHON} -m pytest -p no:cacheprovider"
+VALID, SUSPECT = 0, 4       # exit codes of `aifab run`
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a shell in /vagrant as root. allowed: its good exit codes; timeout in seconds."""
+
+    name: str
+    command: str
+    timeout: int = 300
+    allowed: tuple[int, ...] = (0,)
+
+
+def scenario(name: str, timeout: int = 400) -> Step:
+    """A scenario of vm/scenarios.
+
+    An emulator inside an emulated processor may be short of headroom: SUSPECT says so and is recorded,
+    with its reasons. INVALID never passes.
+    """
+    return Step(f"scenario {name}", f"aifab run vm/scenarios/{name}.yml --runs $RESULTS/runs", timeout,
+                allowed=(VALID, SUSPECT))
+
+
+STEPS = (
+    Step("provision", "bash vm/guest/set_up.sh", 600),
+    Step("provision again", "bash vm/guest/set_up.sh", 60),
+    Step("doctor", "aifab doctor"),
+    Step("unit tests", f"{TESTS} tests/unit tests/test_layers.py", 900),
+    Step("lab tests", f"{TESTS} tests/lab/test_ledger.py tests/lab/test_network.py", 900),
+    scenario("delay"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the summary. found: what the step's exit code or verdict says."""
+
+    name: str
+    seconds: float
+    found: str
+    good: bool
+
+
+def outcomes(steps: Sequence[Step], results: Sequence[Mapping[str, Any]]) -> Iterator[Outcome]:
+    """One for each step; a step without a result was never reached."""
+    by_name = {r["name"]: r for r in results}
+    for step in steps:
+        result = by_name.get(step.name)
+        if result is None:
+            yield Outcome(step.name, 0.0, "not reached", False)
+        elif result["exit"] is None:
+            yield Outcome(step.name, result["seconds"], f"not done within {step.timeout} s", False)
+        else:
+            yield Outcome(step.name, result["seconds"], _found(step, result["exit"]), result["exit"] in step.allowed)
+
+
+def _found(step: Step, code: int) -> str:
+    if step.name.startswith("scenario "):
+        return {VALID: "VALID", 3: "INVALID", SUSPECT: "SUSPECT"}.get(code, f"exit code {code}")
+    return "fine" if code == 0 else f"exit code {code}"
