@@ -45,9 +45,14 @@ class Lab:
 
     def policy_drops(self) -> dict[str, dict[str, int]]:
         """Switch -> name of a drop rule -> packets so far; empty for a switch that is not connected."""
-        switches = self.controller.counters()["switches"]
-        return {name: {rule: int(count["packets"]) for rule, count in s["drops"].items()}
-                for name, s in switches.items()}
+        return policy_drops(self.controller)
+
+
+def policy_drops(controller: ControllerClient) -> dict[str, dict[str, int]]:
+    """Switch -> name of a drop rule -> packets so far; empty for a switch that is not connected."""
+    switches = controller.counters()["switches"]
+    return {name: {rule: int(count["packets"]) for rule, count in s["drops"].items()}
+            for name, s in switches.items()}
 
 
 @contextmanager

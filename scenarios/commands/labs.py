@@ -6,9 +6,12 @@ import contextlib
 import signal
 import subprocess
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from topologies.inventory import Inventory
 
 Fabric = Annotated[str, typer.Argument(help="a fabric file, or a name of the catalog")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change a value first")]
@@ -59,23 +62,47 @@ def cli(fabric: Fabric = "small", settings: Settings = None) -> None:
 
 
 def execute(
-    host: Annotated[str, typer.Argument(help="a host of a running lab")],
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="what to run there")],
+    words: Annotated[list[str], typer.Argument(
+        metavar="[HOST] -- COMMAND...", help="a host of a running lab, and what to run there")],
+    ranks: Annotated[int, typer.Option(
+        "--ranks", metavar="N", min=2, help="run the command N times instead, on one host each")] = 0,
     lab_id: LabId = "",
 ) -> None:
-    """Run a command on a host of a running lab.
+    """Run a command on a host of a running lab, or a distributed program on many.
+
+    With --ranks the hosts are dealt out over the leaves, and each process finds RANK, WORLD_SIZE, LOCAL_RANK,
+    LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT and the interface variables of Gloo and NCCL in its environment.
+    What it prints is told with its rank; then where the packets went.
 
     Examples:
 
       sudo aifab exec h1 -- ping -c3 10.9.2.1
 
-      sudo aifab exec h5 -- iperf3 -s
+      sudo aifab exec --ranks 8 -- .venv/bin/python scenarios/examples/ring.py
     """
     from scenarios.attach import running_inventory
 
+    if ranks:
+        _launch(running_inventory(lab_id), ranks, words)
+        return
+    host, *command = words
+    if not command:
+        raise typer.BadParameter("a host and a command, such as: h1 -- ping -c3 10.9.2.1", param_hint="HOST -- COMMAND")
     inventory = running_inventory(lab_id)
     path = inventory.netns_path(inventory.fabric.host(host).name)
     raise typer.Exit(subprocess.run(["nsenter", f"--net={path}", *command], check=False).returncode)
+
+
+def _launch(inventory: Inventory, ranks: int, command: list[str]) -> None:
+    from scenarios.ranks import check, run_ranks, told
+
+    def tell(rank: int, name: str, line: str) -> None:
+        typer.echo(f"[{rank}] {line}", err=name == "stderr")
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)   # it ends the ranks as Ctrl-C does
+    ledger = run_ranks(inventory, ranks, command, tell)
+    typer.echo("\n".join(told(ledger)))
+    check(ledger)
 
 
 def capture(

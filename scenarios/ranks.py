@@ -1,0 +1,50 @@
+"""`aifab exec --ranks`: a real program on every host of a running lab, and what the network made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from controller.client import ControllerClient
+from scenarios.lab import policy_drops
+from scenarios.report.bars import losses
+from scenarios.report.tables import books
+from topologies.counters import snapshot, wait_quiet, wires_by_link
+from topologies.errors import RunError
+from topologies.inventory import Inventory
+from topologies.ledger import Ledger, balance
+from traffic.engine.settings import prepare_namespace
+from traffic.launch import Launch, Tell, ranks_on
+from traffic.placement import place
+
+
+def run_ranks(inventory: Inventory, ranks: int, command: Sequence[str], tell: Tell) -> Ledger:
+    """Run the command as `ranks` processes, dealt out over the leaves; the books of the time it took.
+
+    TCP is set in the hosts as for our own traffic, so that a comparison with it is fair. Raises SpecError
+    for more ranks than hosts, RunError for a rank that failed or a network that does not get quiet.
+    """
+    fabric = inventory.fabric
+    hosts = place("strided", ranks, fabric)
+    policy = partial(policy_drops, ControllerClient(inventory.api_socket))
+    for host in hosts:
+        prepare_namespace(inventory.netns[host], fabric.spec.tcp, host)
+    before = snapshot(inventory, policy)
+    Launch(ranks_on(inventory, hosts), command, tell).run()
+    wait_quiet(inventory)
+    return balance(fabric, wires_by_link(inventory), before, snapshot(inventory, policy))
+
+
+def told(ledger: Ledger) -> list[str]:
+    """The ledger in lines: where packets went, and below it each place that lost some."""
+    found = ledger.as_json()
+    return [books(found).line, *(f"  {cause}, {place}: {count:,}" for cause, place, count in losses(found))]
+
+
+def check(ledger: Ledger) -> None:
+    """Raises RunError if the emulator lost packets or some are without a name."""
+    bad = {**ledger.emulator_drops, **ledger.unexplained}
+    if bad or not ledger.closes:
+        raise RunError("the books of this run", "every packet received or lost in a named queue",
+                       "; ".join(f"{n} at {place}" for place, n in bad.items()) or "books that do not close",
+                       "do not use what the program measured")
