@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -30,6 +31,9 @@ SYSCTLS = {
     "net.ipv4.neigh.default.gc_thresh2": 131072,
     "net.ipv4.neigh.default.gc_thresh3": 262144,
 }
+# HTB releases frames one by one, each by a timer of its own, or with hysteresis a burst at a time. The
+# rate is the same; the switches wake up half as often (docs/decisions/009-wires-release-bursts.md).
+MODULE_PARAMETERS = {"/sys/module/sch_htb/parameters/htb_hysteresis": 1}
 PROGRAMS = {
     "ip": "iproute2", "tc": "iproute2", "ss": "iproute2", "nsenter": "util-linux", "mnexec": "mininet",
     "ovsdb-server": "openvswitch-switch", "ovs-vswitchd": "openvswitch-switch",
@@ -115,12 +119,31 @@ def hold_settings(lab: str) -> None:
     """Make the global settings right and keep them so until this lab releases them."""
     with _held_settings() as state:
         if not state["holders"]:
-            state["original"] = {key: get_sysctl(key) for key in SYSCTLS}
+            state["original"] = {key: get_setting(key) for key in settings()}
         state["holders"] = [*state["holders"], lab]
         # The old values are on disk before the first new one is set: a kill in between loses nothing.
         (journal.BASE / "sysctl.json").write_text(json.dumps(state))
-        for key, value in SYSCTLS.items():
-            set_sysctl(key, value)
+        for key, value in settings().items():
+            set_setting(key, value)
+
+
+def settings() -> dict[str, int]:
+    """What a lab wants of the machine: sysctls, and parameters of modules that this kernel has."""
+    if not all(Path(path).exists() for path in MODULE_PARAMETERS):
+        subprocess.run([find_program("modprobe") or "modprobe", "sch_htb"], capture_output=True, check=False)
+    return SYSCTLS | {path: value for path, value in MODULE_PARAMETERS.items() if Path(path).exists()}
+
+
+def get_setting(key: str) -> str:
+    """A sysctl by its dotted name, or a file below /sys by its path."""
+    return Path(key).read_text().strip() if key.startswith("/") else get_sysctl(key)
+
+
+def set_setting(key: str, value: str | int) -> None:
+    if key.startswith("/"):
+        Path(key).write_text(str(value))
+    else:
+        set_sysctl(key, value)
 
 
 def release_settings(lab: str) -> None:
@@ -131,8 +154,8 @@ def release_settings(lab: str) -> None:
         state["holders"] = [h for h in state["holders"] if h != lab]
         if not state["holders"] and isinstance(state["original"], dict):
             for key, value in state["original"].items():
-                if get_sysctl(key) == str(SYSCTLS.get(key)):    # changed by somebody else since: theirs
-                    set_sysctl(key, value)
+                if get_setting(key) == str(settings().get(key)):    # changed by somebody else since: theirs
+                    set_setting(key, value)
             state["original"] = {}
 
 

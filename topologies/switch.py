@@ -20,6 +20,9 @@ from topologies.shell import run
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 START_TIMEOUT = 20.0    # seconds
+# vswitchd allocates and frees a buffer of some 2 kB for every packet; glibc keeps a cache per thread for
+# sizes up to 1 kB only unless told otherwise (docs/decisions/009-wires-release-bursts.md).
+ALLOCATOR = "glibc.malloc.tcache_max=16384:glibc.malloc.tcache_count=1024"
 
 
 def make_template(path: Path) -> None:
@@ -67,7 +70,8 @@ def start(fabric: Fabric, switch: Node, netns: str, directory: Path, template: P
     run("ovs-vsctl", f"--db=unix:{directory}/db.sock", "--no-wait", *_settings(fabric, switch, datapath),
         "--", "set-controller", switch.name, f"unix:{directory}/of.sock",
         "--", "set", "controller", switch.name, "max_backoff=1000", "inactivity_probe=0", env=env)
-    run(*enter, "ovs-vswitchd", f"unix:{directory}/db.sock", f"--unixctl={directory}/vs.ctl", *quiet, env=env)
+    run(*enter, "ovs-vswitchd", f"unix:{directory}/db.sock", f"--unixctl={directory}/vs.ctl", *quiet,
+        env=env | {"GLIBC_TUNABLES": ALLOCATOR})
     return SwitchProcess(
         directory=str(directory), bridge=switch.name,
         vswitchd_pid=_pid(directory / "ovs-vswitchd.pid"), ovsdb_pid=_pid(directory / "ovsdb-server.pid"))

@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scenarios.invariants.evidence import AuditFinding, Check, Evidence, Level, Reason, over, plural
-from topologies.calibrate import Calibration, RateCheck, RttCheck
+from topologies.calibrate import RATE_LIMIT, Calibration, RateCheck, RttCheck
 
 NUMBER, NAME = 1, "calibration"
-RATE_ERROR = 0.03
-RTT_SHARE, RTT_FLOOR = 0.10, 0.3e-3
 
 
 def check(evidence: Evidence) -> Check:
@@ -28,7 +26,7 @@ def check(evidence: Evidence) -> Check:
     worst_rtt = max((abs(r.measured - r.expected) for r in calibration.rtts), default=float("nan"))
     text = "; ".join((
         f"{plural(len(calibration.rates), 'direction')} measured"
-        + (f", the worst {worst_rate:.1%} off its rate (limit {RATE_ERROR:.0%})" if calibration.rates else ""),
+        + (f", the worst {worst_rate:.1%} off its rate (limit {RATE_LIMIT:.0%})" if calibration.rates else ""),
         f"{plural(len(calibration.rtts), 'round trip')} measured"
         + (f", the worst {worst_rtt * 1e3:.2f} ms off" if calibration.rtts else ""),
         f"settings {'not ' if evidence.audit is None else ''}read back after the run"))
@@ -37,16 +35,16 @@ def check(evidence: Evidence) -> Check:
 
 def _rates(rates: tuple[RateCheck, ...]) -> Iterator[Reason]:
     for r in rates:
-        level = over(abs(r.error), RATE_ERROR)
+        level = over(abs(r.error), RATE_LIMIT)
         if level:
             yield Reason(NAME, level, f"the wire {r.direction} was calibrated at {r.measured / 1e6:.3g} Mbit/s, "
                          f"{abs(r.error):.1%} {'over' if r.error > 0 else 'under'} its {r.spec / 1e6:.3g}; "
-                         f"the limit is {RATE_ERROR:.0%}", abs(r.error), RATE_ERROR, r.direction)
+                         f"the limit is {RATE_LIMIT:.0%}", abs(r.error), RATE_LIMIT, r.direction)
 
 
 def _rtts(rtts: tuple[RttCheck, ...]) -> Iterator[Reason]:
     for r in rtts:
-        limit = max(RTT_SHARE * r.expected, RTT_FLOOR)
+        limit = r.limit
         error = abs(r.measured - r.expected)
         level = over(error, limit)
         if level:
@@ -76,6 +74,6 @@ def _audit(findings: tuple[AuditFinding, ...] | None) -> Iterator[Reason]:
                          f"{f.expected:g} {f.unit}", None, f.expected, f.where)
             continue
         error = abs(f.found / f.expected - 1) if f.expected else float("inf")
-        level = max(Level.SUSPECT, over(error, RATE_ERROR))
+        level = max(Level.SUSPECT, over(error, RATE_LIMIT))
         yield Reason(NAME, level, f"the {f.what} of {f.where} is {f.found:g} {f.unit}, its spec says "
                      f"{f.expected:g}: something changed it behind the spec's back", f.found, f.expected, f.where)

@@ -19,10 +19,11 @@ from pydantic import BaseModel
 import scenarios.commands
 import traffic.metrics
 from scenarios import cli
-from scenarios.invariants import calibration, headroom, link, timers
+from scenarios.invariants import headroom, link, timers
 from scenarios.load_scenario import KINDS, LIBRARY, load_scenario
 from scenarios.results import Part
 from scenarios.scenario import LinkEvent, Phase, Scenario
+from topologies import calibrate
 from topologies.errors import LabError
 from topologies.load import CATALOG, load_fabric
 from topologies.scale import MIN_PACKETS, MIN_RTTS
@@ -288,8 +289,8 @@ def percent(share: float) -> str:
 
 
 @pytest.mark.parametrize(("text", "suspect", "invalid"), [
-    ("measured rate", percent(calibration.RATE_ERROR), percent(2 * calibration.RATE_ERROR)),
-    ("round trip between", f"{percent(calibration.RTT_SHARE)} or {1e3 * calibration.RTT_FLOOR:g} ms", "twice"),
+    ("measured rate", percent(calibrate.RATE_LIMIT), percent(2 * calibrate.RATE_LIMIT)),
+    ("round trip between", f"{percent(calibrate.RTT_SHARE)} or {1e3 * calibrate.RTT_LIMIT:g} ms", "twice"),
     ("packets waiting at every sample", f"{percent(link.OUTSIDE)} of", percent(link.TWICE_OUTSIDE)),
     ("the lowest window", f"below {percent(link.FLOOR)}", f"below {percent(link.HARD_FLOOR)}"),
     ("late sampler", percent(link.UNUSABLE), "-"),

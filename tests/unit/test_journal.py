@@ -31,6 +31,7 @@ def kernel(base: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     def put(key: str, value: str | int) -> None:
         values[key] = str(value)
+    monkeypatch.setattr(host_limits, "MODULE_PARAMETERS", {})
     monkeypatch.setattr(host_limits, "SYSCTLS", {KEY: 67108864, OTHER: 8388608})
     monkeypatch.setattr(host_limits, "get_sysctl", values.__getitem__)
     monkeypatch.setattr(host_limits, "set_sysctl", put)
@@ -159,3 +160,17 @@ def test_the_measuring_lock_is_held_by_one_and_names_it(base: Path) -> None:
         assert "--no-lock" in caught.value.hint
     with measuring_lock():
         pass
+
+
+def test_a_module_parameter_is_held_and_given_back_like_a_sysctl(kernel: dict[str, str], tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    parameter = tmp_path / "htb_hysteresis"
+    parameter.write_text("0\n")
+    monkeypatch.setattr(host_limits, "MODULE_PARAMETERS", {str(parameter): 1, str(tmp_path / "absent"): 1})
+    monkeypatch.setattr(host_limits, "find_program", lambda _name: "true")
+    host_limits.hold_settings("one")
+    host_limits.hold_settings("two")
+    host_limits.release_settings("one")
+    assert parameter.read_text() == "1"
+    host_limits.release_settings("two")
+    assert parameter.read_text().strip() == "0"
