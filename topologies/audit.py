@@ -13,9 +13,10 @@ from pathlib import Path
 
 from topologies import qdisc
 from topologies.counters import read_sockets
+from topologies.fabric import Link
 from topologies.host_limits import SYSCTLS
 from topologies.inventory import Inventory
-from topologies.wires import Queue, queues
+from topologies.wires import Queue, kernel_limit, queues
 
 RATE_TOLERANCE = 1e-3       # the kernel keeps whole bytes per second
 
@@ -60,13 +61,15 @@ def _wires(inventory: Inventory, declared: Declared) -> Iterator[Finding]:
                 rates = [r for c in qdisc.classes(sock, device) if c.handle == qdisc.TRAFFIC_CLASS
                          for r in (c.rate, c.ceil)]
                 rate = max(rates, key=lambda r: abs(r - declared.rates.get(queue.link, queue.rate)), default=None)
-                yield from _queue(queue, rate, limits.get(device), declared, shaped_here=netns == inventory.wiring)
+                link = inventory.fabric.link(queue.link) if netns == inventory.wiring else None
+                yield from _queue(queue, rate, limits.get(device), declared, link)
 
 
 def _queue(queue: Queue, rate: int | None, limit: int | None, declared: Declared,
-           shaped_here: bool) -> Iterator[Finding]:
+           link: Link | None) -> Iterator[Finding]:
+    """link: the one that the wire shapes here; None where a host shapes."""
     want_rate = declared.rates.get(queue.link, queue.rate)
-    want_limit = declared.queues.get(queue.link, queue.limit) if shaped_here else queue.limit
+    want_limit = kernel_limit(link, declared.queues.get(queue.link, queue.limit)) if link else queue.limit
     if rate is None or abs(rate / want_rate - 1) > RATE_TOLERANCE:
         yield Finding(queue.direction, "rate", "bit/s", want_rate, rate)
     if limit != want_limit:

@@ -55,14 +55,27 @@ def read_devices(inventory: Inventory) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def read_queues(inventory: Inventory) -> dict[str, QueueCount]:
-    """Direction -> packets through its queue, the sentinel class included."""
-    by_device: dict[tuple[str, str], QueueCount] = {}
-    for netns in {q.netns for q in queues(inventory)}:
+    """Direction -> packets through its queue, the sentinel class included, and lost by the link itself."""
+    held: dict[tuple[str, str], dict[int, qdisc.Qdisc]] = {}
+    for netns in {q.netns for q in queues(inventory)} | {inventory.wiring}:
         for device, q in device_queues(netns):
-            if q.kind == "bfifo":
-                key = (netns, device)
-                by_device[key] = by_device.get(key, QueueCount()) + QueueCount(q.packets, q.drops, q.qlen)
-    return {q.direction: by_device.get((q.netns, q.device), QueueCount()) for q in queues(inventory)}
+            held.setdefault((netns, device), {})[q.handle] = q
+    return {q.direction: _through(held.get((q.netns, q.device), {})) + _impaired(
+        held.get((inventory.wiring, q.leaves_by), {})) for q in queues(inventory)}
+
+
+def _through(held: Mapping[int, qdisc.Qdisc]) -> QueueCount:
+    """The queues of one device, by their handles."""
+    found = [held[handle] for handle in (qdisc.TRAFFIC_QUEUE, qdisc.SENTINEL_QUEUE) if handle in held]
+    return QueueCount(sum(q.packets for q in found), sum(q.drops for q in found), sum(q.qlen for q in found))
+
+
+def _impaired(held: Mapping[int, qdisc.Qdisc]) -> QueueCount:
+    """What netem lost by chance and still holds back. Its counts include those of the queue behind it."""
+    netem, behind = held.get(qdisc.IMPAIRMENT), held.get(qdisc.TRAFFIC_QUEUE)
+    if netem is None or behind is None:
+        return QueueCount()
+    return QueueCount(waiting=netem.qlen - behind.qlen, lost=netem.drops - behind.drops)
 
 
 def device_queues(netns: str) -> list[tuple[str, qdisc.Qdisc]]:

@@ -62,11 +62,20 @@ class End(_Frozen):
     number: int
 
 
-class Link(_Frozen):
-    """A point-to-point link with the same rate, queue and delay in both directions.
+class Discipline(_Frozen):
+    """When a queue drops or marks (spec.QueueSpec); min and max in bytes, red only."""
 
-    rate bit/s, queue bytes (tail drop, each direction), delay seconds one way, mtu bytes. End a is
-    the lower one: the host of an access link, the leaf of a fabric link.
+    kind: Literal["fifo", "red", "fq_codel"] = "fifo"
+    min: int = 0
+    max: int = 0
+    ecn: bool = False
+
+
+class Link(_Frozen):
+    """A point-to-point link with the same rate, queue, delay and impairments in both directions.
+
+    rate bit/s, queue bytes (each direction), delay and jitter seconds one way, loss and reorder shares
+    of the packets, mtu bytes. End a is the lower one: the host of an access link, the leaf of a fabric link.
     """
 
     name: str
@@ -77,6 +86,15 @@ class Link(_Frozen):
     queue: int
     delay: float
     mtu: int
+    jitter: float = 0.0
+    loss: float = 0.0
+    reorder: float = 0.0
+    discipline: Discipline = Discipline()
+
+    @property
+    def impaired(self) -> bool:
+        """Whether packets of it are held back or lost on purpose."""
+        return bool(self.delay or self.loss)
 
     @property
     def directions(self) -> tuple[str, str]:
@@ -238,6 +256,18 @@ def _queue_bytes(queue: QueueSpec, frame: int, scale: Scale) -> int:
     return max(round(scale.to_emulated_size(queue.bytes or 0)), MIN_QUEUE_FRAMES * frame)
 
 
+def _discipline(queue: QueueSpec, scale: Scale) -> Discipline:
+    low, high = (round(scale.to_emulated_size(v or 0)) for v in (queue.min, queue.max))
+    return Discipline(kind=queue.kind, min=low, max=high, ecn=queue.ecn)
+
+
+def _impairments(spec: FabricSpec | LinkOverride, scale: Scale) -> dict[str, float]:
+    """delay, jitter, loss, reorder in emulated units; what an override leaves out is left out."""
+    times = {k: v for k, v in (("delay", spec.delay), ("jitter", spec.jitter)) if v is not None}
+    shares = {k: v for k, v in (("loss", spec.loss), ("reorder", spec.reorder)) if v is not None}
+    return {k: scale.to_emulated_time(v) for k, v in times.items()} | shares
+
+
 def _access_links(spec: FabricSpec, scale: Scale, leaves: list[Node], hosts: list[Node]) -> Iterator[Link]:
     frame = spec.mtu + addr.ETHERNET_HEADER
     for leaf in leaves:
@@ -250,7 +280,7 @@ def _access_links(spec: FabricSpec, scale: Scale, leaves: list[Node], hosts: lis
                 a=End(node=host.name, port=f"{host.name}-eth0", number=0),
                 b=End(node=leaf.name, port=f"{leaf.name}-eth{number}", number=number),
                 rate=scale.to_emulated_rate(rate), queue=_queue_bytes(spec.queue, frame, scale),
-                delay=scale.to_emulated_time(spec.delay))
+                discipline=_discipline(spec.queue, scale), **_impairments(spec, scale))
 
 
 def uplink_rate(spec: FabricSpec, leaf: Node) -> float:
@@ -272,8 +302,8 @@ def uplink_rate(spec: FabricSpec, leaf: Node) -> float:
 def _fabric_links(spec: FabricSpec, scale: Scale, leaves: list[Node], spines: list[Node]) -> Iterator[Link]:
     mtu = spec.mtu + addr.VXLAN_OVERHEAD + 50   # room for the tunnel and for tags inside of it
     frame = spec.mtu + addr.ETHERNET_HEADER + addr.VXLAN_OVERHEAD
-    queue = spec.uplink_queue or (QueueSpec(packets=spec.queue.packets * 2) if spec.queue.packets
-                                  else QueueSpec(bytes=(spec.queue.bytes or 0) * 2))
+    queue = spec.uplink_queue or spec.queue.model_copy(update={      # twice as long, of the same kind
+        unit: length * 2 for unit, length in (("packets", spec.queue.packets), ("bytes", spec.queue.bytes)) if length})
     for leaf in leaves:
         for spine in spines:
             yield Link(
@@ -281,7 +311,8 @@ def _fabric_links(spec: FabricSpec, scale: Scale, leaves: list[Node], spines: li
                 a=End(node=leaf.name, port=f"{leaf.name}-eth{spine.index}", number=spine.index),
                 b=End(node=spine.name, port=f"{spine.name}-eth{leaf.index}", number=leaf.index),
                 rate=scale.to_emulated_rate(uplink_rate(spec, leaf)),
-                queue=_queue_bytes(queue, frame, scale), delay=scale.to_emulated_time(spec.delay))
+                queue=_queue_bytes(queue, frame, scale), discipline=_discipline(queue, scale),
+                **_impairments(spec, scale))
 
 
 def _override(spec: FabricSpec, scale: Scale, links: list[Link]) -> Iterator[Link]:
@@ -291,15 +322,24 @@ def _override(spec: FabricSpec, scale: Scale, links: list[Link]) -> Iterator[Lin
                         ", ".join(sorted(unknown)))
     for link in links:
         over = spec.links.get(link.name)
-        yield link if over is None else link.model_copy(update=_changes(over, link, scale))
+        changed = link if over is None else link.model_copy(update=_changes(over, link, scale))
+        _possible(changed)
+        yield changed
 
 
-def _changes(over: LinkOverride, link: Link, scale: Scale) -> dict[str, float]:
-    changes: dict[str, float] = {}
+def _possible(link: Link) -> None:
+    """Raises SpecError where a delay has to be and is not."""
+    if link.jitter > link.delay:
+        raise SpecError(f"link {link.name}: jitter", f"at most its delay, {link.delay:g} s", f"{link.jitter:g} s")
+    if link.reorder and not link.delay:
+        raise SpecError(f"link {link.name}: reorder", "a delay, which reordered packets overtake", "none")
+
+
+def _changes(over: LinkOverride, link: Link, scale: Scale) -> dict[str, object]:
+    changes: dict[str, object] = dict(_impairments(over, scale))
     if over.rate is not None:
         changes["rate"] = scale.to_emulated_rate(over.rate)
     if over.queue is not None:
         changes["queue"] = _queue_bytes(over.queue, link.max_frame, scale)
-    if over.delay is not None:
-        changes["delay"] = scale.to_emulated_time(over.delay)
+        changes["discipline"] = _discipline(over.queue, scale)
     return changes

@@ -28,6 +28,7 @@ class Feature:
 _MODULES = {
     "sch_netem": "link delay, jitter, loss and reordering",
     "sch_red": "RED queues with ECN",
+    "sch_fq_codel": "FQ-CoDel queues",
     "openvswitch": "datapath: kernel",
     "tcp_dctcp": "DCTCP",
     "vrf": "FRR as a real VTEP",

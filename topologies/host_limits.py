@@ -18,7 +18,7 @@ from pathlib import Path
 
 from topologies import journal
 from topologies.errors import HostError
-from topologies.fabric import Fabric
+from topologies.fabric import Fabric, Link
 from topologies.netns import get_sysctl, set_sysctl
 
 # Socket buffers: an AF_PACKET socket of a switch with the default buffer lets one congested port
@@ -86,11 +86,12 @@ def require_programs() -> None:
 
 def require_features(fabric: Fabric) -> None:
     """Refuse a fabric that this kernel cannot emulate, by the name of what it lacks."""
-    delayed = [k.name for k in fabric.links if k.delay > 0]
-    if delayed and not has_module("sch_netem"):
-        raise HostError(f"fabric {fabric.spec.name}, link {delayed[0]}: delay",
-                        "a kernel with the module sch_netem", "a kernel without it",
-                        "leave delay out, or run in the lab VM (vagrant up), whose kernel has it")
+    for link in fabric.links:
+        for key, module in _modules_of(link):
+            if not has_module(module):
+                raise HostError(f"fabric {fabric.spec.name}, link {link.name}: {key}",
+                                f"a kernel with the module {module}", "a kernel without it",
+                                f"leave {key} out, or run in the lab VM (vagrant up), whose kernel has it")
     if fabric.spec.datapath == "kernel" and not has_module("openvswitch"):
         raise HostError(f"fabric {fabric.spec.name}: datapath: kernel", "a kernel with the module openvswitch",
                         "a kernel without it", "use datapath: user, or run in the lab VM (vagrant up)")
@@ -99,6 +100,14 @@ def require_features(fabric: Fabric) -> None:
         raise HostError(f"fabric {fabric.spec.name}: tcp.congestion_control",
                         f"one of {', '.join(congestion_controls())}", wanted,
                         f"it needs the kernel module tcp_{wanted}")
+
+
+def _modules_of(link: Link) -> Iterator[tuple[str, str]]:
+    """(key of the spec, kernel module) of all that a link asks for beyond a rate and a plain queue."""
+    if link.impaired:
+        yield "delay" if link.delay else "loss", "sch_netem"
+    if link.discipline.kind != "fifo":
+        yield f"queue of kind {link.discipline.kind}", f"sch_{link.discipline.kind}"
 
 
 @contextmanager

@@ -4,10 +4,11 @@ Between two quiet moments every packet that a host sent was received by a host, 
 it, or a rule did. The books are kept hop by hop, so that a difference has a place:
 
     host's queue -> host's device -> wire -> switch port -> [switch] -> port -> wire's queue -> ...
-      dropped?         handed on?             packet socket                       dropped?
+      dropped?         handed on?    lost?    packet socket                    lost? dropped?
                                               overrun?  rule dropped?
 
-Named drops of emulated queues and of policy are results. Anything lost elsewhere is the emulator's
+Named drops of emulated queues and of policy are results, and so is what a link loses because its
+spec says so (`link_losses`). Anything lost elsewhere is the emulator's
 failure: counted overruns are `emulator_drops`, differences that nothing counted are `unexplained`.
 Inside a declared fault (a link taken down, a switch killed) what is lost beside the fault is
 `fault_losses`, bounded by what the wires could hold and carry.
@@ -26,14 +27,16 @@ FRAME_FLOOR = 64    # bytes: the most packets that a rate can carry are of this 
 
 @dataclass(frozen=True)
 class QueueCount:
-    """Cumulative packets of one queue; `waiting` is a level."""
+    """Cumulative packets of one direction's queue, and what its link lost by chance; `waiting` is a level."""
 
     sent: int = 0
     dropped: int = 0
     waiting: int = 0
+    lost: int = 0
 
     def __add__(self, other: QueueCount) -> QueueCount:
-        return QueueCount(self.sent + other.sent, self.dropped + other.dropped, self.waiting + other.waiting)
+        return QueueCount(self.sent + other.sent, self.dropped + other.dropped, self.waiting + other.waiting,
+                          self.lost + other.lost)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Ledger:
     unexplained: dict[str, int]         # place -> packets, negative if more came out than went in
     receive_errors: dict[str, int]      # host -> packets that arrived but found no room in the socket
     in_queues: int                      # still waiting at the end, less what waited at the start
+    link_losses: dict[str, int] = field(default_factory=dict)   # direction -> packets that its link lost, as asked
 
     @property
     def closes(self) -> bool:
@@ -80,7 +84,7 @@ class Ledger:
     @property
     def lost(self) -> int:
         """All packets that have a name for their loss."""
-        named = (self.queue_drops, self.policy_drops, self.emulator_drops, self.fault_losses)
+        named = (self.queue_drops, self.link_losses, self.policy_drops, self.emulator_drops, self.fault_losses)
         return sum(sum(d.values()) for d in named)
 
     def as_json(self) -> dict[str, object]:
@@ -108,7 +112,7 @@ class _Books:
 
     def queue(self, direction: str) -> QueueCount:
         b, a = self.before.queues.get(direction, QueueCount()), self.after.queues.get(direction, QueueCount())
-        return QueueCount(a.sent - b.sent, a.dropped - b.dropped, a.waiting - b.waiting)
+        return QueueCount(a.sent - b.sent, a.dropped - b.dropped, a.waiting - b.waiting, a.lost - b.lost)
 
     def lose(self, place: str, packets: int) -> None:
         if packets:
@@ -120,12 +124,12 @@ class _Books:
         for direction, near, far, entry, leave in (
                 (link.directions[0], link.a, link.b, a, b), (link.directions[1], link.b, link.a, b, a)):
             queue = self.queue(direction)
-            into_queue = queue.sent + queue.dropped + queue.waiting
+            into_queue = queue.sent + queue.dropped + queue.waiting + queue.lost
             at_host = self.fabric.by_name[near.node].is_host
             if at_host:
                 self.lose(f"{near.port} (host's device)", queue.sent - self.tx(near.node, near.port))
             self.lose(f"{direction} (into the wire)", self.tx(near.node, near.port) - self.rx("wires", entry))
-            inside = self.tx("wires", leave) if at_host else into_queue
+            inside = self.tx("wires", leave) + queue.lost if at_host else into_queue
             self.lose(f"{direction} (in the wire)", self.rx("wires", entry) - inside)
             if not at_host:
                 self.lose(f"{direction} (behind the queue)", queue.sent - self.tx("wires", leave))
@@ -172,7 +176,8 @@ def balance(fabric: Fabric, wires: Mapping[str, tuple[str, str]], before: Counte
         emulator_drops=emulator, fault_losses=lost_in_faults, unexplained=unexplained,
         receive_errors={h: n for h in hosts
                         if (n := after.host_errors.get(h, 0) - before.host_errors.get(h, 0))},
-        in_queues=sum(books.queue(d).waiting for d in directions))
+        in_queues=sum(books.queue(d).waiting for d in directions),
+        link_losses={d: n for d in directions if (n := books.queue(d).lost)})
 
 
 def _beside(fabric: Fabric, fault: Fault) -> tuple[str, ...]:

@@ -21,8 +21,9 @@ from typing import NamedTuple
 from topologies.errors import HostError
 from topologies.netns import inside
 
-TRAFFIC_QUEUE = 0x0010_0000     # bfifo 10:, the emulated queue of a direction
+TRAFFIC_QUEUE = 0x0010_0000     # 10:, the emulated queue of a direction
 SENTINEL_QUEUE = 0x0005_0000    # bfifo 5:, the probes' queue beside it
+IMPAIRMENT = 0x0002_0000        # netem 2:, ahead of the emulated queue
 TRAFFIC_CLASS = 0x0001_0010     # HTB class 1:10
 
 RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTCLASS, RTM_GETTCLASS = 36, 38, 40, 42
@@ -30,6 +31,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
 TCA_KIND, TCA_OPTIONS, TCA_STATS2 = 1, 2, 7
 TCA_STATS_BASIC, TCA_STATS_QUEUE, TCA_STATS_PKT64 = 1, 3, 8
+TCA_RED_PARMS, TCA_FQ_CODEL_LIMIT = 1, 2
 TCA_HTB_PARMS, TCA_HTB_RATE64, TCA_HTB_CEIL64 = 1, 6, 7
 NLA_TYPE_MASK = 0x3FFF          # without the flag bits for nested and byte order
 
@@ -52,7 +54,7 @@ class Qdisc(NamedTuple):
 
     handle, parent  major << 16 | minor; parent 0xFFFFFFFF is the root
     backlog, qlen   bytes and packets waiting now
-    limit           bytes (bfifo) or packets (pfifo), None for other kinds
+    limit           bytes (bfifo, red) or packets (pfifo, fq_codel), None for other kinds
     """
 
     ifindex: int
@@ -148,10 +150,17 @@ def _qdisc(data: memoryview, start: int, end: int, ifindex: int, handle: int, pa
     qlen = backlog = drops = 0
     if TCA_STATS_QUEUE in stats:
         qlen, backlog, drops = _QUEUE.unpack_from(data, stats[TCA_STATS_QUEUE][0])
-    limit = None
-    if kind in ("bfifo", "pfifo") and TCA_OPTIONS in attributes:
-        limit = _U32.unpack_from(data, attributes[TCA_OPTIONS][0])[0]
+    limit = _limit(data, kind, attributes[TCA_OPTIONS]) if TCA_OPTIONS in attributes else None
     return Qdisc(ifindex, kind, handle, parent, octets, packets, drops, backlog, qlen, limit)
+
+
+def _limit(data: memoryview, kind: str, options: tuple[int, int]) -> int | None:
+    """tc_fifo_qopt and tc_red_qopt begin with the limit; fq_codel has it in an attribute of its own."""
+    at: int | None = options[0] if kind in ("bfifo", "pfifo") else None
+    nested = {"red": TCA_RED_PARMS, "fq_codel": TCA_FQ_CODEL_LIMIT}.get(kind)
+    if nested is not None:
+        at = _attributes(data, *options).get(nested, (None,))[0]
+    return None if at is None else int(_U32.unpack_from(data, at)[0])
 
 
 def _class(data: memoryview, attributes: _Attributes, ifindex: int, handle: int, parent: int) -> HtbClass:

@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema
 
 from topologies.errors import Misfit, Misfits
 from topologies.scale import Scale
-from topologies.units import parse_rate, parse_size, parse_time
+from topologies.units import parse_rate, parse_share, parse_size, parse_time
 
 
 def _with_unit(unit: str) -> PlainSerializer:
@@ -40,7 +40,9 @@ Size = Annotated[int, BeforeValidator(parse_size), _with_unit("B"),
                  WithJsonSchema({"type": "string", "examples": ["60kB", "8MB"]})]
 Time = Annotated[float, BeforeValidator(parse_time), _with_unit("s"),
                  WithJsonSchema({"type": "string", "examples": ["5ms", "2s"]})]
-
+Share = Annotated[float, BeforeValidator(parse_share),
+                  PlainSerializer(lambda value: f"{value * 100:.12g}%", return_type=str, when_used="json"),
+                  WithJsonSchema({"type": "string", "examples": ["0.1%"]})]
 
 Factor = Annotated[float, WithJsonSchema({"type": ["number", "string"], "examples": ["1/40000", 0.001]})]
 
@@ -57,10 +59,19 @@ class Strict(BaseModel):
 
 
 class QueueSpec(Strict):
-    """A tail-drop queue, in bytes or in full frames (exactly one of the two)."""
+    """A queue: its length in bytes or in full frames (exactly one of the two), and when it drops or marks.
 
-    bytes: int | None = Field(None, gt=0)
+    fifo drops from the tail. red drops by chance between two averaged lengths, with ecn it marks
+    instead; with min = max it marks above that length, as DCTCP wants it. fq_codel is RFC 8290's.
+    """
+
+    bytes: Annotated[int, BeforeValidator(lambda v: parse_size(v) if isinstance(v, str) else v)] | None = Field(
+        None, gt=0)
     packets: int | None = Field(None, gt=0)
+    kind: Literal["fifo", "red", "fq_codel"] = "fifo"
+    min: Size | None = Field(None, gt=0, description="red: below this length nothing is dropped or marked")
+    max: Size | None = Field(None, gt=0, description="red: above this length everything is")
+    ecn: bool = Field(False, description="red, fq_codel: mark what can be marked, instead of dropping it")
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +99,12 @@ class QueueSpec(Strict):
     def _one_of_two(self) -> QueueSpec:
         if (self.bytes is None) == (self.packets is None):
             raise ValueError("a queue in bytes or packets, such as 60kB or 40packets")
+        if self.kind == "red" and not (self.min and self.max and self.min <= self.max):
+            raise ValueError("min and max with kind: red, min not above max")
+        if self.kind != "red" and (self.min or self.max):
+            raise ValueError("min and max with kind: red only")
+        if self.kind == "fifo" and self.ecn:
+            raise ValueError("ecn with kind: red or fq_codel only")
         return self
 
 
@@ -142,6 +159,9 @@ class LinkOverride(Strict):
     rate: Rate | None = None
     queue: QueueSpec | None = None
     delay: Time | None = None
+    jitter: Time | None = None
+    loss: Share | None = None
+    reorder: Share | None = None
 
 
 class FabricSpec(Strict):
@@ -161,6 +181,9 @@ class FabricSpec(Strict):
     uplink_queue: QueueSpec | None = None
     mtu: int = Field(1500, ge=576, le=9000)
     delay: Time = 0.0
+    jitter: Time = Field(0.0, description="the delay varies evenly by so much to either side")
+    loss: Share = Field(0.0, description="of each link and direction, by chance")
+    reorder: Share = Field(0.0, description="of the packets overtake those that the delay still holds")
     subnet: str = "10.9.0.0/16"
     border: BorderSpec | None = None
     probes: bool = Field(True, description="one probe host per leaf, for the sentinel stream")

@@ -66,6 +66,14 @@ def parse_time(text: object) -> float:
     return number * TIME_UNITS[unit]
 
 
+def parse_share(text: object) -> float:
+    """'0.1%' -> 0.001. Raises ValueError saying what was expected."""
+    number, unit = _split(text, "0.1%")
+    if unit != "%" or not 0 <= number <= 100:
+        raise ValueError("a share from 0% to 100%, such as 0.1%")
+    return number / 100
+
+
 def _show(value: float, units: dict[str, float], order: list[str]) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {order[0]}"

@@ -12,7 +12,7 @@ long enough never to drop a well-behaved sender.
 Every shaped device has a second class beside the link's rate, for the lab's own sentinel probes
 (DSCP 63): it shares the CPU with the emulation but no bandwidth, so its delay is the emulator's.
 
-    1: htb ---- 1:10 at the link's rate ---- (2: netem) ---- 10: bfifo      everything
+    1: htb ---- 1:10 at the link's rate ---- (2: netem) ---- 10: bfifo      everything (or red, fq_codel)
           `---- 1:5  out of band ---------------------------- 5: bfifo      sentinel probes
 
 A token bucket lets an isolated frame through at once and makes the next one wait: bandwidth and
@@ -22,6 +22,7 @@ queueing are exact, but a frame that meets empty queues does not pay for its own
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ from topologies.inventory import Inventory, WireDevices
 from topologies.shell import run, tc_batch
 
 HOST_QUEUE = 4_000_000      # bytes; the socket buffer, not this queue, stops a TCP sender
+HOST_FIFO = f"bfifo limit {HOST_QUEUE}"
 SENTINEL_RATE = 100_000_000     # bit/s, beside the link's own rate
 SENTINEL_QUEUE = 100_000        # bytes
 UNSHAPED_RATE = 10e9            # bit/s, where a wire only delays
@@ -54,20 +56,58 @@ def _rate(link: Link, rate: float) -> str:
     return f"htb rate {round(rate)}bit ceil {round(rate)}bit burst {b} cburst {b} quantum {link.max_frame + 100}"
 
 
-def shaper(device: str, link: Link, rate: float, queue: int, sentinel: bool, delay: float = 0.0) -> Iterator[str]:
-    """tc lines that shape what leaves `device`: rate bit/s, queue bytes, delay seconds before the queue."""
+def queue_words(link: Link, size: int) -> str:
+    """A link's queueing discipline for tc, `size` bytes long.
+
+    RED's burst, how many frames may pass before its average follows, is (2 min + max) / (3 x frame) as
+    tc-red(8) advises, its probability at max 0.1 (Floyd 1997). Where min = max the average is of two
+    frames and everything above is marked: DCTCP's step (Alizadeh et al., SIGCOMM 2010, 3.1).
+    """
+    how, frame = link.discipline, link.max_frame
+    ecn = " ecn" if how.ecn else ""
+    if how.kind == "red":
+        step = how.min == how.max
+        burst = math.ceil(how.min / frame if step else (2 * how.min + how.max) / (3 * frame)) + 1
+        return (f"red limit {size} min {how.min} max {how.max} avpkt {frame} burst {burst} "
+                f"probability {1.0 if step else 0.1} bandwidth {link.rate / 1e3:.0f}kbit{ecn}")
+    if how.kind == "fq_codel":      # its limit is in packets, and it marks unless told not to
+        return f"fq_codel limit {kernel_limit(link, size)}{ecn or ' noecn'}"
+    return f"bfifo limit {size}"
+
+
+def kernel_limit(link: Link, size: int) -> int:
+    """`size` bytes as the kernel holds them: fq_codel counts full frames."""
+    return max(size // link.max_frame, 1) if link.discipline.kind == "fq_codel" else size
+
+
+def impairment_words(link: Link) -> str:
+    """netem's words for what a link does to its packets before they are queued."""
+    words = ["netem"]
+    if link.delay:
+        words.append(f"delay {link.delay * 1e6:.0f}us" + (f" {link.jitter * 1e6:.0f}us" if link.jitter else ""))
+    if link.loss:
+        words.append(f"loss random {link.loss * 100:.10g}%")
+    if link.reorder:
+        words.append(f"reorder {link.reorder * 100:.10g}%")
+    return " ".join([*words, f"limit {NETEM_LIMIT}"])
+
+
+def shaper(device: str, link: Link, rate: float, queue: str, sentinel: bool, impaired: bool = False) -> Iterator[str]:
+    """tc lines that shape what leaves `device`: rate bit/s, queue in tc's words, impairments before it if asked."""
     yield f"qdisc add dev {device} root handle 1: htb default 10"
     yield f"class add dev {device} parent 1: classid 1:10 {_rate(link, rate)}"
-    parent = "1:10"
-    if delay:
-        yield f"qdisc add dev {device} parent 1:10 handle 2: netem delay {delay * 1e6:.0f}us limit {NETEM_LIMIT}"
-        parent = "2:1"
-    yield f"qdisc add dev {device} parent {parent} handle 10: bfifo limit {queue}"
+    if impaired:
+        yield f"qdisc add dev {device} parent 1:10 handle 2: {impairment_words(link)}"
+    yield f"qdisc add dev {device} parent {_queue_parent(impaired)} handle 10: {queue}"
     if sentinel:
         yield f"class add dev {device} parent 1: classid 1:5 htb rate {SENTINEL_RATE}bit burst 15000 quantum 1600"
         yield f"qdisc add dev {device} parent 1:5 handle 5: bfifo limit {SENTINEL_QUEUE}"
         yield (f"filter add dev {device} parent 1: protocol ip u32 "
                f"match ip dsfield {SENTINEL_DSCP << 2:#x} 0xfc flowid 1:5")
+
+
+def _queue_parent(impaired: bool) -> str:
+    return "2:1" if impaired else "1:10"
 
 
 def _redirect(device: str, to: str) -> Iterator[str]:
@@ -82,17 +122,18 @@ def wire_lines(fabric: Fabric) -> Iterator[str]:
         yield from _redirect(pair.a, pair.b)
         yield from _redirect(pair.b, pair.a)
         sentinel = carries_sentinel(fabric, link)
-        yield from shaper(pair.a, link, link.rate, link.queue, sentinel, link.delay)
+        queue = queue_words(link, link.queue)
+        yield from shaper(pair.a, link, link.rate, queue, sentinel, link.impaired)
         if link.kind == "fabric":
-            yield from shaper(pair.b, link, link.rate, link.queue, sentinel, link.delay)
-        elif link.delay:        # host -> leaf: the host shapes, the wire delays
-            yield from shaper(pair.b, link, UNSHAPED_RATE, HOST_QUEUE, sentinel, link.delay)
+            yield from shaper(pair.b, link, link.rate, queue, sentinel, link.impaired)
+        elif link.impaired:     # host -> leaf: the host shapes, the wire delays and loses
+            yield from shaper(pair.b, link, UNSHAPED_RATE, HOST_FIFO, sentinel, impaired=True)
 
 
 def host_lines(fabric: Fabric, host: str) -> list[str]:
     """tc lines for one host's own interface. Its delay, if any, is the wire's."""
     link = fabric.access_link(host)
-    return list(shaper(link.a.port, link, link.rate, HOST_QUEUE, carries_sentinel(fabric, link)))
+    return list(shaper(link.a.port, link, link.rate, HOST_FIFO, carries_sentinel(fabric, link)))
 
 
 def carries_sentinel(fabric: Fabric, link: Link) -> bool:
@@ -110,6 +151,7 @@ class Queue:
     link: str
     limit: int          # bytes
     rate: float         # bit/s
+    leaves_by: str      # device in the wiring namespace
 
 
 def queues(inventory: Inventory) -> list[Queue]:
@@ -119,10 +161,11 @@ def queues(inventory: Inventory) -> list[Queue]:
         pair = inventory.wires[link.name]
         forward, back = link.directions
         if link.kind == "access":
-            found.append(Queue(forward, inventory.netns[link.a.node], link.a.port, link.name, HOST_QUEUE, link.rate))
+            found.append(Queue(forward, inventory.netns[link.a.node], link.a.port, link.name, HOST_QUEUE, link.rate,
+                               pair.b))
         else:
-            found.append(Queue(forward, inventory.wiring, pair.b, link.name, link.queue, link.rate))
-        found.append(Queue(back, inventory.wiring, pair.a, link.name, link.queue, link.rate))
+            found.append(Queue(forward, inventory.wiring, pair.b, link.name, link.queue, link.rate, pair.b))
+        found.append(Queue(back, inventory.wiring, pair.a, link.name, link.queue, link.rate, pair.a))
     return found
 
 
@@ -139,7 +182,8 @@ def set_queue(inventory: Inventory, name: str, size: int) -> None:
     link = inventory.fabric.link(name)
     for queue in queues(inventory):
         if queue.link == link.name and queue.netns == inventory.wiring:
-            tc_batch([f"qdisc change dev {queue.device} parent 1:10 handle 10: bfifo limit {size}"], queue.netns)
+            tc_batch([f"qdisc change dev {queue.device} parent {_queue_parent(link.impaired)} handle 10: "
+                      f"{queue_words(link, size)}"], queue.netns)
 
 
 def set_state(inventory: Inventory, name: str, up: bool) -> None:

@@ -1,6 +1,6 @@
 """Invariant 6: the books close to the packet.
 
-    sent = received + queue drops + policy drops + emulator drops + losses in declared faults
+    sent = received + queue drops + link losses + policy drops + emulator drops + losses in declared faults
 
 Anything else is INVALID. Emulator drops are invariant 3's matter as well: they have a name, and none is allowed.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from scenarios.invariants.evidence import Check, Evidence, Level, Reason, plural, unchecked
 
 NUMBER, NAME = 6, "ledger"
-PARTS = ("queue_drops", "policy_drops", "emulator_drops", "fault_losses")
+PARTS = ("queue_drops", "link_losses", "policy_drops", "emulator_drops", "fault_losses")
 
 
 def check(evidence: Evidence) -> Check:
@@ -21,7 +21,7 @@ def check(evidence: Evidence) -> Check:
     ledger = evidence.ledger
     if ledger is None:
         return unchecked(NUMBER, "no books were kept")
-    named = {part: sum(ledger[part].values()) for part in PARTS}
+    named = {part: sum(ledger.get(part, {}).values()) for part in PARTS}
     rest = ledger["sent"] - ledger["received"] - sum(named.values())
     reasons = tuple(_reasons(ledger, rest, {f.name for f in evidence.faults}))
     text = (f"sent {ledger['sent']:,} = received {ledger['received']:,} + "

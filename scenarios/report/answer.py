@@ -132,7 +132,8 @@ def loss_sentences(ledger: Json | None, loads: Sequence[Load]) -> list[str]:
     """Where packets were lost, and which link was the busiest."""
     found = [queue_sentence(ledger, loads)]
     if ledger:
-        found += [_lost(ledger, "policy_drops", "dropped by policy"),
+        found += [_lost(ledger, "link_losses", "lost on links as their spec says"),
+                  _lost(ledger, "policy_drops", "dropped by policy"),
                   _lost(ledger, "fault_losses", "lost in declared faults"),
                   _lost(ledger, "emulator_drops", "lost by the emulator itself"),
                   _lost(ledger, "unexplained", "without an explanation: the books do not close")]
