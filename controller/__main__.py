@@ -18,11 +18,14 @@ import time
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from controller import runtime
 from controller.api import build
 from controller.app import FabricApp
 from controller.control import Control
+from controller.record import Record
+from controller.writer import Writer
 from topologies.errors import LabError
 from topologies.inventory import Inventory
 
@@ -35,12 +38,12 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _api_server(inventory: Inventory, control: Control, app: FabricApp) -> None:
+def _api_server(inventory: Inventory, api: FastAPI) -> None:
     """Serve the API in a daemon thread; the socket is ours alone, which uvicorn's own would not be."""
     runtime.claim(inventory.api_socket)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(inventory.api_socket)
-    server = uvicorn.Server(uvicorn.Config(build(control, app), log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", access_log=False))
     threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
 
 
@@ -54,9 +57,10 @@ def serve(inventory: Inventory) -> None:
     """Until a signal says stop. Raises LabError before it serves."""
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)     # before any thread: sigwait below takes them
-    control = Control(inventory.fabric)
+    memory = Path(inventory.directory) / "intent.json"
+    control = Control(inventory.fabric, Record.read(memory))
     app = runtime.start(inventory, control)
-    _api_server(inventory, control, app)
+    _api_server(inventory, build(control, app, Writer(control, app, memory)))
     threading.Thread(target=_renew_for_ever, args=(app,), daemon=True).start()
     signal.sigwait(_STOP)
     for path in (inventory.controller_socket, inventory.api_socket):

@@ -1,4 +1,4 @@
-"""The northbound API: what the controller knows, as JSON. All of it is read-only.
+"""The northbound API: what the controller knows, as JSON. controller/vpc_api.py adds what it can be told.
 
 GET /health    {expected, connected: switches; converged: every switch holds what is wanted;
                 generation: number of the wanted rule set; changed: its time, s since the epoch;
@@ -21,13 +21,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Protocol
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from controller import vpc_api
 from controller.control import FOREIGN, Control
 from controller.ofctl import render
 from controller.rules import SwitchRules
+from controller.vpc_api import problem
+from controller.writer import Writer
 from topologies.errors import LabError
 
 Json = dict[str, Any]
@@ -39,8 +45,8 @@ class CounterReader(Protocol):
     def read_counters(self) -> Mapping[str, tuple[list[Any], list[Any]]]: ...
 
 
-def build(control: Control, reader: CounterReader) -> FastAPI:
-    """The API over a Control and whatever reads counters from its switches."""
+def build(control: Control, reader: CounterReader, writer: Writer) -> FastAPI:
+    """The API over a Control, whatever reads counters from its switches, and the one way in for intent."""
     api = FastAPI(title="aifab controller", docs_url=None, redoc_url=None)
 
     @api.get("/health")
@@ -62,6 +68,11 @@ def build(control: Control, reader: CounterReader) -> FastAPI:
         except (LabError, TimeoutError) as error:
             raise HTTPException(503, str(error) or "a switch did not answer in time") from None
 
+    @api.exception_handler(StarletteHTTPException)      # of the framework's own as well: no such path, no such method
+    def in_words(_request: Request, error: StarletteHTTPException) -> JSONResponse:
+        return problem(HTTPStatus(error.status_code), str(error.detail))
+
+    vpc_api.add(api, control, writer)
     return api
 
 

@@ -18,6 +18,7 @@ from controller.exchange import Exchange
 from controller.ofctl import set_neighbours
 from controller.openflow import FlowCounter
 from controller.reconcile import Change, Installed, by_phase
+from controller.stages import RuleSource
 from topologies import unixctl
 from topologies.errors import LabError
 from topologies.inventory import Inventory
@@ -140,12 +141,15 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
 
     def _apply(self, changes: Mapping[str, tuple[Change, ...]]) -> None:
         """Send what a new state of the links asks for, with a barrier behind. Under the lock."""
-        for target, due in by_phase(changes):
-            self._send(target, due)
-        for switch in changes:
-            self._confirm(switch)
+        self._send_all(changes)
         if changes:
             LOG.info("down: %s", ", ".join(sorted(self.control.state.down)) or "no link")
+
+    def _send_all(self, changes: Mapping[str, tuple[Change, ...]]) -> list[Future[list[Any]]]:
+        """Send, phase by phase, with a barrier behind for each switch. Under the lock."""
+        for target, due in by_phase(changes):
+            self._send(target, due)
+        return [self._confirm(switch) for switch in changes]
 
     def _bring_up(self, switch: str, datapath: Any) -> None:
         """A connected switch: tunnel neighbours, what it holds, what it lacks. Runs on a worker."""
@@ -170,7 +174,7 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         for buffer in openflow.packed(datapath, openflow.messages(datapath, changes)):
             datapath.send(buffer)
 
-    def _confirm(self, switch: str) -> None:
+    def _confirm(self, switch: str) -> Future[list[Any]]:
         """A barrier behind a batch of changes."""
         datapath, batch = self._datapaths[switch], self.control.sessions[switch].sent
 
@@ -179,13 +183,20 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
                 if not reply.cancelled() and self._datapaths.get(switch) is datapath:
                     self._apply(self.control.confirm(switch, batch))
 
-        self._ask(datapath, openflow.barrier).add_done_callback(confirmed)
+        barrier = self._ask(datapath, openflow.barrier)
+        barrier.add_done_callback(confirmed)
+        return barrier
 
     def _ask(self, datapath: Any, request: Callable[[Any], Any]) -> Future[list[Any]]:
         with self.control.lock:     # os-ken numbers messages without a lock of its own
             return self._exchange.ask(datapath, request(datapath))
 
     # ---- for the API
+
+    def follow(self, source: RuleSource) -> list[Future[list[Any]]]:
+        """From now on `source` says what is wanted; a barrier for each switch that gets something by it."""
+        with self.control.lock:
+            return self._send_all(self.control.move(source))
 
     def renew_neighbours(self, switch: str) -> None:
         """Write a switch's tunnel neighbours again, before it forgets them. Raises LabError."""

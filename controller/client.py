@@ -58,22 +58,50 @@ class ControllerClient:
             time.sleep(POLL)
         raise LabError(f"controller at {self._socket}", f"all switches programmed within {timeout:g} s", last)
 
+    def intent(self) -> dict[str, Any]:
+        return self._get("/intent")
+
+    def evpn(self) -> dict[str, Any]:
+        return self._get("/evpn")
+
+    def plan(self, objects: list[dict[str, Any]]) -> dict[str, Any]:
+        """What apply() would change. Raises LabError, as apply() does."""
+        return self._ask("POST", "/intent/plan", {"objects": objects})
+
+    def apply(self, objects: list[dict[str, Any]], version: int | None = None) -> dict[str, Any]:
+        """Make this the whole intent, if `version` still counts; returns when the switches hold it."""
+        return self._ask("PUT", "/intent", {"objects": objects}, version)
+
     def _get(self, path: str) -> dict[str, Any]:
-        where = f"controller at {self._socket}"
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str, body: object = None, version: int | None = None) -> dict[str, Any]:
+        where, expected = f"controller at {self._socket}", f"an answer to {method} {path}"
         connection = _UnixConnection(self._socket, self._timeout)
         try:
-            connection.request("GET", path)
+            connection.request(method, path, None if body is None else json.dumps(body),
+                               {} if version is None else {"If-Match": f'"{version}"'})
             reply = connection.getresponse()
-            body = reply.read()
+            text = reply.read()
         except (OSError, http.client.HTTPException) as error:
-            raise LabError(where, f"an answer to GET {path}", str(error) or type(error).__name__,
+            raise LabError(where, expected, str(error) or type(error).__name__,
                            "is the controller running?") from None
         finally:
             connection.close()
         if reply.status != http.client.OK:
-            raise LabError(where, f"an answer to GET {path}", f"{reply.status} {body.decode(errors='replace')[:300]}")
-        found: dict[str, Any] = json.loads(body)
+            raise LabError(where, expected, f"{reply.status} {_in_words(text)}")
+        found: dict[str, Any] = json.loads(text)
         return found
+
+
+def _in_words(body: bytes) -> str:
+    """The body of an error: a problem's detail and its errors, or the text as it is."""
+    try:
+        problem = json.loads(body)
+        errors = [f"{e['where']}: expected {e['expected']}; found {e['found']}" for e in problem.get("errors", ())]
+        return "\n".join([problem["detail"], *errors])
+    except (ValueError, KeyError, AttributeError):
+        return body.decode(errors="replace")[:300]
 
 
 def _unsettled(health: dict[str, Any]) -> str:

@@ -14,8 +14,11 @@ from dataclasses import dataclass, field
 
 from controller.compile import Compiler
 from controller.reconcile import AddFlow, Change, DeleteFlows, Installed, difference, reconcile
+from controller.record import Record
 from controller.rules import RuleSet, SwitchRules
+from controller.stages import RuleSource
 from controller.state import LinkState, State
+from controller.vpc import resolve
 from topologies.fabric import Fabric
 
 FOREIGN = "foreign"     # the name of counters of rules that are none of ours
@@ -36,12 +39,14 @@ class Session:
 class Control:
     """The decisions of one fabric's controller."""
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: Fabric, record: Record = Record()) -> None:    # noqa: B008 - a frozen value
         self.lock = threading.RLock()
         self.fabric = fabric
+        self.record = record
+        self.compiler = Compiler(fabric, resolve(record.intent, fabric, record.allocation))
         self._links = LinkState(fabric)
-        self._compiler = Compiler(fabric)
-        self.wanted: RuleSet = self._compiler.rules(self._links.state)
+        self._source: RuleSource = self.compiler    # another one while the tenancy changes
+        self.wanted: RuleSet = self._source.rules(self._links.state)
         self.sessions: dict[str, Session] = {}
         self.generation = 1
         self.changed = time.time()
@@ -77,9 +82,22 @@ class Control:
         with self.lock:
             return self._follow() if self._links.report(switch, up) else {}
 
+    def move(self, source: RuleSource) -> dict[str, tuple[Change, ...]]:
+        """From now on somebody else says what is wanted. Changes as from ports()."""
+        with self.lock:
+            self._source = source
+            changes = self._follow()
+            self._names.update((f.cookie, f.name) for rules in self.wanted.values() for f in rules.steady)
+            return changes
+
+    def settle(self, record: Record, compiler: Compiler) -> None:
+        """A change of tenancy has come to its end."""
+        with self.lock:
+            self.record, self.compiler = record, compiler
+
     def _follow(self) -> dict[str, tuple[Change, ...]]:
         """Compile for the links' new state."""
-        self.wanted = self._compiler.rules(self._links.state)
+        self.wanted = self._source.rules(self._links.state)
         self.generation += 1
         self.changed = time.time()
         self._names.update((f.cookie, f.name) for rules in self.wanted.values() for f in rules.passing)
@@ -149,6 +167,11 @@ class Control:
         session = self.sessions[switch]
         return (session.held is self.wanted[switch] and session.confirmed == session.sent
                 and not session.errors)
+
+    def unsettled(self) -> list[str]:
+        """Connected switches that do not hold exactly what is wanted yet."""
+        with self.lock:
+            return [switch for switch in self.sessions if not self._settled(switch)]
 
     def health(self) -> dict[str, object]:
         """See api.py."""

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +27,10 @@ from controller.exchange import Exchange
 from controller.openflow import FlowCounter
 from controller.reconcile import AddFlow, DeleteFlows, DeleteGroup, Installed, SetGroup
 from controller.rules import Flow, Group, Match
+from controller.stages import RuleSource
+from controller.vpc import Allocation, allocate, resolve
+from controller.writer import Writer
+from tests.unit.intents import attach, intent, peer, vpc
 from topologies.errors import LabError
 from topologies.fabric import expand
 from topologies.spec import FabricSpec
@@ -35,6 +39,9 @@ FABRIC = expand(FabricSpec(leaves=2, spines=3, hosts_per_leaf=1))
 RULES = compile_rules(FABRIC)
 GROUP = RULES["leaf1"].groups[0]
 PINNED = compile_rules(expand(FABRIC.spec.model_copy(update={"paths": "pinned"})))["leaf1"]
+TENANTS = intent(vpc("a", {"x": "10.1.0.0/24"}, permit=[["x"]]), vpc("b", {"y": "10.2.0.0/24"}, defaultRestricted=True),
+                 peer(a=[], b=[]), attach("h1", "a/x"), attach("h2", "b/y"))
+VPCS = compile_rules(FABRIC, tenancy=resolve(TENANTS, FABRIC, allocate(TENANTS, Allocation())))["leaf1"]
 
 
 class FakeDatapath(ofproto_protocol.ProtocolDesc):  # type: ignore[misc]
@@ -101,7 +108,7 @@ def test_a_group_with_another_selection_method_is_read_as_none_of_ours() -> None
     assert openflow._read_group(data, 0).value == (GROUP.id, None)
 
 
-@pytest.mark.parametrize("flow", [f for r in (*RULES.values(), PINNED) for f in r.flows], ids=lambda f: f.name)
+@pytest.mark.parametrize("flow", [f for r in (*RULES.values(), PINNED, VPCS) for f in r.flows], ids=lambda f: f.name)
 def test_a_flow_keeps_its_identity_and_its_match_on_the_wire(flow: Flow) -> None:
     data = wire(AddFlow(flow))
     cookie, _, table, command, _, _, priority = struct.unpack_from("!QQBBHHH", data, 8)
@@ -194,13 +201,21 @@ class Reader:
         return {"leaf1": ([*flows, FlowCounter(0, 1, 77, 5, 5)], [group])}
 
 
+class Nobody:
+    """No switch is connected: whatever is wanted from now on, nobody is told."""
+
+    def follow(self, source: RuleSource) -> list[Future[Any]]:
+        raise AssertionError(f"{source}: nothing here changes intent")
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Control, Reader, ControllerClient]]:
     """The real API on a unix socket."""
     control, reader, path = Control(FABRIC), Reader(), str(tmp_path / "api.sock")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
-    server = uvicorn.Server(uvicorn.Config(build(control, reader), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(build(control, reader, Writer(control, Nobody(), tmp_path / "i")),
+                                           log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     yield control, reader, ControllerClient(path, timeout=5)

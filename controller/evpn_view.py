@@ -1,0 +1,69 @@
+"""The EVPN tables as an operator knows them, as plain data. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from controller.evpn import IpVrf, MacIpRoute, MacVrf, MulticastRoute, PrefixRoute, Route, ip_vrfs, mac_vrfs
+from controller.vpc import GATEWAY_MAC, Tenancy
+from topologies.fabric import Fabric, Node
+
+Row = dict[str, Any]
+
+
+def tables(fabric: Fabric, tenancy: Tenancy, routes: Sequence[Route]) -> dict[str, list[Row]]:
+    """routes: the whole table; vnis: VRF by VRF; macs, arp: what each leaf knows, and from where."""
+    bridges = [(leaf, vrf) for leaf in fabric.leaves for vrf in mac_vrfs(tenancy, leaf)]
+    routers = [(leaf, vrf) for leaf in fabric.leaves for vrf in ip_vrfs(tenancy, leaf)]
+    return {"routes": [_route(fabric, r) for r in routes],
+            "vnis": [*(_bridge(vrf, routes) for _, vrf in bridges), *(_router(vrf, routes) for _, vrf in routers)],
+            "macs": [row for leaf, vrf in bridges for row in _macs(fabric, leaf, vrf, routes)],
+            "arp": [row for leaf, vrf in bridges for row in _arp(fabric, leaf, vrf, routes)]}
+
+
+def _leaf(fabric: Fabric, vtep: str) -> str:
+    return next(leaf.name for leaf in fabric.leaves if leaf.ip == vtep)
+
+
+def _route(fabric: Fabric, route: Route) -> Row:
+    """The NLRI as FRR prints it: [type]:[tag]:[length]:[value]..."""
+    row: Row = {"rd": route.rd, "next_hop": route.next_hop, "leaf": _leaf(fabric, route.next_hop),
+                "targets": sorted(route.targets)}
+    match route:
+        case MacIpRoute():
+            return {"type": 2, "prefix": f"[2]:[0]:[48]:[{route.mac}]:[32]:[{route.ip}]", **row,
+                    "vnis": [route.vni, route.l3vni], "router_mac": route.router_mac, "sequence": route.sequence}
+        case MulticastRoute():
+            return {"type": 3, "prefix": f"[3]:[0]:[32]:[{route.next_hop}]", **row, "vnis": [route.vni]}
+        case PrefixRoute():
+            ip, length = route.prefix.split("/")
+            return {"type": 5, "prefix": f"[5]:[0]:[{length}]:[{ip}]", **row, "vnis": [route.vni],
+                    "router_mac": route.router_mac}
+
+
+def _bridge(vrf: MacVrf, routes: Sequence[Route]) -> Row:
+    return {"vni": vrf.segment.vni, "type": "L2", "vrf": vrf.segment.name, "leaf": vrf.leaf, "rd": vrf.rd,
+            "imports": sorted(vrf.imports), "exports": sorted(vrf.exports), "routes": len(vrf.imported(routes))}
+
+
+def _router(vrf: IpVrf, routes: Sequence[Route]) -> Row:
+    return {"vni": vrf.tenant.vni, "type": "L3", "vrf": vrf.tenant.name, "leaf": vrf.leaf, "rd": vrf.rd,
+            "imports": sorted(vrf.imports), "exports": sorted(vrf.exports), "routes": len(vrf.imported(routes))}
+
+
+def _macs(fabric: Fabric, leaf: Node, vrf: MacVrf, routes: Sequence[Route]) -> Iterator[Row]:
+    for route in vrf.imported(routes).values():
+        local = route.next_hop == leaf.ip
+        yield {"leaf": leaf.name, "vni": vrf.segment.vni, "segment": vrf.segment.name, "mac": route.mac,
+               "kind": "local" if local else "remote", "at": leaf.name if local else _leaf(fabric, route.next_hop),
+               "sequence": route.sequence}
+
+
+def _arp(fabric: Fabric, leaf: Node, vrf: MacVrf, routes: Sequence[Route]) -> Iterator[Row]:
+    row = {"leaf": leaf.name, "vni": vrf.segment.vni, "segment": vrf.segment.name}
+    yield row | {"ip": vrf.segment.gateway, "mac": GATEWAY_MAC, "kind": "gateway", "at": leaf.name}
+    for route in vrf.imported(routes).values():
+        local = route.next_hop == leaf.ip
+        yield row | {"ip": route.ip, "mac": route.mac, "kind": "local" if local else "remote",
+                     "at": leaf.name if local else _leaf(fabric, route.next_hop)}

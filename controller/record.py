@@ -1,0 +1,42 @@
+"""What the controller remembers of its tenants: intent, numbers given out, version. A file in the lab's directory.
+
+It is written before the first rule of a new version is sent: a controller that is killed and started again
+wants what was wanted last.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from controller.intent import Intent
+from controller.vpc import Allocation
+from topologies.errors import LabError
+from topologies.spec import Strict
+
+
+class Record(Strict):
+    """version: counts the changes of intent; 0 is a lab that has had none."""
+
+    version: int = 0
+    intent: Intent = Intent()
+    allocation: Allocation = Allocation()
+
+    def write(self, path: Path) -> None:
+        """Atomic: a reader sees the old file or the new one."""
+        part = path.with_suffix(".part")
+        part.write_text(self.model_dump_json(indent=1))
+        part.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """The last one written; an empty one if there is none. Raises LabError for a file that is none of ours."""
+        try:
+            return cls.model_validate_json(path.read_text())
+        except FileNotFoundError:
+            return cls()
+        except ValidationError as error:
+            raise LabError(str(path), "the intent as the controller wrote it",
+                           f"{error.error_count()} problems, first: {error.errors()[0]['msg']}",
+                           "take the lab down and up again") from None

@@ -1,0 +1,138 @@
+"""The part of the northbound API that takes intent, and shows what became of it.
+
+GET    /intent       {version, objects, hosts: {host: {segment, ip, prefix, gateway}},
+                      allocation: VNIs and addresses given out}
+PUT    /intent       body {objects: [...]}: the whole intent from now on. With If-Match: VERSION only if that version
+                     still counts. {version, objects: ['+ VPC a', ...], flows: {switch: [come, go]}, seconds,
+                     pending: [connected switches that have not confirmed]}. It comes when the switches hold it.
+POST   /intent/plan  the same body: what PUT would change, and nothing is changed
+DELETE /intent       as PUT with no objects
+GET    /evpn         {routes, vnis, macs, arp}: see controller/evpn_view.py
+
+Errors are application/problem+json (RFC 9457): {title, status, detail}; 422 adds errors: [{where, expected,
+found, hint}], all of them, and nothing of the intent is applied; 409 adds the version that counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+
+from controller import evpn_view
+from controller.control import Control
+from controller.intent import Intent, as_objects, problems_in_words
+from controller.writer import Conflict, Plan, Unfit, Writer
+from topologies.document import MAX_BYTES, Problem
+from topologies.explain import explain
+
+Json = dict[str, Any]
+
+
+def problem(status: HTTPStatus, detail: str = "", **more: Any) -> JSONResponse:
+    """An error as RFC 9457 has it."""
+    return JSONResponse({"title": status.phrase, "status": int(status), "detail": detail, **more}, int(status),
+                        media_type="application/problem+json")
+
+
+class _Refused(Exception):  # noqa: N818 - an answer
+    def __init__(self, answer: JSONResponse) -> None:
+        self.answer = answer
+
+
+def add(api: FastAPI, control: Control, writer: Writer) -> None:
+    """Add the routes above."""
+
+    @api.get("/intent")
+    def get() -> Json:
+        return {"version": control.record.version, "objects": as_objects(control.record.intent),
+                "allocation": control.record.allocation.model_dump(), "hosts": hosts(control)}
+
+    @api.put("/intent")
+    async def put(request: Request) -> JSONResponse:
+        return await _answer(request, _intent, lambda intent, version: _applied(control, writer, intent, version))
+
+    @api.post("/intent/plan")
+    async def plan(request: Request) -> JSONResponse:
+        return await _answer(request, _intent, lambda intent, _: _planned(writer.plan(intent)))
+
+    @api.delete("/intent")
+    async def delete(request: Request) -> JSONResponse:
+        return await _answer(request, _nothing, lambda intent, version: _applied(control, writer, intent, version))
+
+    @api.get("/evpn")
+    def evpn() -> Json:
+        return evpn_view.tables(control.fabric, control.compiler.tenancy, control.compiler.routes)
+
+
+async def _answer(request: Request, parse: Callable[[bytes], Intent],
+                  then: Callable[[Intent, int | None], Json]) -> JSONResponse:
+    """Read a request's body, do what it says in a thread of its own, turn what goes wrong into an answer."""
+    try:
+        intent = parse(await _body(request))
+        return JSONResponse(await run_in_threadpool(then, intent, _version(request)))
+    except _Refused as refused:
+        return refused.answer
+    except Unfit as unfit:
+        return _unfit(unfit.problems)
+    except Conflict as conflict:
+        return problem(HTTPStatus.CONFLICT, f"the intent has been changed meanwhile; it is version {conflict.version}",
+                       version=conflict.version)
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BYTES:
+            raise _Refused(problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BYTES} bytes"))
+    return body
+
+
+def _version(request: Request) -> int | None:
+    text = request.headers.get("if-match", "").strip('"')
+    if text and not text.isdecimal():
+        raise _Refused(problem(HTTPStatus.BAD_REQUEST, f"If-Match has to be a version such as 3, not {text}"))
+    return int(text) if text else None
+
+
+def _nothing(_body: bytes) -> Intent:
+    return Intent()
+
+
+def _intent(body: bytes) -> Intent:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _Refused(problem(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}")) from None
+    try:
+        return Intent.model_validate(data)
+    except ValidationError as error:
+        raise _Refused(_unfit(explain(error, Intent, data))) from None
+
+
+def _unfit(problems: list[Problem]) -> JSONResponse:
+    count = len(problems)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{count} problem{'s' if count > 1 else ''}; nothing is applied",
+                   errors=problems_in_words(problems))
+
+
+def _planned(plan: Plan) -> Json:
+    return {"version": plan.record.version, "objects": list(plan.objects), "flows": plan.flows}
+
+
+def _applied(control: Control, writer: Writer, intent: Intent, version: int | None) -> Json:
+    plan, seconds = writer.apply(intent, version)
+    return _planned(plan) | {"seconds": seconds, "pending": control.unsettled()}
+
+
+def hosts(control: Control) -> dict[str, Json]:
+    """Attached hosts: where they are, and how they have to be addressed."""
+    return {host: {"segment": s.name, "ip": m.ip, "prefix": s.prefix_length, "gateway": s.gateway}
+            for host, (s, m) in control.compiler.tenancy.members.items()}

@@ -1,0 +1,128 @@
+"""Changes of intent, one at a time: check, remember, install in stages. No os-ken, no HTTP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from controller.compile import Compiler
+from controller.control import Control
+from controller.intent import Intent, IntentObject
+from controller.intent_checks import intent_problems
+from controller.record import Record
+from controller.stages import RuleSource, stages
+from controller.state import State
+from controller.vpc import allocate, resolve
+from topologies.document import Problem
+
+CONFIRM = 5.0       # seconds for all switches to confirm a stage; one that does not is told, and does not hold it up
+
+
+class Conflict(Exception):  # noqa: N818 - it is how HTTP calls it
+    """Somebody else has changed the intent since; `version` is what it is now."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+class Unfit(Exception):     # noqa: N818 - it is a description, not a failure
+    """An intent that cannot be, with everything that is wrong with it."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+class Follower(Protocol):
+    """Sends what a new source of rules asks for; each future is a switch's barrier."""
+
+    def follow(self, source: RuleSource) -> Iterable[Future[Any]]: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a new intent would change.
+
+    objects: '+ VPC a', '- VPCAttachment x', '~ VPCPeering y'; flows: switch -> (rules that come, rules that go).
+    """
+
+    record: Record
+    compiler: Compiler
+    objects: tuple[str, ...]
+    flows: dict[str, tuple[int, int]]
+
+
+class Writer:
+    """The one way in for intent."""
+
+    def __init__(self, control: Control, follower: Follower, path: Path) -> None:
+        self._control, self._follower, self._path = control, follower, path
+        self._writing = threading.Lock()
+
+    def plan(self, intent: Intent) -> Plan:
+        """Raises Unfit."""
+        control = self._control
+        problems = intent_problems(intent, control.fabric)
+        if problems:
+            raise Unfit(problems)
+        old = control.record
+        if intent == old.intent:
+            return Plan(old, control.compiler, (), {})
+        record = Record(version=old.version + 1, intent=intent, allocation=allocate(intent, old.allocation))
+        compiler = Compiler(control.fabric, resolve(intent, control.fabric, record.allocation))
+        return Plan(record, compiler, tuple(_changed(old.intent, intent)), _flows(control.compiler, compiler))
+
+    def apply(self, intent: Intent, version: int | None = None) -> tuple[Plan, float]:
+        """Install an intent; the plan, and the seconds until all switches held it. Raises Unfit or Conflict.
+
+        version: apply only if this is still the version that counts.
+        """
+        with self._writing:
+            if version is not None and version != self._control.record.version:
+                raise Conflict(self._control.record.version)
+            started = time.monotonic()
+            plan = self.plan(intent)
+            if plan.record is not self._control.record:
+                plan.record.write(self._path)
+                for source in stages(self._control.compiler, plan.compiler):
+                    _wait(list(self._follower.follow(source)), CONFIRM)
+                self._control.settle(plan.record, plan.compiler)
+            return plan, time.monotonic() - started
+
+
+def _wait(barriers: list[Future[Any]], timeout: float) -> None:
+    """Until all have come back or were given up (a lost switch's are cancelled), at most `timeout` seconds."""
+    done = threading.Semaphore(0)
+    for barrier in barriers:
+        barrier.add_done_callback(lambda _: done.release())
+    deadline = time.monotonic() + timeout
+    for _ in barriers:
+        done.acquire(timeout=max(deadline - time.monotonic(), 0))
+
+
+def _changed(old: Intent, new: Intent) -> list[str]:
+    before, after = _by_name(old), _by_name(new)
+    return [*(f"- {kind} {name}" for kind, name in before if (kind, name) not in after),
+            *(f"{'~' if (kind, name) in before else '+'} {kind} {name}" for (kind, name), item in after.items()
+              if before.get((kind, name)) != item)]
+
+
+def _by_name(intent: Intent) -> dict[tuple[str, str], IntentObject]:
+    return {(item.kind, item.metadata.name): item for item in intent.objects}
+
+
+def _flows(old: Compiler, new: Compiler) -> dict[str, tuple[int, int]]:
+    """Switch -> (rules that come, rules that go), where there are any."""
+    before, after = old.rules(State()), new.rules(State())
+    found = {}
+    for switch, rules in after.items():
+        had, has = {f.cookie for f in before[switch].flows}, {f.cookie for f in rules.flows}
+        if had != has:
+            found[switch] = len(has - had), len(had - has)
+    return found

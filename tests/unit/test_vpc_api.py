@@ -1,0 +1,171 @@
+"""Intent over HTTP: answers, and how each thing that can be wrong with a request is told."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from controller.api import build
+from controller.client import ControllerClient
+from controller.control import Control
+from controller.evpn_view import tables
+from controller.intent import as_objects
+from controller.reconcile import Installed
+from controller.stages import RuleSource
+from controller.vpc import GATEWAY_MAC
+from controller.writer import Writer
+from tests.unit.intents import Spec, attach, intent, peer, vpc
+from topologies.errors import LabError
+from topologies.fabric import expand
+from topologies.spec import FabricSpec
+
+FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2))
+OBJECTS = as_objects(intent(
+    vpc("a", {"x": "10.1.0.0/24"}), vpc("c", {"z": "10.3.0.0/24"}, mode="l3vni"), peer(a=[], c=[]),
+    attach("h1", "a/x"), attach("h3", "a/x"), attach("h4", "c/z")))
+
+
+class Switches:
+    """Switches that confirm at once; nobody reads their counters here."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        for switch in control.wanted:
+            control.connected(switch)
+            control.installed(switch, Installed())
+            control.confirm(switch, 1)
+
+    def follow(self, source: RuleSource) -> list[Future[Any]]:
+        for switch in self.control.move(source):
+            if switch != "leaf2":       # it never does
+                self.control.confirm(switch, self.control.sessions[switch].sent)
+        return []
+
+    def read_counters(self) -> dict[str, tuple[list[Any], list[Any]]]:
+        return {}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[str]:
+    """The socket of a served API."""
+    control, path = Control(FABRIC), str(tmp_path / "api.sock")
+    switches = Switches(control)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    api = build(control, switches, Writer(control, switches, tmp_path / "intent.json"))
+    server = uvicorn.Server(uvicorn.Config(api, log_level="error"))
+    threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
+    yield path
+    server.should_exit = True
+
+
+@pytest.fixture
+def client(path: str) -> ControllerClient:
+    return ControllerClient(path, timeout=5)
+
+
+def ask(path: str, method: str, body: bytes | None, **headers: str) -> tuple[int, str, Spec]:
+    """One request as it is; status, type and body of the answer."""
+    connection = http.client.HTTPConnection("controller", timeout=5)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(path)
+    connection.request(method, "/intent", body, {k.replace("_", "-"): v for k, v in headers.items()})
+    reply = connection.getresponse()
+    found = reply.status, reply.headers["content-type"], json.loads(reply.read())
+    connection.close()
+    return found
+
+
+def test_an_applied_intent_is_given_back_with_addresses_and_numbers(client: ControllerClient) -> None:
+    answer = client.apply(OBJECTS)
+    assert (answer["version"], len(answer["objects"]), answer["pending"]) == (1, 6, ["leaf2"])
+    assert set(answer["flows"]) == {"leaf1", "leaf2"}
+    found = client.intent()
+    assert (found["version"], found["objects"]) == (1, OBJECTS)
+    assert found["hosts"]["h1"] == {"segment": "a/x", "ip": "10.1.0.2", "prefix": 24, "gateway": "10.1.0.1"}
+    assert found["allocation"]["vnis"] == {"a": 1001, "a/x": 1002, "c": 1003, "c/z": 1004}
+
+
+def test_a_plan_changes_nothing_and_the_same_again_is_no_change(client: ControllerClient) -> None:
+    assert client.plan(OBJECTS)["version"] == 1
+    assert client.intent()["version"] == 0
+    client.apply(OBJECTS)
+    again = client.apply(OBJECTS)
+    assert (again["version"], again["objects"], again["flows"]) == (1, [], {})
+
+
+def test_delete_brings_back_the_one_flat_network(path: str, client: ControllerClient) -> None:
+    before = client.rules()
+    client.apply(OBJECTS)
+    assert client.rules() != before
+    assert ask(path, "DELETE", None)[2]["version"] == 2
+    assert client.rules() == before
+    assert client.intent()["objects"] == []
+
+
+def test_two_writers_of_one_version(path: str, client: ControllerClient) -> None:
+    client.apply(OBJECTS, version=0)
+    with pytest.raises(LabError, match="409 the intent has been changed meanwhile; it is version 1"):
+        client.apply([], version=0)
+    status, kind, body = ask(path, "DELETE", None, If_Match='"0"')
+    assert (status, kind, body["version"]) == (409, "application/problem+json", 1)
+
+
+def test_what_does_not_fit_is_told_whole_and_nothing_of_it_is_applied(path: str, client: ControllerClient) -> None:
+    wrong = [*OBJECTS, attach("h1", "a/x"), attach("h2", "b/x")]
+    status, kind, body = ask(path, "PUT", json.dumps({"objects": wrong}).encode())
+    assert (status, kind, body["title"]) == (422, "application/problem+json", "Unprocessable Entity")
+    assert [e["where"] for e in body["errors"]] == ["objects.6.metadata.name", "objects.6.spec.connection",
+                                                    "objects.7.spec.subnet"]
+    with pytest.raises(LabError, match=r"422 3 problems; nothing is applied\nobjects.6.metadata.name: expected one V"):
+        client.apply(wrong)
+    assert client.intent()["version"] == 0
+
+
+@pytest.mark.parametrize(("body", "headers", "status", "detail"), [
+    (b"{", {}, 400, "the body is no JSON"),
+    (b"\xff", {}, 400, "the body is no JSON"),
+    (b"[" * 100_000, {}, 400, "the body is no JSON"),
+    (b"[]", {}, 422, "1 problem; nothing"),
+    (b'{"objects": [{"kind": "External"}]}', {}, 422, "1 problem; nothing"),
+    (b'{"objects": [], "x": 1}', {}, 422, "1 problem; nothing"),
+    (b" " * 1_000_001, {}, 413, "at most 1000000 bytes"),
+    (b'{"objects": []}', {"If_Match": "latest"}, 400, "If-Match has to be a version such as 3, not latest"),
+])
+def test_a_bad_request_is_told_as_a_problem(
+        path: str, body: bytes, headers: dict[str, str], status: int, detail: str) -> None:
+    found, kind, answer = ask(path, "PUT", body, **headers)
+    assert (found, kind, answer["status"]) == (status, "application/problem+json", status)
+    assert detail in answer["detail"]
+
+
+def test_a_method_that_does_not_exist_is_a_problem_too(path: str) -> None:
+    assert ask(path, "PATCH", b"{}")[:2] == (405, "application/problem+json")
+
+
+def test_evpn_tables_show_routes_vrfs_macs_and_arp(client: ControllerClient) -> None:
+    assert client.evpn() == tables(FABRIC, Control(FABRIC).compiler.tenancy, ())
+    client.apply(OBJECTS)
+    found = client.evpn()
+    assert sorted((r["type"], r["prefix"], r["rd"], r["leaf"]) for r in found["routes"]) == [
+        (2, "[2]:[0]:[48]:[02:00:0a:09:01:01]:[32]:[10.1.0.2]", "10.255.0.1:1002", "leaf1"),
+        (2, "[2]:[0]:[48]:[02:00:0a:09:02:01]:[32]:[10.1.0.3]", "10.255.0.2:1002", "leaf2"),
+        (3, "[3]:[0]:[32]:[10.255.0.1]", "10.255.0.1:1002", "leaf1"),
+        (3, "[3]:[0]:[32]:[10.255.0.2]", "10.255.0.2:1002", "leaf2"),
+        (5, "[5]:[0]:[32]:[10.3.0.2]", "10.255.0.2:1003", "leaf2")]
+    routers = {(v["vrf"], v["leaf"]): v["imports"] for v in found["vnis"] if v["type"] == "L3"}
+    assert routers == {("a", "leaf1"): ["65000:1001", "65000:1004"], ("a", "leaf2"): ["65000:1001", "65000:1004"],
+                       ("c", "leaf2"): ["65000:1002", "65000:1003"]}
+    assert [(m["leaf"], m["mac"], m["kind"], m["at"]) for m in found["macs"]][:2] == [
+        ("leaf1", "02:00:0a:09:01:01", "local", "leaf1"), ("leaf1", "02:00:0a:09:02:01", "remote", "leaf2")]
+    assert [(a["ip"], a["mac"]) for a in found["arp"] if a["kind"] == "gateway"] == [("10.1.0.1", GATEWAY_MAC)] * 2

@@ -1,0 +1,200 @@
+"""Changes of tenancy: no gap and no leak in between, whichever switch is ahead; and who may write."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from controller.compile import Compiler
+from controller.control import Control
+from controller.intent import Intent
+from controller.reachability import Cell, matrix
+from controller.reconcile import AddFlow, DeleteFlows, Installed, Phase
+from controller.record import Record
+from controller.rules import ETH_IPV4, UDP, RuleSet
+from controller.stages import RuleSource, Stage, stages
+from controller.state import State
+from controller.vpc import Allocation, allocate, resolve
+from controller.writer import Conflict, Unfit, Writer
+from tests.fake_switch import Delivered, FakeFabric, Packet
+from tests.unit.intents import attach, intent, intents, peer, vpc
+from topologies.errors import LabError
+from topologies.fabric import expand
+from topologies.spec import FabricSpec
+
+FABRIC = expand(FabricSpec(leaves=2, spines=1, hosts_per_leaf=3, probes=False))
+HOSTS = [h.name for h in FABRIC.hosts]
+A = vpc("a", {"x": "10.1.0.0/24"})
+B = vpc("b", {"y": "10.2.0.0/24"})
+BOTH = [A, B, attach("h1", "a/x"), attach("h4", "a/x"), attach("h2", "b/y"), attach("h5", "b/y")]
+
+
+def compiled(wanted: Intent, allocation: Allocation) -> Compiler:
+    return Compiler(FABRIC, resolve(wanted, FABRIC, allocation))
+
+
+def packet(cell: Cell, source_ip: str) -> Packet:
+    return {"eth_src": FABRIC.host(cell.source).mac, "eth_dst": cell.next_mac, "eth_type": ETH_IPV4, "ip_proto": UDP,
+            "ip_dscp": 0, "ipv4_src": source_ip, "ipv4_dst": cell.ip, "nw_ttl": 64, "udp_src": 1, "udp_dst": 2}
+
+
+def cells(wanted: Intent, allocation: Allocation) -> dict[Cell, str]:
+    """Cell -> the address of its source."""
+    ips = {h: ip for hosts in allocation.addresses.values() for h, ip in hosts.items()}
+    return {c: ips.get(c.source, FABRIC.host(c.source).ip) for c in matrix(wanted, FABRIC, allocation)}
+
+
+def between(old: Compiler, new: Compiler) -> list[RuleSet]:
+    """Every rule set on the way, with each switch in turn ahead of the others."""
+    current = old.rules(State())
+    found = [current]
+    for source in stages(old, new):
+        following = source.rules(State())
+        found += [{**current, switch: following[switch]} for switch in ("leaf1", "leaf2")]
+        found.append(following)
+        current = following
+    return found
+
+
+def reached(rules: RuleSet, cell: Cell, source_ip: str) -> str:
+    end = FakeFabric(FABRIC, rules).send(cell.source, packet(cell, source_ip)).end
+    return end.host if isinstance(end, Delivered) else ""
+
+
+@settings(max_examples=40, deadline=None)
+@given(intents(HOSTS), intents(HOSTS))
+def test_what_may_be_sent_before_and_after_arrives_all_the_time_and_what_never_may_never_does(
+        one: Intent, other: Intent) -> None:
+    first = allocate(one, Allocation())
+    second = allocate(other, first)
+    before, after = cells(one, first), cells(other, second)
+    same = {(c.source, c.target, c.ip, c.next_mac, ip, c.receiver) for c, ip in after.items()}
+    steady = [(c, ip) for c, ip in before.items() if (c.source, c.target, c.ip, c.next_mac, ip, c.receiver) in same]
+    for rules in between(compiled(one, first), compiled(other, second)):
+        wrong = [(c, got) for c, ip in steady if (got := reached(rules, c, ip)) != c.receiver]
+        assert wrong == []
+
+
+def test_a_stage_is_followed_while_links_fail() -> None:
+    first = allocate(intent(*BOTH), Allocation())
+    old, new = compiled(intent(*BOTH), first), compiled(intent(A, attach("h1", "a/x")), first)
+    down = State(frozenset({"leaf2-spine1"}))
+    names = {f.name for f in Stage(old, new, Phase.SEND).rules(down)["leaf1"].passing}
+    assert names == {"no-path:leaf2"}
+    assert len(Stage(old, new, Phase.SEND).rules(State())["leaf1"].passing) == 0
+
+
+def test_numbers_that_are_in_use_on_the_way_mean_one_segment_only() -> None:
+    """A VPC goes and another one comes in the same change: theirs differ, for switches are not all equally fast."""
+    first = allocate(intent(A, attach("h1", "a/x")), Allocation())
+    second = allocate(intent(B, attach("h1", "b/y")), first)
+    assert not set(first.vnis.values()) & set(second.vnis.values())
+
+
+class Switches:
+    """Switches that are told at once, and remember each batch."""
+
+    def __init__(self, control: Control) -> None:
+        self.control, self.batches = control, []    # type: ignore[var-annotated]
+        for switch in control.wanted:
+            control.connected(switch)
+            control.installed(switch, Installed())
+            control.confirm(switch, 1)
+
+    def follow(self, source: RuleSource) -> list[Future[Any]]:
+        changes = self.control.move(source)
+        self.batches.append({type(c) for due in changes.values() for c in due})
+        futures = []
+        for switch in changes:
+            self.control.confirm(switch, self.control.sessions[switch].sent)
+            futures.append(Future[Any]())
+            futures[-1].cancel() if switch == "leaf2" else futures[-1].set_result(None)
+        return futures
+
+
+@pytest.fixture
+def control() -> Control:
+    return Control(FABRIC)
+
+
+@pytest.fixture
+def writer(control: Control, tmp_path: Path) -> Writer:
+    return Writer(control, Switches(control), tmp_path / "intent.json")
+
+
+def test_what_comes_is_installed_before_what_goes_is_removed(control: Control, tmp_path: Path) -> None:
+    switches = Switches(control)
+    writer = Writer(control, switches, tmp_path / "i")
+    writer.apply(intent(*BOTH))
+    writer.apply(intent(A, attach("h1", "a/x"), attach("h3", "a/x")))
+    assert switches.batches[3:] == [{AddFlow}, {AddFlow}, {DeleteFlows}]
+    assert control.converged()
+
+
+def test_a_change_counts_a_version_up_and_is_remembered(control: Control, writer: Writer, tmp_path: Path) -> None:
+    plan, _ = writer.apply(intent(*BOTH))
+    assert plan.objects == ("+ VPC a", "+ VPC b", *(f"+ VPCAttachment {x}" for x in ("a.x.h1", "a.x.h4", "b.y.h2",
+                                                                                     "b.y.h5")))
+    assert control.record == Record.read(tmp_path / "intent.json") == plan.record
+    again = Control(FABRIC, Record.read(tmp_path / "intent.json"))
+    assert again.wanted == control.wanted
+    assert control.record.version == 1
+
+
+def test_the_same_intent_again_changes_nothing(control: Control, writer: Writer) -> None:
+    writer.apply(intent(*BOTH))
+    wanted = control.wanted
+    plan, _ = writer.apply(intent(*BOTH))
+    assert (plan.objects, plan.flows, control.record.version) == ((), {}, 1)
+    assert control.wanted is wanted
+
+
+def test_a_plan_says_what_apply_will_do_and_does_nothing(control: Control, writer: Writer, tmp_path: Path) -> None:
+    wanted = control.wanted
+    plan = writer.plan(intent(*BOTH))
+    assert control.wanted is wanted
+    assert not (tmp_path / "intent.json").exists()
+    assert writer.apply(intent(*BOTH))[0].flows == plan.flows
+    assert set(plan.flows) == {"leaf1", "leaf2"}
+    changed = writer.plan(intent(*BOTH[1:], vpc("a", {"x": "10.1.0.0/24"}, defaultRestricted=True), peer(a=[], b=[])))
+    assert changed.objects == ("~ VPC a", "+ VPCPeering a-b")
+
+
+def test_an_intent_with_one_mistake_is_not_applied_at_all(control: Control, writer: Writer, tmp_path: Path) -> None:
+    wanted = control.wanted
+    with pytest.raises(Unfit) as info:
+        writer.apply(intent(*BOTH, attach("h1", "b/y"), attach("h9", "b/y")))
+    assert len(info.value.problems) == 2
+    assert control.wanted is wanted
+    assert not (tmp_path / "intent.json").exists()
+
+
+def test_of_two_writers_one_wins_and_the_other_is_told_the_version(control: Control, writer: Writer) -> None:
+    outcomes: list[str] = []
+
+    def write(wanted: Intent) -> None:
+        try:
+            writer.apply(wanted, version=0)
+            outcomes.append("applied")
+        except Conflict as conflict:
+            outcomes.append(f"version {conflict.version}")
+
+    threads = [threading.Thread(target=write, args=(intent(x),)) for x in (A, B)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(outcomes) == ["applied", "version 1"]
+    assert len(control.record.intent.objects) == 1
+
+
+def test_a_memory_that_is_none_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "intent.json").write_text('{"version": "x"}')
+    with pytest.raises(LabError, match="expected the intent as the controller wrote it; found 1 problems"):
+        Record.read(tmp_path / "intent.json")
+    assert Record.read(tmp_path / "none.json") == Record()
