@@ -17,6 +17,7 @@ from scenarios.verdict import sentinels
 from topologies import ledger
 from topologies.fabric import Fabric
 from traffic.metrics import registry
+from traffic.roce.wire import ROCE_PORT
 from traffic.workload import Workload
 
 HEADLINES = ("step_time", "e2e", "latency")     # tags of times that a run is about
@@ -54,7 +55,8 @@ def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[s
         slip_p99=slips(records), headline_p50=headline(metrics), sentinels=sentinels(records),
         host_rate=min(k.rate for k in hosts), host_frame=max(k.max_frame for k in hosts),
         phases=tuple(Phase(*p) for p in proof.phases), faults=tuple(faults(proof.history, fabric, end)),
-        engines=tuple(engines(traffic)), timers=tuple(n for n in engines(traffic) if n != "receiver"), locked=locked)
+        engines=tuple(engines(traffic)), locked=locked,
+        timers=tuple(n for n in engines(traffic) if not n.endswith("receiver")))
 
 
 def engines(traffic: Iterable[Traffic]) -> Iterator[str]:
@@ -64,6 +66,8 @@ def engines(traffic: Iterable[Traffic]) -> Iterator[str]:
         yield "engine"
     if any(t.streams for t in every):
         yield from ("sender", "receiver")
+    if any(t.roce for t in every):
+        yield from ("roce-sender", "roce-receiver")
 
 
 def emulator_counts(before: ledger.Counters | None, after: ledger.Counters | None) -> dict[str, Count] | None:
@@ -82,7 +86,8 @@ def slips(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         if r["kind"] == "slip-run":
             found["engine"] = max(found.get("engine", 0.0), r["p99"])
         elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL and r["pacing"]:
-            found["sender"] = max(found.get("sender", 0.0), r["pacing"]["p99"])
+            sender = "roce-sender" if r["dport"] == ROCE_PORT else "sender"
+            found[sender] = max(found.get(sender, 0.0), r["pacing"]["p99"])
     return found
 
 

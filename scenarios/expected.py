@@ -10,7 +10,15 @@ from topologies.fabric import Fabric, expand
 from topologies.units import show_rate, show_size, show_time
 from traffic.build import build, workload_of
 from traffic.lowering import lower
-from traffic.specs import BulkSpec, CollectiveSpec, RequestsSpec, StreamSpec, TrainingJobSpec, TrainingTraceSpec
+from traffic.specs import (
+    BulkSpec,
+    CollectiveSpec,
+    RequestsSpec,
+    RoceSpec,
+    StreamSpec,
+    TrainingJobSpec,
+    TrainingTraceSpec,
+)
 from traffic.traces.requests import requests_workload
 from traffic.workload import Transfer, Workload
 
@@ -54,6 +62,8 @@ def _traffic(scenario: Scenario, fabric: Fabric, name: str, workload: object) ->
                     f"{show_size(sum(op.size for op in transfers))} both ways")
         case StreamSpec():
             return _stream(fabric, workload)
+        case RoceSpec():
+            return _roce(fabric, workload)
         case BulkSpec():
             duration = fabric.spec.scale.scale.to_emulated_time(workload.duration)
             return (f"bulk TCP, {len(workload.pairs)} pairs with {workload.connections} connections each, "
@@ -80,3 +90,11 @@ def _stream(fabric: Fabric, spec: StreamSpec) -> str:
     streams = len(spec.pairs)
     return (f"UDP, {streams} stream{'s' if streams > 1 else ''} of {show_rate(rate)} "
             f"in frames of {spec.frame} B, {length}")
+
+
+def _roce(fabric: Fabric, spec: RoceSpec) -> str:
+    scale = fabric.spec.scale.scale
+    kind = "reliable" if spec.service == "rc" else "unreliable"
+    paths = "sprayed over all paths" if spec.spray else f"on the path{'s' if spec.queue_pairs > 1 else ''} they hash to"
+    return (f"RoCEv2, {len(spec.pairs)} pairs with {spec.queue_pairs} {kind} queue pairs each, {paths}, "
+            f"{show_size(scale.to_emulated_size(spec.size))} each at {show_rate(scale.to_emulated_rate(spec.rate))}")

@@ -19,7 +19,8 @@ from topologies.interfaces import is_up
 from topologies.netns import inside
 from topologies.units import show_time
 from traffic.build import workload_of
-from traffic.specs import BulkSpec, StreamSpec
+from traffic.roce.plan import RoceJob, queue_pairs
+from traffic.specs import BulkSpec, RoceSpec, StreamSpec
 from traffic.streams.plan import Job as StreamsJob
 from traffic.streams.plan import streams_of
 from traffic.workload import Workload, to_json
@@ -31,10 +32,11 @@ Progress = Callable[[str, float, float | None], None]       # workload, bytes do
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a phase needs in processes: TCP workloads share one engine, streams one process, bulk one."""
+    """What a phase needs in processes: TCP workloads share one engine, streams one process, RoCEv2 one, bulk one."""
 
     workloads: tuple[Workload, ...]
     streams: dict[str, StreamSpec]
+    roce: dict[str, RoceSpec]
     bulk: dict[str, BulkSpec]
 
 
@@ -43,8 +45,9 @@ def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
     specs = {name: scenario.workloads[name] for name in phase.run}
     return Traffic(
         workloads=tuple(workload_of(s, fabric, n, scenario.seed) for n, s in specs.items()
-                        if not isinstance(s, StreamSpec | BulkSpec)),
+                        if not isinstance(s, StreamSpec | RoceSpec | BulkSpec)),
         streams={n: s for n, s in specs.items() if isinstance(s, StreamSpec)},
+        roce={n: s for n, s in specs.items() if isinstance(s, RoceSpec)},
         bulk={n: s for n, s in specs.items() if isinstance(s, BulkSpec)})
 
 
@@ -74,6 +77,11 @@ class PhaseRun:
                        for s in streams_of(spec, fabric, name, self.scenario.seed)]
             job = StreamsJob(**common, streams=tuple(streams), drain=drain_time(fabric))
             yield self._write("streams", "traffic.streams", job.model_dump())
+        if traffic.roce:
+            pairs = [p for name, spec in traffic.roce.items()
+                     for p in queue_pairs(spec, fabric, name, self.scenario.seed)]
+            roce_job = RoceJob(**common, streams=tuple(pairs), drain=drain_time(fabric))
+            yield self._write("roce", "traffic.roce", roce_job.model_dump())
         if traffic.bulk:
             scale = fabric.spec.scale.scale
             bulks = {name: spec.model_copy(update={"duration": scale.to_emulated_time(spec.duration)})
@@ -157,6 +165,6 @@ def hosts_used(traffic: Sequence[Traffic]) -> set[str]:
     """Names of the hosts that any workload uses."""
     names = {h for t in traffic for w in t.workloads for h in w.hosts}
     for t in traffic:
-        pairs = [pair for s in t.streams.values() for pair in s.pairs] + [p for b in t.bulk.values() for p in b.pairs]
+        pairs = [p for of in (t.streams, t.roce, t.bulk) for spec in of.values() for p in spec.pairs]
         names |= {h for pair in pairs for h in pair}
     return names

@@ -11,14 +11,17 @@ from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
 from topologies.fabric import Fabric, Role, expand
 from traffic.jobs.job import problems as job_problems
+from traffic.roce.wire import OVERHEAD
 from traffic.specs import (
     BulkSpec,
     CollectiveSpec,
     Placement,
     RequestsSpec,
+    RoceSpec,
     StreamSpec,
     TrainingJobSpec,
     TrainingTraceSpec,
+    WorkloadSpec,
 )
 
 
@@ -27,27 +30,32 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
     # Wrong link names of the fabric itself are told by fabric_problems.
     fabric = expand(scenario.fabric.model_copy(update={"links": {}}))
     for name, workload in scenario.workloads.items():
-        at: KeyPath = ("workloads", name)
-        match workload:
-            case CollectiveSpec():
-                yield from _collective(fabric, workload, at)
-            case TrainingJobSpec():
-                yield from _job(fabric, workload, at)
-            case TrainingTraceSpec():
-                yield from _trace(workload.trace, at)
-                yield from _placement(fabric, workload.placement, at)
-            case RequestsSpec():
-                yield from _requests(fabric, workload, at)
-            case StreamSpec():
-                yield from _stream(fabric, workload, at)
-            case BulkSpec():
-                yield from _pairs(fabric, workload.pairs, at)
+        yield from _workload(fabric, workload, ("workloads", name))
     for n, event in enumerate(scenario.events):
         try:
             fabric.link(event.link)
         except SpecError:
             yield Problem(("events", n, "link"), "a link of the fabric, such as leaf1-spine1", event.link,
                           nearest(event.link, list(fabric.links_by_name)))
+
+
+def _workload(fabric: Fabric, workload: WorkloadSpec, at: KeyPath) -> Iterator[Problem]:
+    match workload:
+        case CollectiveSpec():
+            yield from _collective(fabric, workload, at)
+        case TrainingJobSpec():
+            yield from _job(fabric, workload, at)
+        case TrainingTraceSpec():
+            yield from _trace(workload.trace, at)
+            yield from _placement(fabric, workload.placement, at)
+        case RequestsSpec():
+            yield from _requests(fabric, workload, at)
+        case StreamSpec():
+            yield from _stream(fabric, workload, at)
+        case RoceSpec():
+            yield from _roce(fabric, workload, at)
+        case BulkSpec():
+            yield from _pairs(fabric, workload.pairs, at)
 
 
 def _host(fabric: Fabric, name: str, at: KeyPath, roles: tuple[Role, ...]) -> Iterator[Problem]:
@@ -155,3 +163,11 @@ def _stream(fabric: Fabric, spec: StreamSpec, at: KeyPath) -> Iterator[Problem]:
     if spec.frame > largest:
         yield Problem((*at, "frame"), f"at most {largest} bytes, a full frame at MTU {fabric.spec.mtu}",
                       str(spec.frame), "larger ones would be cut into fragments")
+
+
+def _roce(fabric: Fabric, spec: RoceSpec, at: KeyPath) -> Iterator[Problem]:
+    yield from _pairs(fabric, spec.pairs, at)
+    headers = OVERHEAD - ETHERNET_HEADER
+    if spec.mtu + headers > fabric.spec.mtu:
+        yield Problem((*at, "mtu"), f"at most {fabric.spec.mtu - headers} bytes of payload at MTU {fabric.spec.mtu}",
+                      str(spec.mtu), f"headers and ICRC take {headers} bytes; or raise the fabric's mtu")

@@ -177,6 +177,23 @@ class StreamSpec(Strict):
         return self
 
 
+class RoceSpec(Strict):
+    """RoCEv2 from some hosts to some hosts: `size` bytes over each pair, in messages, at a pace.
+
+    A reliable connection (rc) repeats from the first lost packet on (go-back-N), an unreliable one (uc) never.
+    """
+
+    kind: Literal["rocev2"]
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=1, description="[from, to] each")
+    rate: Rate = Field(description="of each pair, whole Ethernet frames")
+    size: Size = Field(gt=0, description="payload of each pair, rounded up to whole packets")
+    message: Size = Field(64 * 1024, gt=0, description="payload of a message, rounded up to whole packets")
+    mtu: Literal[256, 512, 1024, 2048, 4096] = Field(1024, description="payload of a packet, in bytes")
+    queue_pairs: int = Field(1, ge=1, le=64, description="of each pair; they share its rate and size")
+    service: Literal["rc", "uc"] = "rc"
+    spray: bool = Field(False, description="a new UDP source port for every packet, as Ultra Ethernet does")
+
+
 class BulkSpec(Strict):
     """A long TCP transfer by iperf3, as background or for calibration."""
 
@@ -188,6 +205,6 @@ class BulkSpec(Strict):
 
 
 WorkloadSpec = Annotated[
-    CollectiveSpec | TrainingJobSpec | TrainingTraceSpec | RequestsSpec | StreamSpec | BulkSpec,
+    CollectiveSpec | TrainingJobSpec | TrainingTraceSpec | RequestsSpec | StreamSpec | RoceSpec | BulkSpec,
     Field(discriminator="kind"),
 ]

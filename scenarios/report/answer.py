@@ -184,5 +184,6 @@ def _subject(data: RunData, name: str) -> str:
         what = f"The {algorithm} {spec.op}"
     else:
         what = {"training-job": "The training job", "training-trace": "The replayed training step",
-                "requests": "The replayed requests", "udp": "The UDP streams", "bulk": "The bulk transfers"}[spec.kind]
+                "requests": "The replayed requests", "udp": "The UDP streams", "bulk": "The bulk transfers",
+                "rocev2": "The RoCEv2 queue pairs"}[spec.kind]
     return what if len(data.scenario.workloads) == 1 else f"{what} ({name})"

@@ -13,13 +13,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from topologies.fabric import Fabric
-from traffic.metrics import bulk, collective, fairness, interference, packets, predict, requests, steps, utilisation
+from traffic.metrics import (
+    bulk,
+    collective,
+    fairness,
+    interference,
+    packets,
+    predict,
+    requests,
+    roce,
+    steps,
+    utilisation,
+)
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Metric, with_real
 from traffic.workload import Collective, Workload
 
 Row = Mapping[str, Any]
-KINDS = ("step", "compute", "collective", "request", "stream", "packets", "iperf")
+KINDS = ("step", "compute", "collective", "request", "stream", "packets", "roce", "iperf")
 TRAFFIC = (*KINDS, "transfer")
 SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing from the workloads
 Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
@@ -96,6 +107,7 @@ def _workload(name: str, job: _Job | None, phases: Mapping[str, dict[str, list[R
 def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]], fabric: Fabric) -> Iterator[tuple[str, Metric]]:
     """(tag, metric) of one workload in one phase, by the kinds of records that it left."""
     of_records = [*packets.metrics(kinds.get("stream", []), kinds.get("packets", [])),
+                  *roce.metrics(kinds.get("roce", []), kinds.get("stream", [])),
                   *requests.metrics(kinds.get("request", [])),
                   *(bulk.metrics(kinds["iperf"], fabric) if "iperf" in kinds else ())]
     yield from ((m.tag, m) for m in of_records)

@@ -47,42 +47,39 @@ def emit(event: str, **body: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Streams:
-    """One job, from sockets to records."""
+class PacketProcess:
+    """A sender, a receiver and the protocol around them; what they send is the matter of a subclass.
 
-    def __init__(self, job: Job, inventory: Inventory) -> None:
+    A subclass opens its sockets and sets `board`, then calls `start`; it gives `_send`, `_receive`, `_write`.
+    """
+
+    names = ("sender", "receiver")      # under which the sampler watches the two
+    board: Board
+
+    def __init__(self, job: Job) -> None:
         self.job = job
-        self.ports = tuple(source_ports(job.streams))
-        allow_sockets(len(job.streams) + sum(s.flows for s in job.streams))
-        self.board: Board = board([(s.packets or MAX_PACKETS, s.flows) for s in job.streams])
-        self.inlets = [Inlet(i, lane, open_receiver(inventory, s, job.first_port + i), self.ports[i])
-                       for i, (s, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True))]
-        self.flows = [Flow(i, s, self.board.lanes[i], self._ways(inventory, i)) for i, s in enumerate(job.streams)]
         self.interrupted = ""
         self._orders = b""
         self._stdin_open = True
         self._poll = selectors.PollSelector()       # epoll refuses files, and stdin may be one
         self._shown = (0.0, -1)
-        self.receiver = children.start("receiver", self._receive, job.realtime)
-        self.sender = children.start("sender", self._send, job.realtime)
 
-    def _ways(self, inventory: Inventory, i: int) -> tuple[socket.socket, ...]:
-        stream = self.job.streams[i]
-        return tuple(open_sender(inventory, stream, port, self.job.first_port + i) for port in self.ports[i])
+    def start(self) -> None:
+        """Fork both children."""
+        self.receiver = children.start("receiver", self._receive, self.job.realtime)
+        self.sender = children.start("sender", self._send, self.job.realtime)
 
     def _send(self, line: children.Line) -> dict[str, Any]:
         """The sender child's life."""
-        if line.wait() == "go":
-            try:
-                send_all(self.flows, self.board)
-            finally:
-                line.tell("errors", errors=[dict(flow.errors) for flow in self.flows])
-        return {}
+        raise NotImplementedError
 
     def _receive(self, line: children.Line) -> dict[str, Any]:
         """The receiver child's life."""
-        receive_all(self.inlets, self.board, line.control, lambda: float(line.wait() or 0))
-        return {}
+        raise NotImplementedError
+
+    def _write(self, watch: StepWatch, start: float) -> list[dict[str, Any]]:
+        """All records, whatever happened; what a `done` tells."""
+        raise NotImplementedError
 
     def interrupt(self, number: int, _frame: FrameType | None) -> None:
         """Signal handler: end early, keep everything."""
@@ -96,7 +93,7 @@ class Streams:
         self._poll.register(0, selectors.EVENT_READ)
         self._until(lambda: all(c.said("ready") or c.over for c in (self.sender, self.receiver)))
         self._check()
-        emit("ready", pids={"sender": self.sender.pid, "receiver": self.receiver.pid})
+        emit("ready", pids=dict(zip(self.names, (self.sender.pid, self.receiver.pid), strict=True)))
         self._until(lambda: self._ordered("go") or self._leaving)
         if self._ordered("go"):
             return self._traffic()
@@ -173,10 +170,60 @@ class Streams:
             if failed := child.said("failed"):
                 raise RunError(failed["where"], failed["expected"], failed["found"], failed["hint"])
             if crashed := child.said("crashed"):
-                raise RuntimeError(f"the {child.name} of UDP streams crashed:\n{crashed['traceback']}")
+                raise RuntimeError(f"the {child.name} of packet streams crashed:\n{crashed['traceback']}")
             if not child.alive and child.said("finished") is None:
-                raise RunError(f"UDP streams, process {child.pid}", f"the {child.name} to live until its end",
+                raise RunError(f"packet streams, process {child.pid}", f"the {child.name} to live until its end",
                                "it was killed", "was the machine out of memory?")
+
+    def _note_interruption(self, writer: RecordWriter) -> None:
+        if self.interrupted:
+            writer.write(InterruptedRecord(self.job.phase, time.monotonic() - self.job.t0, self.interrupted))
+
+    def _cost(self, start: float) -> StreamsRecord:
+        def of(child: children.Child, event: str, key: str, missing: Any) -> Any:
+            return (child.said(event) or {}).get(key, missing)
+        return StreamsRecord(
+            phase=self.job.phase, start=start - self.job.t0, end=time.monotonic() - self.job.t0,
+            sender_cpu=of(self.sender, "finished", "cpu", 0.0), receiver_cpu=of(self.receiver, "finished", "cpu", 0.0),
+            sender_scheduler=of(self.sender, "ready", "scheduler", ""),
+            receiver_scheduler=of(self.receiver, "ready", "scheduler", ""))
+
+    def close(self) -> None:
+        """End both children, by their pids."""
+        for child in (self.sender, self.receiver):
+            child.end()
+
+
+class Streams(PacketProcess):
+    """One job of UDP streams, from sockets to records."""
+
+    def __init__(self, job: Job, inventory: Inventory) -> None:
+        super().__init__(job)
+        self.ports = tuple(source_ports(job.streams))
+        allow_sockets(len(job.streams) + sum(s.flows for s in job.streams))
+        self.board = board([(s.packets or MAX_PACKETS, s.flows) for s in job.streams])
+        self.inlets = [Inlet(i, lane, open_receiver(inventory, s, job.first_port + i), self.ports[i])
+                       for i, (s, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True))]
+        self.flows = [Flow(i, s, self.board.lanes[i], self._ways(inventory, i)) for i, s in enumerate(job.streams)]
+        self.start()
+
+    def _ways(self, inventory: Inventory, i: int) -> tuple[socket.socket, ...]:
+        stream = self.job.streams[i]
+        return tuple(open_sender(inventory, stream, port, self.job.first_port + i) for port in self.ports[i])
+
+    def _send(self, line: children.Line) -> dict[str, Any]:
+        """The sender child's life."""
+        if line.wait() == "go":
+            try:
+                send_all(self.flows, self.board)
+            finally:
+                line.tell("errors", errors=[dict(flow.errors) for flow in self.flows])
+        return {}
+
+    def _receive(self, line: children.Line) -> dict[str, Any]:
+        """The receiver child's life."""
+        receive_all(self.inlets, self.board, line.control, lambda: float(line.wait() or 0))
+        return {}
 
     def _write(self, watch: StepWatch, start: float) -> list[dict[str, Any]]:
         """All records, whatever happened; what a `done` tells."""
@@ -199,30 +246,13 @@ class Streams:
             self._note_interruption(writer)
         return told
 
-    def _note_interruption(self, writer: RecordWriter) -> None:
-        if self.interrupted:
-            writer.write(InterruptedRecord(self.job.phase, time.monotonic() - self.job.t0, self.interrupted))
 
-    def _cost(self, start: float) -> StreamsRecord:
-        def of(child: children.Child, event: str, key: str, missing: Any) -> Any:
-            return (child.said(event) or {}).get(key, missing)
-        return StreamsRecord(
-            phase=self.job.phase, start=start - self.job.t0, end=time.monotonic() - self.job.t0,
-            sender_cpu=of(self.sender, "finished", "cpu", 0.0), receiver_cpu=of(self.receiver, "finished", "cpu", 0.0),
-            sender_scheduler=of(self.sender, "ready", "scheduler", ""),
-            receiver_scheduler=of(self.receiver, "ready", "scheduler", ""))
-
-    def close(self) -> None:
-        """End both children, by their pids."""
-        for child in (self.sender, self.receiver):
-            child.end()
-
-
-def run(job: Job) -> int:
-    """Run one job by the protocol above; the exit code. Raises LabError."""
+def run(job: Job, process: Callable[[Inventory], PacketProcess] | None = None) -> int:
+    """Run one job by the protocol above, of UDP streams or of what `process` makes; the exit code. Raises LabError."""
     children.die_with_parent(os.getppid(), signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)       # until there is something that can be interrupted
-    streams = Streams(job, Inventory.read(Path(job.inventory)))
+    inventory = Inventory.read(Path(job.inventory))
+    streams = process(inventory) if process else Streams(job, inventory)
     try:
         for number in SIGNALS:
             signal.signal(number, streams.interrupt)

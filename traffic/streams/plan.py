@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -91,10 +92,18 @@ class Job(Strict):
         return self
 
 
+J = TypeVar("J", bound=Job)
+
+
 def read_job(path: Path) -> Job:
     """The job at `path`. Raises LabError for whatever is wrong with the file."""
+    return read_job_of(path, Job)
+
+
+def read_job_of(path: Path, model: type[J]) -> J:
+    """The same for a job of that model."""
     try:
-        return Job.model_validate_json(path.read_text())
+        return model.model_validate_json(path.read_text())
     except OSError as error:
         raise LabError(str(path), "a job of UDP streams", os.strerror(error.errno or 0)) from None
     except UnicodeDecodeError:

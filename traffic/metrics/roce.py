@@ -1,0 +1,44 @@
+"""How queue pairs of RoCEv2 fared: what was delivered, and what going back N packets cost.
+
+Loss, latency and reordering of single packets are those of `packets`, over all transmissions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from traffic.metrics.metric import Definition, Metric
+
+IBTA = "InfiniBand Architecture Specification, volume 1, 9.7 and 9.9"
+GOODPUT = Definition("goodput", "bit/s", "payload delivered, all queue pairs together",
+                     "8 x bytes delivered in order / (last delivery - first sending)", IBTA)
+RETRANSMITTED = Definition("retransmitted", "", "share of packets sent that were sent again",
+                           "(packets sent - different packets sent) / packets sent", IBTA)
+DISCARDED = Definition("discarded", "", "share of packets received that came before their turn",
+                       "packets with a PSN above the expected one / packets received", IBTA)
+NAKS = Definition("naks", "packets", "NAKs for a PSN out of order", "sum over queue pairs", IBTA)
+RESTARTS = Definition("restarts", "", "times that a queue pair began again after silence",
+                      "sum over queue pairs", IBTA)
+FAILED = Definition("queue_pairs_failed", "", "queue pairs whose retries were exceeded",
+                    "queue pairs that ended after 8 time-outs in a row without progress", IBTA)
+
+
+def metrics(records: Sequence[Mapping[str, Any]], streams: Sequence[Mapping[str, Any]]) -> list[Metric]:
+    """Of the records of kinds `roce` and `stream` of one workload and phase."""
+    ran = [r for r in records if r["start"] is not None]
+    if not ran:
+        return []
+    n, sent = len(ran), sum(r["sent"] for r in ran)
+    received = sum(s["received"] for s in streams)
+    found = []
+    ends = [r["end"] for r in ran if r["end"] is not None]
+    if ends and (seconds := max(ends) - min(r["start"] for r in ran)) > 0:
+        found.append(GOODPUT.of(8 * sum(r["bytes"] for r in ran) / seconds, n))
+    if all(r["service"] == "uc" for r in ran):
+        return found
+    found.append(RETRANSMITTED.of(sum(r["retransmitted"] for r in ran) / sent, sent))
+    if received:
+        found.append(DISCARDED.of(sum(r["discarded"] for r in ran) / received, received))
+    return [*found, NAKS.of(sum(r["naks"] for r in ran), n), RESTARTS.of(sum(r["timeouts"] for r in ran), n),
+            FAILED.of(sum(r["status"] == "retries exceeded" for r in ran), n)]
