@@ -18,13 +18,16 @@ from pydantic import BaseModel
 
 import scenarios.commands
 import traffic.metrics
+from controller.intent import read_intent
 from scenarios import cli
 from scenarios.invariants import headroom, link, timers
 from scenarios.load_scenario import KINDS, LIBRARY, load_scenario
 from scenarios.results import Part
 from scenarios.scenario import LinkEvent, Phase, Scenario
+from scenarios.vpcs import check_intent
 from topologies import calibrate
 from topologies.errors import LabError
+from topologies.fabric import expand
 from topologies.load import CATALOG, load_fabric
 from topologies.scale import MIN_PACKETS, MIN_RTTS
 from topologies.spec import BorderSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
@@ -128,6 +131,10 @@ def test_a_command_that_does_not_exist_would_be_found(words: list[str]) -> None:
 def test_every_yaml_in_the_docs_loads(tmp_path: Path, where: str, text: str) -> None:
     path = tmp_path / "shown.yml"
     path.write_text(text)
+    if "kind: VPC" in text:
+        intent, document = read_intent(path)
+        check_intent(intent, document, expand(load_fabric("small")))
+        return
     try:
         shown = load_scenario(str(path)) if "workloads:" in text else load_fabric(str(path))
     except LabError as error:

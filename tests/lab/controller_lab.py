@@ -74,9 +74,13 @@ class Lab:
                 for s in self.fabric.switches}
 
     def socket(self, host: str, port: int = 0) -> socket.socket:
+        return self.socket_at(host, self.fabric.host(host).ip, port)
+
+    def socket_at(self, host: str, ip: str, port: int = 0) -> socket.socket:
+        """A datagram socket of a host that has another address than the fabric gave it."""
         with inside(self.net.inventory.netns_path(host)):
             made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        made.bind((self.fabric.host(host).ip, port))
+        made.bind((ip, port))
         made.settimeout(2)
         return made
 

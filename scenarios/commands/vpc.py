@@ -1,0 +1,176 @@
+"""aifab vpc, evpn, verify: tenants of a running lab, what the control plane made of them, and the proof."""
+
+from __future__ import annotations
+
+import io
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+LabId = Annotated[str, typer.Option("--lab", metavar="ID", help="which lab, if several are up")]
+IntentFile = Annotated[Path, typer.Argument(metavar="FILE", help="VPCs, attachments and peerings; --- between them")]
+vpc = typer.Typer(no_args_is_help=True)
+
+
+@vpc.callback()
+def vpc_group() -> None:
+    """Put hosts of a running lab into VPCs: isolated networks over the same fabric.
+
+    Examples:
+
+      sudo aifab vpc apply vpcs.yml
+
+      sudo aifab vpc delete
+    """
+
+
+@vpc.command()
+def apply(file: IntentFile, lab_id: LabId = "") -> None:
+    """Make a file the whole intent of the lab: what it does not name goes."""
+    from controller.intent import read_intent
+    from scenarios.attach import running_inventory
+    from scenarios.vpcs import apply_intent, check_intent
+
+    intent, document = read_intent(file)
+    inventory = running_inventory(lab_id)
+    check_intent(intent, document, inventory.fabric)
+    _tell(apply_intent(inventory, intent))
+
+
+@vpc.command()
+def plan(file: IntentFile, lab_id: LabId = "") -> None:
+    """Say what apply would change, and change nothing."""
+    from controller.client import ControllerClient
+    from controller.intent import as_objects, read_intent
+    from scenarios.attach import running_inventory
+    from scenarios.vpcs import check_intent
+
+    intent, document = read_intent(file)
+    inventory = running_inventory(lab_id)
+    check_intent(intent, document, inventory.fabric)
+    _tell(ControllerClient(inventory.api_socket).plan(as_objects(intent)))
+
+
+@vpc.command()
+def get(lab_id: LabId = "") -> None:
+    """Print the intent of the lab, as a file that apply takes."""
+    from ruamel.yaml import YAML
+
+    from controller.client import ControllerClient
+    from scenarios.attach import running_inventory
+
+    yaml, text = YAML(), io.StringIO()
+    yaml.explicit_start = True
+    yaml.dump_all(ControllerClient(running_inventory(lab_id).api_socket).intent()["objects"], text)
+    typer.echo(text.getvalue(), nl=False)
+
+
+@vpc.command()
+def delete(lab_id: LabId = "") -> None:
+    """Take all VPCs away: every host is in one flat network again."""
+    from controller.intent import Intent
+    from scenarios.attach import running_inventory
+    from scenarios.vpcs import apply_intent
+
+    _tell(apply_intent(running_inventory(lab_id), Intent()))
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    """A plan or what became of it."""
+    for line in answer["objects"]:
+        typer.echo(line)
+    for switch, (come, go) in answer["flows"].items():
+        typer.echo(f"{switch}: {come} rules come, {go} go")
+    done = f", on all switches after {answer['seconds'] * 1000:.0f} ms" if "seconds" in answer else ""
+    typer.echo(f"version {answer['version']}{done}" if answer["objects"] else "nothing changes")
+    if answer.get("pending"):
+        typer.echo(f"not confirmed yet by {', '.join(answer['pending'])}", err=True)
+
+
+class Shown(StrEnum):
+    """The tables of the EVPN control plane."""
+
+    routes = "routes"
+    vnis = "vnis"
+    macs = "macs"
+    arp = "arp"
+    drops = "drops"
+
+
+def evpn(
+    table: Annotated[Shown, typer.Argument(help="which table")] = Shown.routes,
+    lab_id: LabId = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON and nothing else")] = False,
+) -> None:
+    """Show a table of the EVPN control plane, or what policy has dropped.
+
+    Examples:
+
+      sudo aifab evpn routes
+
+      sudo aifab evpn drops
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from controller.client import ControllerClient
+    from scenarios.attach import running_inventory
+
+    client = ControllerClient(running_inventory(lab_id).api_socket)
+    rows = _drops(client.counters()) if table is Shown.drops else client.evpn()[table]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    shown = Table(*keys, box=None)
+    for row in rows:
+        shown.add_row(*(_cell(row.get(key, "")) for key in keys))
+    Console(soft_wrap=True).print(shown if rows else f"no {table}")
+
+
+def _drops(counters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Drop rules that have counted anything, switch by switch."""
+    return [{"switch": switch, "rule": rule, **count} for switch, s in counters["switches"].items()
+            for rule, count in sorted(s["drops"].items()) if count["packets"]]
+
+
+def _cell(value: object) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text.replace("[", r"\[")     # Rich would take a route's brackets for its own
+
+
+def verify(
+    lab_id: LabId = "",
+    everything: Annotated[bool, typer.Option("--all", help="every pair with its reason")] = False,
+) -> None:
+    """Test every pair of hosts by packets against what the intent says.
+
+    Examples:
+
+      sudo aifab verify
+
+      sudo aifab verify --all
+
+    Exit code 1 if one pair is not as it should be.
+    """
+    from scenarios.attach import running_inventory
+    from scenarios.verify import verify as verify_lab
+
+    found = verify_lab(running_inventory(lab_id))
+    denies, allows, uncounted = found.false_denies(), found.false_allows(), found.uncounted()
+    if everything:
+        for c in found.cells:
+            typer.echo(f"{c.source} -> {c.target} ({c.ip}): {'allowed' if c.allowed else 'denied'}, {c.reason}")
+    for c in denies:
+        typer.echo(f"WRONG {c.source} -> {c.target}: expected at {c.receiver} ({c.reason}); found nowhere", err=True)
+    for c, host in allows:
+        typer.echo(f"WRONG {c.source} -> {c.target}: expected {c.reason}; {host} received it", err=True)
+    for (leaf, rule), (expected, counted) in uncounted.items():
+        typer.echo(f"WRONG {leaf}, {rule}: expected {expected} drops; found {counted}", err=True)
+    allowed = sum(c.allowed for c in found.cells)
+    typer.echo(f"{len(found.cells)} pairs: {allowed} allowed, {len(found.cells) - allowed} denied; "
+               f"{len(allows)} false allows, {len(denies)} false denies, {len(uncounted)} drop rules short")
+    raise typer.Exit(0 if found.is_right else 1)

@@ -1,0 +1,190 @@
+"""VPCs on real switches: every pair by packets, changes under traffic, and a controller that goes and comes back."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from controller.intent import Intent
+from controller.reachability import matrix, places
+from controller.record import Record
+from scenarios.verify import Probes, Verification, verify
+from scenarios.vpcs import apply_intent
+from tests.lab.controller_lab import TIMEOUT, Lab
+from tests.unit.intents import Spec, attach, intent, peer, vpc
+from topologies.host_addresses import address_of
+from topologies.network import running
+from topologies.spec import FabricSpec
+
+pytestmark = pytest.mark.lab
+SO_RCVBUFFORCE = 33     # asm-generic/socket.h
+
+A = vpc("a", {"x": {"subnet": "10.1.0.0/24", "gateway": "10.1.0.2"}, "y": {"subnet": "10.1.1.0/24", "isolated": True}})
+B = vpc("b", {"x": {"subnet": "10.1.0.0/24", "restricted": True}})
+C = vpc("c", {"z": "10.3.0.0/24"}, mode="l3vni")
+HOSTS = [attach("h1", "a/x"), attach("h5", "a/x"), attach("h6", "a/y"), attach("h2", "b/x"), attach("h7", "b/x"),
+         attach("h3", "c/z"), attach("h8", "c/z")]
+MIXED = intent(A, B, C, peer(a=["x"], c=[]), *HOSTS)
+
+
+@pytest.fixture(scope="module", params=["hash", "pinned"])
+def fabric_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    spec = FabricSpec(name="vpcs", leaves=2, spines=2, hosts_per_leaf=4, probes=False, paths=request.param)
+    with running(spec) as net:
+        lab = Lab(net)
+        lab.start()
+        try:
+            yield lab
+        finally:
+            lab.kill()
+
+
+@pytest.fixture
+def lab(fabric_lab: Lab) -> Lab:
+    """The lab with its controller alive, and without tenants."""
+    assert fabric_lab.process is not None
+    if fabric_lab.process.poll() is not None:
+        fabric_lab.start()
+    apply_intent(fabric_lab.net.inventory, Intent())
+    fabric_lab.client.wait_converged(TIMEOUT, down=frozenset())
+    return fabric_lab
+
+
+def wrong(found: Verification) -> list[object]:
+    return [*found.false_allows(), *found.false_denies(), *found.uncounted().items()]
+
+
+def ping(lab: Lab, host: str, ip: str, *words: str) -> str:
+    run = ["nsenter", f"--net={lab.net.inventory.netns_path(host)}", "ping", "-c1", "-W2", *words, ip]
+    return subprocess.run(run, capture_output=True, text=True, check=False).stdout
+
+
+def test_every_pair_is_as_the_intent_has_it(lab: Lab) -> None:
+    apply_intent(lab.net.inventory, MIXED)
+    found = verify(lab.net.inventory)
+    assert wrong(found) == []
+    assert {c.drop.split(":")[0] for c in found.cells} == {
+        "", "to-self", "restricted", "isolated", "unknown-host", "no-route", "unknown-mac"}
+    assert sum(c.allowed for c in found.cells) == 2 + 2 + 8
+
+
+def test_a_rule_that_is_not_there_is_found_by_the_proof(lab: Lab) -> None:
+    """The proof can fail: once for a path that is missing, once for a packet that should have been dropped."""
+    apply_intent(lab.net.inventory, MIXED)
+    lab.ofctl("leaf2", "del-flows", "table=40")
+    lab.ofctl("leaf2", "add-flow", "table=40,priority=0,actions=output:102")
+    found = verify(lab.net.inventory)
+    assert {(c.source, c.target) for c in found.false_denies()} >= {("h1", "h5"), ("h3", "h8")}
+    assert {host for _, host in found.false_allows()} == {"h6"}
+    lab.restart()
+    assert wrong(verify(lab.net.inventory)) == []
+
+
+def test_messages_and_restarts_leave_the_rules_of_vpcs_alone(lab: Lab) -> None:
+    """What a switch holds is what was meant, field by field: else the controller would write it again."""
+    apply_intent(lab.net.inventory, MIXED)
+    before = lab.installed()
+    switches = lab.restart()
+    assert [(s["flow_mods"], s["group_mods"]) for s in switches.values()] == [(0, 0)] * 4
+    assert lab.installed() == before
+    assert lab.client.intent()["version"] > 0
+
+
+def test_the_gateway_answers_and_a_routed_path_has_its_hops(lab: Lab) -> None:
+    apply_intent(lab.net.inventory, MIXED)
+    assert " ttl=64 " in ping(lab, "h1", "10.1.0.2")
+    assert " ttl=64 " in ping(lab, "h5", "10.1.0.2")
+    other = lab.client.intent()["hosts"]
+    assert " ttl=62 " in ping(lab, "h1", other["h8"]["ip"])
+    assert " ttl=63 " in ping(lab, "h1", other["h3"]["ip"])
+    assert " ttl=64 " in ping(lab, "h1", other["h5"]["ip"])
+    was = lab.drops("ttl-expired")
+    assert " 0 received" in ping(lab, "h1", other["h8"]["ip"], "-t1")
+    assert lab.drops("ttl-expired") == was + 1
+
+
+def test_isolation_and_reachability_hold_without_a_controller(lab: Lab) -> None:
+    apply_intent(lab.net.inventory, MIXED)
+    lab.kill()
+    record = Record.read(lab.net.journal.directory / "intent.json")
+    where = places(record.intent, lab.fabric, record.allocation)
+    found = Verification(matrix(record.intent, lab.fabric, record.allocation),
+                         {h: lab.fabric.host(h).leaf for h in where})
+    with ExitStack() as stack:
+        Probes(lab.net.inventory, {h: p.ip for h, p in where.items()}, stack).run(found)
+    assert (found.false_allows(), found.false_denies()) == ([], [])
+
+
+def test_hosts_get_the_addresses_of_their_vpc_and_their_own_ones_back(lab: Lab) -> None:
+    apply_intent(lab.net.inventory, MIXED)
+    now = {h.name: address_of(lab.net.inventory, h.name) for h in lab.fabric.hosts}
+    assert now == {"h1": "10.1.0.1", "h2": "10.1.0.2", "h3": "10.3.0.2", "h4": "10.9.1.4", "h5": "10.1.0.3",
+                   "h6": "10.1.1.2", "h7": "10.1.0.3", "h8": "10.3.0.3"}
+    apply_intent(lab.net.inventory, Intent())
+    assert [address_of(lab.net.inventory, h.name) for h in lab.fabric.hosts] == [h.ip for h in lab.fabric.hosts]
+    assert lab.unreached() == []
+
+
+CHANGES: list[list[Spec]] = [
+    [*HOSTS[:5]],                                               # c loses its hosts
+    [C, *HOSTS], [B, C, peer(a=["x"], c=[]), *HOSTS],           # b goes, and comes again under another number
+    [vpc("d", {"x": "10.1.0.0/24"}), C, *HOSTS[:2], attach("h2", "d/x"), attach("h7", "d/x"), attach("h4", "c/z")],
+    [B, vpc("c", {"z": "10.3.0.0/24"}), peer(a=[], c=["z"]), *HOSTS], [*HOSTS[:2]]]
+
+
+def test_changes_of_other_vpcs_lose_no_packet_of_an_untouched_one(lab: Lab) -> None:
+    """A stream of 1 kHz over the fabric, through twelve changes of everything but its own VPC's hosts."""
+    base = [A, *HOSTS[:2]]
+    apply_intent(lab.net.inventory, intent(*base))
+    with Stream(lab, "h1", "h5", "10.1.0.1", "10.1.0.3") as stream:
+        for change in CHANGES * 2:
+            kept = [o for o in change if o not in base]
+            vpcs = {o["metadata"]["name"] for o in (A, *change) if o["kind"] == "VPC"}
+            fit = [o for o in kept if o["kind"] != "VPCAttachment" or o["spec"]["subnet"].split("/")[0] in vpcs]
+            apply_intent(lab.net.inventory, intent(*base, *fit))
+    assert stream.sent > 500
+    assert stream.received == stream.sent
+    assert wrong(verify(lab.net.inventory)) == []
+
+
+class Stream:
+    """A datagram a millisecond from one host to another, each with its number."""
+
+    def __init__(self, lab: Lab, source: str, target: str, source_ip: str, target_ip: str) -> None:
+        self.sent, self.received = 0, 0
+        self._stop, self._to = threading.Event(), (target_ip, 9000)
+        self._sender, self._receiver = lab.socket_at(source, source_ip), lab.socket_at(target, target_ip, 9000)
+        self._receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64_000_000)    # it is read at the end
+        self._thread = threading.Thread(target=self._send)
+
+    def _send(self) -> None:
+        due = time.monotonic()
+        while not self._stop.is_set():
+            self._sender.sendto(b"%d" % self.sent, self._to)
+            self.sent += 1
+            due += 0.001
+            time.sleep(max(due - time.monotonic(), 0))
+
+    def __enter__(self) -> Stream:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        numbers = set()
+        self._receiver.settimeout(1)
+        try:
+            while len(numbers) < self.sent:
+                numbers.add(int(self._receiver.recv(100)))
+        except TimeoutError:
+            pass
+        self.received = len(numbers)
+        self._sender.close()
+        self._receiver.close()

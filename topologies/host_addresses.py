@@ -1,0 +1,41 @@
+"""A host of a running lab gets another address, as DHCP would give it one when it is attached elsewhere."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+from collections.abc import Iterable
+
+from topologies.inventory import Inventory
+from topologies.netns import inside
+from topologies.shell import ip_batch
+
+SIOCGIFADDR = 0x8915        # linux/sockios.h
+
+
+def device_of(inventory: Inventory, host: str) -> str:
+    return inventory.fabric.access_link(host).end(host).port
+
+
+def address_of(inventory: Inventory, host: str) -> str:
+    """The IPv4 address that a host has now; '' for none."""
+    name = device_of(inventory, host).encode()
+    with inside(inventory.netns_path(host)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            return socket.inet_ntoa(fcntl.ioctl(sock, SIOCGIFADDR, name.ljust(40, b"\0"))[20:24])
+        except OSError:
+            return ""
+
+
+def readdress(inventory: Inventory, host: str, ip: str, prefix: int, gateway: str = "") -> None:
+    """Replace a host's address, and with it all of its routes and what it knows of its neighbours."""
+    device = device_of(inventory, host)
+    ip_batch([f"addr flush dev {device}", f"addr add {ip}/{prefix} brd + dev {device}",
+              *([f"route replace default via {gateway}"] if gateway else [])], inventory.netns[host])
+    forget_neighbours(inventory, [host])
+
+
+def forget_neighbours(inventory: Inventory, hosts: Iterable[str]) -> None:
+    """Hosts ask by ARP again whom they speak to; the leaf answers, so that nothing is lost by it."""
+    for host in hosts:
+        ip_batch([f"neigh flush dev {device_of(inventory, host)}"], inventory.netns[host])
