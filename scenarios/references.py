@@ -168,6 +168,6 @@ def _stream(fabric: Fabric, spec: StreamSpec, at: KeyPath) -> Iterator[Problem]:
 def _roce(fabric: Fabric, spec: RoceSpec, at: KeyPath) -> Iterator[Problem]:
     yield from _pairs(fabric, spec.pairs, at)
     headers = OVERHEAD - ETHERNET_HEADER
-    if spec.mtu + headers > fabric.spec.mtu:
+    if spec.frame - ETHERNET_HEADER > fabric.spec.mtu:
         yield Problem((*at, "mtu"), f"at most {fabric.spec.mtu - headers} bytes of payload at MTU {fabric.spec.mtu}",
                       str(spec.mtu), f"headers and ICRC take {headers} bytes; or raise the fabric's mtu")

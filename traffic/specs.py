@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from topologies.spec import Rate, Size, Strict, Time
+from traffic.roce.wire import OVERHEAD
 
 Placement = Literal["packed", "strided", "random"] | tuple[str, ...]
 CollectiveKind = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "broadcast"]
@@ -192,6 +193,11 @@ class RoceSpec(Strict):
     queue_pairs: int = Field(1, ge=1, le=64, description="of each pair; they share its rate and size")
     service: Literal["rc", "uc"] = "rc"
     spray: bool = Field(False, description="a new UDP source port for every packet, as Ultra Ethernet does")
+
+    @property
+    def frame(self) -> int:
+        """Bytes of a data packet's Ethernet frame, FCS not counted."""
+        return self.mtu + OVERHEAD
 
 
 class BulkSpec(Strict):

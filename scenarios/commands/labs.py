@@ -64,8 +64,8 @@ def cli(fabric: Fabric = "small", settings: Settings = None) -> None:
 def execute(
     words: Annotated[list[str], typer.Argument(
         metavar="[HOST] -- COMMAND...", help="a host of a running lab, and what to run there")],
-    ranks: Annotated[int, typer.Option(
-        "--ranks", metavar="N", min=2, help="run the command N times instead, on one host each")] = 0,
+    ranks: Annotated[int | None, typer.Option(
+        "--ranks", metavar="N", min=1, help="run the command N times instead, on one host each")] = None,
     lab_id: LabId = "",
 ) -> None:
     """Run a command on a host of a running lab, or a distributed program on many.
@@ -82,7 +82,7 @@ def execute(
     """
     from scenarios.attach import running_inventory
 
-    if ranks:
+    if ranks is not None:
         _launch(running_inventory(lab_id), ranks, words)
         return
     host, *command = words

@@ -17,7 +17,7 @@ from topologies.calibrate import serialisation
 from topologies.fabric import expand
 from topologies.scale import NOT_SCALED
 from topologies.units import show_time
-from traffic.specs import StreamSpec
+from traffic.specs import RoceSpec, StreamSpec
 
 Json = Mapping[str, Any]
 
@@ -191,10 +191,10 @@ def limits(scenario: Scenario) -> list[str]:
 
 
 def _isolated_frames(scenario: Scenario) -> Iterator[str]:
-    """What latencies of UDP streams leave out (docs/decisions/003-isolated-frames.md): of their slowest pair."""
+    """What latencies of single packets leave out (docs/decisions/003-isolated-frames.md): of their slowest pair."""
     fabric = expand(scenario.fabric)
     for name, spec in scenario.workloads.items():
-        if isinstance(spec, StreamSpec):
+        if isinstance(spec, StreamSpec | RoceSpec):
             unpaid, src, dst = max((serialisation(fabric, a, b, spec.frame), a, b) for a, b in spec.pairs)
             yield ("A frame that meets empty queues does not pay for its own serialisation here: on real links one of "
                    f"{name}, {spec.frame} bytes from {src} to {dst}, takes {show_time(significant(unpaid))} longer.")
