@@ -13,6 +13,7 @@ from pathlib import Path
 
 from topologies.errors import LabError
 from vm import disks, host, qemu
+from vm.figures import figures
 from vm.steps import STEPS, Step, outcomes
 
 RESULTS = host.ROOT / "vm-results"
@@ -49,8 +50,11 @@ def show(steps: list[Step], seconds: float) -> bool:
     lines = list(outcomes(steps, found))
     for line in lines:
         print(f"{'ok  ' if line.good else 'FAIL'}  {line.name:32} {line.seconds:6.0f} s  {line.found}")
+    reached = figures(RESULTS / "runs")
+    for figure in reached:
+        print(f"{'ok  ' if figure.good else 'FAIL'}  {figure.text}")
     print(f"{seconds / 60:.1f} minutes; logs and runs are in {RESULTS}")
-    return all(line.good for line in lines)
+    return all(line.good for line in lines) and all(figure.good for figure in reached)
 
 
 def main() -> None:

@@ -23,13 +23,14 @@ mirror=${AIFAB_MIRROR:-$(apt-get indextargets --format '$(RELEASE) $(SITE)' 'Cre
 
 mkdir -p "$out" "$cache/debs"
 tree=$(mktemp -d "$out/tree.XXXXXX")
-# No mount is ever made outside of the private namespace below, so that this cannot reach into the machine.
+# Mounts are made in private namespaces only, so that this cannot reach into the machine.
 trap 'rm -rf --one-file-system "$tree"' EXIT
 
 echo "build_image.sh: Debian $suite"
-debootstrap --variant=minbase --cache-dir="$(realpath "$cache/debs")" \
+unshare --mount debootstrap --variant=minbase --cache-dir="$(realpath "$cache/debs")" \
     --include="$(IFS=,; echo "${base[*]}")" "$suite" "$tree" ${mirror:+"$mirror"} > "$out/debootstrap.log"
 
+chmod 755 "$tree"       # it becomes the guest's /
 printf '#!/bin/sh\nexit 101\n' > "$tree/usr/sbin/policy-rc.d"     # a chroot starts no daemons
 chmod +x "$tree/usr/sbin/policy-rc.d"
 cp /etc/resolv.conf "$tree/etc/resolv.conf"

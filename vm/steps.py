@@ -36,8 +36,8 @@ STEPS = (
     Step("provision again", "bash vm/guest/set_up.sh", 60),
     Step("doctor", "aifab doctor"),
     Step("unit tests", f"{TESTS} tests/unit tests/test_layers.py", 900),
-    Step("lab tests", f"{TESTS} tests/lab/test_ledger.py tests/lab/test_network.py", 900),
-    scenario("delay"),
+    Step("lab tests", f"{TESTS} tests/lab/test_kernel.py tests/lab/test_ledger.py tests/lab/test_network.py", 1200),
+    *(scenario(name) for name in ("incast-user", "incast-kernel", "delay", "loss", "cubic", "dctcp")),
 )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from topologies.errors import HostError, RunError
 from vm import disks, host, qemu
+from vm.figures import figures
 from vm.steps import STEPS, Step, outcomes, scenario
 
 MEMINFO = "MemTotal:        8000000 kB\nMemAvailable:    4000000 kB\n"
@@ -146,3 +147,36 @@ def test_every_step_of_a_scenario_has_its_file() -> None:
     names = [s.name.removeprefix("scenario ") for s in STEPS if s.name.startswith("scenario ")]
     assert names
     assert all((host.ROOT / "vm" / "scenarios" / f"{name}.yml").exists() for name in names)
+
+
+def _run(runs: Path, name: str, metrics: dict[str, dict[str, float]], samples: list[tuple[int, int]]) -> None:
+    """A run with one direction: (bytes sent so far, bytes waiting) every tenth of a second."""
+    directory = runs / f"20260101T000000Z-{name}-0000"
+    directory.mkdir(parents=True)
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+    header = {"kind": "header", "directions": ["leaf1->h2", "leaf1->h1"]}
+    lines = [header, {"kind": "cpu", "t": 0.0}, *(
+        {"kind": "wires", "t": n / 10, "v": [[0, 0, 0, 9], [sent, 0, 0, waiting]]}
+        for n, (sent, waiting) in enumerate(samples))]
+    (directory / "counters.jsonl").write_text("".join(f"{json.dumps(x)}\n" for x in lines))
+
+
+def _busy(rate: int, queue: int) -> list[tuple[int, int]]:
+    """Idle, then four seconds of which the first has another queue, then idle."""
+    return ([(0, 0)] * 5 + [(n * rate // 80, 77 if n < 10 else queue) for n in range(40)] + [(40 * rate // 80, 0)] * 5)
+
+
+@pytest.mark.parametrize(("share", "queue", "rate", "good"), [
+    (0.9, 24_000, 4_750_000, [True, True, True]), (0.89, 25_000, 4_740_000, [False, False, False])])
+def test_figures_are_held_against_what_they_must_reach(
+        tmp_path: Path, share: float, queue: int, rate: int, good: list[bool]) -> None:
+    _run(tmp_path, "vm-delay", {"ring.busbw_of_limit": {"value": share}}, [])
+    _run(tmp_path, "vm-cubic", {}, _busy(5_000_000, 50_000))
+    _run(tmp_path, "vm-dctcp", {}, _busy(rate, queue))
+    found = figures(tmp_path)
+    assert [f.good for f in found] == good
+    assert f"{queue / 1e3:.1f} kB, Cubic's 50.0 kB" in found[1].text
+
+
+def test_a_run_that_is_not_there_has_no_figure(tmp_path: Path) -> None:
+    assert figures(tmp_path) == []

@@ -12,9 +12,6 @@ AIFAB_VENV=$venv bash "$source/provision.sh" --dev
 ln -sf $venv/bin/aifab /usr/local/bin/aifab
 echo "export AIFAB_VENV=$venv" > /etc/profile.d/aifab.sh
 
-# Debian's openvswitch-switch starts a switch daemon for the machine. The lab starts its own, one a switch.
-systemctl disable -q --now openvswitch-switch 2>/dev/null || true
-
 cat > /etc/motd <<MOTD
 
 aifab, the AI fabric lab. Three commands to begin with:
