@@ -46,8 +46,7 @@ def test_a_killed_rank_is_named_and_the_others_end(small_lab: Lab) -> None:
     program = "echo $$; [ $RANK = 2 ] && kill -9 $$; sleep 60"
     with pytest.raises(RunError) as caught:
         run_ranks(small_lab.inventory, 4, ["sh", "-c", program], said)
-    leaf2 = small_lab.fabric.leaves[1].name
-    assert "rank 2 on h2 was killed by SIGKILL" in caught.value.found, leaf2
+    assert "rank 2 on h2 was killed by SIGKILL" in caught.value.found
     assert time.monotonic() - begun < 50
     pids = [int(line) for line in said.of("stdout").values()]
     assert len(pids) >= 1

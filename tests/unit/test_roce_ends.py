@@ -1,0 +1,187 @@
+"""Both ends of a queue pair joined by lists instead of sockets: what they send, hear, count and give up."""
+
+from __future__ import annotations
+
+import errno
+import time
+from typing import Any
+
+import pytest
+
+from topologies.errors import RunError
+from traffic.packets import Heard
+from traffic.roce.outcome import roce_record
+from traffic.roce.plan import FIRST_QPN, QueuePair
+from traffic.roce.receiver import Incoming
+from traffic.roce.sender import BURST, Outgoing, Sender
+from traffic.roce.wire import ACK, HEADERS, NAK_SEQUENCE, OVERHEAD
+from traffic.streams.board import DUPLICATES, FOREIGN, RECEIVED, SENT, board
+from traffic.streams.outcome import Finding, stream_record
+
+SRC, DST = "10.9.1.1", "10.9.2.1"
+
+
+class Socket:
+    """Takes packets into a list, or fails as it is told."""
+
+    def __init__(self) -> None:
+        self.packets: list[bytes] = []
+        self.error: int | None = None
+
+    def sendto(self, data: bytes, address: tuple[str, int]) -> None:
+        if self.error is not None:
+            if self.error == errno.EAGAIN:
+                raise BlockingIOError(self.error, "full")
+            raise OSError(self.error, "told so")
+        assert address in ((SRC, 0), (DST, 0))
+        self.packets.append(bytes(data))
+
+    def taken(self) -> list[bytes]:
+        packets, self.packets = self.packets, []
+        return packets
+
+
+class Both:
+    """A queue pair's two ends and what is between them."""
+
+    def __init__(self, **keys: Any) -> None:
+        self.pair = QueuePair.model_validate({
+            "name": "w/0.0", "workload": "w", "src": "h1", "dst": "h2", "pps": 1e6, "frame": 256 + OVERHEAD,
+            "count": 100, "mtu": 256, "message": 10, "service": "rc", "timeout": 0.5, **keys})
+        self.board = board([(self.pair.room, self.pair.flows)])
+        self.lane = self.board.lanes[0]
+        self.there, self.back = Socket(), Socket()
+        self.out = Outgoing(0, self.pair, self.lane, (SRC, DST), self.there)      # type: ignore[arg-type]
+        self.into = Incoming(0, self.pair, self.lane, (SRC, DST), self.out.template.icrc, self.back)  # type: ignore[arg-type]
+        self.out.start_at(0)
+
+    def send(self, count: int) -> list[bytes]:
+        for _ in range(count):
+            self.out.send()
+        return self.there.taken()
+
+    def arrive(self, packet: bytes) -> None:
+        """At the receiver; what it answers arrives at the sender at once."""
+        payload = packet[HEADERS:]
+        sport = int.from_bytes(packet[20:22], "big")
+        self.into.take(Heard(payload), payload, sport, time.clock_gettime_ns(time.CLOCK_REALTIME))
+        for answer in self.back.taken():
+            assert Heard(answer[HEADERS:]).qpn == FIRST_QPN
+            self.out.hear(answer[HEADERS:], int.from_bytes(answer[20:22], "big"), 1)
+
+
+def test_a_lost_packet_is_sent_again_with_all_that_followed() -> None:
+    both = Both()
+    first = both.send(20)
+    for packet in first[:5] + first[6:]:
+        both.arrive(packet)
+    assert both.into.told() | {"delivered_at": 0} == {
+        "delivered": 5, "discarded": 14, "repeated": 0, "acks": 0, "naks": 1, "bad_icrc": 0, "unanswered": 0,
+        "delivered_at": 0}
+    again = both.send(1)[0]
+    assert Heard(again[HEADERS:]).psn == Heard(first[5][HEADERS:]).psn
+    both.arrive(again)
+    while not both.out.over:
+        for packet in both.send(1):
+            both.arrive(packet)
+    told = both.out.told()
+    assert (told["status"], told["acked"], told["highest"]) == ("ok", 100, 100)
+    assert (told["go_backs"], told["timeouts"]) == (1, 0)
+    assert (both.lane.count[SENT], both.lane.count[RECEIVED]) == (115, 114)
+
+
+def test_an_ack_with_a_wrong_icrc_is_not_believed() -> None:
+    both = Both()
+    for packet in both.send(10):
+        payload = packet[HEADERS:]
+        both.into.take(Heard(payload), payload, both.pair.ports()[0], 1)
+    answer = bytearray(both.back.taken()[-1][HEADERS:])
+    assert Heard(bytes(answer)).syndrome == ACK
+    answer[12] = NAK_SEQUENCE
+    both.out.hear(bytes(answer), both.pair.ports()[0], 1)
+    assert (both.out.requester.acked, both.out.bad_icrc) == (0, 1)
+
+
+def test_broken_foreign_and_doubled_packets_are_counted_apart() -> None:
+    both = Both()
+    packet = both.send(1)[0]
+    payload, port = packet[HEADERS:], both.pair.ports()[0]
+    broken = bytearray(payload)
+    broken[100] ^= 1
+    heard = Heard(payload)
+    assert not both.into.take(heard, bytes(broken), port, 1)
+    assert not both.into.take(heard, payload, port + 1, 1)
+    assert both.into.take(heard, payload, port, 1)
+    assert not both.into.take(heard, payload, port, 1)
+    assert (both.into.bad_icrc, both.lane.count[FOREIGN], both.lane.count[DUPLICATES]) == (1, 1, 1)
+    assert both.lane.count[RECEIVED] == both.into.responder.expected == 1
+
+
+def test_a_full_queue_holds_the_sender_back_and_loses_nothing() -> None:
+    both = Both()
+    both.there.error = errno.EAGAIN
+    assert both.send(3) == []
+    both.there.error = None
+    first = both.send(1)[0]
+    assert Heard(first[HEADERS:]).psn == both.pair.first_psn
+    assert (both.out.blocked, both.lane.count[SENT], both.out.requester.next) == (3, 1, 1)
+
+
+def test_a_host_that_cannot_send_is_an_error_that_names_it() -> None:
+    both = Both()
+    both.there.error = errno.ENETUNREACH
+    with pytest.raises(RunError, match=r"w/0\.0, host h1.*ENETUNREACH"):
+        both.out.send()
+
+
+def test_who_is_late_catches_up_in_short_bursts() -> None:
+    both = Both(pps=1000.0)
+    now = time.monotonic_ns()
+    both.out.due = now - 100e6      # a hundred packets late
+    gaps = [both.out.send() - time.monotonic_ns() for _ in range(3 * BURST)]
+    rests = [k for k, gap in enumerate(gaps, start=1) if gap > 0]
+    assert rests == [BURST, 2 * BURST, 3 * BURST]
+    assert all(0 < gaps[k - 1] <= BURST / 2 * 1e6 for k in rests)
+
+
+def test_silence_sends_again_and_gives_up_after_its_retries() -> None:
+    both = Both(count=3)
+    now = 0
+    for _ in range(20):
+        both.send(4)
+        now += 10**9
+        both.out.heard_at = now - 10**9
+        both.out.look_at_clock(now)
+    assert both.out.over
+    assert both.out.told()["status"] == "retries exceeded"
+    assert both.lane.count[SENT] == 3 * 8
+
+
+def test_the_loop_of_the_sender_runs_all_pairs_to_their_ends() -> None:
+    both = Both(service="uc", pps=20_000.0, flows=4)
+    Sender([both.out], [], both.board).run()
+    packets = both.there.taken()
+    assert len(packets) == 100
+    assert len({p[20:22] for p in packets}) == 4
+    for packet in packets:
+        both.arrive(packet)
+    assert both.into.told()["delivered"] == 100
+    assert both.back.packets == []
+
+
+def test_a_record_adds_up() -> None:
+    both = Both()
+    first = both.send(20)
+    for packet in first[:5] + first[6:]:
+        both.arrive(packet)
+    while not both.out.over:
+        for packet in both.send(1):
+            both.arrive(packet)
+    found = Finding(phase="main", t0=0.0, offset=0, number=FIRST_QPN, sport=both.pair.ports(), dport=4791,
+                    send_errors={}, socket_drops=0, clock_step=0.0, latency_invalid="", interrupted=False)
+    stream = stream_record(both.pair, both.lane, found)
+    record = roce_record(both.pair, stream, both.out.told(), both.into.told(), 0)
+    assert (record.sent, record.retransmitted, record.delivered, record.bytes) == (115, 15, 100, 25_600)
+    assert stream.received == record.delivered + record.discarded + record.repeated
+    assert (stream.lost, record.status, record.spray) == (1, "ok", False)
+    assert record.end is not None
