@@ -2,7 +2,7 @@
 
 Most rules depend on fabric and tenancy alone. What follows the links' state is small: the groups of paths, and
 drops for leaves that cannot be reached. A Compiler keeps the first part, so that a link's failure
-costs the second only.
+costs the second only; and the compiler of a new tenancy takes over what the old one has in common with it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import cache
 
 from controller import bridging, ecmp, pinning, qos, underlay
-from controller.evpn import Route, originated
-from controller.irb import LeafRules
+from controller.evpn import Route, RouteTable, originated
+from controller.irb import Inputs, Tenants, common_rules
 from controller.paths import live_spines
 from controller.rules import Flow, Group, RuleSet, SwitchRules
 from controller.state import State
@@ -23,42 +23,84 @@ from topologies import addressing as addr
 from topologies.fabric import Fabric, Node
 
 
+class Fixed:
+    """What depends on the fabric alone: underlay, classes, pins."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        leaves = fabric.leaves
+        pinned = fabric.spec.paths == "pinned"
+        self.underlay = {leaf.name: tuple(underlay.leaf_flows(fabric, leaf)) for leaf in leaves}
+        self.classes = {leaf.name: tuple(qos.flows(fabric, leaf)) for leaf in leaves}
+        self.pins = {leaf.name: tuple(pinning.flows(fabric, leaf)) if pinned else () for leaf in leaves}
+        self.pinned = {leaf.name: tuple(dict.fromkeys(pinning.preferred(fabric, leaf).values())) for leaf in leaves}
+        self.neighbours = {leaf.name: underlay.neighbours(fabric, leaf) for leaf in leaves}
+        self.spines = {spine.name: SwitchRules(spine.name, tuple(underlay.spine_flows(fabric, spine)))
+                       for spine in fabric.spines}
+
+
+class Flat:
+    """The default VPC: the hosts that are not `elsewhere`."""
+
+    def __init__(self, fabric: Fabric, elsewhere: frozenset[str]) -> None:
+        vni, leaves = addr.DEFAULT_VNI, fabric.leaves
+        self.elsewhere = elsewhere
+        answers = tuple(bridging.arp([h for h in fabric.all_hosts if h.name not in elsewhere], vni))
+        self.ingress = {leaf.name: tuple(bridging.ingress(fabric, leaf, vni, elsewhere)) for leaf in leaves}
+        self.forward = {leaf.name: (*answers, *bridging.forward(fabric, leaf, vni, elsewhere)) for leaf in leaves}
+        self.unreachable = {leaf.name: tuple(bridging.unreachable(fabric, leaf, vni, elsewhere)) for leaf in leaves}
+
+
+Block = tuple[Inputs, tuple[Flow, ...]]     # the rules of one VPC on one leaf, and what they came from
+
+
 class Compiler:
     """The rule sets of one fabric under one tenancy.
 
-    routes: what the VRFs import from; by default all that the leaves originate.
+    routes: what the VRFs import from; by default all that the leaves originate. previous: a compiler of the same
+    fabric, from which all that has stayed the same is taken over, rule by rule and leaf by leaf.
     """
 
     def __init__(self, fabric: Fabric, tenancy: Tenancy = Tenancy(),  # noqa: B008 - a frozen value
-                 routes: Sequence[Route] | None = None) -> None:
+                 routes: Sequence[Route] | None = None, previous: Compiler | None = None) -> None:
         self._fabric = fabric
         self.tenancy = tenancy
         self.routes = originated(fabric, tenancy) if routes is None else tuple(routes)
-        vni, elsewhere = addr.DEFAULT_VNI, tenancy.members
-        answers = tuple(bridging.arp([h for h in fabric.all_hosts if h.name not in elsewhere], vni))
-        self._tenants = {leaf.name: tuple(LeafRules(fabric, tenancy, leaf, self.routes).flows())
-                         for leaf in fabric.leaves}
-        self._steady = {leaf.name: (*underlay.leaf_flows(fabric, leaf),
-                                    *bridging.ingress(fabric, leaf, vni, elsewhere),
-                                    *qos.flows(fabric, leaf), *answers,
-                                    *bridging.forward(fabric, leaf, vni, elsewhere),
-                                    *(pinning.flows(fabric, leaf) if fabric.spec.paths == "pinned" else ()),
-                                    *self._tenants[leaf.name])
-                        for leaf in fabric.leaves}
-        self._pins = {leaf.name: tuple(dict.fromkeys(pinning.preferred(fabric, leaf).values()))
-                      for leaf in fabric.leaves}
-        self._unreachable = {leaf.name: tuple(bridging.unreachable(fabric, leaf, vni, elsewhere))
-                             for leaf in fabric.leaves}
+        elsewhere = frozenset(tenancy.members)
+        self._fixed = previous._fixed if previous else Fixed(fabric)
+        self._flat = previous._flat if previous and previous._flat.elsewhere == elsewhere else Flat(fabric, elsewhere)
+        self._blocks = self._compiled_blocks(previous)
+        self._steady = {leaf.name: self._steady_of(leaf.name, previous) for leaf in fabric.leaves}
         self._cut_off = cache(self._tenants_cut_off)
-        self._neighbours = {leaf.name: underlay.neighbours(fabric, leaf) for leaf in fabric.leaves}
-        self._spines = {spine.name: SwitchRules(spine.name, tuple(underlay.spine_flows(fabric, spine)))
-                        for spine in fabric.spines}
-        for flows in (*self._steady.values(), *self._unreachable.values(), *(s.steady for s in self._spines.values())):
-            check_jumps(flows)
+        for leaf, flows in self._steady.items():
+            if previous is None or previous._steady[leaf] is not flows:
+                check_jumps(flows)
+
+    def _compiled_blocks(self, previous: Compiler | None) -> dict[str, dict[str, Block]]:
+        """Leaf -> VPC -> its rules there."""
+        tenants = Tenants(self._fabric, self.tenancy, RouteTable(self.routes))
+        blocks: dict[str, dict[str, Block]] = {}
+        for leaf in self._fabric.leaves:
+            old = previous._blocks[leaf.name] if previous else {}
+            blocks[leaf.name] = {
+                vpc: old[vpc] if vpc in old and old[vpc][0] == inputs else (inputs, tenants.rules(inputs))
+                for vpc, inputs in tenants.inputs(leaf).items()}
+        return blocks
+
+    def _steady_of(self, leaf: str, previous: Compiler | None) -> tuple[Flow, ...]:
+        """All steady rules of a leaf; the very object that the previous compiler had, if nothing has changed."""
+        if previous and previous._flat is self._flat and _same(previous._blocks[leaf], self._blocks[leaf]):
+            return previous._steady[leaf]
+        fixed, flat = self._fixed, self._flat
+        return (*fixed.underlay[leaf], *flat.ingress[leaf], *fixed.classes[leaf], *flat.forward[leaf],
+                *fixed.pins[leaf], *self._tenant_flows(leaf))
+
+    def _tenant_flows(self, leaf: str) -> tuple[Flow, ...]:
+        blocks = self._blocks[leaf].values()
+        return tuple(flow for _, flows in blocks for flow in flows) + (tuple(common_rules()) if blocks else ())
 
     def rules(self, state: State) -> RuleSet:
         """Everything that every switch shall hold while the fabric is in `state`; transit switches first."""
-        return self._spines | {leaf.name: self._leaf(leaf, state) for leaf in self._fabric.leaves}
+        return self._fixed.spines | {leaf.name: self._leaf(leaf, state) for leaf in self._fabric.leaves}
 
     def _leaf(self, leaf: Node, state: State) -> SwitchRules:
         groups: list[Group] = []
@@ -70,23 +112,27 @@ class Compiler:
             # With no path left the group stays whole behind the named drops: none of its packets goes uncounted.
             groups += self._groups(leaf, target, spines or self._fabric.spines)
             if not spines:
-                lost += self._unreachable[target.name]
+                lost += self._flat.unreachable[target.name]
                 lost += self._cut_off(leaf.name).get(target.name, ())
         return SwitchRules(leaf.name, self._steady[leaf.name], tuple(lost), tuple(groups),
-                           self._neighbours[leaf.name])
+                           self._fixed.neighbours[leaf.name])
 
     def _tenants_cut_off(self, leaf: str) -> dict[str, list[Flow]]:
         """Target leaf -> drops that stand in for the VPCs' rules of `leaf` towards it."""
         found: dict[str, list[Flow]] = {}
-        for target, flow in bridging.leads_to(self._fabric, self._tenants[leaf]):
+        for target, flow in bridging.leads_to(self._fabric, self._tenant_flows(leaf)):
             found.setdefault(target, []).append(
                 replace(flow, name=f"no-path:{target}", priority=Priority.OVERRIDE, actions=(), goto=None))
         return found
 
     def _groups(self, leaf: Node, target: Node, spines: Sequence[Node]) -> Iterable[Group]:
         if self._fabric.spec.paths == "pinned":
-            return pinning.groups_to(target, spines, self._pins[leaf.name])
+            return pinning.groups_to(target, spines, self._fixed.pinned[leaf.name])
         return (ecmp.group_to(target, spines),)
+
+
+def _same(old: dict[str, Block], new: dict[str, Block]) -> bool:
+    return list(old) == list(new) and all(old[vpc] is block for vpc, block in new.items())
 
 
 def compile_rules(fabric: Fabric, state: State = State(),       # noqa: B008 - frozen values

@@ -60,6 +60,21 @@ class PrefixRoute(_Route):
 Route = MacIpRoute | MulticastRoute | PrefixRoute
 
 
+class RouteTable:
+    """All routes, as VRFs look for them: by route target."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._by_target: dict[str, list[Route]] = {}
+        for route in routes:
+            for name in route.targets:
+                self._by_target.setdefault(name, []).append(route)
+
+    def matching(self, targets: frozenset[str]) -> Iterator[Route]:
+        """Routes with any of these targets; one with two of them comes twice."""
+        for name in sorted(targets):
+            yield from self._by_target.get(name, ())
+
+
 @dataclass(frozen=True)
 class MacVrf:
     """A bridge on one leaf."""
@@ -70,11 +85,11 @@ class MacVrf:
     exports: frozenset[str]
     imports: frozenset[str]
 
-    def imported(self, routes: Iterable[Route]) -> dict[str, MacIpRoute]:
+    def imported(self, table: RouteTable) -> dict[str, MacIpRoute]:
         """MAC -> its route; of several, the one with the highest sequence, then the lowest next hop (RFC 7432, 15)."""
         best: dict[str, MacIpRoute] = {}
-        for route in routes:
-            if isinstance(route, MacIpRoute) and route.targets & self.imports:
+        for route in table.matching(self.imports):
+            if isinstance(route, MacIpRoute):
                 best[route.mac] = _better(best.get(route.mac), route)
         return best
 
@@ -90,11 +105,11 @@ class IpVrf:
     exports: frozenset[str]
     imports: frozenset[str]
 
-    def imported(self, routes: Iterable[Route]) -> dict[str, MacIpRoute | PrefixRoute]:
+    def imported(self, table: RouteTable) -> dict[str, MacIpRoute | PrefixRoute]:
         """Prefix -> its route; a type 2 route is a /32. Of several the best, as in a MAC-VRF."""
         best: dict[str, MacIpRoute | PrefixRoute] = {}
-        for route in routes:
-            if not isinstance(route, MulticastRoute) and route.targets & self.imports:
+        for route in table.matching(self.imports):
+            if not isinstance(route, MulticastRoute):
                 prefix = route.prefix if isinstance(route, PrefixRoute) else f"{route.ip}/32"
                 best[prefix] = _better(best.get(prefix), route)
         return best

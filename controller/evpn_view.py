@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from controller.evpn import IpVrf, MacIpRoute, MacVrf, MulticastRoute, PrefixRoute, Route, ip_vrfs, mac_vrfs
+from controller.evpn import IpVrf, MacIpRoute, MacVrf, MulticastRoute, PrefixRoute, Route, RouteTable, ip_vrfs, mac_vrfs
 from controller.vpc import GATEWAY_MAC, Tenancy
 from topologies.fabric import Fabric, Node
 
@@ -16,10 +16,11 @@ def tables(fabric: Fabric, tenancy: Tenancy, routes: Sequence[Route]) -> dict[st
     """routes: the whole table; vnis: VRF by VRF; macs, arp: what each leaf knows, and from where."""
     bridges = [(leaf, vrf) for leaf in fabric.leaves for vrf in mac_vrfs(tenancy, leaf)]
     routers = [(leaf, vrf) for leaf in fabric.leaves for vrf in ip_vrfs(tenancy, leaf)]
+    table = RouteTable(routes)
     return {"routes": [_route(fabric, r) for r in routes],
-            "vnis": [*(_bridge(vrf, routes) for _, vrf in bridges), *(_router(vrf, routes) for _, vrf in routers)],
-            "macs": [row for leaf, vrf in bridges for row in _macs(fabric, leaf, vrf, routes)],
-            "arp": [row for leaf, vrf in bridges for row in _arp(fabric, leaf, vrf, routes)]}
+            "vnis": [*(_bridge(vrf, table) for _, vrf in bridges), *(_router(vrf, table) for _, vrf in routers)],
+            "macs": [row for leaf, vrf in bridges for row in _macs(fabric, leaf, vrf, table)],
+            "arp": [row for leaf, vrf in bridges for row in _arp(fabric, leaf, vrf, table)]}
 
 
 def _leaf(fabric: Fabric, vtep: str) -> str:
@@ -42,28 +43,28 @@ def _route(fabric: Fabric, route: Route) -> Row:
                     "router_mac": route.router_mac}
 
 
-def _bridge(vrf: MacVrf, routes: Sequence[Route]) -> Row:
+def _bridge(vrf: MacVrf, table: RouteTable) -> Row:
     return {"vni": vrf.segment.vni, "type": "L2", "vrf": vrf.segment.name, "leaf": vrf.leaf, "rd": vrf.rd,
-            "imports": sorted(vrf.imports), "exports": sorted(vrf.exports), "routes": len(vrf.imported(routes))}
+            "imports": sorted(vrf.imports), "exports": sorted(vrf.exports), "routes": len(vrf.imported(table))}
 
 
-def _router(vrf: IpVrf, routes: Sequence[Route]) -> Row:
+def _router(vrf: IpVrf, table: RouteTable) -> Row:
     return {"vni": vrf.tenant.vni, "type": "L3", "vrf": vrf.tenant.name, "leaf": vrf.leaf, "rd": vrf.rd,
-            "imports": sorted(vrf.imports), "exports": sorted(vrf.exports), "routes": len(vrf.imported(routes))}
+            "imports": sorted(vrf.imports), "exports": sorted(vrf.exports), "routes": len(vrf.imported(table))}
 
 
-def _macs(fabric: Fabric, leaf: Node, vrf: MacVrf, routes: Sequence[Route]) -> Iterator[Row]:
-    for route in vrf.imported(routes).values():
+def _macs(fabric: Fabric, leaf: Node, vrf: MacVrf, table: RouteTable) -> Iterator[Row]:
+    for route in vrf.imported(table).values():
         local = route.next_hop == leaf.ip
         yield {"leaf": leaf.name, "vni": vrf.segment.vni, "segment": vrf.segment.name, "mac": route.mac,
                "kind": "local" if local else "remote", "at": leaf.name if local else _leaf(fabric, route.next_hop),
                "sequence": route.sequence}
 
 
-def _arp(fabric: Fabric, leaf: Node, vrf: MacVrf, routes: Sequence[Route]) -> Iterator[Row]:
+def _arp(fabric: Fabric, leaf: Node, vrf: MacVrf, table: RouteTable) -> Iterator[Row]:
     row = {"leaf": leaf.name, "vni": vrf.segment.vni, "segment": vrf.segment.name}
     yield row | {"ip": vrf.segment.gateway, "mac": GATEWAY_MAC, "kind": "gateway", "at": leaf.name}
-    for route in vrf.imported(routes).values():
+    for route in vrf.imported(table).values():
         local = route.next_hop == leaf.ip
         yield row | {"ip": route.ip, "mac": route.mac, "kind": "local" if local else "remote",
                      "at": leaf.name if local else _leaf(fabric, route.next_hop)}

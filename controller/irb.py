@@ -10,11 +10,12 @@ segment may not send is dropped there, under a name with the segment that it cam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from controller.bridging import ARP_REQUEST, admitted, arp_answer, towards
-from controller.evpn import IpVrf, MacIpRoute, MacVrf, PrefixRoute, Route, ip_vrfs, mac_vrfs
+from controller.evpn import IpVrf, MacIpRoute, PrefixRoute, RouteTable, ip_vrfs, mac_vrfs
 from controller.rules import (
     ETH_ARP,
     ETH_IPV4,
@@ -37,45 +38,92 @@ ECHO_REQUEST, ECHO_REPLY = 8, 0
 TTL = 64        # of the gateway's own packets
 
 
-class LeafRules:
-    """The rules of one leaf's VRFs under a tenancy, given all routes that there are."""
+@dataclass(frozen=True)
+class Inputs:
+    """All that the rules of one VPC on one leaf come from; equal inputs give equal rules.
 
-    def __init__(self, fabric: Fabric, tenancy: Tenancy, leaf: Node, routes: Sequence[Route]) -> None:
-        self._fabric, self._tenancy, self._leaf, self._routes = fabric, tenancy, leaf, routes
-        self._leaves = {node.ip: node for node in fabric.leaves}
-        here = [(s, m) for s, m in tenancy.members.values() if m.leaf == leaf.name]
-        self._here = here
-        self._by_ip = {(s.vpc, m.ip): m for s, m in here}
+    bridges: the segments bridged here, each with what its MAC-VRF imported; router, routes: the IP-VRF and what
+    it imported, by prefix; permitted: for each segment here the segments that it may send to;
+    here: (VPC, address) -> host on this leaf, of the VPC and its peers.
+    """
+
+    leaf: Node
+    bridges: tuple[tuple[Segment, tuple[MacIpRoute, ...]], ...]
+    router: IpVrf
+    routes: tuple[tuple[str, MacIpRoute | PrefixRoute], ...]
+    permitted: tuple[tuple[Segment, ...], ...]
+    here: tuple[tuple[tuple[str, str], Member], ...]
+
+
+class Tenants:
+    """All VPCs of a fabric, as the leaves need them."""
+
+    def __init__(self, fabric: Fabric, tenancy: Tenancy, table: RouteTable) -> None:
+        self._fabric, self._tenancy, self._table = fabric, tenancy, table
         self._vpc_of = {t.vni: t.name for t in tenancy.tenants}
-        self._peers = _by_source(tenancy)
+        self._permitted: dict[str, list[Segment]] = {}
+        for a, b in sorted(tenancy.permits):
+            self._permitted.setdefault(a, []).append(tenancy.segments[b])
+        self._here: dict[tuple[str, str], dict[tuple[str, str], Member]] = {}    # (leaf, VPC) -> its hosts there
+        for segment, member in tenancy.members.values():
+            self._here.setdefault((member.leaf, segment.vpc), {})[segment.vpc, member.ip] = member
+
+    def inputs(self, leaf: Node) -> dict[str, Inputs]:
+        """VPC -> inputs, for every VPC that the leaf has hosts of."""
+        bridges: dict[str, list[tuple[Segment, tuple[MacIpRoute, ...]]]] = {}
+        for bridge in mac_vrfs(self._tenancy, leaf):
+            bridges.setdefault(bridge.segment.vpc, []).append(
+                (bridge.segment, tuple(bridge.imported(self._table).values())))
+        return {router.tenant.name: self._of(leaf, router, bridges.get(router.tenant.name, []))
+                for router in ip_vrfs(self._tenancy, leaf)}
+
+    def _of(self, leaf: Node, router: IpVrf, bridges: list[tuple[Segment, tuple[MacIpRoute, ...]]]) -> Inputs:
+        permitted = tuple(tuple(self._permitted.get(s.name, ())) for s in router.local)
+        vpcs = dict.fromkeys([router.tenant.name, *(s.vpc for segments in permitted for s in segments)])
+        here = [item for vpc in vpcs for item in self._here.get((leaf.name, vpc), {}).items()]
+        return Inputs(leaf, tuple(bridges), router, tuple(router.imported(self._table).items()), permitted, tuple(here))
+
+    def rules(self, inputs: Inputs) -> tuple[Flow, ...]:
+        """The rules of one VPC on one leaf."""
+        return tuple(_VpcRules(self._fabric, self._vpc_of, inputs).flows())
+
+
+def common_rules() -> Iterator[Flow]:
+    """What a leaf with any VPC needs once."""
+    yield from _expired(Table.ROUTE)
+    yield drop("no-route", Table.ROUTE)
+
+
+class _VpcRules:
+    """The rules of one VPC on one leaf."""
+
+    def __init__(self, fabric: Fabric, vpc_of: Mapping[int, str], inputs: Inputs) -> None:
+        self._fabric, self._vpc_of, self._inputs, self._leaf = fabric, vpc_of, inputs, inputs.leaf
+        self._leaves = {node.ip: node for node in fabric.leaves}
+        self._by_ip = dict(inputs.here)
 
     def flows(self) -> Iterator[Flow]:
-        """All of them; nothing for a leaf without hosts in VPCs."""
-        routers = ip_vrfs(self._tenancy, self._leaf)
-        for segment, member in self._here:
-            yield from admitted(member.host, member.port, member.mac, member.ip, segment.vni)
-            yield from _to_self(member)
-        for bridge in mac_vrfs(self._tenancy, self._leaf):
-            yield from self._bridge(bridge)
-        for router in routers:
-            yield from self._router(router)
-        if routers:
-            yield from _expired(Table.ROUTE)
-            yield drop("no-route", Table.ROUTE)
+        router = self._inputs.router
+        for segment in router.local:
+            for member in segment.members:
+                if member.leaf == self._leaf.name:
+                    yield from admitted(member.host, member.port, member.mac, member.ip, segment.vni)
+                    yield from _to_self(member)
+        for segment, routes in self._inputs.bridges:
+            yield from self._bridge(segment, routes)
+        yield from self._router(router)
 
     # ---- MAC-VRF
 
-    def _bridge(self, vrf: MacVrf) -> Iterator[Flow]:
-        segment = vrf.segment
-        found = vrf.imported(self._routes)
-        for route in found.values():
+    def _bridge(self, segment: Segment, routes: tuple[MacIpRoute, ...]) -> Iterator[Flow]:
+        for route in routes:
             yield _arp(segment, route.ip, route.mac)
         if segment.restricted:
             yield Flow(f"restricted:{segment.name}", Table.BRIDGE, Priority.POLICY, Match(tunnel_id=segment.vni))
             return
         yield Flow(f"from-fabric:{segment.name}", Table.INGRESS, Priority.NORMAL,
                    Match(in_port=addr.VXLAN_PORT, tunnel_id=segment.vni), (), Table.DELIVER)
-        for route in found.values():
+        for route in routes:
             yield from self._to_mac(segment, route)
 
     def _to_mac(self, segment: Segment, route: MacIpRoute) -> Iterator[Flow]:
@@ -90,14 +138,14 @@ class LeafRules:
     # ---- gateway and IP-VRF
 
     def _router(self, vrf: IpVrf) -> Iterator[Flow]:
-        found = vrf.imported(self._routes)
+        found = dict(self._inputs.routes)
         yield from self._out_of_tunnel(vrf, found)
-        for segment in vrf.local:
+        for segment, permitted in zip(vrf.local, self._inputs.permitted, strict=True):
             yield from _gateway(segment)
             if not segment.stretched:
                 inside = IPv4Network(segment.prefix)
                 yield from (_arp(segment, ip, GATEWAY_MAC) for ip in map(_host, found) if IPv4Address(ip) in inside)
-            yield from self._from_segment(vrf, segment, found)
+            yield from self._from_segment(vrf, segment, permitted)
 
     def _out_of_tunnel(self, vrf: IpVrf, found: dict[str, MacIpRoute | PrefixRoute]) -> Iterator[Flow]:
         """Routed packets of other leaves for the VPC's hosts on this one."""
@@ -111,18 +159,18 @@ class LeafRules:
                 yield Flow(f"deliver:{tenant.name}:{member.ip}", Table.DELIVER, Priority.NORMAL,
                            Match(tunnel_id=tenant.vni, eth_type=ETH_IPV4, ipv4_dst=member.ip), _hand_over(member))
 
-    def _from_segment(self, vrf: IpVrf, segment: Segment, found: dict[str, MacIpRoute | PrefixRoute]) -> Iterator[Flow]:
+    def _from_segment(self, vrf: IpVrf, segment: Segment, permitted: tuple[Segment, ...]) -> Iterator[Flow]:
         """What hosts of a segment on this leaf send to their gateway."""
-        permitted = self._peers.get(segment.name, ())
         networks = [IPv4Network(s.prefix) for s in permitted]
-        for prefix, route in found.items():
+        for prefix, route in self._inputs.routes:
             if any(IPv4Address(_host(prefix)) in network for network in networks):
                 yield from self._to_prefix(segment, prefix, route)
         for other in permitted:
             yield _routed(f"unknown-host:{segment.name}", segment, other.prefix)
+        reached = {s.name for s in permitted}
         for other in vrf.tenant.segments:
-            if other not in permitted:
-                kind = "restricted" if other is segment else "isolated"
+            if other.name not in reached:
+                kind = "restricted" if other.name == segment.name else "isolated"
                 yield _routed(f"{kind}:{segment.name}", segment, other.prefix, refused=True)
         yield Flow(f"no-route:{segment.name}", Table.ROUTE, Priority.POLICY, Match(tunnel_id=segment.vni))
 
@@ -141,14 +189,6 @@ class LeafRules:
         if route.next_hop != self._leaf.ip:
             return None
         return self._by_ip.get((self._vpc_of.get(_vni(route), ""), _host(prefix)))
-
-
-def _by_source(tenancy: Tenancy) -> dict[str, list[Segment]]:
-    """Segment -> the segments that it may send to."""
-    found: dict[str, list[Segment]] = {}
-    for a, b in sorted(tenancy.permits):
-        found.setdefault(a, []).append(tenancy.segments[b])
-    return found
 
 
 def _host(prefix: str) -> str:

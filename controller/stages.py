@@ -31,8 +31,7 @@ class Stage:
     def __init__(self, old: Compiler, new: Compiler, phase: Phase) -> None:
         self._old, self._new = old, new
         before, after = old.rules(State()), new.rules(State())
-        self._steady = {switch: _merged(before[switch].steady,
-                                        (f for f in rules.steady if AddFlow(f).phase <= phase))
+        self._steady = {switch: _on_the_way(before[switch].steady, rules.steady, phase)
                         for switch, rules in after.items()}
 
     def rules(self, state: State) -> RuleSet:
@@ -44,6 +43,10 @@ class Stage:
 def stages(old: Compiler, new: Compiler) -> tuple[RuleSource, ...]:
     """What is to be installed one after the other to come from `old` to `new`."""
     return Stage(old, new, Phase.RECEIVE), Stage(old, new, Phase.SEND), new
+
+
+def _on_the_way(old: tuple[Flow, ...], new: tuple[Flow, ...], phase: Phase) -> tuple[Flow, ...]:
+    return old if old is new else _merged(old, (f for f in new if AddFlow(f).phase <= phase))
 
 
 def _place(flow: Flow) -> tuple[int, int, Match]:

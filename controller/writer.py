@@ -75,7 +75,8 @@ class Writer:
         if intent == old.intent:
             return Plan(old, control.compiler, (), {})
         record = Record(version=old.version + 1, intent=intent, allocation=allocate(intent, old.allocation))
-        compiler = Compiler(control.fabric, resolve(intent, control.fabric, record.allocation))
+        compiler = Compiler(control.fabric, resolve(intent, control.fabric, record.allocation),
+                            previous=control.compiler)
         return Plan(record, compiler, tuple(_changed(old.intent, intent)), _flows(control.compiler, compiler))
 
     def apply(self, intent: Intent, version: int | None = None) -> tuple[Plan, float]:
@@ -122,6 +123,8 @@ def _flows(old: Compiler, new: Compiler) -> dict[str, tuple[int, int]]:
     before, after = old.rules(State()), new.rules(State())
     found = {}
     for switch, rules in after.items():
+        if rules.steady is before[switch].steady:
+            continue
         had, has = {f.cookie for f in before[switch].flows}, {f.cookie for f in rules.flows}
         if had != has:
             found[switch] = len(has - had), len(had - has)

@@ -80,6 +80,32 @@ def test_what_may_be_sent_before_and_after_arrives_all_the_time_and_what_never_m
         assert wrong == []
 
 
+@settings(max_examples=20, deadline=None)
+@given(intents(HOSTS), intents(HOSTS))
+def test_a_compiler_that_takes_over_from_another_one_wants_the_same_as_one_that_starts_anew(
+        one: Intent, other: Intent) -> None:
+    first = allocate(one, Allocation())
+    second = allocate(other, first)
+    anew = compiled(other, second)
+    taken = Compiler(FABRIC, anew.tenancy, previous=compiled(one, first))
+    for state in (State(), State(frozenset({"leaf2-spine1"}))):
+        assert taken.rules(state) == anew.rules(state)
+
+
+def test_a_change_leaves_the_rules_of_other_vpcs_and_other_leaves_the_very_same_objects() -> None:
+    """On a big fabric that is what a small change lives on."""
+    before = intent(*BOTH)
+    first = allocate(before, Allocation())
+    old = compiled(before, first)
+    after = intent(*BOTH, vpc("c", {"z": "10.3.0.0/24"}))
+    same = Compiler(FABRIC, resolve(after, FABRIC, allocate(after, first)), previous=old)
+    assert all(same.rules(State())[s].steady is old.rules(State())[s].steady for s in old.rules(State()))
+    moved = intent(A, B, *BOTH[2:5])
+    new = Compiler(FABRIC, resolve(moved, FABRIC, allocate(moved, first)), previous=old)
+    kept = {id(f) for f in old.rules(State())["leaf1"].steady}
+    assert {f.name for f in new.rules(State())["leaf1"].steady if id(f) in kept} >= {"from:h1", "bridge:a/x:10.1.0.3"}
+
+
 def test_a_stage_is_followed_while_links_fail() -> None:
     first = allocate(intent(*BOTH), Allocation())
     old, new = compiled(intent(*BOTH), first), compiled(intent(A, attach("h1", "a/x")), first)
