@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,18 @@ def _allowed(name: str) -> Iterator[None]:
         if name in before:
             yield
             return
+        _load(name)
         _write("tcp_allowed_congestion_control", " ".join([*before, name]))
         try:
             yield
         finally:
             _write("tcp_allowed_congestion_control", " ".join(before))
+
+
+def _load(name: str) -> None:
+    """Have the kernel load the module: naming it for a socket does that, naming it in a list does not."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock, suppress(OSError):     # the list says what is wrong
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
 
 
 def _write(name: str, value: str) -> None:
