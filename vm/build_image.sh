@@ -19,7 +19,7 @@ base=(systemd-sysv udev dbus kmod linux-image-cloud-amd64 initramfs-tools ca-cer
       openssh-server rsync sudo make git)
 
 mirror=${AIFAB_MIRROR:-$(apt-get indextargets --format '$(RELEASE) $(SITE)' 'Created-By: Packages' 2>/dev/null \
-                         | awk -v suite="$suite" '$1 == suite { print $2; exit }')}
+                         | awk -v suite="$suite" '$1 == suite && !found++ { print $2 }' || true)}
 
 mkdir -p "$out" "$cache/debs"
 tree=$(mktemp -d "$out/tree.XXXXXX")
@@ -36,7 +36,8 @@ chmod +x "$tree/usr/sbin/policy-rc.d"
 cp /etc/resolv.conf "$tree/etc/resolv.conf"
 install -D /etc/ssl/certs/ca-certificates.crt "$tree/run/certificates.crt"
 mkdir -p "$tree/build" "$tree/opt/aifab/wheels"
-tar c -C "$here/.." --exclude=./.git --exclude=./.venv --exclude=./runs --exclude=./vm-results . | tar x -C "$tree/build"
+tar c -C "$here/.." --exclude-caches-all --exclude=./.git --exclude=./.venv --exclude=./runs --exclude=./vm-results . \
+    | tar x -C "$tree/build"
 
 echo "build_image.sh: provision.sh"
 unshare --mount --pid --fork --mount-proc="$tree/proc" chroot "$tree" /usr/bin/env \
