@@ -5,6 +5,13 @@
     ratio    8 x bytes sent / (rate x length of the window)
     slack    (2 x frame + rate / 8 x (took0 + took1) / 2) / (rate / 8 x length)
 
+    proof    bytes sent < sum over its samples of min(bytes waiting, rate / 8 x time to the next sample)
+
+Non-empty at every sample is not non-empty in between: a sender that fills and empties its queue in turn,
+at about the pace of the samples, sends less than the rate and does nothing wrong. A window below its limit
+therefore counts only in a run of 40 or more samples that all found packets, or by proof: what waited at a
+sample and had the time to go must have gone. Otherwise it is doubtful, and set aside.
+
 Slack is what the reading itself cannot know: one frame at each edge may just have gone or not, and
 the counter was read somewhere within `took`. A window is outside if its ratio is below 0.97 - slack or
 above 1.02 + slack; it is low below 0.90 - slack.
@@ -21,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from scenarios.invariants.evidence import Check, Evidence, Fault, Level, Reason, plural, unchecked
 from scenarios.invariants.samples import Counters
@@ -32,6 +40,7 @@ LOW, HIGH = 0.97, 1.02
 FLOOR, HARD_FLOOR = 0.90, 0.80      # twice as far below the rate
 OUTSIDE, TWICE_OUTSIDE = 0.01, 0.02
 READING = 0.01              # of a window: a reading that took longer says nothing about it
+COMPANY = 40                # samples; a queue that is empty for a tenth of the time gets there once in 70 times
 UNUSABLE = 0.10             # of the windows may be lost to late samples before the check counts as not made
 
 
@@ -43,6 +52,14 @@ class Window(NamedTuple):
     end: float
     ratio: float
     slack: float
+    owed: float         # bytes that had to go / bytes that could go, at most 1
+    company: int        # samples in a row, of which those of the window are some, that found packets
+
+    @property
+    def doubtful(self) -> bool:
+        """Below its limit, but the queue may have been empty for the difference."""
+        proven = self.ratio < LOW * self.owed - self.slack
+        return self.ratio < LOW - self.slack and not proven and self.company < COMPANY
 
     @property
     def outside(self) -> bool:
@@ -50,7 +67,10 @@ class Window(NamedTuple):
 
 
 def windows(counters: Counters, faults: Sequence[Fault]) -> tuple[list[Window], int]:
-    """All windows of a run that could be judged, and the number of those lost to the sampler's own lateness."""
+    """All windows of a run that could be judged, and the number of those lost to the sampler's own lateness.
+
+    Doubtful windows are in neither.
+    """
     found: list[Window] = []
     unusable = 0
     for d in np.flatnonzero((counters.backlog > 0).sum(axis=0) >= 2):
@@ -60,6 +80,8 @@ def windows(counters: Counters, faults: Sequence[Fault]) -> tuple[list[Window], 
             if any(f.overlaps(t0, t1) for f in events):
                 continue
             window = _window(counters, int(d), start, end, _rate(counters, int(d), events, t0))
+            if window.doubtful:
+                continue
             if clean and counters.took[start] + counters.took[end] <= 2 * READING * (t1 - t0):
                 found.append(window)
             else:
@@ -100,7 +122,17 @@ def _window(counters: Counters, d: int, start: int, end: int, rate: float) -> Wi
     sent = float(counters.bytes[end, d] - counters.bytes[start, d])
     took = float(counters.took[start] + counters.took[end])
     slack = (2 * float(counters.frames[d]) + rate / 8 * took / 2) / could
-    return Window(counters.directions[d], t0, t1, sent / could, slack)
+    waited = counters.backlog[start:end, d]
+    owed = float(np.minimum(waited, rate / 8 * np.diff(counters.t[start:end + 1])).sum())
+    return Window(counters.directions[d], t0, t1, sent / could, slack, owed / could,
+                  _company(counters.backlog[:, d] > 0, start))
+
+
+def _company(waiting: npt.NDArray[np.bool_], at: int) -> int:
+    """Length of the run of true values that holds the index."""
+    empty = np.flatnonzero(~waiting)
+    before, after = empty[empty < at], empty[empty > at]
+    return int(after[0] if len(after) else len(waiting)) - int(before[-1] + 1 if len(before) else 0)
 
 
 def check(evidence: Evidence) -> Check:

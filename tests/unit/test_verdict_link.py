@@ -154,3 +154,28 @@ def test_a_phase_that_was_not_sampled_to_its_end() -> None:
     result = check(evidence(counters=short))
     assert result.level == SUSPECT
     assert "phase main" in result.reasons[0].text
+
+
+def in_short_runs(share: float, waiting: int) -> Counters:
+    """A wire at `share` of its rate whose queue is found empty once a second, else with `waiting` bytes."""
+    samples = at_share(share, -1, SECONDS + 1)
+    backlog = samples.backlog.copy()
+    backlog[:, BUSY] = waiting
+    backlog[::20, BUSY] = 0
+    return replace(samples, backlog=backlog)
+
+
+def test_a_queue_that_is_often_found_empty_may_have_been_empty_in_between() -> None:
+    assert level(in_short_runs(0.6, waiting=3028)) == VALID
+
+
+def test_what_waited_and_had_the_time_to_go_must_have_gone() -> None:
+    samples = in_short_runs(0.6, waiting=60_000)
+    assert level(samples) == INVALID
+
+
+def test_a_queue_that_is_always_found_busy_proves_a_slow_wire_however_little_waits() -> None:
+    samples = at_share(0.6, -1, SECONDS + 1)
+    backlog = samples.backlog.copy()
+    backlog[:, BUSY] = 3028
+    assert level(replace(samples, backlog=backlog)) == INVALID
