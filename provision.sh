@@ -22,6 +22,10 @@ done
 
 packages=(mininet openvswitch-switch iperf3 iproute2 ethtool iputils-ping tcpdump tshark
           python3-venv python3-setuptools)
+# The reports' own test looks at them in a browser; elsewhere Debian's name for it may mean something else.
+if [ -n "$extra" ] && grep -q '^ID=debian' /etc/os-release 2>/dev/null; then
+    packages+=(chromium)
+fi
 
 die() { echo "provision.sh: $*" >&2; exit 1; }
 
