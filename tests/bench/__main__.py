@@ -17,12 +17,13 @@ from tests.bench.incast import incast
 from tests.bench.latency import latency
 from tests.bench.neighbour import neighbour
 from tests.bench.ring import ring
+from tests.bench.roce import roce
 from tests.bench.spread import spread
 from topologies.errors import LabError
 from topologies.host_limits import require_root
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
-    f.__name__: f for f in (ring, incast, spread, neighbour, engine, failover, latency, bringup, demo)}
+    f.__name__: f for f in (ring, incast, spread, neighbour, engine, failover, latency, roce, bringup, demo)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 
