@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from scenarios.scenario import Scenario
+from scenarios.scenario import LinkEvent, Scenario
 from topologies.addressing import ETHERNET_HEADER
 from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
-from topologies.fabric import Fabric, Role, expand
+from topologies.fabric import Fabric, Link, Role, expand
 from traffic.jobs.job import problems as job_problems
 from traffic.roce.wire import OVERHEAD
 from traffic.specs import (
@@ -33,10 +33,22 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
         yield from _workload(fabric, workload, ("workloads", name))
     for n, event in enumerate(scenario.events):
         try:
-            fabric.link(event.link)
+            yield from _queue_event(scenario, event, fabric.link(event.link), ("events", n, "queue"))
         except SpecError:
             yield Problem(("events", n, "link"), "a link of the fabric, such as leaf1-spine1", event.link,
                           nearest(event.link, list(fabric.links_by_name)))
+
+
+def _queue_event(scenario: Scenario, event: LinkEvent, link: Link, at: KeyPath) -> Iterator[Problem]:
+    """An event changes a queue's length, never its kind; the kernel empties a RED queue whose length changes."""
+    if event.queue is None:
+        return
+    if event.queue.kind != "fifo":
+        yield Problem(at, "a length such as 60kB: a queue keeps its kind", f"kind: {event.queue.kind}")
+    own = scenario.fabric.links.get(link.name)
+    if (own.queue.kind if own and own.queue else link.discipline.kind) == "red":
+        yield Problem(at, "a link whose queue is not of kind red", f"{link.name}, which is",
+                      "the kernel would throw away what waits in it, and count it nowhere")
 
 
 def _workload(fabric: Fabric, workload: WorkloadSpec, at: KeyPath) -> Iterator[Problem]:
