@@ -40,15 +40,16 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
 
 
 def _queue_event(scenario: Scenario, event: LinkEvent, link: Link, at: KeyPath) -> Iterator[Problem]:
-    """An event changes a queue's length, never its kind; the kernel empties a RED queue whose length changes."""
+    """An event changes a queue's length, never its kind, and only where the kernel throws nothing away for it."""
     if event.queue is None:
         return
     if event.queue.kind != "fifo":
         yield Problem(at, "a length such as 60kB: a queue keeps its kind", f"kind: {event.queue.kind}")
     own = scenario.fabric.links.get(link.name)
-    if (own.queue.kind if own and own.queue else link.discipline.kind) == "red":
-        yield Problem(at, "a link whose queue is not of kind red", f"{link.name}, which is",
-                      "the kernel would throw away what waits in it, and count it nowhere")
+    kind = own.queue.kind if own and own.queue else link.discipline.kind
+    if kind != "fifo":
+        yield Problem(at, "a link with a plain queue", f"{link.name}, whose queue is of kind {kind}",
+                      "of another kind the kernel throws away what waits, and counts it as no drop")
 
 
 def _workload(fabric: Fabric, workload: WorkloadSpec, at: KeyPath) -> Iterator[Problem]:

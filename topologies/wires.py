@@ -178,7 +178,7 @@ def set_rate(inventory: Inventory, name: str, rate: float) -> None:
 
 
 def set_queue(inventory: Inventory, name: str, size: int) -> None:
-    """Change the queue (bytes) of a link's shaped directions; a host's own queue stays."""
+    """Change the plain queue (bytes) of a link's shaped directions; a host's own queue stays."""
     link = inventory.fabric.link(name)
     for queue in queues(inventory):
         if queue.link == link.name and queue.netns == inventory.wiring:
