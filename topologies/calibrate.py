@@ -230,7 +230,7 @@ def _let_drain(group: Sequence[Queue]) -> None:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if not any(q.qlen for netns in {n for n, _ in devices} for device, q in device_queues(netns)
-                   if (netns, device) in devices and q.kind == "bfifo"):
+                   if (netns, device) in devices and q.handle == qdisc.TRAFFIC_QUEUE):
             return
         time.sleep(0.01)
 
