@@ -135,7 +135,9 @@ def _add_flow(datapath: Any, flow: Flow) -> Any:
 
 
 def _match(match: Match) -> Any:
-    return parser.OFPMatch(**{name: _masked(name, value) for name, value in match.items()})
+    fields = parser.OFPMatch(**{name: _masked(name, value) for name, value in match.items()}).items()
+    # os-ken sorts fields by number, which puts Nicira's before eth_type; Open vSwitch wants prerequisites first
+    return parser.OFPMatch(_ordered_fields=sorted(fields, key=lambda field: field[0] == "nw_ttl"))
 
 
 def _masked(name: str, value: Value) -> Value | tuple[str, str]:

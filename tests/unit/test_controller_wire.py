@@ -127,6 +127,14 @@ def test_masks_are_written_as_masks() -> None:
     assert match["ipv4_dst"] == ("10.255.3.0", "255.255.255.0")
 
 
+def test_fields_come_after_what_they_depend_on() -> None:
+    """Else the switch refuses the rule."""
+    for flow in VPCS.flows:
+        order = [name for name, _ in parser.OFPMatch.parser(wire(AddFlow(flow)), 48).items()]
+        for name, needed in (("nw_ttl", "eth_type"), ("ipv4_dst", "eth_type"), ("icmpv4_type", "ip_proto")):
+            assert name not in order or order.index(needed) < order.index(name), flow
+
+
 def test_flows_are_deleted_by_their_whole_cookie_in_every_table() -> None:
     cookie, mask, table, command = struct.unpack_from("!QQBB", wire(DeleteFlows(0x1234)), 8)
     assert (cookie, mask, table, command) == (0x1234, 2**64 - 1, ofp.OFPTT_ALL, ofp.OFPFC_DELETE)
