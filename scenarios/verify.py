@@ -22,6 +22,7 @@ from controller.client import ControllerClient
 from controller.intent import Intent
 from controller.reachability import Cell, matrix, places
 from controller.vpc import Allocation
+from topologies.errors import LabError
 from topologies.host_addresses import device_of
 from topologies.inventory import Inventory
 from topologies.netns import inside
@@ -105,7 +106,7 @@ class Probes:
                 ear = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_IPV4)))
                 mouth = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
                 ear.bind((device_of(inventory, host), ETH_IPV4))
-                mouth.bind((ip, PORT))
+                _claim(mouth, host, ip)
             ear.setblocking(False)
             self._selector.register(ear, selectors.EVENT_READ, host)
             self._ears[host], self._mouths[host] = ear, mouth
@@ -131,7 +132,7 @@ class Probes:
             self._mouths[cell.source].sendto(mark, (cell.ip, PORT))
         else:
             mac = self._inventory.fabric.host(cell.source).mac
-            self._ears[cell.source].send(_frame(mac, cell.next_mac, self._addresses[cell.source], cell.ip, mark))
+            self._ears[cell.source].send(udp_frame(mac, cell.next_mac, self._addresses[cell.source], cell.ip, mark))
 
     def _listen(self, result: Verification, timeout: float) -> None:
         """Note what has arrived; wait at most `timeout` s for the first of it."""
@@ -150,9 +151,17 @@ class Probes:
                 yield _MARK.unpack(payload)[1]
 
 
-def _frame(source_mac: str, target_mac: str, source: str, target: str, payload: bytes) -> bytes:
+def _claim(mouth: socket.socket, host: str, ip: str) -> None:
+    try:
+        mouth.bind((ip, PORT))
+    except OSError as error:
+        raise LabError(f"host {host}", f"the address {ip}, port {PORT} free", error.strerror or str(error),
+                       "aifab vpc apply gives hosts the addresses that the intent has for them") from None
+
+
+def udp_frame(source_mac: str, target_mac: str, source: str, target: str, payload: bytes, port: int = PORT) -> bytes:
     """An Ethernet frame with a UDP datagram (RFC 768; a checksum of 0 is none)."""
-    udp = struct.pack("!HHHH", PORT, PORT, 8 + len(payload), 0) + payload
+    udp = struct.pack("!HHHH", PORT, port, 8 + len(payload), 0) + payload
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0x4000, 64, UDP, 0, socket.inet_aton(source),
                        socket.inet_aton(target))
     total = sum(struct.unpack("!10H", head))

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from controller.reachability import Cell
-from scenarios.verify import HEADERS, Verification, _frame
+from scenarios.verify import HEADERS, Verification, udp_frame
 
 CELLS = (Cell("h1", "h2", "10.1.0.3", "m", "h2", "same subnet"),
          Cell("h1", "h3", "10.2.0.2", "m", "", "h3 is in no VPC", "no-route:a/x"),
@@ -49,7 +49,7 @@ def test_a_denied_probe_that_the_named_rule_at_the_senders_leaf_has_not_counted_
 
 
 def test_a_forged_frame_has_right_headers() -> None:
-    frame = _frame("02:00:00:00:00:01", "02:00:00:00:00:02", "10.1.0.2", "10.2.0.2", b"payload")
+    frame = udp_frame("02:00:00:00:00:01", "02:00:00:00:00:02", "10.1.0.2", "10.2.0.2", b"payload")
     assert frame[:12] == bytes.fromhex("020000000002" "020000000001")
     words = struct.unpack("!10H", frame[14:34])
     total = sum(words)
