@@ -18,7 +18,8 @@ Tags = Mapping[str, Json]       # tag -> metric, of one workload (in one phase)
 SHORT_OF_LIMIT = 0.9            # METHODS' reference line for bus bandwidth; below it the sentence says "only"
 ALIKE = 1.005                   # a smaller factor is not told: the digits shown would be equal
 # tags that workloads are compared by, the first that two of them share; whether more is better
-COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("e2e", False), ("loss", False))
+COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("e2e", False), ("rdma_goodput", True),
+            ("loss", False))
 
 
 def sentences(data: RunData) -> list[str]:
@@ -96,6 +97,11 @@ def _times_predicted(value: float, predicted: Tags, tag: str) -> str:
 
 def _packets(loss: float, tags: Tags) -> str:
     text = f"lost {percent(loss / 1e6)} of their packets" if loss else "lost no packet"
+    goodput, again = _value(tags, "rdma_goodput"), _value(tags, "retransmitted")
+    if goodput is not None:
+        text = f"delivered {quantity(goodput, 'bit/s')} of payload and {text}"
+    if again:
+        text += f", so that {percent(again)} of what they sent they had sent before"
     median, longest = _value(tags, "latency"), _value(tags, "latency_max")
     if median is None:
         return text

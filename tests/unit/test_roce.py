@@ -254,6 +254,6 @@ def test_metrics_tell_goodput_and_what_going_back_cost() -> None:
             {"start": 2.0, "end": 5.0, "bytes": 3000, "sent": 30, "retransmitted": 0, "discarded": 0, "naks": 0,
              "timeouts": 0, "service": "rc", "status": "retries exceeded"}]
     found = {m.tag: m.value for m in roce.metrics(rows, [{"received": 16}, {"received": 24}])}
-    assert found == {"goodput": 8000.0, "retransmitted": 0.1, "discarded": 0.1, "naks": 1, "restarts": 2,
+    assert found == {"rdma_goodput": 8000.0, "retransmitted": 0.1, "discarded": 0.1, "naks": 1, "restarts": 2,
                      "queue_pairs_failed": 1}
     assert roce.metrics([{**rows[0], "start": None}], []) == []

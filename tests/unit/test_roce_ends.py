@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scenarios.report.answer import compared, workload_sentence
 from topologies.errors import RunError
 from traffic.packets import Heard
 from traffic.roce.outcome import roce_record
@@ -185,3 +186,16 @@ def test_a_record_adds_up() -> None:
     assert stream.received == record.delivered + record.discarded + record.repeated
     assert (stream.lost, record.status, record.spray) == (1, "ok", False)
     assert record.end is not None
+
+
+def test_the_answer_tells_what_was_delivered_and_what_going_back_cost() -> None:
+    def tags(**values: float) -> dict[str, Any]:
+        return {tag: {"value": value, "title": tag} for tag, value in values.items()}
+
+    assert workload_sentence("They", tags(loss=20_000, rdma_goodput=8e6, retransmitted=0.25), {}) == (
+        "They delivered 8 Mbit/s of payload and lost 2 % of their packets, so that 25 % of what they sent they had "
+        "sent before.")
+    clean = workload_sentence("They", tags(loss=0, rdma_goodput=9e6, retransmitted=0), {})
+    assert clean == "They delivered 9 Mbit/s of payload and lost no packet."
+    assert compared({"a": tags(rdma_goodput=4e6), "b": tags(rdma_goodput=8e6)}) == [
+        "By rdma_goodput, b did best and a worst, a factor of 2."]

@@ -11,7 +11,7 @@ from typing import Any
 from traffic.metrics.metric import Definition, Metric
 
 IBTA = "InfiniBand Architecture Specification, volume 1, 9.7 and 9.9"
-GOODPUT = Definition("goodput", "bit/s", "payload delivered, all queue pairs together",
+GOODPUT = Definition("rdma_goodput", "bit/s", "payload delivered, all queue pairs together",
                      "8 x bytes delivered in order / (last delivery - first sending)", IBTA)
 RETRANSMITTED = Definition("retransmitted", "", "share of packets sent that were sent again",
                            "(packets sent - different packets sent) / packets sent", IBTA)
