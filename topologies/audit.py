@@ -90,7 +90,8 @@ def _switches(inventory: Inventory) -> Iterator[Finding]:
             yield Finding(f"switch {name}", "scheduling policy", "", os.SCHED_OTHER, os.sched_getscheduler(pid))
         if not everywhere <= os.sched_getaffinity(pid):
             yield Finding(f"switch {name}", "processors", "", len(everywhere), len(os.sched_getaffinity(pid)))
-        yield from _buffers(inventory, name)
+        if inventory.datapath == "user":        # in the kernel a port has no socket
+            yield from _buffers(inventory, name)
 
 
 def _buffers(inventory: Inventory, switch: str) -> Iterator[Finding]:

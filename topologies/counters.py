@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from topologies import qdisc, unixctl
+from topologies import kernel_datapath, qdisc, unixctl
 from topologies.errors import RunError
 from topologies.inventory import Inventory
 from topologies.ledger import Counters, QueueCount, device_key
@@ -93,6 +93,13 @@ def read_sockets(inventory: Inventory, node: str) -> list[tuple[int, int, int]]:
     return [(int(m[1]), int(m[2]), int(m[3])) for m in _SOCKET.finditer(text)]
 
 
+def overruns(inventory: Inventory, switch: str) -> int:
+    """Packets that a switch had no room for: at its port sockets, or on the way from kernel to daemon."""
+    if inventory.datapath == "kernel":
+        return kernel_datapath.lost_upcalls(inventory.switches[switch])
+    return sum(drops for _, _, drops in read_sockets(inventory, switch))
+
+
 def softnet_drops() -> int:
     """Packets dropped from the kernel's per-CPU backlogs since boot, whole machine."""
     return sum(int(line.split()[1], 16) for line in Path("/proc/net/softnet_stat").read_text().splitlines())
@@ -105,7 +112,7 @@ def snapshot(inventory: Inventory, policy: PolicyReader) -> Counters:
     received, sent = read_devices(inventory)
     return Counters(
         received=received, sent=sent, queues=read_queues(inventory),
-        sockets={s: sum(d for _, _, d in read_sockets(inventory, s)) for s in inventory.switches},
+        sockets={s: overruns(inventory, s) for s in inventory.switches},
         policy=policy(), softnet=softnet_drops(),
         host_errors={h.name: _udp_errors(inventory.netns[h.name]) for h in inventory.fabric.all_hosts})
 

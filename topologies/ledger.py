@@ -46,7 +46,7 @@ class Counters:
     received: Mapping[str, int]             # packets into a device
     sent: Mapping[str, int]                 # packets out of a device
     queues: Mapping[str, QueueCount]        # direction -> its queue, sentinel class included
-    sockets: Mapping[str, int]              # switch -> packets that its port sockets had no room for
+    sockets: Mapping[str, int]              # switch -> packets that its port sockets, or upcalls, had no room for
     policy: Mapping[str, Mapping[str, int]]     # switch -> name of a drop rule -> packets
     softnet: int = 0                        # packets dropped from kernel backlogs, whole machine
     host_errors: Mapping[str, int] = field(default_factory=dict)    # host -> UDP receive-buffer errors

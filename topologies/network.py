@@ -23,7 +23,7 @@ from typing import Any
 from mininet.cli import CLI
 from mininet.net import Mininet
 
-from topologies import clean, host_limits, switch, wires
+from topologies import clean, host_limits, kernel_datapath, switch, wires
 from topologies.fabric import Fabric, Node, expand
 from topologies.interfaces import bring_up
 from topologies.inventory import Inventory, SwitchProcess
@@ -214,6 +214,8 @@ def start_switches(fabric: Fabric, netns: dict[str, str], journal: Journal) -> d
             with inside(path):
                 bring_up(node.name, node.ip, 24)
             ip_batch([f"addr add {alias}/24 dev {node.name}" for alias in node.aliases], netns[node.name])
+            if kind == "kernel":
+                kernel_datapath.prepare_tunnel(fabric, node, netns[node.name])
         return process
 
     return dict(zip([s.name for s in fabric.switches], _each(one, fabric.switches), strict=True))

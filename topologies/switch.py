@@ -45,6 +45,8 @@ def _settings(fabric: Fabric, switch: Node, datapath: str) -> list[str]:
              f"other_config:datapath-id={switch.dpid:016x}"]
     if switch.is_leaf:      # the VTEP's MAC has to be set here, not on the interface; no quoting
         words.append(f"other_config:hwaddr={switch.mac}")
+        if datapath == "kernel":    # its IP stack sends the outer packets, which are longer than a host's
+            words += ["--", "set", "interface", name, f"mtu_request={max(k.mtu for k in fabric.links_of(name))}"]
     for link in fabric.links_of(name):
         end = link.end(name)
         words += ["--", "add-port", name, end.port,

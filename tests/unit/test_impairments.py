@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from scenarios.references import reference_problems
+from scenarios.scenario import Scenario
 from tests.unit.test_ledger import FABRIC, NOTHING, OUT, WIRES
 from tests.unit.test_qdisc import DONE, Kernel, ask, attribute, message, tcmsg
-from topologies import counters, host_limits, qdisc, wires
+from topologies import counters, host_limits, kernel_datapath, qdisc, wires
 from topologies.errors import HostError, SpecError
 from topologies.fabric import Fabric, Link, expand
+from topologies.inventory import Inventory, SwitchProcess
 from topologies.ledger import Counters, QueueCount, balance
 from topologies.spec import FabricSpec, QueueSpec
 from topologies.units import parse_share
@@ -182,3 +185,55 @@ def test_what_links_lose_has_its_place_in_the_books() -> None:
     assert ledger.link_losses == {"h1->leaf1": 5, "leaf1->h2": 3}
     assert ledger.queue_drops == {"leaf1->h2": 2}
     assert (ledger.sent, ledger.received, ledger.lost) == (100, 90, 10)
+
+
+# ---- the kernel's datapath
+
+PROCESS = SwitchProcess(directory="/nowhere", bridge="leaf1", vswitchd_pid=1, ovsdb_pid=2)
+
+
+def test_upcalls_that_found_no_room_are_read_from_the_datapath(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ("system@ovs-system:\n  lookups: hit:120 missed:11 lost:7\n  flows: 3\n"
+            "  masks: hit:4 total:2 hit/pkt:0.03\n  port 0: ovs-system (internal)\n")
+    monkeypatch.setattr(kernel_datapath.unixctl, "call", lambda _process, _method: said)
+    assert kernel_datapath.lost_upcalls(PROCESS) == 7
+
+
+def test_a_datapath_without_that_count_is_an_error_and_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_datapath.unixctl, "call", lambda _process, _method: "")
+    with pytest.raises(HostError, match="lost lookups"):
+        kernel_datapath.lost_upcalls(PROCESS)
+
+
+@pytest.mark.parametrize(("keys", "parent", "words"), [
+    ({}, "1:10", "bfifo limit 30000"), ({"loss": "1%"}, "2:1", "bfifo limit 30000"),
+    ({"delay": "1ms"}, "2:1", "bfifo limit 30000")])
+def test_a_queue_is_changed_where_it_stands(
+        monkeypatch: pytest.MonkeyPatch, keys: dict[str, object], parent: str, words: str) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(wires, "tc_batch", lambda lines, _netns: told.extend(lines))
+    asked = fabric(**keys)
+    wires.set_queue(
+        Inventory(lab="t", directory="/nowhere", fabric=asked, netns={n.name: n.name for n in asked.nodes},
+                  wiring="t.wires", wires=wires.devices(asked), switches={}, datapath="user",
+                  controller_socket="", api_socket=""), "h1-leaf1", 30_000)
+    assert told == [f"qdisc change dev w0a parent {parent} handle 10: {words}"]
+
+
+RED = {"bytes": "60kB", "kind": "red", "min": "9kB", "max": "9kB"}
+
+
+@pytest.mark.parametrize(("keys", "queue", "told"), [
+    ({}, "30kB", []),
+    ({"queue": {"bytes": "60kB", "kind": "fq_codel"}}, "30kB", ["a link with a plain queue"]),
+    ({}, RED, ["a length such as 60kB: a queue keeps its kind"]),
+    ({"queue": RED}, "30kB", ["a link with a plain queue"]),
+    ({"links": {"h1-leaf1": {"queue": RED}}}, "30kB", ["a link with a plain queue"]),
+    ({"queue": RED, "links": {"h1-leaf1": {"queue": "60kB"}}}, "30kB", [])])
+def test_an_event_changes_a_queues_length_only_where_that_loses_nothing(
+        keys: dict[str, object], queue: object, told: list[str]) -> None:
+    scenario = Scenario.model_validate({
+        "name": "s", "question": "?", "fabric": {"leaves": 1, "spines": 1, "hosts_per_leaf": 2, **keys},
+        "workloads": {"w": {"kind": "bulk", "pairs": [["h1", "h2"]]}},
+        "events": [{"at": "1s", "link": "h1-leaf1", "queue": queue}]})
+    assert [p.expected for p in reference_problems(scenario)] == told

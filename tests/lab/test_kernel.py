@@ -1,0 +1,151 @@
+"""What a kernel with all modules adds: its own datapath, links that lose and delay, queues that mark.
+
+A machine whose kernel lacks a module skips what needs it; the lab VM has them all (`make vm-test`).
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from scenarios.lab import Lab, lab
+from tests.lab.fabric_lab import PAYLOAD, PORT, books, burst, udp, warm_neighbours
+from topologies.audit import audit
+from topologies.counters import wait_quiet
+from topologies.host_limits import has_module
+from topologies.spec import FabricSpec
+
+pytestmark = pytest.mark.lab
+ECT, CE, MASK = 0x02, 0x03, 0x03    # RFC 3168: the two low bits of the TOS byte
+
+
+def need(module: str) -> Callable[..., pytest.MarkDecorator]:
+    return pytest.mark.skipif(not has_module(module), reason=f"this kernel has no {module}")
+
+
+def spec(**keys: object) -> FabricSpec:
+    return FabricSpec.model_validate({"name": "kernel", "leaves": 2, "spines": 2, "hosts_per_leaf": 2,
+                                      "queue": "40packets", **keys})
+
+
+@need("openvswitch")
+def test_an_incast_on_the_kernels_datapath_loses_what_the_ledger_names() -> None:
+    sources = ["h2", "h3", "h4"]
+    with lab(spec(datapath="kernel")) as it:
+        assert it.inventory.datapath == "kernel"
+        warm_neighbours(it, [(s, "h1") for s in sources])
+        for _ in range(3):
+            with books(it) as kept:
+                sent, received = burst(it, sources, "h1", 150)
+            ledger = kept.ledger
+            assert ledger.closes, ledger
+            assert sent - received == sum(ledger.queue_drops.values()) > 0
+            assert (ledger.policy_drops, ledger.emulator_drops, ledger.receive_errors) == ({}, {}, {})
+        assert audit(it.inventory) == []
+
+
+@need("openvswitch")
+def test_full_tcp_frames_cross_the_kernels_tunnel() -> None:
+    with lab(spec(datapath="kernel")) as it:
+        h1, h3 = it.net.get("h1"), it.net.get("h3")
+        h3.cmd("iperf3 -s -1 -D")
+        with books(it) as kept:
+            said = h1.cmd(f"sleep 1; iperf3 -c {h3.IP()} -n 500K")
+        assert "iperf Done" in said
+        assert kept.ledger.closes, kept.ledger
+
+
+@need("sch_netem")
+@pytest.mark.parametrize("datapath", ["user", "kernel"])
+def test_what_a_link_loses_is_counted_apart_from_what_its_queue_drops(datapath: str) -> None:
+    if not has_module("openvswitch") and datapath == "kernel":
+        pytest.skip("this kernel has no openvswitch")
+    sources = ["h2", "h3", "h4"]
+    lossy = {"h1-leaf1": {"loss": "10%", "delay": "2ms"}, "h3-leaf2": {"loss": "10%"}}
+    with lab(spec(datapath=datapath, links=lossy)) as it:
+        # ARP may be lost as well: neighbours are set instead of asked for.
+        for a in ("h1", *sources):
+            for b in ("h1", *sources):
+                if a != b:
+                    it.net.get(a).cmd(f"ip neigh replace {it.fabric.host(b).ip} lladdr {it.fabric.host(b).mac} "
+                                      f"dev {a}-eth0 nud permanent")
+        with books(it) as kept:
+            sent, received = burst(it, sources, "h1", 200)
+        ledger = kept.ledger
+        assert ledger.closes, ledger
+        assert sent - received == sum(ledger.queue_drops.values()) + sum(ledger.link_losses.values())
+        assert {"h3->leaf2", "leaf1->h1"} <= set(ledger.link_losses) <= {"h3->leaf2", "leaf2->h3", "leaf1->h1",
+                                                                         "h1->leaf1"}
+        assert ledger.queue_drops["leaf1->h1"] > 0
+        assert 5 <= ledger.link_losses["h3->leaf2"] <= 45      # 20 of 200 are expected; six standard deviations
+        assert audit(it.inventory) == []
+
+
+@need("sch_netem")
+def test_a_round_trip_takes_the_delays_of_its_links() -> None:
+    with lab(spec(spines=1, delay="5ms", jitter="1ms")) as it:
+        h1, h3 = it.net.get("h1"), it.net.get("h3")
+        h1.cmd(f"ping -c1 -W2 {h3.IP()}")
+        said = h1.cmd(f"ping -c20 -i0.05 {h3.IP()}")
+        assert "20 received" in said
+        (low, mean) = map(float, re.findall(r"= ([\d.]+)/([\d.]+)/", said)[0])
+        assert low >= 8 * 4         # four links, both ways, none under 4 ms
+        assert mean >= 8 * 5 * 0.95
+
+
+@need("sch_red")
+def test_a_marking_queue_marks_what_can_be_marked_and_drops_the_rest() -> None:
+    marking = {"bytes": "60kB", "kind": "red", "min": "15kB", "max": "15kB", "ecn": True}
+    sources = ["h2", "h3", "h4"]
+    with lab(spec(links={"h1-leaf1": {"queue": marking}})) as it:
+        warm_neighbours(it, [(s, "h1") for s in sources])
+        dropped = {}
+        for tos in (0, ECT):
+            with books(it) as kept:
+                marks, received = _marked_burst(it, sources, tos, 60)
+            assert kept.ledger.closes, kept.ledger
+            assert 60 * len(sources) - received == sum(kept.ledger.queue_drops.values())
+            dropped[tos] = sum(kept.ledger.queue_drops.values())
+            assert (marks > 0) is (tos == ECT)
+        assert dropped[ECT] < dropped[0]
+        assert audit(it.inventory) == []
+
+
+def _marked_burst(it: Lab, sources: Sequence[str], tos: int, count: int) -> tuple[int, int]:
+    """(packets that arrived with CE, packets that arrived) of a burst to h1 sent with this TOS byte."""
+    receiver = udp(it, "h1", PORT)
+    receiver.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    senders = [udp(it, s) for s in sources]
+    for sender in senders:
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+    for _ in range(count):
+        for sender in senders:
+            sender.sendto(bytes(PAYLOAD), (it.fabric.host("h1").ip, PORT))
+    wait_quiet(it.inventory)
+    receiver.setblocking(False)
+    marks = received = 0
+    while True:
+        try:
+            _, ancillary, _, _ = receiver.recvmsg(2048, 64)
+        except BlockingIOError:
+            break
+        received += 1
+        marks += any(data[0] & MASK == CE for _, kind, data in ancillary if kind == socket.IP_TOS)
+    for sock in (receiver, *senders):
+        sock.close()
+    return marks, received
+
+
+@need("sch_fq_codel")
+def test_fq_codel_drops_are_in_the_books() -> None:
+    sources = ["h2", "h3", "h4"]
+    with lab(spec(queue={"packets": 20, "kind": "fq_codel"})) as it:
+        warm_neighbours(it, [(s, "h1") for s in sources])
+        with books(it) as kept:
+            sent, received = burst(it, sources, "h1", 150)
+        assert kept.ledger.closes, kept.ledger
+        assert sent - received == sum(kept.ledger.queue_drops.values()) > 0
+        assert audit(it.inventory) == []
