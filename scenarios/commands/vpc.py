@@ -113,9 +113,6 @@ def evpn(
 
       sudo aifab evpn drops
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from controller.client import ControllerClient
     from scenarios.attach import running_inventory
 
@@ -124,11 +121,8 @@ def evpn(
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    shown = Table(*keys, box=None)
-    for row in rows:
-        shown.add_row(*(_cell(row.get(key, "")) for key in keys))
-    Console(soft_wrap=True).print(shown if rows else f"no {table}")
+    for line in _columns(rows) if rows else [f"no {table}"]:
+        typer.echo(line)
 
 
 def _drops(counters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -137,9 +131,16 @@ def _drops(counters: dict[str, Any]) -> list[dict[str, Any]]:
             for rule, count in sorted(s["drops"].items()) if count["packets"]]
 
 
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    """A head and the rows, each column as wide as it has to be: a route that is cut short is of no use."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [keys, *([_cell(row.get(key, "")) for key in keys] for row in rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(keys))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
 def _cell(value: object) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text.replace("[", r"\[")     # Rich would take a route's brackets for its own
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def verify(

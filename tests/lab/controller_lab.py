@@ -90,6 +90,13 @@ class Lab:
             made.bind((f"{host}-eth0", 0x0800))
         return made
 
+    def ear(self, host: str) -> socket.socket:
+        """Hears all that comes in at a host, of whatever protocol."""
+        with inside(self.net.inventory.netns_path(host)):
+            made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            made.bind((f"{host}-eth0", 0x0003))     # ETH_P_ALL
+        return made
+
     def arrives(self, source: str, target: str, count: int = 1) -> bool:
         """Whether `count` datagrams of as many flows get from one host to another."""
         with self.socket(target, 9000) as receiver:

@@ -14,7 +14,8 @@ import pytest
 from controller.intent import Intent
 from controller.reachability import matrix, places
 from controller.record import Record
-from scenarios.verify import Probes, Verification, verify
+from controller.vpc import GATEWAY_MAC
+from scenarios.verify import Probes, Verification, udp_frame, verify
 from scenarios.vpcs import apply_intent
 from tests.lab.controller_lab import TIMEOUT, Lab
 from tests.unit.intents import Spec, attach, intent, peer, vpc
@@ -24,6 +25,7 @@ from topologies.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 SO_RCVBUFFORCE = 33     # asm-generic/socket.h
+FORGED = b"forged for the test"
 
 A = vpc("a", {"x": {"subnet": "10.1.0.0/24", "gateway": "10.1.0.2"}, "y": {"subnet": "10.1.1.0/24", "isolated": True}})
 B = vpc("b", {"x": {"subnet": "10.1.0.0/24", "restricted": True}})
@@ -188,3 +190,50 @@ class Stream:
         self.received = len(numbers)
         self._sender.close()
         self._receiver.close()
+
+
+def test_what_a_host_forges_crosses_nothing_and_is_counted_under_its_name(lab: Lab) -> None:
+    """Another tenant's MAC or address, VXLAN of its own making, ARP for the gateway and for another host."""
+    apply_intent(lab.net.inventory, MIXED)
+    h1, h2 = lab.fabric.host("h1").mac, lab.fabric.host("h2").mac
+    vtep = lab.fabric.node("leaf2")
+    frames = [("spoof:h1", frame(h2, GATEWAY_MAC, "10.1.0.1", "10.3.0.2")),
+              ("spoof:h1", frame(h1, GATEWAY_MAC, "10.1.0.3", "10.3.0.2")),
+              ("spoof:h1", frame(h1, GATEWAY_MAC, "10.9.1.1", "10.3.0.2")),
+              ("no-route:a/x", frame(h1, GATEWAY_MAC, "10.1.0.1", vtep.ip, port=4789)),
+              ("unknown-mac", frame(h1, vtep.mac, "10.1.0.1", vtep.ip, port=4789)),
+              ("spoof:h1", forged_arp(h1, GATEWAY_MAC, "10.1.0.2")),
+              ("spoof:h1", forged_arp(h1, h1, "10.1.0.2")),
+              ("spoof:h1", forged_arp(h1, h1, "10.1.0.3")),
+              ("unknown-arp", forged_arp(h1, h1, "10.1.0.1"))]
+    before = {rule: lab.drops(rule) for rule, _ in frames}
+    with ExitStack() as stack:
+        ears = {h.name: stack.enter_context(lab.ear(h.name)) for h in lab.fabric.hosts}
+        sender = stack.enter_context(lab.raw("h1"))
+        for _, data in frames:
+            sender.send(data)
+        counted = {rule: lab.drops(rule) - count for rule, count in before.items()}
+        assert [name for name, ear in ears.items() if name != "h1" and heard(ear)] == []
+    assert counted == {rule: sum(r == rule for r, _ in frames) for rule in before}
+
+
+def frame(source_mac: str, target_mac: str, source: str, target: str, port: int = 9000) -> bytes:
+    return udp_frame(source_mac, target_mac, source, target, FORGED, port)
+
+
+def forged_arp(source_mac: str, owner_mac: str, owner_ip: str) -> bytes:
+    """An unasked answer to everybody: `owner_ip` is at `owner_mac`."""
+    mac = bytes.fromhex(owner_mac.replace(":", ""))
+    head = b"\xff" * 6 + bytes.fromhex(source_mac.replace(":", "")) + b"\x08\x06"
+    return (head + bytes.fromhex("0001080006040002") + mac + socket.inet_aton(owner_ip)
+            + b"\xff" * 6 + socket.inet_aton("10.1.0.3") + FORGED)
+
+
+def heard(ear: socket.socket) -> bool:
+    """Whether a forged frame is among what a host has received so far."""
+    try:
+        while True:
+            if FORGED in ear.recv(2000, socket.MSG_DONTWAIT):
+                return True
+    except BlockingIOError:
+        return False
