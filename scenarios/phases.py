@@ -75,12 +75,12 @@ class PhaseRun:
         if traffic.streams:
             streams = [s for name, spec in traffic.streams.items()
                        for s in streams_of(spec, fabric, name, self.scenario.seed)]
-            job = StreamsJob(**common, streams=tuple(streams), drain=drain_time(fabric))
+            job = StreamsJob(**common, streams=tuple(streams), drain=drain_time(fabric), realtime=True)
             yield self._write("streams", "traffic.streams", job.model_dump())
         if traffic.roce:
             pairs = [p for name, spec in traffic.roce.items()
                      for p in queue_pairs(spec, fabric, name, self.scenario.seed)]
-            roce_job = RoceJob(**common, streams=tuple(pairs), drain=drain_time(fabric))
+            roce_job = RoceJob(**common, streams=tuple(pairs), drain=drain_time(fabric), realtime=True)
             yield self._write("roce", "traffic.roce", roce_job.model_dump())
         if traffic.bulk:
             scale = fabric.spec.scale.scale

@@ -86,8 +86,8 @@ def _switches(inventory: Inventory) -> Iterator[Finding]:
         nice = os.getpriority(os.PRIO_PROCESS, pid)
         if nice != 0:
             yield Finding(f"switch {name}", "nice value", "", 0, nice)
-        if os.sched_getscheduler(pid) != os.SCHED_OTHER:
-            yield Finding(f"switch {name}", "scheduling policy", "", os.SCHED_OTHER, os.sched_getscheduler(pid))
+        if os.sched_getscheduler(pid) != process.policy:
+            yield Finding(f"switch {name}", "scheduling policy", "", process.policy, os.sched_getscheduler(pid))
         if not everywhere <= os.sched_getaffinity(pid):
             yield Finding(f"switch {name}", "processors", "", len(everywhere), len(os.sched_getaffinity(pid)))
         if inventory.datapath == "user":        # in the kernel a port has no socket

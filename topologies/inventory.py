@@ -6,6 +6,7 @@ sees a Mininet object.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -30,6 +31,7 @@ class SwitchProcess(BaseModel):
     bridge: str
     vswitchd_pid: int
     ovsdb_pid: int
+    policy: int = os.SCHED_OTHER    # scheduling policy that vswitchd was given
 
     @property
     def management(self) -> str:

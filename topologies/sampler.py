@@ -47,7 +47,7 @@ PERIOD_STEP = 0.01
 CPU_PERIOD = 1.0
 MIN_CPU_PERIOD = 0.5    # /proc/stat counts in hundredths of a second: a shorter rest would say nothing
 PR_SET_PDEATHSIG = 1
-FIFO_PRIORITY = 1
+FIFO_PRIORITY = 5       # above the switches, which are watched
 
 
 class Wires:

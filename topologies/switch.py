@@ -20,6 +20,7 @@ from topologies.shell import run
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 START_TIMEOUT = 20.0    # seconds
+REAL_TIME_PRIORITY = 1  # below the sampler's and the sentinel's: what is measured must not hold up the measuring
 # vswitchd allocates and frees a buffer of some 2 kB for every packet; glibc keeps a cache per thread for
 # sizes up to 1 kB only unless told otherwise (docs/decisions/009-wires-release-bursts.md).
 ALLOCATOR = "glibc.malloc.tcache_max=16384:glibc.malloc.tcache_count=1024"
@@ -74,9 +75,24 @@ def start(fabric: Fabric, switch: Node, netns: str, directory: Path, template: P
         "--", "set", "controller", switch.name, "max_backoff=1000", "inactivity_probe=0", env=env)
     run(*enter, "ovs-vswitchd", f"unix:{directory}/db.sock", f"--unixctl={directory}/vs.ctl", *quiet,
         env=env | {"GLIBC_TUNABLES": ALLOCATOR})
-    return SwitchProcess(
-        directory=str(directory), bridge=switch.name,
-        vswitchd_pid=_pid(directory / "ovs-vswitchd.pid"), ovsdb_pid=_pid(directory / "ovsdb-server.pid"))
+    pid = _pid(directory / "ovs-vswitchd.pid")
+    return SwitchProcess(directory=str(directory), bridge=switch.name, vswitchd_pid=pid,
+                         ovsdb_pid=_pid(directory / "ovsdb-server.pid"), policy=run_first(pid))
+
+
+def run_first(pid: int) -> int:
+    """Let a switch go before ordinary programs, as hardware does (docs/decisions/015-switches-run-first.md).
+
+    Returns the scheduling policy that it has now: SCHED_RR, or what it was where that is not allowed.
+    """
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(REAL_TIME_PRIORITY))
+        except ProcessLookupError:      # a thread that has just ended
+            continue
+        except PermissionError:
+            break
+    return os.sched_getscheduler(pid)
 
 
 def _pid(path: Path) -> int:

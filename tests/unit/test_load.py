@@ -179,7 +179,7 @@ def test_an_unknown_path_is_refused_with_the_nearest(scenario_file: Path, option
 
 def test_an_option_may_change_the_fabric_and_then_its_keys(scenario_file: Path) -> None:
     fabric = load_scenario(str(scenario_file), ["fabric.host_rate=3mbit", "fabric=wide16"]).fabric
-    assert (fabric.name, fabric.leaves, fabric.host_rate) == ("wide16", 4, 3e6)
+    assert (fabric.name, fabric.leaves, fabric.host_rate) == ("wide16", 2, 3e6)
 
 
 def test_an_entry_of_a_list_is_addressed_by_its_number() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from topologies.errors import LabError
 from topologies.inventory import Inventory
 from traffic.engine.job import Job
-from traffic.engine.namespaces import die_with_parent
+from traffic.engine.namespaces import die_with_parent, run_beside_switches
 from traffic.engine.session import Interrupted, Session
 from traffic.protocol import INTERRUPTED, emit, error_event, go_line
 from traffic.records import RecordWriter
@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
             raise LabError("python -m traffic.engine", "one argument, a job as JSON", f"{len(arguments)}")
         job = Job.read(Path(arguments[0]))
         inventory = Inventory.read(job.inventory)
+        run_beside_switches()
         with RecordWriter(job.records) as writer:
             asyncio.run(_phase(job, inventory, writer))
     except LabError as error:

@@ -6,6 +6,7 @@ use it from then on. So: setns into the host, make the socket, setns back.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -99,3 +100,13 @@ def allow_descriptors(count: int) -> None:
 def die_with_parent(signal_number: int) -> None:
     """Have the kernel send this process a signal when the thread that started it ends."""
     _libc().prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+
+
+def run_beside_switches() -> None:
+    """Give this process the priority of the switches, where that is allowed.
+
+    It stands for the hosts, which have processors of their own; behind the switches it would wait for
+    them (docs/decisions/015-switches-run-first.md).
+    """
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
