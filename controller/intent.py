@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -24,7 +24,7 @@ from topologies.errors import SpecErrors
 from topologies.load import validate
 from topologies.spec import Strict
 
-API_VERSION = "vpc.githedgehog.com/v1beta1"
+API_VERSION: Final = "vpc.githedgehog.com/v1beta1"
 DEFAULT_VPC = "default"     # the VPC of hosts without an attachment; no name for another
 KEY = "objects"             # all objects of a file: {objects: [...]}, as the northbound API takes them
 

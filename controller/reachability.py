@@ -131,8 +131,3 @@ class _Judge:
                     (peer,) = set(sides) - {source.vpc}
                     for subnet in sides[peer].subnets or self._intent.vpcs[peer].subnets:
                         yield peer, subnet, True, f"peering with {peer}"
-
-
-def owner_of(allocation: Allocation) -> dict[str, tuple[str, str]]:
-    """Host -> (segment, address) of every attached host."""
-    return {host: (segment, ip) for segment, hosts in allocation.addresses.items() for host, ip in hosts.items()}
