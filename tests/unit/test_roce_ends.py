@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import time
 from typing import Any
 
@@ -13,9 +14,10 @@ from topologies.errors import RunError
 from traffic.packets import Heard
 from traffic.roce.outcome import roce_record
 from traffic.roce.plan import FIRST_QPN, QueuePair
+from traffic.roce.ports import _by_opcode
 from traffic.roce.receiver import Incoming
 from traffic.roce.sender import BURST, Outgoing, Sender
-from traffic.roce.wire import ACK, HEADERS, NAK_SEQUENCE, OVERHEAD
+from traffic.roce.wire import ACK, ACKNOWLEDGE, FIRST, HEADERS, LAST, NAK_SEQUENCE, ONLY, OVERHEAD
 from traffic.streams.board import DUPLICATES, FOREIGN, RECEIVED, SENT, board
 from traffic.streams.outcome import Finding, stream_record
 
@@ -199,3 +201,20 @@ def test_the_answer_tells_what_was_delivered_and_what_going_back_cost() -> None:
     assert clean == "They delivered 9 Mbit/s of payload and lost no packet."
     assert compared({"a": tags(rdma_goodput=4e6), "b": tags(rdma_goodput=8e6)}) == [
         "By rdma_goodput, b did best and a worst, a factor of 2."]
+
+
+def test_the_kernel_gives_acks_to_one_socket_of_the_port_and_all_else_to_the_other() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as data, socket.socket(type=socket.SOCK_DGRAM) as acks, \
+            socket.socket(type=socket.SOCK_DGRAM) as peer:
+        data.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        data.bind(("127.0.0.1", 0))
+        acks.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        acks.bind(data.getsockname())
+        _by_opcode(data)
+        sent = [bytes([opcode, k]) for k, opcode in enumerate((FIRST, ACKNOWLEDGE, 0x20 | ONLY, ACKNOWLEDGE, LAST))]
+        for packet in sent:
+            peer.sendto(packet, data.getsockname())
+        for sock in (data, acks):
+            sock.settimeout(5)
+        assert [data.recv(16) for _ in range(3)] == [sent[0], sent[2], sent[4]]
+        assert [acks.recv(16) for _ in range(2)] == [sent[1], sent[3]]
