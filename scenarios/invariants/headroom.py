@@ -181,8 +181,8 @@ def _sentinels(evidence: Evidence) -> Iterator[Reason]:
     limit = sentinel_limit(evidence)
     for s in evidence.sentinels:
         if s.invalid:
-            yield Reason(NAME, Level.SUSPECT, f"the delays of sentinel {s.where} mean nothing: {s.invalid}", None, limit,
-                         f"sentinel {s.where}")
+            yield Reason(NAME, Level.SUSPECT, f"the delays of sentinel {s.where} mean nothing: {s.invalid}", None,
+                         limit, f"sentinel {s.where}")
     for s in judged(evidence):
         p99, when, count = sentinel_p99(s, evidence.phases)
         where = f"sentinel {s.where}"

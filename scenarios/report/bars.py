@@ -14,7 +14,8 @@ Json = Mapping[str, Any]
 MAX_STEPS = 120         # bars of one workload; the later ones of a longer run are in the table only
 MAX_PLACES = 14         # bars of loss; smaller ones are added up in one bar
 CAUSES = (              # key of the ledger, words, hatch
-    ("queue_drops", "queue", ""), ("link_losses", "link", "oo"), ("policy_drops", "policy", "//"), ("fault_losses", "fault", ".."),
+    ("queue_drops", "queue", ""), ("link_losses", "link", "oo"), ("policy_drops", "policy", "//"),
+    ("fault_losses", "fault", ".."),
     ("emulator_drops", "emulator", "xx"), ("unexplained", "unexplained", "++"),
 )
 
