@@ -66,8 +66,9 @@ class Compiler:
         self.tenancy = tenancy
         self.routes = originated(fabric, tenancy) if routes is None else tuple(routes)
         elsewhere = frozenset(tenancy.members)
-        self._fixed = previous._fixed if previous else Fixed(fabric)
-        self._flat = previous._flat if previous and previous._flat.elsewhere == elsewhere else Flat(fabric, elsewhere)
+        self._fixed: Fixed = previous._fixed if previous else Fixed(fabric)
+        kept = previous and previous._flat.elsewhere == elsewhere
+        self._flat: Flat = previous._flat if previous and kept else Flat(fabric, elsewhere)
         self._blocks = self._compiled_blocks(previous)
         self._steady = {leaf.name: self._steady_of(leaf.name, previous) for leaf in fabric.leaves}
         self._cut_off = cache(self._tenants_cut_off)
