@@ -11,8 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from engine_lab import EngineLab, engine_lab, run
 
+from tests.lab.engine_lab import EngineLab, engine_lab, run
 from topologies.errors import HostError
 from topologies.inventory import Inventory
 from topologies.spec import TcpSpec

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import run_factory
 
 from scenarios.report.answer import compared, interference_sentence, queue_sentence, sentences, workload_sentence
 from scenarios.report.data import load
 from scenarios.report.series import Load
+from tests.unit import run_factory
 
 LOADS = [Load("leaf1->h3", 10e6, 60e3, 0.93, 0.99, 0, 1e4), Load("h1->leaf1", 10e6, 60e3, 0.4, 0.6, 0, 1e3)]
 

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import run_factory
 from rich.console import Console
 
 from scenarios.load_scenario import load_scenario
@@ -22,6 +21,7 @@ from scenarios.report.terminal import json_object, show
 from scenarios.report.text import number, percent, quantity
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
+from tests.unit import run_factory
 from topologies.fabric import expand
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import run_factory
 
 from scenarios.results import RUN_ID, RunDirectory
+from tests.unit import run_factory
 from topologies.errors import LabError, RunError
 
 
