@@ -31,6 +31,7 @@ from controller.rules import (
 )
 
 VERSION: int = ofp.OFP_VERSION
+OWN_TABLE = 254     # Open vSwitch's own
 ALL_BITS = 2**64 - 1
 NO_BUCKET = 0xFFFFFFFF      # OFPG_BUCKET_ALL
 MESSAGE_LIMIT = 60_000      # bytes of messages in one write to a switch
@@ -82,8 +83,11 @@ def messages(datapath: Any, changes: Iterable[Change]) -> Iterator[Any]:
             case AddFlow(flow):
                 yield _add_flow(datapath, flow)
             case DeleteFlows(cookie):
-                yield parser.OFPFlowMod(datapath, cookie=cookie, cookie_mask=ALL_BITS, table_id=ofp.OFPTT_ALL,
-                                        command=ofp.OFPFC_DELETE, out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY)
+                # Open vSwitch's own hidden rules have cookie 0 as well, in table 254: a deletion over all tables
+                # that finds no other rule with it is refused.
+                for table in range(OWN_TABLE) if cookie == 0 else (ofp.OFPTT_ALL,):
+                    yield parser.OFPFlowMod(datapath, cookie=cookie, cookie_mask=ALL_BITS, table_id=table,
+                                            command=ofp.OFPFC_DELETE, out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY)
             case SetGroup(group, exists):
                 yield _group_mod(datapath, group, ofp.OFPGC_MODIFY if exists else ofp.OFPGC_ADD)
             case DeleteGroup(number):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from topologies.fabric import Fabric, expand
+from topologies.host_limits import hold_settings, release_settings
 from topologies.inventory import Inventory
 from topologies.spec import FabricSpec
 from traffic.records import lines
@@ -147,6 +148,7 @@ def engine_lab(directory: Path, hosts: int, rate: str = "20mbit") -> Iterator[En
     prefix = f"en{os.getpid()}n{hosts}"
     fabric = expand(FabricSpec(name="engine", leaves=1, spines=1, hosts_per_leaf=hosts, probes=False))
     made: list[str] = []
+    hold_settings(prefix)       # 64 hosts that all talk to each other need a larger neighbour table
     try:
         for name in ("sw", *(h.name for h in fabric.hosts)):
             run(f"ip netns add {prefix}{name}")
@@ -163,3 +165,4 @@ def engine_lab(directory: Path, hosts: int, rate: str = "20mbit") -> Iterator[En
     finally:
         for netns in reversed(made):
             run(f"ip netns del {netns}")
+        release_settings(prefix)
