@@ -25,7 +25,7 @@ test: setup-dev  ## set up, then every test: pure ones and ones on real namespac
 	$(root) $(python) -m pytest -p no:cacheprovider tests
 
 unit: setup-dev  ## tests that need neither root nor a network
-	$(python) -m pytest tests/unit tests/test_layers.py tests/docs/test_docs.py
+	$(python) -m pytest -n auto --dist worksteal tests/unit tests/test_layers.py tests/docs/test_docs.py
 
 lint: setup-dev  ## ruff and mypy
 	$(dir $(python))ruff check .

@@ -43,7 +43,9 @@ SPOT = 4                        # wires checked before every run
 PINGS = 21
 RATE_LIMIT = 0.03               # of the rate
 RTT_SHARE, RTT_LIMIT = 0.10, 0.3e-3     # of the expected round trip, or seconds if that is more
-AGAIN = 2                       # more measurements of what was beyond its limit; the median of all counts
+AGAIN = 2                       # more measurements of what was beyond its limit; the median of all counts,
+PATIENCE = 4                    # and each of them takes this many times as long: what a busy moment of the
+                                # machine takes from the measurement weighs that much less
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def settled_rates(inventory: Inventory, wanted: Sequence[Queue]) -> list[RateChe
     machine is no property of a wire."""
     found = check_rates(inventory, wanted)
     doubtful = {c.direction for c in found if not c.within}
-    again = [check_rates(inventory, [q for q in wanted if q.direction in doubtful])
+    again = [check_rates(inventory, [q for q in wanted if q.direction in doubtful], PATIENCE)
              for _ in range(AGAIN if doubtful else 0)]
     measured = {d: [c.measured for part in (found, *again) for c in part if c.direction == d] for d in doubtful}
     return [replace(c, measured=statistics.median(measured.get(c.direction, [c.measured]))) for c in found]
@@ -150,16 +152,16 @@ def settled_rtts(inventory: Inventory) -> list[RttCheck]:
     return [sorted(same, key=lambda c: c.measured - c.expected)[len(same) // 2] for same in zip(*found, strict=True)]
 
 
-def check_rates(inventory: Inventory, wanted: Sequence[Queue]) -> list[RateCheck]:
-    """Measure some directions, as many at once as the budget allows."""
+def check_rates(inventory: Inventory, wanted: Sequence[Queue], patience: int = 1) -> list[RateCheck]:
+    """Measure some directions, as many at once as the budget allows, for `patience` times the shortest time."""
     results: list[RateCheck] = []
     group: list[Queue] = []
     for queue in sorted(wanted, key=lambda q: q.rate):
         if group and sum(q.rate for q in group) + queue.rate > BUDGET:
-            results += _measure(inventory, group)
+            results += _measure(inventory, group, patience)
             group = []
         group.append(queue)
-    return results + (_measure(inventory, group) if group else [])
+    return results + (_measure(inventory, group, patience) if group else [])
 
 
 class _Feeder:
@@ -198,9 +200,9 @@ def _sent(queue: Queue) -> tuple[float, int]:
     return (begin + time.monotonic()) / 2, found
 
 
-def _measure(inventory: Inventory, group: Sequence[Queue]) -> list[RateCheck]:
+def _measure(inventory: Inventory, group: Sequence[Queue], patience: int) -> list[RateCheck]:
     frames = {q.direction: inventory.fabric.links_by_name[q.link].max_frame for q in group}
-    seconds = max([MIN_SECONDS, *(MIN_FRAMES * frames[q.direction] * 8 / q.rate for q in group)])
+    seconds = patience * max([MIN_SECONDS, *(MIN_FRAMES * frames[q.direction] * 8 / q.rate for q in group)])
     feeders = [_Feeder(inventory, q) for q in group]
     try:
         _feed_for(feeders, 0.05)

@@ -15,6 +15,7 @@ from topologies.load import load_fabric
 from traffic.metrics.collective import ACK_FRAME, TCP_IP_HEADERS, ring_limit
 
 WANTED, AIM = 0.97, 0.99
+STEAL = 0.05            # of any second: the limit of the verdict's headroom
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Ring:
     k: float
     verdict: str
     idle: list[float]
+    steal: float        # the most that the hypervisor took of a second
     engine: float
     result: Result
 
@@ -33,34 +35,46 @@ class Ring:
         """For the file of figures."""
         return {"share": self.share, "share_k": self.share_k, "segments_per_ack": self.k, "verdict": self.verdict,
                 "reasons": [r.text for r in self.result.verdict.reasons], "idle": self.idle,
-                "engine_share_per_100mbit": self.engine, "run": self.result.run.id,
+                "steal": self.steal, "engine_share_per_100mbit": self.engine, "run": self.result.run.id,
                 "busbw": self.result.metrics["ring.busbw"]}
 
     def line(self) -> str:
         """What one run found."""
         return (f"    {self.share:.4f} of the limit (k=2), {self.share_k:.4f} (k={self.k:.2f}), {self.verdict}, "
-                f"machine idle {min(self.idle):.0%} in its worst second, {median(self.idle):.0%} in the median")
+                f"machine idle {min(self.idle):.0%} in its worst second, {median(self.idle):.0%} in the median, "
+                f"steal at most {self.steal:.0%}")
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether the hypervisor left the machine alone: only such a run says anything of aifab's own headroom."""
+        return self.steal <= STEAL
 
 
 def ring(book: Book) -> None:
     """8 hosts at 10 Mbit/s: busbw / ring limit at least 0.97 (aim 0.99), VALID, median of 5; 16 at 5 and 32 at
     2.5 VALID; 20, 30, 50 Mbit/s: the verdict turns.
 
+    On a shared machine the hypervisor takes time away, and the verdict says so (SUSPECT over 5 % of a second).
+    Runs are repeated, at most twice as many, until as many as asked for were left alone; all of them count for
+    the bandwidth, those left alone for the verdict.
+
     Paths are pinned: uplinks of 1.06 x the hosts' rate are non-blocking only if no two spines get more
     than their part, and a hash gives them more. What it costs then is a figure of its own.
     """
     size, repeats = ("1MB", 1) if book.quick else ("8MB", 5)
-    runs = [run_ring(book, "small", "10mbit", size, 2) for _ in range(repeats)]
-    shares, verdicts = [r.share for r in runs], [r.verdict for r in runs]
+    runs: list[Ring] = []
+    while sum(r.undisturbed for r in runs) < repeats and len(runs) < 2 * repeats:
+        runs.append(run_ring(book, "small", "10mbit", size, 2))
+    shares, verdicts = [r.share for r in runs], [r.verdict for r in runs if r.undisturbed]
     book.median("8 hosts at 10 Mbit/s, busbw / ring limit", shares, target=f"at least {WANTED}, aim {AIM}",
                 met=median(shares) >= WANTED, runs=[r.detail() for r in runs])
-    book.figure("8 hosts at 10 Mbit/s, verdicts", ", ".join(verdicts), target="VALID",
-                met=set(verdicts) == {"VALID"})
+    book.figure(f"8 hosts at 10 Mbit/s, verdicts of the {len(verdicts)} of {len(runs)} runs that the hypervisor "
+                f"left alone", ", ".join(verdicts), target="VALID", met=set(verdicts) == {"VALID"})
     hashed = run_ring(book, "small", "10mbit", size, 2, paths="hash")
     book.figure("8 hosts at 10 Mbit/s, paths by hash: busbw / ring limit", hashed.share, **hashed.detail())
     wide = (("wide16", "5mbit", "3MB"), ("wide32", "2.5mbit", "1500kB"))
     for fabric, rate, full in wide:
-        one = run_ring(book, fabric, rate, "500kB" if book.quick else full, 2)
+        one = undisturbed(book, fabric, rate, "500kB" if book.quick else full)
         book.figure(f"{fabric} at {rate}, busbw / ring limit", one.share, **one.detail())
         book.figure(f"{fabric} at {rate}, verdict", one.verdict, target="VALID", met=one.verdict == "VALID")
     for mbit in (20, 30, 50):       # as many seconds as at 10 Mbit/s
@@ -69,6 +83,15 @@ def ring(book: Book) -> None:
         book.figure(f"8 hosts at {mbit} Mbit/s, verdict", one.verdict)
         for reason in one.result.verdict.reasons[:3]:
             print(f"      {reason.text}", flush=True)
+
+
+def undisturbed(book: Book, fabric: str, rate: str, size: str) -> Ring:
+    """The first of at most three runs that the hypervisor left alone, or the last."""
+    for _ in range(3):
+        one = run_ring(book, fabric, rate, size, 2)
+        if one.undisturbed:
+            break
+    return one
 
 
 def run_ring(book: Book, fabric: str, rate: str, size: str, iterations: int, paths: str = "pinned") -> Ring:
@@ -88,6 +111,7 @@ def run_ring(book: Book, fabric: str, rate: str, size: str, iterations: int, pat
     found = Ring(
         share=metric, share_k=metric * ring_limit(host_rate) / ring_limit(host_rate, k), k=k,
         verdict=result.verdict.level.name, result=result, idle=idle(result.run.counters(), window),
+        steal=steal(result.run.counters()),
         engine=engine_share(records))
     print(found.line(), flush=True)
     return found
@@ -98,6 +122,11 @@ def idle(counters: Iterable[Row], window: tuple[float, float]) -> list[float]:
     cpu = [c for c in counters if c["kind"] == "cpu"]
     inside = [c for c in cpu if window[0] <= c["t"] - c["seconds"] and c["t"] <= window[1]]
     return [c["idle"] for c in inside or cpu]
+
+
+def steal(counters: Iterable[Row]) -> float:
+    """The largest fraction of a second that the hypervisor took in the whole run."""
+    return max(c["steal"] for c in counters if c["kind"] == "cpu")
 
 
 def engine_share(records: list[Row]) -> float:
