@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from tests.bench.book import Book
 from tests.bench.bringup import bringup
+from tests.bench.changes import changes
 from tests.bench.engine import engine
 from tests.bench.failover import failover
 from tests.bench.house import demo
@@ -19,11 +20,13 @@ from tests.bench.neighbour import neighbour
 from tests.bench.ring import ring
 from tests.bench.roce import roce
 from tests.bench.spread import spread
+from tests.bench.verify import verify
 from topologies.errors import LabError
 from topologies.host_limits import require_root
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
-    f.__name__: f for f in (ring, incast, spread, neighbour, engine, failover, latency, roce, bringup, demo)}
+    f.__name__: f for f in (ring, incast, spread, neighbour, engine, failover, latency, roce, bringup, demo,
+                              verify, changes)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 
 import pytest
 
-from controller.intent import Intent
 from scenarios.verify import verify
 from scenarios.vpcs import apply_intent
+from tests.drawn_intents import mixed
 from tests.lab.controller_lab import Lab
-from tests.unit.intents import Spec, attach, intent, peer, vpc
 from topologies.network import running
 from topologies.spec import FabricSpec
 
@@ -27,21 +25,6 @@ def lab() -> Iterator[Lab]:
             yield lab
         finally:
             lab.kill()
-
-
-def mixed(seed: int, hosts: list[str]) -> Intent:
-    """Eight VPCs of two subnets over two address plans; neighbours of different plans may peer."""
-    draw = random.Random(seed)  # noqa: S311 - it draws an example
-    objects: list[Spec] = []
-    for n in range(8):
-        subnets: dict[str, Spec | str] = {
-            s: {"subnet": f"10.{n % 2}.{k}.0/24", "isolated": draw.random() < 0.3, "restricted": draw.random() < 0.3}
-            for k, s in enumerate(("x", "y"))}
-        objects.append(vpc(f"v{n}", subnets, mode=draw.choice(["l2vni", "l2vni", "l3vni"]),
-                           permit=[["x", "y"]] if draw.random() < 0.5 else []))
-    objects += [peer(**{f"v{n}": draw.choice([[], ["x"]]), f"v{n + 1}": draw.choice([[], ["y"]])})
-                for n in range(0, 8, 2) if draw.random() < 0.7]
-    return intent(*objects, *(attach(h, f"v{draw.randrange(8)}/{draw.choice('xy')}") for h in hosts[:-2]))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
