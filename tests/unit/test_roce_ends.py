@@ -7,6 +7,7 @@ import socket
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scenarios.report.answer import compared, workload_sentence
@@ -137,14 +138,33 @@ def test_a_host_that_cannot_send_is_an_error_that_names_it() -> None:
         both.out.send()
 
 
-def test_who_is_late_catches_up_in_short_bursts() -> None:
-    both = Both(pps=1000.0)
-    now = time.monotonic_ns()
-    both.out.due = now - 100e6      # a hundred packets late
-    gaps = [both.out.send() - time.monotonic_ns() for _ in range(3 * BURST)]
-    rests = [k for k, gap in enumerate(gaps, start=1) if gap > 0]
-    assert rests == [BURST, 2 * BURST, 3 * BURST]
-    assert all(0 < gaps[k - 1] <= BURST / 2 * 1e6 for k in rests)
+class Clock:
+    """A time of its own: sending takes some, and who sleeps wakes up late."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 10**9
+        monkeypatch.setattr(time, "monotonic_ns", lambda: self.now)
+
+
+@pytest.mark.parametrize(("pps", "cost", "wake"), [(1000, 5_000, 60_000), (10_000, 5_000, 60_000),
+                                                   (10_000, 30_000, 0), (30_000, 12_000, 60_000)])
+def test_who_is_late_catches_up_in_short_bursts_at_no_more_than_twice_the_pace(
+        monkeypatch: pytest.MonkeyPatch, pps: float, cost: int, wake: int) -> None:
+    """A stall of 100 packets is made up for; nowhere do more than 8 leave less than half a period apart."""
+    both, clock, period = Both(pps=float(pps), count=2000), Clock(monkeypatch), 1e9 / pps
+    following, times = both.out.start_at(clock.now - round(100 * period)), []
+    while following:
+        clock.now = max(clock.now, round(following) + wake if following > clock.now else 0)
+        times.append(clock.now)
+        following = both.out.send()
+        clock.now += cost
+    gaps = np.diff(times)
+    rows = "".join("x" if gap < period / 2 else " " for gap in gaps).split()
+    assert max(map(len, rows)) == BURST - 1         # gaps in a row: one fewer than packets
+    for length in (2 * BURST, 40):
+        took = np.array(times[length:]) - np.array(times[:-length])
+        assert took.min() >= (length - BURST) / 2 * period
+    assert times[-1] - both.out.due < 3 * period + wake
 
 
 def test_silence_sends_again_and_gives_up_after_its_retries() -> None:

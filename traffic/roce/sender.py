@@ -1,7 +1,7 @@
 """The sending end of queue pairs: packets at their pace, ACKs and NAKs as they come, time-outs.
 
-    due = last due + 1 / pps; who is behind sends at most BURST in a row, then rests for half as long
-    as these should have taken, so that lost time is made up for at no more than twice the pace
+    due = last due + 1 / pps; who is behind sends at most BURST in a row, less than half a period apart, and
+    rests until these have taken half as long as they should have: lost time is made up for at twice the pace
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Outgoing:
         self.requester = Requester(pair.packets or 0, pair.message, pair.first_psn, pair.service == "rc")
         self.ports = pair.ports()
         self.errors: Counter[str] = Counter()
-        self.blocked = self.burst = self.bad_icrc = 0
+        self.blocked = self.bad_icrc = 0
+        self._burst = 0             # packets in a row so far, the first of them at, the last at (ns)
+        self._burst_at = self._last_at = 0
         self.period = 1e9 / pair.pps
         self.due = 0.0
         self.scheduled = True
@@ -91,15 +93,15 @@ class Outgoing:
         return self._after(now)
 
     def _after(self, now: int) -> float:
+        """When the next packet may leave, after one at `now`."""
         self.due += self.period
-        if self.due > now:
-            self.burst = 0
+        if now - self._last_at >= self.period / 2:
+            self._burst, self._burst_at = 0, now
+        self._burst += 1
+        self._last_at = now
+        if self._burst < BURST:
             return self.due
-        self.burst += 1
-        if self.burst < BURST:
-            return self.due
-        self.burst = 0
-        return now + BURST / 2 * self.period
+        return max(self.due, now + self.period / 2, self._burst_at + BURST / 2 * self.period)
 
     def hear(self, data: bytes, sport: int, now: int) -> None:
         """An ACK or NAK of this queue pair has come."""
