@@ -2,29 +2,33 @@
 
 A link taken down is a fault: what is lost beside it between down and the settling after up has that
 name. A changed rate or queue is no fault; it is a new expectation for the audit and the link check.
+A rank that computes at another pace is a change of its workload, for a whole phase.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from scenarios.scenario import LinkEvent
+from scenarios.scenario import LinkEvent, Scenario
 from topologies import wires
 from topologies.audit import Declared
-from topologies.errors import LabError
-from topologies.fabric import Fabric
+from topologies.errors import LabError, SpecError
+from topologies.fabric import Fabric, Link
 from topologies.inventory import Inventory
 from topologies.ledger import Fault
+from topologies.scale import Scale
+from topologies.spec import QueueSpec
+from traffic.workload import Compute, Workload
 
 SETTLE = 1.0        # seconds after a change in which losses still belong to it
 
 
 @dataclass(frozen=True)
 class Change:
-    """One event as it happened; t in seconds since t0."""
+    """One event as it happened; t in seconds since t0, done when the kernel had taken it over."""
 
     t: float
     link: str
@@ -32,6 +36,13 @@ class Change:
     state: str | None = None
     rate: float | None = None
     queue: int | None = None
+    done: float | None = None
+    hidden: bool = False
+
+    @property
+    def end(self) -> float:
+        """s since t0; one that nobody timed took no time."""
+        return self.t if self.done is None else self.done
 
 
 @dataclass
@@ -60,8 +71,11 @@ class History:
     def faults(self, end: float) -> list[Fault]:
         """For the ledger: each faulty link once, with all of its time."""
         seconds: dict[str, float] = {}
+        covered: dict[str, float] = {}      # a flapping link fails again before the last failure has settled
         for _, link, since, until in self.windows(end):
-            seconds[link] = seconds.get(link, 0.0) + until - since
+            begin = max(since, covered.get(link, since))
+            seconds[link] = seconds.get(link, 0.0) + max(until - begin, 0.0)
+            covered[link] = max(until, begin)
         return [Fault(f"{link} down", (link,), s) for link, s in seconds.items()]
 
 
@@ -106,22 +120,58 @@ class Player:
 
 
 def apply(inventory: Inventory, event: LinkEvent, note: Callable[[Change], None], t0: float) -> None:
-    """Carry out one event. A link that goes down is noted before, one that comes up after: the
-    window of a fault must not be shorter than the fault."""
-    fabric, scale = inventory.fabric, inventory.fabric.spec.scale.scale
-    link = fabric.link(event.link)
+    """Carry out one event, a single step. A link that goes down is noted before, one that comes up after: the
+    window of a fault must not be shorter than the fault. A new rate or queue is noted with both times."""
+    scale = inventory.fabric.spec.scale.scale
+    link = inventory.fabric.link(event.link)
+
+    def now() -> float:
+        return time.monotonic() - t0
+
     if event.state == "down":
-        note(Change(time.monotonic() - t0, link.name, "down", state="down"))
+        note(Change(now(), link.name, "down", state="down", hidden=event.hidden))
         wires.set_state(inventory, link.name, up=False)
     if event.rate is not None:
-        rate = scale.to_emulated_rate(event.rate)
-        note(Change(time.monotonic() - t0, link.name, "rate", rate=rate))
+        rate, start = scale.to_emulated_rate(event.rate), now()
         wires.set_rate(inventory, link.name, rate)
+        note(Change(start, link.name, "rate", rate=rate, done=now(), hidden=event.hidden))
     if event.queue is not None:
-        size = (event.queue.packets * link.max_frame if event.queue.packets
-                else round(scale.to_emulated_size(event.queue.bytes or 0)))
-        note(Change(time.monotonic() - t0, link.name, "queue", queue=size))
+        size, start = queue_bytes(event.queue, link, scale), now()
         wires.set_queue(inventory, link.name, size)
+        note(Change(start, link.name, "queue", queue=size, done=now(), hidden=event.hidden))
     if event.state == "up":
         wires.set_state(inventory, link.name, up=True)
-        note(Change(time.monotonic() - t0, link.name, "up", state="up"))
+        note(Change(now(), link.name, "up", state="up", hidden=event.hidden))
+
+
+def queue_bytes(queue: QueueSpec, link: Link, scale: Scale) -> int:
+    """Bytes of an event's queue on a link, emulated; one in packets is full frames, which are not scaled."""
+    return queue.packets * link.max_frame if queue.packets else round(scale.to_emulated_size(queue.bytes or 0))
+
+
+def slowest(scenario: Scenario, fabric: Fabric) -> Fabric:
+    """The fabric with each link at the lowest rate and the longest queue that events give it: what waits longest."""
+    scale, links = fabric.spec.scale.scale, dict(fabric.links_by_name)
+    for event in (e for e in scenario.events if isinstance(e, LinkEvent)):
+        link = links[fabric.link(event.link).name]
+        links[link.name] = link.model_copy(update={
+            "rate": min(link.rate, scale.to_emulated_rate(event.rate)) if event.rate else link.rate,
+            "queue": max(link.queue, queue_bytes(event.queue, link, scale)) if event.queue else link.queue})
+    return Fabric(spec=fabric.spec, nodes=fabric.nodes, links=tuple(links.values()))
+
+
+def slowed(workload: Workload, factors: Mapping[int, float], where: str) -> Workload:
+    """The workload with the compute times of some ranks multiplied.
+
+    Raises SpecError for a rank that it does not have or that computes nothing.
+    """
+    computing = {op.rank for op in workload.ops if isinstance(op, Compute) and op.seconds}
+    for rank in factors:
+        if rank >= len(workload.hosts):
+            raise SpecError(where, f"a rank of {workload.name}, 0 to {len(workload.hosts) - 1}", str(rank))
+        if rank not in computing:
+            raise SpecError(where, "a rank with compute times to multiply", f"{rank}, which computes nothing",
+                            f"give {workload.name} a compute time")
+    return replace(workload, ops=tuple(
+        replace(op, seconds=op.seconds * factors[op.rank]) if isinstance(op, Compute) and op.rank in factors else op
+        for op in workload.ops))

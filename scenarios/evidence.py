@@ -104,5 +104,5 @@ def faults(history: History, fabric: Fabric, end: float) -> Iterator[Fault]:
         yield Fault(name, since, until, fabric.link(link).directions)
     for change in history.changes:
         if change.rate is not None or change.queue is not None:
-            yield Fault(f"{change.link} {change.what}", change.t, change.t, fabric.link(change.link).directions,
+            yield Fault(f"{change.link} {change.what}", change.t, change.end, fabric.link(change.link).directions,
                         rate=change.rate)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scenarios.child import Child, Event
-from scenarios.events import Player
+from scenarios.events import Player, slowed, slowest
 from scenarios.measure import Measurement
 from scenarios.scenario import Phase, Scenario
 from topologies.errors import LabError, RunError
@@ -51,6 +51,13 @@ def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
         bulk={n: s for n, s in specs.items() if isinstance(s, BulkSpec)})
 
 
+def as_run(scenario: Scenario, phase: Phase, traffic: Traffic, *, hidden: bool = True) -> Traffic:
+    """The traffic with its slow ranks; hidden=False leaves out what predictions are not told. Raises SpecError."""
+    return replace(traffic, workloads=tuple(
+        slowed(w, scenario.slow_ranks(phase.name, w.name, hidden=hidden), f"phase {phase.name}: rank")
+        for w in traffic.workloads))
+
+
 def drain_time(fabric: Fabric) -> float:
     """Seconds that the longest queue of the fabric needs to empty, and a little: when silence means loss."""
     return 1.0 + max(2 * k.queue * 8 / k.rate + k.delay for k in fabric.links)
@@ -67,6 +74,7 @@ class PhaseRun:
 
     def _jobs(self, traffic: Traffic) -> Iterator[tuple[str, str, Path]]:
         m, fabric = self.measurement, self.measurement.lab.fabric
+        drain = drain_time(slowest(self.scenario, fabric))
         common: dict[str, Any] = {"inventory": str(m.lab.net.inventory_path), "t0": m.t0,
                                   "records": str(m.run.records_path), "phase": self.phase.name}
         if traffic.workloads:
@@ -75,12 +83,12 @@ class PhaseRun:
         if traffic.streams:
             streams = [s for name, spec in traffic.streams.items()
                        for s in streams_of(spec, fabric, name, self.scenario.seed)]
-            job = StreamsJob(**common, streams=tuple(streams), drain=drain_time(fabric), realtime=True)
+            job = StreamsJob(**common, streams=tuple(streams), drain=drain, realtime=True)
             yield self._write("streams", "traffic.streams", job.model_dump())
         if traffic.roce:
             pairs = [p for name, spec in traffic.roce.items()
                      for p in queue_pairs(spec, fabric, name, self.scenario.seed)]
-            roce_job = RoceJob(**common, streams=tuple(pairs), drain=drain_time(fabric), realtime=True)
+            roce_job = RoceJob(**common, streams=tuple(pairs), drain=drain, realtime=True)
             yield self._write("roce", "traffic.roce", roce_job.model_dump())
         if traffic.bulk:
             scale = fabric.spec.scale.scale
@@ -103,9 +111,7 @@ class PhaseRun:
             watched[child.name.rsplit(" ", 1)[-1]] = child.pid
         for name, pid in watched.items():
             m.watch(name, pid)
-        first = self.scenario.phases[0].name
-        events = [e for e in self.scenario.events if (e.phase or first) == self.phase.name]
-        player = Player(m.lab.inventory, events, m.proof.history, m.t0)
+        player = Player(m.lab.inventory, self.scenario.link_events(self.phase.name), m.proof.history, m.t0)
         start = time.monotonic() - m.t0
         for child in self.children:
             child.say("go")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from scenarios.scenario import LinkEvent, Scenario
+from scenarios.scenario import LinkEvent, RankEvent, Scenario
 from topologies.addressing import ETHERNET_HEADER
 from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
@@ -32,11 +32,42 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
     for name, workload in scenario.workloads.items():
         yield from _workload(fabric, workload, ("workloads", name))
     for n, event in enumerate(scenario.events):
+        if isinstance(event, RankEvent):
+            yield from _rank_event(scenario, fabric, event, ("events", n, "rank"))
+            continue
         try:
             yield from _queue_event(scenario, event, fabric.link(event.link), ("events", n, "queue"))
         except SpecError:
             yield Problem(("events", n, "link"), "a link of the fabric, such as leaf1-spine1", event.link,
                           nearest(event.link, list(fabric.links_by_name)))
+
+
+def _rank_event(scenario: Scenario, fabric: Fabric, event: RankEvent, at: KeyPath) -> Iterator[Problem]:
+    """The rank exists and computes; what is known of a trace's ranks is known when it is read."""
+    phase = next(p for p in scenario.phases if p.name == scenario.phase_of(event))
+    name = event.workload or phase.run[0]
+    spec = scenario.workloads[name]
+    match spec:
+        case CollectiveSpec():
+            ranks = _ranks(fabric, spec)
+        case TrainingJobSpec():
+            ranks = spec.ranks
+        case TrainingTraceSpec():
+            return
+        case _:
+            yield Problem(at, "a rank of a collective, a training job or a training trace", f"{name}, {spec.kind}")
+            return
+    if event.rank >= ranks:
+        yield Problem(at, f"a rank of {name}, 0 to {ranks - 1}", str(event.rank))
+    if isinstance(spec, CollectiveSpec) and not spec.compute:
+        yield Problem(at, "a rank with compute times to multiply", f"{name}, which computes nothing",
+                      f"give workloads.{name} a compute time")
+
+
+def _ranks(fabric: Fabric, spec: CollectiveSpec) -> int:
+    if spec.ranks is not None:
+        return spec.ranks
+    return len(fabric.hosts) if isinstance(spec.placement, str) else len(spec.placement)
 
 
 def _queue_event(scenario: Scenario, event: LinkEvent, link: Link, at: KeyPath) -> Iterator[Problem]:
@@ -100,7 +131,7 @@ def _collective(fabric: Fabric, spec: CollectiveSpec, at: KeyPath) -> Iterator[P
     yield from _placement(fabric, spec.placement, at)
     hosts = len(fabric.hosts)
     placed = hosts if isinstance(spec.placement, str) else len(spec.placement)
-    ranks = placed if spec.ranks is None else spec.ranks
+    ranks = _ranks(fabric, spec)
     if ranks > hosts and not spec.fold:
         yield Problem((*at, "ranks"), f"at most {hosts} ranks, one for each workload host", str(ranks),
                       "or set `fold: true` to have several ranks share a host")

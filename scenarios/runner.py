@@ -18,9 +18,10 @@ from types import FrameType
 from typing import Any
 
 from scenarios import evidence
+from scenarios.events import slowest
 from scenarios.lab import Lab, lab
 from scenarios.measure import Measurement, Proof
-from scenarios.phases import PhaseRun, Progress, Traffic, check_hosts_alive, hosts_used, traffic_of
+from scenarios.phases import PhaseRun, Progress, Traffic, as_run, check_hosts_alive, hosts_used, traffic_of
 from scenarios.report.page import build as build_report
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
@@ -62,14 +63,17 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
     """
     tell = listener or StageListener()
     fabric = expand(scenario.fabric)
-    traffic = [traffic_of(scenario, phase, fabric) for phase in scenario.phases]
-    for event in scenario.events:
-        fabric.link(event.link)
+    planned = [traffic_of(scenario, phase, fabric) for phase in scenario.phases]
+    traffic = [as_run(scenario, phase, t) for phase, t in zip(scenario.phases, planned, strict=True)]
+    slowest(scenario, fabric)       # raises for a link that the fabric does not have
     with _terminable(), measuring_lock() if lock else contextlib.nullcontext():
         run = RunDirectory.create(base, scenario, argv)
         try:
+            expected = [w for phase, t in zip(scenario.phases, planned, strict=True)
+                        for w in as_run(scenario, phase, t, hidden=False).workloads]
+            run.write("predictions", registry.as_json(registry.predictions(fabric, expected)))
             proof = _measure(scenario, fabric, traffic, run, tell)
-            return _conclude(scenario, fabric, traffic, run, proof, locked=lock)
+            return _conclude(scenario, fabric, planned, run, proof, locked=lock)
         except KeyboardInterrupt:
             run.mark("interrupted", "by the user")
             raise
@@ -100,7 +104,6 @@ def _terminable() -> Iterator[None]:
 def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], run: RunDirectory,
              tell: StageListener) -> Proof:
     """Bring the lab up, run all phases inside a measurement, take it down."""
-    run.write("predictions", registry.as_json(registry.predictions(fabric, [w for t in traffic for w in t.workloads])))
     tell.stage("bringing the fabric up")
     with lab(fabric, run.logs / "controller.log") as it:
         run.write("inventory", it.inventory)
@@ -138,7 +141,7 @@ def _run_phase(phase: PhaseRun, measurement: Measurement, progress: Progress) ->
 
 def _conclude(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], run: RunDirectory, proof: Proof, *,
               locked: bool) -> Result:
-    """From raw records to metrics, verdict and report."""
+    """From raw records to metrics, verdict and report. traffic: as planned, without slow ranks."""
     workloads = {w.name: w for t in traffic for w in t.workloads}
     metrics = evidence.metrics_of(run, fabric, list(workloads.values()), proof)
     run.write("metrics", metrics)

@@ -1,11 +1,15 @@
-"""A scenario: a question, a fabric, workloads in phases, events. Frozen after loading."""
+"""A scenario: a question, a fabric, workloads in phases, events. Frozen after loading.
+
+An event is declared to the runner, hence to the proof. With `hidden` the model is not told: predictions are those
+of the fabric as it was meant, and what is wrong has to be found from counters.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from topologies.errors import Misfit, Misfits
 from topologies.spec import FabricSpec, QueueSpec, Rate, Strict, Time
@@ -21,21 +25,66 @@ class Phase(Strict):
     run: tuple[str, ...] = Field(min_length=1, description="names of workloads")
 
 
+class Flap(Strict):
+    """A link that goes down and comes back, again and again: each period begins with its first half down."""
+
+    period: Time = Field(gt=0)
+    count: int = Field(ge=1, le=1000)
+
+
 class LinkEvent(Strict):
-    """A declared change of a link, `at` seconds after the phase starts."""
+    """A change of a link that the runner makes, `at` seconds after the phase starts.
+
+    The proof knows it always, the model of predictions and answers only if it is not hidden.
+    """
 
     phase: str | None = Field(None, description="default: the first phase")
-    at: Time
+    at: Time = Field(ge=0)
     link: str
     state: Literal["up", "down"] | None = None
-    rate: Rate | None = None
+    rate: Rate | None = Field(None, gt=0)
     queue: QueueSpec | None = None
+    flap: Flap | None = Field(None, description="down and up again, count times")
+    hidden: bool = Field(False, description="a misconfiguration: predictions and answers are not told of it")
 
     @model_validator(mode="after")
     def _changes_something(self) -> LinkEvent:
-        if self.state is None and self.rate is None and self.queue is None:
-            raise ValueError("at least one of state, rate and queue")
+        if self.state is None and self.rate is None and self.queue is None and self.flap is None:
+            raise ValueError("at least one of state, rate, queue and flap")
+        if self.flap is not None and self.state is not None:
+            raise ValueError("either state or flap")
         return self
+
+    @property
+    def steps(self) -> tuple[LinkEvent, ...]:
+        """The single changes that it is made of, in the order of their times."""
+        if self.flap is None:
+            return (self,)
+        period, once = self.flap.period, self.model_copy(update={"flap": None})
+        first = (once,) if self.rate is not None or self.queue is not None else ()
+        plain = once.model_copy(update={"rate": None, "queue": None})
+        return (*first, *(
+            plain.model_copy(update={"at": self.at + (n + half) * period, "state": state})
+            for n in range(self.flap.count) for half, state in ((0.0, "down"), (0.5, "up"))))
+
+
+class RankEvent(Strict):
+    """A rank whose GPU computes at another pace for a whole phase."""
+
+    phase: str | None = Field(None, description="default: the first phase")
+    workload: str | None = Field(None, description="default: the only workload of the phase")
+    rank: int = Field(ge=0)
+    compute_factor: float = Field(gt=0, description="multiplies the rank's compute times")
+    hidden: bool = Field(False, description="predictions and answers are not told of it")
+
+
+def _kind_of_event(value: Any) -> str:
+    named = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return "rank-event" if "rank" in named else "link-event"
+
+
+Event = Annotated[Annotated[LinkEvent, Tag("link-event")] | Annotated[RankEvent, Tag("rank-event")],
+                  Discriminator(_kind_of_event)]
 
 
 class Scenario(Strict):
@@ -47,7 +96,7 @@ class Scenario(Strict):
     seed: int = Field(1, ge=0)
     workloads: dict[WorkloadName, WorkloadSpec] = Field(min_length=1)
     phases: tuple[Phase, ...] = ()
-    events: tuple[LinkEvent, ...] = ()
+    events: tuple[Event, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -79,7 +128,35 @@ class Scenario(Strict):
                     yield Misfit(("phases", n, "run", k), "each workload once in a phase", f"{name} again")
 
     def _events_have_phases(self) -> Iterator[Misfit]:
-        names = list(dict.fromkeys(p.name for p in self.phases))
+        phases = {p.name: p for p in self.phases}
         for n, event in enumerate(self.events):
-            if event.phase is not None and event.phase not in names:
-                yield Misfit(("events", n, "phase"), f"one of the phases {', '.join(names)}", event.phase)
+            phase = phases.get(self.phase_of(event))
+            if phase is None:
+                yield Misfit(("events", n, "phase"), f"one of the phases {', '.join(phases)}", event.phase or "none")
+            elif isinstance(event, RankEvent):
+                yield from self._rank_of(event, phase, ("events", n, "workload"))
+
+    def _rank_of(self, event: RankEvent, phase: Phase, at: tuple[str | int, ...]) -> Iterator[Misfit]:
+        names = ", ".join(phase.run)
+        if event.workload is None and len(phase.run) > 1:
+            yield Misfit(at, f"one of the workloads of phase {phase.name}: {names}", "nothing")
+        elif event.workload is not None and event.workload not in phase.run:
+            yield Misfit(at, f"a workload of phase {phase.name}: {names}", event.workload)
+
+    def phase_of(self, event: LinkEvent | RankEvent) -> str:
+        """Name of the phase in which an event happens."""
+        return event.phase or (self.phases[0].name if self.phases else "")
+
+    def link_events(self, phase: str) -> tuple[LinkEvent, ...]:
+        """The single changes of links of one phase."""
+        return tuple(step for e in self.events if isinstance(e, LinkEvent) and self.phase_of(e) == phase
+                     for step in e.steps)
+
+    def slow_ranks(self, phase: str, workload: str, *, hidden: bool = True) -> dict[int, float]:
+        """Rank -> factor of its compute times in one phase; without those that predictions are not told of."""
+        factors: dict[int, float] = {}
+        for e in self.events:
+            if (isinstance(e, RankEvent) and self.phase_of(e) == phase and (hidden or not e.hidden)
+                    and e.workload in (None, workload)):
+                factors[e.rank] = factors.get(e.rank, 1.0) * e.compute_factor
+        return factors

@@ -75,7 +75,7 @@ def windows(counters: Counters, faults: Sequence[Fault]) -> tuple[list[Window], 
     unusable = 0
     for d in np.flatnonzero((counters.backlog > 0).sum(axis=0) >= 2):
         events = [f for f in faults if counters.directions[d] in f.directions]
-        for start, end, clean in _spans(counters, int(d)):
+        for start, end, clean in _spans(counters, int(d), events):
             t0, t1 = counters.t[start], counters.t[end]
             if any(f.overlaps(t0, t1) for f in events):
                 continue
@@ -96,9 +96,8 @@ def _rate(counters: Counters, d: int, events: Sequence[Fault], at: float) -> flo
     return float(counters.rates[d]) if last is None else last
 
 
-def _spans(counters: Counters, d: int) -> Iterator[tuple[int, int, bool]]:
+def _spans(counters: Counters, d: int, events: Sequence[Fault]) -> Iterator[tuple[int, int, bool]]:
     """First and last sample of each window of one direction, and whether no sample in it was late."""
-    need = max(WINDOW, WINDOW_FRAMES * counters.frames[d] * 8 / counters.rates[d]) - counters.period / 2
     waiting, t = counters.backlog[:, d] > 0, counters.t
     on_time = counters.late <= counters.period
     on_time[1:] &= np.diff(t) <= 2.5 * counters.period
@@ -107,13 +106,18 @@ def _spans(counters: Counters, d: int) -> Iterator[tuple[int, int, bool]]:
     for i in range(len(t)):
         if not waiting[i]:
             start = None
-        elif start is None:
+        elif start is None or any(t[start] <= f.end < t[i] for f in events):    # a window has one rate
             start, clean = i, True
         else:
             clean &= bool(on_time[i])
-            if t[i] - t[start] >= need:
+            if t[i] - t[start] >= _length(counters, d, _rate(counters, d, events, t[start])):
                 yield start, i, clean
                 start, clean = i, True
+
+
+def _length(counters: Counters, d: int, rate: float) -> float:
+    """Seconds between the samples of a window of direction d while it sends at `rate`."""
+    return max(WINDOW, WINDOW_FRAMES * float(counters.frames[d]) * 8 / rate) - counters.period / 2
 
 
 def _window(counters: Counters, d: int, start: int, end: int, rate: float) -> Window:

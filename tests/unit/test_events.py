@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 
 from scenarios import events
 from scenarios.events import SETTLE, Change, History, Player
-from scenarios.scenario import LinkEvent
-from topologies.errors import HostError
+from scenarios.load_scenario import load_scenario
+from scenarios.scenario import LinkEvent, Scenario
+from topologies.errors import HostError, LabError, SpecError
 from topologies.fabric import expand
 from topologies.inventory import Inventory
 from topologies.spec import FabricSpec, QueueSpec
+from traffic.build import workload_of
+from traffic.workload import Compute, Workload
 
 FABRIC = expand(FabricSpec(name="e", leaves=2, spines=1, hosts_per_leaf=1))
 UPLINK, OTHER = "leaf1-spine1", "leaf2-spine1"
@@ -42,6 +47,12 @@ def test_a_link_that_is_never_mended_is_a_fault_to_the_end() -> None:
 
 def test_down_twice_is_down_since_the_first_and_up_alone_is_nothing() -> None:
     assert _history(_up(0), _down(1), _down(2), _up(3)).windows(10) == [(f"{UPLINK} down", UPLINK, 1, 3 + SETTLE)]
+
+
+def test_a_link_that_fails_again_before_it_has_settled_is_counted_once_for_that_time() -> None:
+    """Down 1-2, 2.5-3, 10-11: 1 to 4 without a gap, and 10 to 12."""
+    history = _history(_down(1), _up(2), _down(2.5), _up(3), _down(10), _up(11))
+    assert [f.seconds for f in history.faults(20)] == [pytest.approx(3 + SETTLE - 1 + 1 + SETTLE)]
 
 
 def test_for_the_ledger_each_link_is_one_fault_with_all_of_its_time() -> None:
@@ -122,3 +133,121 @@ def test_what_goes_wrong_with_an_event_is_raised_at_the_stop(monkeypatch: pytest
         time.sleep(0.005)
     with pytest.raises(HostError, match="no such device"):
         player.stop()
+
+
+# ---- changes that are made of others, and those that the model does not know
+
+JOB: dict[str, object] = {"kind": "collective", "size": "1MB", "compute": "100ms"}
+
+
+def _scenario(*happens: dict[str, object], job: dict[str, object] = JOB, **more: object) -> Scenario:
+    return Scenario.model_validate({"name": "s", "question": "?", "fabric": FABRIC.spec, "workloads": {"job": job},
+                                    "events": happens, **more})
+
+
+def test_a_flap_is_down_for_the_first_half_of_each_period() -> None:
+    scenario = _scenario({"at": "1s", "link": UPLINK, "flap": {"period": "400ms", "count": 2}})
+    assert [(e.at, e.state, e.flap) for e in scenario.link_events("main")] == [
+        (1.0, "down", None), (1.2, "up", None), (1.4, "down", None), (pytest.approx(1.6), "up", None)]
+
+
+def test_a_flap_with_a_new_rate_changes_the_rate_once() -> None:
+    scenario = _scenario({"at": "1s", "link": UPLINK, "rate": "1mbit", "flap": {"period": "1s", "count": 2}})
+    steps = scenario.link_events("main")
+    assert [s.rate for s in steps] == [1e6, None, None, None, None]
+    assert [s.state for s in steps] == [None, "down", "up", "down", "up"]
+
+
+def test_events_belong_to_their_phase_and_without_one_to_the_first() -> None:
+    phases = [{"name": "a", "run": ["job"]}, {"name": "b", "run": ["job"]}]
+    scenario = _scenario({"at": "1s", "link": UPLINK, "state": "down"},
+                         {"at": "2s", "link": UPLINK, "state": "up", "phase": "b"},
+                         {"rank": 1, "compute_factor": 3, "phase": "b"}, phases=phases)
+    assert [[e.at for e in scenario.link_events(p)] for p in "ab"] == [[1.0], [2.0]]
+    assert [scenario.slow_ranks(p, "job") for p in "ab"] == [{}, {1: 3.0}]
+
+
+def test_a_new_rate_is_noted_with_the_time_that_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events.wires, "set_rate", lambda *_: time.sleep(0.01))
+    noted: list[Change] = []
+    events.apply(INVENTORY, LinkEvent(at="0s", link=UPLINK, rate="1mbit", hidden=True), noted.append, 0.0)
+    (change,) = noted
+    assert change.end - change.t >= 0.01
+    assert change.hidden
+    assert Change(1.0, UPLINK, "up").end == 1.0
+
+
+def test_the_slowest_fabric_has_each_link_at_its_lowest_rate_and_longest_queue() -> None:
+    scenario = _scenario({"at": "1s", "link": UPLINK, "rate": "1mbit"}, {"at": "2s", "link": UPLINK, "rate": "20mbit"},
+                         {"at": "1s", "link": OTHER, "queue": "500kB"}, {"at": "2s", "link": OTHER, "queue": "10kB"})
+    slow = events.slowest(scenario, FABRIC)
+    assert (slow.link(UPLINK).rate, slow.link(OTHER).queue) == (1e6, 500_000)
+    assert slow.link("h1-leaf1") == FABRIC.link("h1-leaf1")
+    with pytest.raises(SpecError, match="leaf9-spine9"):
+        events.slowest(_scenario({"at": "1s", "link": "leaf9-spine9", "rate": "1mbit"}), FABRIC)
+
+
+def _computes(workload: Workload) -> dict[int, float]:
+    return {op.rank: op.seconds for op in workload.ops if isinstance(op, Compute)}
+
+
+def test_a_slow_rank_computes_longer_and_a_hidden_one_only_in_the_run() -> None:
+    scenario = _scenario({"rank": 0, "compute_factor": 2.5, "hidden": True}, {"rank": 1, "compute_factor": 0.5})
+    workload = workload_of(scenario.workloads["job"], FABRIC, "job", 1)     # type: ignore[arg-type]
+    run = events.slowed(workload, scenario.slow_ranks("main", "job"), "here")
+    told = events.slowed(workload, scenario.slow_ranks("main", "job", hidden=False), "here")
+    assert _computes(run) == {0: pytest.approx(0.25), 1: pytest.approx(0.05)}
+    assert _computes(told) == {0: pytest.approx(0.1), 1: pytest.approx(0.05)}
+    assert run.ops[-1] == workload.ops[-1]
+
+
+@pytest.mark.parametrize(("rank", "job", "words"), [
+    (7, JOB, "a rank of job, 0 to 1; found 7"),
+    (0, {"kind": "collective", "size": "1MB"}, "compute times to multiply; found 0, which computes nothing")])
+def test_a_rank_that_cannot_be_slowed_is_named(rank: int, job: dict[str, object], words: str) -> None:
+    workload = workload_of(_scenario(job=job).workloads["job"], FABRIC, "job", 1)   # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=words):
+        events.slowed(workload, {rank: 2.0}, "here")
+
+
+@pytest.mark.parametrize(("event", "where", "words"), [
+    ({"at": "1s", "link": UPLINK}, "events.0", "at least one of state, rate, queue and flap"),
+    ({"at": "1s", "link": UPLINK, "state": "up", "flap": {"period": "1s", "count": 1}}, "events.0",
+     "either state or flap"),
+    ({"at": "1s", "link": UPLINK, "flap": {"period": "0s", "count": 0}}, "events.0.flap.period", "above 0"),
+    ({"at": "1s", "link": UPLINK, "flap": {"period": "1s", "count": 0}}, "events.0.flap.count", "at least 1"),
+    ({"at": "1s", "link": UPLINK, "rate": "0bit"}, "events.0.rate", "rate"),
+    ({"at": "-1s", "link": UPLINK, "state": "up"}, "events.0.at", "time"),
+    ({"at": "1s", "link": UPLINK, "stat": "up"}, "events.0.stat", "unknown key stat"),
+    ({"rank": -1, "compute_factor": 2}, "events.0.rank", "at least 0"),
+    ({"rank": 0, "compute_factor": 0}, "events.0.compute_factor", "above 0"),
+    ({"rank": 0}, "events.0.compute_factor", "required"),
+    ({"rank": 0, "compute_factor": 2, "phase": "x"}, "events.0.phase", "one of the phases main"),
+    ({"rank": 0, "compute_factor": 2, "workload": "x"}, "events.0.workload", "a workload of phase main: job"),
+    ({"rank": 2, "compute_factor": 2}, "events.0.rank", "a rank of job, 0 to 1"),
+    ({"at": "1s", "link": "leaf1-spine7", "rate": "1mbit"}, "events.0.link", "a link of the fabric"),
+])
+def test_a_wrong_event_is_told_with_its_place(event: dict[str, object], where: str, words: str,
+                                              tmp_path: Path) -> None:
+    data = {"name": "s", "question": "?", "workloads": {"job": JOB}, "events": [event],
+            "fabric": {"leaves": 2, "spines": 1, "hosts_per_leaf": 1}}
+    path = tmp_path / "s.yml"
+    path.write_text(json.dumps(data))
+    with pytest.raises(LabError) as caught:
+        load_scenario(str(path))
+    line = next(x for x in str(caught.value).splitlines() if f" {where}:" in f" {x}" or where in x)
+    assert words in line
+
+
+def test_a_slow_rank_needs_a_workload_with_ranks_and_its_name_where_there_are_several(tmp_path: Path) -> None:
+    bulk = {"kind": "bulk", "pairs": [["h1", "h2"]]}
+    data = {"name": "s", "question": "?", "workloads": {"job": {"kind": "collective", "size": "1MB"}, "bulk": bulk},
+            "fabric": {"leaves": 2, "spines": 1, "hosts_per_leaf": 1},
+            "events": [{"rank": 0, "compute_factor": 2}]}
+    path = tmp_path / "s.yml"
+    for change, words in (({}, "one of the workloads of phase main: job, bulk"),
+                          ({"workload": "bulk"}, "a rank of a collective, a training job or a training trace"),
+                          ({"workload": "job"}, "job, which computes nothing")):
+        path.write_text(json.dumps(data | {"events": [{"rank": 0, "compute_factor": 2, **change}]}))
+        with pytest.raises(LabError, match=words):
+            load_scenario(str(path))

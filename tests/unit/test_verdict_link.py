@@ -148,6 +148,17 @@ def test_a_declared_change_of_the_rate_holds_from_then_on() -> None:
     assert level(counters(), Fault("slower", 10.0, 10.0, directions=(DIRECTIONS[BUSY],), rate=RATE / 2)) == INVALID
 
 
+def test_windows_after_a_change_have_the_length_of_the_new_rate() -> None:
+    """A tenth of the rate: 200 frames take ten times as long, and a window never spans the change."""
+    slower = Fault("slower", 10.0, 10.01, directions=(DIRECTIONS[BUSY],), rate=RATE / 10)
+    found, _ = windows(at_share(0.1, 10.0, SECONDS + 1), (slower,))
+    after = [w for w in found if w.start > 10.0]
+    assert after
+    assert all(w.end - w.start == pytest.approx(200 * FRAME * 8 / (RATE / 10), abs=2 * PERIOD) for w in after)
+    assert all(w.ratio == pytest.approx(1, abs=0.01) for w in found)
+    assert max(w.end for w in found if w.start < 10.0) < 10.0 + PERIOD
+
+
 def test_a_phase_that_was_not_sampled_to_its_end() -> None:
     whole = counters()
     short = replace(whole, **{k: getattr(whole, k)[:200] for k in ("t", "took", "late", "bytes", "drops", "backlog")})
