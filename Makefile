@@ -7,7 +7,7 @@ root   := $(if $(filter 0,$(shell id -u)),,sudo)
 vm-variables := AIFAB_CACHE,AIFAB_CPUS,AIFAB_MEMORY,AIFAB_ACCEL,AIFAB_SUITE,AIFAB_MIRROR
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint bench lessons golden vm-test clean setup setup-dev
+.PHONY: help demo test unit lint bench lessons golden vm-test vagrant-test clean setup setup-dev
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -45,6 +45,9 @@ golden: setup-dev  ## write the golden files anew; review the diff
 
 vm-test:  ## build the lab VM, boot it in QEMU, run tests and scenarios in it; logs go to vm-results/
 	$(if $(root),sudo --preserve-env=$(vm-variables)) python3 -m vm test
+
+vagrant-test:  ## the lab VM by Vagrant and libvirt: up, ssh, run, halt, destroy; logs go to vm-results/
+	$(if $(root),sudo --preserve-env=$(vm-variables)) python3 -m vm vagrant
 
 clean:  ## take down what labs left behind; drop caches, keep runs/
 	@if [ -x $(aifab) ]; then $(root) $(aifab) clean; fi

@@ -1,4 +1,4 @@
-"""python3 -m vm test: boot the lab VM, run its steps, show what came of them."""
+"""python3 -m vm test: boot the lab VM, run its steps, show what came of them. python3 -m vm vagrant: by Vagrant."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from topologies.errors import LabError
-from vm import disks, host, qemu
-from vm.figures import figures
+from vm import disks, host, qemu, vagrant
+from vm.figures import figures, reasons
 from vm.steps import STEPS, Step, outcomes
 
 RESULTS = host.ROOT / "vm-results"
@@ -24,6 +25,7 @@ def test(how: host.Settings, only: str) -> bool:
     """Boot the VM and run the steps; true if each of them went as it should. Raises LabError."""
     steps = [s for s in STEPS if not only or only in s.name or s.name == "provision"]
     host.require_programs(host.BOOT_PROGRAMS)
+    host.require_virtualization(how)
     image = host.image(how)
     host.require_space(how.cache, host.BOOT_SPACE)
     host.require_memory(how.memory, Path("/proc/meminfo").read_text())
@@ -46,28 +48,36 @@ def _run(how: host.Settings, image: Path, scratch: Path, steps: list[Step]) -> N
 
 
 def show(steps: list[Step], seconds: float) -> bool:
+    """Print and keep what came of it; true if every step and every figure is good."""
     found = json.loads((RESULTS / "steps.json").read_text())
     lines = list(outcomes(steps, found))
     for line in lines:
         print(f"{'ok  ' if line.good else 'FAIL'}  {line.name:32} {line.seconds:6.0f} s  {line.found}")
-    reached = figures(RESULTS / "runs")
+        for reason in reasons(RESULTS / "runs", line.name):
+            print(f"        {reason}")
+    reached = figures(RESULTS)
     for figure in reached:
         print(f"{'ok  ' if figure.good else 'FAIL'}  {figure.text}")
     print(f"{seconds / 60:.1f} minutes; logs and runs are in {RESULTS}")
-    return all(line.good for line in lines) and all(figure.good for figure in reached)
+    (RESULTS / "summary.json").write_text(json.dumps({
+        "minutes": round(seconds / 60, 1), "steps": [asdict(x) for x in lines],
+        "figures": [asdict(x) for x in reached]}, indent=1))
+    return all(x.good for x in lines) and all(x.good for x in reached)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 -m vm", description="The lab VM in QEMU.")
-    parser.add_argument("what", choices=["image", "test"])
-    parser.add_argument("--only", default="", metavar="WORD", help="only steps with this word in their names")
+    parser.add_argument("what", choices=["image", "test", "vagrant"])
+    parser.add_argument("--only", default="", metavar="WORD", help="test: only steps with this word in their names")
     arguments = parser.parse_args()
     try:
         how = host.settings(os.environ)
         if arguments.what == "image":
             print(host.image(how))
-        elif not test(how, arguments.only):
-            sys.exit(1)
+            return
+        with host.alone(how.cache):
+            if not (vagrant.test(how, RESULTS) if arguments.what == "vagrant" else test(how, arguments.only)):
+                sys.exit(1)
     except LabError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

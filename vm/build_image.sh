@@ -40,7 +40,9 @@ tar c -C "$here/.." --exclude-caches-all --exclude=./.git --exclude=./.venv --ex
     | tar x -C "$tree/build"
 
 echo "build_image.sh: provision.sh"
+# The machine's own certificates reach pip under a name of their own; paths of the machine mean nothing in there.
 unshare --mount --pid --fork --mount-proc="$tree/proc" chroot "$tree" /usr/bin/env \
+    -u REQUESTS_CA_BUNDLE -u CURL_CA_BUNDLE -u PIP_FIND_LINKS \
     AIFAB_VENV=/build/venv PIP_CERT=/run/certificates.crt bash -euc '
         cd /build
         ./provision.sh --dev
@@ -56,6 +58,13 @@ printf '127.0.0.1 localhost aifab\n' > "$tree/etc/hosts"
 printf 'LABEL=aifab / ext4 defaults 0 1\n' > "$tree/etc/fstab"
 rm -f "$tree/etc/resolv.conf" "$tree/etc/machine-id"
 touch "$tree/etc/machine-id"
+# What Vagrant expects of a box: its user with its well-known key (which it replaces at once), sudo, an address.
+chroot "$tree" useradd --create-home --shell /bin/bash vagrant
+install -D -m 600 "$here/guest/vagrant.pub" "$tree/home/vagrant/.ssh/authorized_keys"
+chroot "$tree" chown -R vagrant:vagrant /home/vagrant/.ssh
+echo 'vagrant ALL=(ALL) NOPASSWD: ALL' > "$tree/etc/sudoers.d/vagrant"
+printf '[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\n' > "$tree/etc/systemd/network/ethernet.network"
+chroot "$tree" systemctl -q enable systemd-networkd.service
 install -m 755 "$here/guest/aifab-job" "$tree/usr/local/sbin/aifab-job"
 install -m 644 "$here/guest/aifab-job.service" "$tree/etc/systemd/system/aifab-job.service"
 chroot "$tree" systemctl -q enable aifab-job.service

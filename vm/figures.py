@@ -12,6 +12,7 @@ RING_SHARE = 0.90       # of the ring's limit, over links of 1 ms
 QUEUE_SHARE = 0.5       # DCTCP's p90 queue over Cubic's
 RATE_SHARE = 0.95       # DCTCP's throughput over Cubic's
 SETTLED = 0.25          # of the time with traffic, left out at the start: slow start
+RTT_SHARE, RTT_FLOOR = 0.15, 0.5e-3     # a round trip may be off by a share of it, or by seconds if that is more
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,34 @@ def busy(lines: Sequence[Mapping[str, Any]], direction: str) -> Direction:
                      queue=backlogs[int(0.9 * (len(backlogs) - 1))])
 
 
+def incast(runs: Path) -> Iterator[Figure]:
+    """What three streams lost on each datapath, against what the ledger says the queues dropped."""
+    for datapath in ("user", "kernel"):
+        run = run_of(runs, f"vm-incast-{datapath}")
+        if run is None:
+            continue
+        records = (json.loads(x) for x in (run / "records.jsonl").read_text().splitlines())
+        streams = [r for r in records if r["kind"] == "stream" and r["workload"] == "senders"]
+        lost = sum(s["sent"] - s["received"] for s in streams)
+        ledger = json.loads((run / "ledger.json").read_text())
+        named = sum(ledger["queue_drops"].values())
+        yield Figure(f"incast, {datapath} datapath: {lost} packets lost, {named} named by the ledger, which "
+                     f"{'closes' if ledger['closes'] else 'does not close'} (equal, above 0, closes)",
+                     lost == named > 0 and ledger["closes"])
+
+
+def round_trip(path: Path) -> Iterator[Figure]:
+    """Against floor + sum over hops of (delay + 8 x frame / rate)."""
+    if not path.exists():
+        return
+    trip = json.loads(path.read_text())
+    spec = trip["floor"] + trip["delays"] + trip["serialisation"]
+    off, limit = trip["measured"] - spec, max(RTT_SHARE * spec, RTT_FLOOR)
+    yield Figure(f"round trip over links of 1 ms: {trip['measured'] * 1e3:.2f} ms, {off * 1e3:+.2f} from the spec's "
+                 f"{spec * 1e3:.2f} (within {limit * 1e3:.2f}); {trip['floor'] * 1e3:.2f} of it are the switches'",
+                 abs(off) <= limit)
+
+
 def ring(runs: Path) -> Iterator[Figure]:
     """The ring over links of 1 ms."""
     run = run_of(runs, "vm-delay")
@@ -70,5 +99,16 @@ def marking(runs: Path) -> Iterator[Figure]:
                  f"(at least {RATE_SHARE})", rate >= RATE_SHARE)
 
 
-def figures(runs: Path) -> list[Figure]:
-    return [*ring(runs), *marking(runs)]
+def reasons(runs: Path, step: str) -> list[str]:
+    """Why the verdict of a scenario's step is not VALID; nothing for another step."""
+    run = run_of(runs, step.replace("scenario ", "vm-", 1)) if step.startswith("scenario ") else None
+    if run is None or not (run / "verdict.json").exists():
+        return []
+    verdict = json.loads((run / "verdict.json").read_text())
+    return [f"{r['level']}, {r['invariant']}: {r['text']}" for r in verdict["reasons"]]
+
+
+def figures(results: Path) -> list[Figure]:
+    """Of what came back: runs/ and rtt.json."""
+    runs = results / "runs"
+    return [*incast(runs), *ring(runs), *round_trip(results / "rtt.json"), *marking(runs)]

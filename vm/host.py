@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,33 @@ def _number(environment: Mapping[str, str], key: str, default: int, least: int) 
     return int(text)
 
 
+def require_root(what: str, why: str) -> None:
+    """Raises HostError if this user is not root."""
+    if os.geteuid() != 0:
+        raise HostError(what, f"root, for {why}", f"user id {os.geteuid()}", "run it with sudo")
+
+
+def require_virtualization(how: Settings, device: Path = Path("/dev/kvm")) -> None:
+    """Raises HostError if the processor's own virtualization is asked for and this machine does not offer it."""
+    if how.accel == "kvm" and not os.access(device, os.R_OK | os.W_OK):
+        raise HostError("AIFAB_ACCEL=kvm", f"{device}, which this user may open",
+                        "none" if not device.exists() else "one that this user may not open",
+                        "switch virtualization on in the firmware, or leave AIFAB_ACCEL out: slow, but it works")
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """The only test of the lab VM that uses this cache. Raises HostError if another one does."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "running").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HostError("this machine", "no other test of the lab VM", f"one that uses {directory}",
+                            "wait for it, or name another place by AIFAB_CACHE") from None
+        yield
+
+
 def require_programs(programs: Mapping[str, str]) -> None:
     missing = {p: package for p, package in programs.items()
                if shutil.which(p) is None and shutil.which(p, path=_SBIN) is None}
@@ -84,8 +112,8 @@ def image_key(how: Settings, root: Path = ROOT) -> str:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     parts = [how.suite, how.mirror, repr(project["dependencies"]), repr(project["optional-dependencies"]),
              (root / "provision.sh").read_text(),
-             *(p.read_text() for p in (root / "vm" / "build_image.sh", root / "vm/guest/aifab-job",
-                                       root / "vm/guest/aifab-job.service"))]
+             *((root / "vm" / name).read_text() for name in (
+                 "build_image.sh", "guest/aifab-job", "guest/aifab-job.service", "guest/vagrant.pub"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
@@ -103,13 +131,12 @@ def image(how: Settings) -> Path:
 
 
 def build(how: Settings, directory: Path) -> None:
-    if os.geteuid() != 0:
-        raise HostError("building the VM's image", "root, for a tree with the owners of a system",
-                        f"user id {os.geteuid()}", "run it with sudo")
+    require_root("building the VM's image", "a tree with the owners of a system")
     require_programs(BUILD_PROGRAMS)
     require_space(how.cache, BUILD_SPACE)
     environment = os.environ | {"AIFAB_CACHE": str(how.cache), "AIFAB_SUITE": how.suite, "AIFAB_MIRROR": how.mirror}
     done = subprocess.run(["bash", str(BUILDER), str(directory)], env=environment, check=False)
     if done.returncode != 0:
         raise HostError(str(BUILDER.relative_to(ROOT)), "an image", f"exit code {done.returncode}",
-                        f"the logs are in {directory}")
+                        f"the logs are in {directory}; without a network take an image along (AIFAB_CACHE), "
+                        "with a mirror of your own name it by AIFAB_MIRROR")

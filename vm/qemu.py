@@ -38,7 +38,7 @@ def boot(words: list[str], console: Path, timeout: float) -> None:
     """
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, errors="replace") as machine, console.open("w") as log:
-        reader = threading.Thread(target=_follow, args=(machine.stdout, log))
+        reader = threading.Thread(target=follow, args=(machine.stdout, log))
         reader.start()
         try:
             code = machine.wait(timeout)
@@ -53,7 +53,8 @@ def boot(words: list[str], console: Path, timeout: float) -> None:
         raise RunError("QEMU", "exit code 0", str(code), f"what it said is in {console}")
 
 
-def _follow(stream: IO[str] | None, log: IO[str]) -> None:
+def follow(stream: IO[str] | None, log: IO[str]) -> None:
+    """Keep every line in the log; show those that begin with ==."""
     for line in stream or ():
         log.write(line)
         log.flush()

@@ -37,6 +37,7 @@ STEPS = (
     Step("doctor", "aifab doctor"),
     Step("unit tests", f"{TESTS} tests/unit tests/test_layers.py", 900),
     Step("lab tests", f"{TESTS} tests/lab/test_kernel.py tests/lab/test_ledger.py tests/lab/test_network.py", 1200),
+    Step("round trip", f"{PYTHON} -m vm.rtt $RESULTS/rtt.json"),
     *(scenario(name) for name in ("incast-user", "incast-kernel", "delay", "loss", "cubic", "dctcp")),
 )
 

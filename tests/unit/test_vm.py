@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from topologies.errors import HostError, RunError
-from vm import disks, host, qemu
-from vm.figures import figures
+from vm import disks, host, qemu, vagrant
+from vm.figures import figures, reasons
 from vm.steps import STEPS, Step, outcomes, scenario
 
 MEMINFO = "MemTotal:        8000000 kB\nMemAvailable:    4000000 kB\n"
@@ -48,12 +48,48 @@ def test_too_little_memory_or_disk_is_refused(tmp_path: Path) -> None:
         host.require_space(tmp_path, 1e18)
 
 
+def test_virtualization_that_is_not_there_is_told(tmp_path: Path) -> None:
+    host.require_virtualization(host.settings({}), tmp_path / "kvm")
+    kvm = host.settings({"AIFAB_ACCEL": "kvm"})
+    (tmp_path / "there").touch()
+    host.require_virtualization(kvm, tmp_path / "there")
+    with pytest.raises(HostError, match="firmware"):
+        host.require_virtualization(kvm, tmp_path / "kvm")
+
+
+def test_a_second_test_of_the_lab_vm_waits_its_turn(tmp_path: Path) -> None:
+    with host.alone(tmp_path), pytest.raises(HostError, match="no other test of the lab VM"), host.alone(tmp_path):
+        pass
+    with host.alone(tmp_path):      # over, and free again
+        pass
+
+
+def test_an_image_is_built_by_root_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(HostError, match="sudo"):
+        host.image(host.settings({"AIFAB_CACHE": str(tmp_path)}))
+
+
+def test_an_image_that_cannot_be_built_says_where_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = tmp_path / "vm" / "build_image.sh"
+    builder.parent.mkdir()
+    builder.write_text("exit 7")
+    monkeypatch.setattr(host, "ROOT", tmp_path)
+    monkeypatch.setattr(host, "BUILDER", builder)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(host, "require_programs", lambda programs: None)
+    monkeypatch.setattr(host, "require_space", lambda directory, needed: None)
+    with pytest.raises(HostError, match="exit code 7") as error:
+        host.build(host.settings({"AIFAB_CACHE": str(tmp_path)}), tmp_path / "image")
+    assert "AIFAB_MIRROR" in error.value.hint
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """The files that an image is made of, in a place where they may be changed."""
     root = tmp_path / "repository"
     for name in ("pyproject.toml", "provision.sh", "vm/build_image.sh", "vm/guest/aifab-job",
-                 "vm/guest/aifab-job.service", "vm/guest/run"):
+                 "vm/guest/aifab-job.service", "vm/guest/vagrant.pub", "vm/guest/run"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(host.ROOT / name, root / name)
     return root
@@ -94,11 +130,12 @@ def test_boot_keeps_the_console_and_shows_progress(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().out == "== unit tests\n"
 
 
-@pytest.mark.parametrize(("program", "told"), [("import sys; sys.exit(3)", "exit code"),
-                                               ("import time; time.sleep(60)", "power off")])
-def test_a_machine_that_fails_or_hangs_is_an_error_and_is_gone(tmp_path: Path, program: str, told: str) -> None:
+@pytest.mark.parametrize(("program", "timeout", "told"), [
+    ("exit 3", 60, "exit code"), ("exec sleep 600", 1, "power off")])
+def test_a_machine_that_fails_or_hangs_is_an_error_and_is_gone(
+        tmp_path: Path, program: str, timeout: float, told: str) -> None:
     with pytest.raises(RunError, match=told):
-        qemu.boot([sys.executable, "-c", program], tmp_path / "console.log", 1)
+        qemu.boot(["sh", "-c", program], tmp_path / "console.log", timeout)
 
 
 def test_a_job_holds_the_repository_without_what_is_only_here(repository: Path, tmp_path: Path) -> None:
@@ -143,6 +180,14 @@ def test_a_step_is_good_by_its_exit_code_and_a_suspect_scenario_is_told() -> Non
                      ("SUSPECT", True), ("INVALID", False), ("not reached", False)]
 
 
+def test_a_box_boots_the_images_own_kernel_and_names_its_driver() -> None:
+    files = vagrant.box_files(host.settings({}))
+    assert json.loads(files["metadata.json"])["format"] == "qcow2"
+    assert 'machine.driver = "qemu"' in files["Vagrantfile"]
+    assert qemu.KERNEL_WORDS in files["Vagrantfile"]
+    assert 'machine.driver = "kvm"' in vagrant.box_files(host.settings({"AIFAB_ACCEL": "kvm"}))["Vagrantfile"]
+
+
 def test_every_step_of_a_scenario_has_its_file() -> None:
     names = [s.name.removeprefix("scenario ") for s in STEPS if s.name.startswith("scenario ")]
     assert names
@@ -170,12 +215,47 @@ def _busy(rate: int, queue: int) -> list[tuple[int, int]]:
     (0.9, 24_000, 4_750_000, [True, True, True]), (0.89, 25_000, 4_740_000, [False, False, False])])
 def test_figures_are_held_against_what_they_must_reach(
         tmp_path: Path, share: float, queue: int, rate: int, good: list[bool]) -> None:
-    _run(tmp_path, "vm-delay", {"ring.busbw_of_limit": {"value": share}}, [])
-    _run(tmp_path, "vm-cubic", {}, _busy(5_000_000, 50_000))
-    _run(tmp_path, "vm-dctcp", {}, _busy(rate, queue))
+    runs = tmp_path / "runs"
+    _run(runs, "vm-delay", {"ring.busbw_of_limit": {"value": share}}, [])
+    _run(runs, "vm-cubic", {}, _busy(5_000_000, 50_000))
+    _run(runs, "vm-dctcp", {}, _busy(rate, queue))
     found = figures(tmp_path)
     assert [f.good for f in found] == good
     assert f"{queue / 1e3:.1f} kB, Cubic's 50.0 kB" in found[1].text
+
+
+@pytest.mark.parametrize(("lost", "named", "closes", "good"), [
+    (7, 7, True, True), (7, 6, True, False), (0, 0, True, False), (7, 7, False, False)])
+def test_an_incast_is_good_if_every_lost_packet_has_its_name(
+        tmp_path: Path, lost: int, named: int, closes: bool, good: bool) -> None:
+    _run(tmp_path / "runs", "vm-incast-kernel", {}, [])
+    run = next((tmp_path / "runs").iterdir())
+    streams = [{"kind": "stream", "workload": "senders", "sent": 100, "received": 100 - lost},
+               {"kind": "stream", "workload": "sentinel", "sent": 9, "received": 1}, {"kind": "packets"}]
+    (run / "records.jsonl").write_text("".join(f"{json.dumps(x)}\n" for x in streams))
+    (run / "ledger.json").write_text(json.dumps({"closes": closes, "queue_drops": {"leaf1->h1": named}}))
+    (figure,) = figures(tmp_path)
+    assert figure.good is good
+    assert f"kernel datapath: {lost} packets lost, {named} named" in figure.text
+
+
+@pytest.mark.parametrize(("measured", "good"), [(11.4e-3, True), (11.6e-3, False), (8.6e-3, True), (8.4e-3, False)])
+def test_a_round_trip_is_held_against_delays_serialisation_and_floor(
+        tmp_path: Path, measured: float, good: bool) -> None:
+    trip = {"measured": measured, "floor": 1e-3, "delays": 8e-3, "serialisation": 1e-3}
+    (tmp_path / "rtt.json").write_text(json.dumps(trip))
+    (figure,) = figures(tmp_path)
+    assert figure.good is good
+    assert "spec's 10.00" in figure.text
+
+
+def test_a_verdict_is_told_with_its_reasons(tmp_path: Path) -> None:
+    _run(tmp_path, "vm-delay", {}, [])
+    run = next(tmp_path.iterdir())
+    (run / "verdict.json").write_text(json.dumps(
+        {"reasons": [{"level": "SUSPECT", "invariant": "headroom", "text": "too slow"}]}))
+    assert reasons(tmp_path, "scenario delay") == ["SUSPECT, headroom: too slow"]
+    assert reasons(tmp_path, "unit tests") == reasons(tmp_path, "scenario other") == []
 
 
 def test_a_run_that_is_not_there_has_no_figure(tmp_path: Path) -> None:
