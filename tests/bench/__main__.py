@@ -13,6 +13,7 @@ from tests.bench.bringup import bringup
 from tests.bench.changes import changes
 from tests.bench.engine import engine
 from tests.bench.failover import failover
+from tests.bench.gloo import gloo
 from tests.bench.house import demo
 from tests.bench.incast import incast
 from tests.bench.latency import latency
@@ -25,7 +26,7 @@ from topologies.errors import LabError
 from topologies.host_limits import require_root
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
-    f.__name__: f for f in (ring, incast, spread, neighbour, engine, failover, latency, roce, bringup, demo,
+    f.__name__: f for f in (ring, incast, spread, neighbour, engine, failover, latency, roce, gloo, bringup, demo,
                               verify, changes)}
 QUIET = 0.5     # load average above which figures are in doubt
 

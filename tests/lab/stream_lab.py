@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from topologies.fabric import Fabric, expand
 from topologies.inventory import Inventory
 from topologies.netns import inside, set_sysctl
 from topologies.spec import FabricSpec
+from traffic.records import lines
+from traffic.streams.plan import Job, Stream
 
 HOSTS = ("h1", "h2", "h3", "h4")
+TIMEOUT = 60.0
+ROOT = Path(__file__).parents[2]
+J = TypeVar("J", bound=Job)
 
 
 def run(command: str, text: str = "") -> str:
@@ -91,3 +100,57 @@ def _attach(fabric: Fabric, prefix: str, switch: str, host: str) -> None:
     run(f"ip -n {netns} addr add {node.ip}/16 dev {host}-eth0")
     run(f"ip -n {netns} link set {host}-eth0 up")
     run(f"ip -n {switch} link set {host} master bridge0 up")
+
+class Process:
+    """A process of packets under test, `python -m MODULE JOB`: its events, in order, each waited for with a limit."""
+
+    def __init__(self, lab: StreamLab, module: str, model: type[J], streams: Sequence[Stream], **keys: Any) -> None:
+        self.records = lab.inventory.with_name("records.jsonl")
+        job = model.model_validate({"inventory": str(lab.inventory), "t0": time.monotonic(),
+                                    "records": str(self.records), "phase": "main", "streams": tuple(streams), **keys})
+        path = lab.inventory.with_name("job.json")
+        path.write_text(job.model_dump_json())
+        self.process = subprocess.Popen([sys.executable, "-m", module, str(path)], cwd=ROOT,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._text = b""
+
+    def tell(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def event(self, *names: str) -> dict[str, Any]:
+        """The next event of one of these names."""
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            while b"\n" in self._text:
+                line, _, self._text = self._text.partition(b"\n")
+                event: dict[str, Any] = json.loads(line)
+                if event["event"] in names:
+                    return event
+            if select.select([self.process.stdout], [], [], 1.0)[0]:
+                piece = os.read(self.process.stdout.fileno(), 65536)
+                assert piece, f"ended without {names}: {self.process.stderr.read().decode()}"
+                self._text += piece
+        raise TimeoutError(f"no {names}")
+
+    def start(self) -> dict[str, Any]:
+        ready = self.event("ready")
+        self.tell("go")
+        return ready
+
+    def finish(self) -> int:
+        return self.process.wait(TIMEOUT)
+
+    def end(self) -> None:
+        """By its pid, if it is still there."""
+        self.process.kill()
+        self.process.wait(TIMEOUT)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        return [r for r in lines(self.records) if r["kind"] == kind]

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,69 +15,18 @@ from scapy.contrib.roce import BTH
 from scapy.layers.l2 import Ether
 from scapy.utils import PcapReader
 
-from tests.lab.stream_lab import StreamLab, run, stream_lab
+from tests.lab.stream_lab import TIMEOUT, Process, StreamLab, run, stream_lab
 from topologies.netns import inside
-from traffic.records import lines
 from traffic.roce.plan import QueuePair, RoceJob
 from traffic.roce.wire import OVERHEAD
 
 pytestmark = pytest.mark.lab
-TIMEOUT = 60.0
-ROOT = Path(__file__).parents[2]
 
 
 def pair(name: str = "w/0.0", **keys: Any) -> QueuePair:
     return QueuePair.model_validate({
         "name": name, "workload": "w", "src": "h1", "dst": "h4", "pps": 1000.0, "frame": 1024 + OVERHEAD, "count": 1000,
         "mtu": 1024, "message": 64, "service": "rc", "timeout": 0.5, **keys})
-
-
-class Job:
-    """`python -m traffic.roce` under test."""
-
-    def __init__(self, lab: StreamLab, *pairs: QueuePair, drain: float = 0.5) -> None:
-        self.records = lab.inventory.with_name("records.jsonl")
-        job = RoceJob(inventory=str(lab.inventory), t0=time.monotonic(), records=str(self.records), phase="main",
-                      streams=pairs, drain=drain)
-        path = lab.inventory.with_name("job.json")
-        path.write_text(job.model_dump_json())
-        self.process = subprocess.Popen([sys.executable, "-m", "traffic.roce", str(path)], cwd=ROOT,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self._text = b""
-
-    def event(self, *names: str) -> dict[str, Any]:
-        """The next event of one of these names."""
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        deadline = time.monotonic() + TIMEOUT
-        while time.monotonic() < deadline:
-            while b"\n" in self._text:
-                line, _, self._text = self._text.partition(b"\n")
-                event: dict[str, Any] = json.loads(line)
-                if event["event"] in names:
-                    return event
-            if select.select([self.process.stdout], [], [], 1.0)[0]:
-                piece = os.read(self.process.stdout.fileno(), 65536)
-                assert piece, f"ended without {names}: {self.process.stderr.read().decode()}"
-                self._text += piece
-        raise TimeoutError(f"no {names}")
-
-    def go(self) -> None:
-        self.event("ready")
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"go\n")
-        self.process.stdin.flush()
-
-    def rows(self, kind: str) -> list[dict[str, Any]]:
-        return [r for r in lines(self.records) if r["kind"] == kind]
-
-    def end(self) -> None:
-        """By its pid, if it is still there."""
-        self.process.kill()
-        self.process.wait(TIMEOUT)
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
 
 
 @pytest.fixture
@@ -92,11 +37,11 @@ def lab(tmp_path: Path) -> Iterator[StreamLab]:
 
 @pytest.fixture
 def start(lab: StreamLab) -> Iterator[Any]:
-    """start(pair, ...) -> Job; whatever the test leaves running is ended by its pid."""
-    started: list[Job] = []
+    """start(pair, ...) -> Process; whatever the test leaves running is ended by its pid."""
+    started: list[Process] = []
 
-    def begin(*pairs: QueuePair, **keys: Any) -> Job:
-        started.append(Job(lab, *pairs, **keys))
+    def begin(*pairs: QueuePair) -> Process:
+        started.append(Process(lab, "traffic.roce", RoceJob, pairs, drain=0.5))
         return started[-1]
 
     yield begin
@@ -106,7 +51,7 @@ def start(lab: StreamLab) -> Iterator[Any]:
 
 def test_a_clean_path_delivers_everything_without_repeating(start: Any) -> None:
     job = start(pair())
-    job.go()
+    job.start()
     assert job.event("done")["streams"] == [{"stream": "w/0.0", "sent": 1000, "received": 1000, "lost": 0}]
     assert job.process.wait(TIMEOUT) == 0
     record, stream = job.rows("roce")[0], job.rows("stream")[0]
@@ -124,7 +69,7 @@ def test_a_clean_path_delivers_everything_without_repeating(start: Any) -> None:
 def test_go_back_n_delivers_everything_through_a_queue_that_drops_and_the_queue_names_every_loss(
         lab: StreamLab, start: Any) -> None:
     job = start(pair(pps=2000.0), pair("w/1.0", src="h2", pps=2000.0))      # 34.6 Mbit/s into 20
-    job.go()
+    job.start()
     job.event("done")
     records, streams = job.rows("roce"), job.rows("stream")
     assert [r["status"] for r in records] == ["ok", "ok"]
@@ -139,7 +84,7 @@ def test_go_back_n_delivers_everything_through_a_queue_that_drops_and_the_queue_
 
 def test_an_unreliable_pair_never_repeats(lab: StreamLab, start: Any) -> None:
     job = start(pair(service="uc", pps=2000.0), pair("w/1.0", src="h2", service="uc", pps=2000.0))
-    job.go()
+    job.start()
     job.event("done")
     assert all((r["sent"], r["retransmitted"], r["acks"]) == (1000, 0, 0) for r in job.rows("roce"))
     lost = sum(s["lost"] for s in job.rows("stream"))
@@ -149,7 +94,7 @@ def test_an_unreliable_pair_never_repeats(lab: StreamLab, start: Any) -> None:
 
 def test_spraying_uses_every_port_once_before_any_twice(start: Any) -> None:
     job = start(pair(flows=100, service="uc"))
-    job.go()
+    job.start()
     job.event("done")
     stream = job.rows("stream")[0]
     assert stream["port_sent"] == stream["port_received"] == [10] * 100
@@ -159,7 +104,7 @@ def test_spraying_uses_every_port_once_before_any_twice(start: Any) -> None:
 def test_a_host_both_sends_and_receives_on_the_one_port(start: Any) -> None:
     ring = [("h1", "h2"), ("h2", "h3"), ("h3", "h1")]
     job = start(*(pair(f"w/{i}.0", src=a, dst=b, count=300) for i, (a, b) in enumerate(ring)))
-    job.go()
+    job.start()
     job.event("done")
     assert [(r["status"], r["delivered"], r["sent"]) for r in job.rows("roce")] == [("ok", 300, 300)] * 3
 
@@ -167,7 +112,7 @@ def test_a_host_both_sends_and_receives_on_the_one_port(start: Any) -> None:
 def test_a_pair_whose_path_is_dead_gives_up_and_says_so(lab: StreamLab, start: Any) -> None:
     run(f"ip -n {lab.switch} link set h4 down")
     job = start(pair(count=20, timeout=0.05))
-    job.go()
+    job.start()
     job.event("done")
     record = job.rows("roce")[0]
     assert record["status"] == "retries exceeded"
@@ -177,7 +122,7 @@ def test_a_pair_whose_path_is_dead_gives_up_and_says_so(lab: StreamLab, start: A
 
 def test_an_interrupted_job_keeps_its_records(start: Any) -> None:
     job = start(pair(count=100_000))
-    job.go()
+    job.start()
     job.event("progress")
     job.process.send_signal(signal.SIGINT)
     assert job.process.wait(TIMEOUT) == 130
@@ -195,7 +140,7 @@ def test_what_is_on_the_wire_is_read_by_scapy_and_by_tshark(lab: StreamLab, star
     # How many lines it says before depends on what it writes to: one that is waited for in vain hangs the test.
     assert any("listening on" in line for line in tcpdump.stderr)
     job = start(pair(count=100), pair("w/1.0", src="h2", count=100, service="uc"))
-    job.go()
+    job.start()
     job.event("done")
     expected = 200 + sum(r["acks"] + r["naks"] for r in job.rows("roce"))
     deadline = time.monotonic() + TIMEOUT

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,17 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.lab.stream_lab import StreamLab, run, stream_lab
+from tests.lab.stream_lab import TIMEOUT, Process, StreamLab, run, stream_lab
 from topologies.addressing import SENTINEL_DSCP
 from topologies.netns import inside
-from traffic.records import lines
 from traffic.streams.pcap import pcap_one_way
 from traffic.streams.plan import Job, Stream
 
 pytestmark = pytest.mark.lab
-TIMEOUT = 60.0
 SNAP = 128          # bytes of a captured frame: enough for our header
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -35,59 +29,9 @@ def lab(tmp_path: Path) -> Iterator[StreamLab]:
         yield running
 
 
-class Process:
-    """`python -m traffic.streams` under test: its events, in order, each waited for with a time limit."""
-
-    def __init__(self, lab: StreamLab, *streams: Stream, **keys: Any) -> None:
-        self.records = lab.inventory.with_name("records.jsonl")
-        job = Job(**{"inventory": str(lab.inventory), "t0": time.monotonic(), "records": str(self.records),
-                     "phase": "main", "streams": streams, **keys})
-        path = lab.inventory.with_name("job.json")
-        path.write_text(job.model_dump_json())
-        self.process = subprocess.Popen([sys.executable, "-m", "traffic.streams", str(path)], cwd=ROOT,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self._text = b""
-
-    def tell(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line.encode() + b"\n")
-        self.process.stdin.flush()
-
-    def event(self, *names: str) -> dict[str, Any]:
-        """The next event of one of these names."""
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        deadline = time.monotonic() + TIMEOUT
-        while time.monotonic() < deadline:
-            while b"\n" in self._text:
-                line, _, self._text = self._text.partition(b"\n")
-                event: dict[str, Any] = json.loads(line)
-                if event["event"] in names:
-                    return event
-            if select.select([self.process.stdout], [], [], 1.0)[0]:
-                piece = os.read(self.process.stdout.fileno(), 65536)
-                assert piece, f"ended without {names}: {self.process.stderr.read().decode()}"
-                self._text += piece
-        raise TimeoutError(f"no {names}")
-
-    def start(self) -> dict[str, Any]:
-        ready = self.event("ready")
-        self.tell("go")
-        return ready
-
-    def finish(self) -> int:
-        return self.process.wait(TIMEOUT)
-
-    def end(self) -> None:
-        """By its pid, if it is still there."""
-        self.process.kill()
-        self.process.wait(TIMEOUT)
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
-
-    def rows(self, kind: str) -> list[dict[str, Any]]:
-        return [r for r in lines(self.records) if r["kind"] == kind]
+def process_of(lab: StreamLab, *streams: Stream, **keys: Any) -> Process:
+    """`python -m traffic.streams` under test."""
+    return Process(lab, "traffic.streams", Job, streams, **keys)
 
 
 @pytest.fixture
@@ -96,7 +40,7 @@ def start(lab: StreamLab) -> Iterator[Any]:
     started: list[Process] = []
 
     def begin(*streams: Stream, **keys: Any) -> Process:
-        started.append(Process(lab, *streams, **keys))
+        started.append(process_of(lab, *streams, **keys))
         return started[-1]
 
     yield begin
@@ -145,7 +89,7 @@ def test_incast_three_to_one_loses_exactly_what_the_queue_dropped(lab: StreamLab
 def test_a_queue_that_empties_slowly_is_waited_for(tmp_path: Path) -> None:
     """100 full frames at 400 kbit/s take 3 s to leave the queue; the last ones come long after the sender's end."""
     with stream_lab(tmp_path, rate="400kbit", limit=1_000_000) as lab:
-        process = Process(lab, stream(count=100, pps=2000))
+        process = process_of(lab, stream(count=100, pps=2000))
         try:
             process.start()
             done = process.event("done")
@@ -290,7 +234,7 @@ def test_a_port_in_use_is_named_with_its_host(lab: StreamLab, start: Any) -> Non
 def test_a_namespace_that_is_gone_is_named(tmp_path: Path) -> None:
     with stream_lab(tmp_path) as lab:
         inventory, prefix = lab.inventory, lab.prefix
-    process = Process(StreamLab(lab.fabric, inventory, prefix, lab.switch), stream(count=1))
+    process = process_of(StreamLab(lab.fabric, inventory, prefix, lab.switch), stream(count=1))
     error = process.event("error")
     assert process.finish() == 1
     process.end()

@@ -9,8 +9,10 @@ import pytest
 
 from tests.bench import book as books
 from tests.bench.book import Book
+from tests.bench.gloo import durations, require_torch
 from tests.bench.labs import Row
 from tests.bench.ring import engine_share, idle, segments_per_ack
+from topologies.errors import LabError
 
 
 @pytest.fixture
@@ -70,3 +72,20 @@ def test_idle_time_is_told_of_the_seconds_that_lie_in_the_window_as_a_whole() ->
 def test_the_engines_share_is_cpu_seconds_for_each_100_megabit() -> None:
     records: list[Row] = [{"kind": "engine", "cpu_seconds": 1.0, "bytes": 125_000_000}, {"kind": "step"}]
     assert engine_share(records) == pytest.approx(0.1)
+
+
+def test_a_step_lasts_from_the_first_start_to_the_last_end_and_the_first_one_does_not_count() -> None:
+    spans = [(-1, 0.0, 9.0), (0, 10.0, 11.0), (0, 10.5, 12.0), (1, 20.0, 21.0)]
+    assert durations(spans) == [2.0, 1.0]
+
+
+def test_a_python_without_pytorch_is_named_with_the_way_to_get_one(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho ModuleNotFoundError: No module named torch >&2; exit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(LabError, match="No module named torch") as caught:
+        require_torch(str(python))
+    assert caught.value.where == str(python)
+    assert "AIFAB_TORCH_PYTHON" in caught.value.hint
+    with pytest.raises(LabError, match="No such file"):
+        require_torch(str(tmp_path / "none"))

@@ -10,7 +10,7 @@ from traffic.records import RecordWriter
 from traffic.roce.outcome import roce_record
 from traffic.roce.plan import FIRST_QPN, RoceJob
 from traffic.roce.ports import open_endpoint, open_raw
-from traffic.roce.receiver import Incoming, receive_all
+from traffic.roce.receiver import Incoming, Port
 from traffic.roce.sender import Outgoing, Sender
 from traffic.roce.wire import ROCE_PORT
 from traffic.streams import children
@@ -18,6 +18,7 @@ from traffic.streams.board import board
 from traffic.streams.clock import StepWatch
 from traffic.streams.job import PacketProcess
 from traffic.streams.outcome import Finding, packets_records, stream_record, summary
+from traffic.streams.receiver import receive_all
 from traffic.streams.wire import allow_sockets, socket_drops
 
 
@@ -54,8 +55,8 @@ class QueuePairs(PacketProcess):
 
     def _receive(self, line: children.Line) -> dict[str, Any]:
         """The receiver child's life."""
-        receive_all([e.data for e in self.endpoints.values()], self.incoming, self.board, line.control,
-                    lambda: float(line.wait() or 0))
+        ports = [Port(e.data, self.incoming) for e in self.endpoints.values()]
+        receive_all(ports, self.board, line.control, lambda: float(line.wait() or 0))
         line.tell("pairs", pairs=[i.told() for i in self.incoming.values()])
         return {}
 

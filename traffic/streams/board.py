@@ -42,6 +42,22 @@ class Lane:
     port_sent: memoryview
     port_received: memoryview
 
+    def arrived(self, seq: int, way: int, arrival: int, stamp: int) -> bool:
+        """Note packet `seq` from source port number `way`, with the receiver's and the sender's stamp (CLOCK_REALTIME
+        ns). False, and counted as such, if it had arrived before.
+        """
+        count = self.count
+        if seq >= self.capacity or self.order[seq]:
+            count[DUPLICATES] += 1
+            return False
+        received = count[RECEIVED] + 1
+        self.delay[seq] = arrival - stamp
+        self.order[seq] = received
+        self.port_received[way] += 1
+        count[LAST_ARRIVAL] = arrival
+        count[RECEIVED] = received      # last: the parent looks at it to see whether everything is there
+        return True
+
 
 def lane(capacity: int, flows: int) -> Lane:
     """Fresh shared memory for a stream of at most `capacity` packets from `flows` source ports."""

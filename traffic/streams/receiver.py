@@ -10,9 +10,10 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from traffic.streams.board import DUPLICATES, FOREIGN, LAST_ARRIVAL, RECEIVED, Board, Lane
+from traffic.streams.board import FOREIGN, RECEIVED, Board, Lane
 from traffic.streams.wire import HEADER, MAGIC
 
 BATCH = 256                             # packets of one socket before the next has its turn
@@ -42,26 +43,30 @@ class Inlet:
         return self._lane.count[RECEIVED] > before
 
     def _note(self, data: bytes, extra: list[tuple[int, int, bytes]], port: int) -> None:
-        lane, count = self._lane, self._lane.count
+        lane = self._lane
         magic, index, seq, stamp = HEADER.unpack(data) if len(data) == HEADER.size else (0, 0, 0, 0)
         if magic != MAGIC or index != self._index or seq >= lane.capacity or port not in self._way or not extra:
-            count[FOREIGN] += 1
+            lane.count[FOREIGN] += 1
             return
-        if lane.order[seq]:
-            count[DUPLICATES] += 1
-            return
-        seconds, nanoseconds = STAMP.unpack(extra[0][2])
-        arrival = seconds * 1_000_000_000 + nanoseconds
-        received = count[RECEIVED] + 1
-        lane.delay[seq] = arrival - stamp
-        lane.order[seq] = received
-        lane.port_received[self._way[port]] += 1
-        count[LAST_ARRIVAL] = arrival
-        count[RECEIVED] = received
+        lane.arrived(seq, self._way[port], kernel_stamp(extra), stamp)
 
 
-def receive_all(inlets: list[Inlet], board: Board, control: int, drain_of: Callable[[], float]) -> None:
-    """Receive until the sender has finished and everything has arrived, or nothing came for the drain time.
+def kernel_stamp(extra: list[tuple[int, int, bytes]]) -> int:
+    """CLOCK_REALTIME ns of a packet's arrival, from what `recvmsg` tells beside its bytes."""
+    seconds, nanoseconds = STAMP.unpack(extra[0][2])
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+class Source(Protocol):
+    """A socket, and what takes from it what waits there: True if something was new."""
+
+    sock: socket.socket
+
+    def take(self) -> bool: ...
+
+
+def receive_all(inlets: Sequence[Source], board: Board, control: int, drain_of: Callable[[], float]) -> None:
+    """Receive until the sender has finished and everything has arrived, or nothing new came for the drain time.
 
     `control` becomes readable when the sender has finished; `drain_of()` then reads the drain time in
     seconds from it.
