@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from controller import runtime
 from controller.api import build
 from controller.app import FabricApp
+from controller.bgp_link import BgpLink
 from controller.control import Control
 from controller.record import Record
 from controller.writer import Writer
@@ -60,7 +61,10 @@ def serve(inventory: Inventory) -> None:
     memory = Path(inventory.directory) / "intent.json"
     control = Control(inventory.fabric, Record.read(memory))
     app = runtime.start(inventory, control)
-    _api_server(inventory, build(control, app, Writer(control, app, memory)))
+    link = BgpLink(inventory)
+    writer = Writer(control, app, memory, link.announce)
+    link.start(writer.learn)
+    _api_server(inventory, build(control, app, writer, link.peers))
     threading.Thread(target=_renew_for_ever, args=(app,), daemon=True).start()
     signal.sigwait(_STOP)
     for path in (inventory.controller_socket, inventory.api_socket):

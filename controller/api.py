@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -45,8 +45,9 @@ class CounterReader(Protocol):
     def read_counters(self) -> Mapping[str, tuple[list[Any], list[Any]]]: ...
 
 
-def build(control: Control, reader: CounterReader, writer: Writer) -> FastAPI:
-    """The API over a Control, whatever reads counters from its switches, and the one way in for intent."""
+def build(control: Control, reader: CounterReader, writer: Writer,
+          peers: Callable[[], list[Json]] = list) -> FastAPI:
+    """The API over a Control, whatever reads counters from its switches, the one way in for intent, and BGP's peers."""
     api = FastAPI(title="aifab controller", docs_url=None, redoc_url=None)
 
     @api.get("/health")
@@ -72,7 +73,7 @@ def build(control: Control, reader: CounterReader, writer: Writer) -> FastAPI:
     def in_words(_request: Request, error: StarletteHTTPException) -> JSONResponse:
         return problem(HTTPStatus(error.status_code), str(error.detail))
 
-    vpc_api.add(api, control, writer)
+    vpc_api.add(api, control, writer, peers)
     return api
 
 

@@ -56,15 +56,18 @@ Block = tuple[Inputs, tuple[Flow, ...]]     # the rules of one VPC on one leaf, 
 class Compiler:
     """The rule sets of one fabric under one tenancy.
 
-    routes: what the VRFs import from; by default all that the leaves originate. previous: a compiler of the same
+    routes: what the leaves originate, by default all that the tenancy says; imported: what others have announced, and
+    VRFs import from as well. previous: a compiler of the same
     fabric, from which all that has stayed the same is taken over, rule by rule and leaf by leaf.
     """
 
     def __init__(self, fabric: Fabric, tenancy: Tenancy = Tenancy(),  # noqa: B008 - a frozen value
-                 routes: Sequence[Route] | None = None, previous: Compiler | None = None) -> None:
+                 routes: Sequence[Route] | None = None, previous: Compiler | None = None,
+                 imported: Sequence[Route] = ()) -> None:
         self._fabric = fabric
         self.tenancy = tenancy
-        self.routes = originated(fabric, tenancy) if routes is None else tuple(routes)
+        self.originated = originated(fabric, tenancy) if routes is None else tuple(routes)
+        self.routes = (*self.originated, *imported)
         elsewhere = frozenset(tenancy.members)
         self._fixed: Fixed = previous._fixed if previous else Fixed(fabric)
         kept = previous and previous._flat.elsewhere == elsewhere

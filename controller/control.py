@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controller.bgp_import import Learned
 from controller.compile import Compiler
 from controller.reconcile import AddFlow, Change, DeleteFlows, Installed, difference, reconcile
 from controller.record import Record
@@ -43,6 +44,7 @@ class Control:
         self.lock = threading.RLock()
         self.fabric = fabric
         self.record = record
+        self.learned: tuple[Learned, ...] = ()      # what BGP peers have announced
         self.compiler = Compiler(fabric, resolve(record.intent, fabric, record.allocation))
         self._links = LinkState(fabric)
         self._source: RuleSource = self.compiler    # another one while the tenancy changes

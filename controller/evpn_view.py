@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from controller.bgp_import import Judged
 from controller.evpn import IpVrf, MacIpRoute, MacVrf, MulticastRoute, PrefixRoute, Route, RouteTable, ip_vrfs, mac_vrfs
 from controller.vpc import GATEWAY_MAC, Tenancy
 from topologies.fabric import Fabric, Node
@@ -12,19 +13,30 @@ from topologies.fabric import Fabric, Node
 Row = dict[str, Any]
 
 
-def tables(fabric: Fabric, tenancy: Tenancy, routes: Sequence[Route]) -> dict[str, list[Row]]:
-    """routes: the whole table; vnis: VRF by VRF; macs, arp: what each leaf knows, and from where."""
+def tables(fabric: Fabric, tenancy: Tenancy, routes: Sequence[Route],
+           judged: Sequence[Judged] = ()) -> dict[str, list[Row]]:
+    """routes: the whole table, those of leaves and those that BGP peers have announced; vnis: VRF by VRF; macs, arp:
+    what each leaf knows, and from where."""
     bridges = [(leaf, vrf) for leaf in fabric.leaves for vrf in mac_vrfs(tenancy, leaf)]
     routers = [(leaf, vrf) for leaf in fabric.leaves for vrf in ip_vrfs(tenancy, leaf)]
-    table = RouteTable(routes)
-    return {"routes": [_route(fabric, r) for r in routes],
+    table = RouteTable([*routes, *(j.usable for j in judged if j.usable)])
+    return {"routes": [*(_route(fabric, r) | {"source": "fabric"} for r in routes),
+                       *(_learned(fabric, j) for j in judged)],
             "vnis": [*(_bridge(vrf, table) for _, vrf in bridges), *(_router(vrf, table) for _, vrf in routers)],
             "macs": [row for leaf, vrf in bridges for row in _macs(fabric, leaf, vrf, table)],
             "arp": [row for leaf, vrf in bridges for row in _arp(fabric, leaf, vrf, table)]}
 
 
 def _leaf(fabric: Fabric, vtep: str) -> str:
-    return next(leaf.name for leaf in fabric.leaves if leaf.ip == vtep)
+    return next((leaf.name for leaf in fabric.leaves if leaf.ip == vtep), "")
+
+
+def _learned(fabric: Fabric, judged: Judged) -> Row:
+    """A peer's route as it came; `unused`: why nothing is forwarded by it."""
+    row = _route(fabric, judged.learned.route) | {"source": judged.learned.peer}
+    if judged.usable:
+        return row | {"leaf": _leaf(fabric, judged.usable.next_hop)}
+    return row | {"unused": judged.reason}
 
 
 def _route(fabric: Fabric, route: Route) -> Row:

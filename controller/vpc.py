@@ -48,7 +48,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Segment:
-    """A subnet. `stretched`: one bridge over all leaves (mode l2vni)."""
+    """A subnet, or the link to an External's router. `stretched`: one bridge over all leaves (mode l2vni).
+
+    is_external: the one member is the router; outside: prefixes that are known to be behind it.
+    """
 
     vpc: str
     subnet: str
@@ -58,6 +61,8 @@ class Segment:
     restricted: bool
     stretched: bool
     members: tuple[Member, ...]
+    is_external: bool = False
+    outside: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ PUT    /intent       body {objects: [...]}: the whole intent from now on. With I
                      pending: [connected switches that have not confirmed]}. It comes when the switches hold it.
 POST   /intent/plan  the same body: what PUT would change, and nothing is changed
 DELETE /intent       as PUT with no objects
-GET    /evpn         {routes, vnis, macs, arp}: see controller/evpn_view.py
+GET    /evpn         {routes, vnis, macs, arp, peers}: see controller/evpn_view.py
 
 Errors are application/problem+json (RFC 9457): {title, status, detail}; 422 adds errors: [{where, expected,
 found, hint}], all of them, and nothing of the intent is applied; 409 adds the version that counts.
@@ -26,6 +26,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from controller import evpn_view
+from controller.bgp_import import judge
 from controller.control import Control
 from controller.intent import Intent, as_objects, problems_in_words
 from controller.writer import Conflict, Plan, Unfit, Writer
@@ -46,7 +47,7 @@ class _Refused(Exception):  # noqa: N818 - an answer
         self.answer = answer
 
 
-def add(api: FastAPI, control: Control, writer: Writer) -> None:
+def add(api: FastAPI, control: Control, writer: Writer, peers: Callable[[], list[Json]]) -> None:
     """Add the routes above."""
 
     @api.get("/intent")
@@ -68,7 +69,10 @@ def add(api: FastAPI, control: Control, writer: Writer) -> None:
 
     @api.get("/evpn")
     def evpn() -> Json:
-        return evpn_view.tables(control.fabric, control.compiler.tenancy, control.compiler.routes)
+        compiler = control.compiler
+        judged = judge(control.fabric, compiler.tenancy, control.learned)
+        return evpn_view.tables(control.fabric, compiler.tenancy, compiler.originated, tuple(judged)) | {
+            "peers": peers()}
 
 
 async def _answer(request: Request, parse: Callable[[bytes], Intent],

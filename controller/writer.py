@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from controller.bgp_import import Learned, importable
 from controller.compile import Compiler
 from controller.control import Control
+from controller.evpn import Route
 from controller.intent import Intent, IntentObject
 from controller.intent_checks import intent_problems
 from controller.record import Record
@@ -61,9 +63,11 @@ class Plan:
 class Writer:
     """The one way in for intent."""
 
-    def __init__(self, control: Control, follower: Follower, path: Path) -> None:
-        self._control, self._follower, self._path = control, follower, path
+    def __init__(self, control: Control, follower: Follower, path: Path,
+                 announce: Callable[[Iterable[Route]], None] = lambda _: None) -> None:
+        self._control, self._follower, self._path, self._announce = control, follower, path, announce
         self._writing = threading.Lock()
+        announce(control.compiler.originated)
 
     def plan(self, intent: Intent) -> Plan:
         """Raises Unfit."""
@@ -75,8 +79,7 @@ class Writer:
         if intent == old.intent:
             return Plan(old, control.compiler, (), {})
         record = Record(version=old.version + 1, intent=intent, allocation=allocate(intent, old.allocation))
-        compiler = Compiler(control.fabric, resolve(intent, control.fabric, record.allocation),
-                            previous=control.compiler)
+        compiler = self._compiler(record)
         return Plan(record, compiler, tuple(_changed(old.intent, intent)), _flows(control.compiler, compiler))
 
     def apply(self, intent: Intent, version: int | None = None) -> tuple[Plan, float]:
@@ -91,10 +94,29 @@ class Writer:
             plan = self.plan(intent)
             if plan.record is not self._control.record:
                 plan.record.write(self._path)
-                for source in stages(self._control.compiler, plan.compiler):
-                    _wait(list(self._follower.follow(source)), CONFIRM)
-                self._control.settle(plan.record, plan.compiler)
+                self._install(plan.record, plan.compiler)
             return plan, time.monotonic() - started
+
+    def learn(self, learned: tuple[Learned, ...]) -> None:
+        """From now on these are the routes that BGP peers have announced: install what follows from them."""
+        with self._writing:
+            self._control.learned = learned
+            compiler = self._compiler(self._control.record)
+            if compiler.routes != self._control.compiler.routes:
+                self._install(self._control.record, compiler)
+
+    def _compiler(self, record: Record) -> Compiler:
+        control = self._control
+        tenancy = resolve(record.intent, control.fabric, record.allocation)
+        return Compiler(control.fabric, tenancy, previous=control.compiler,
+                        imported=importable(control.fabric, tenancy, control.learned))
+
+    def _install(self, record: Record, compiler: Compiler) -> None:
+        """In stages, each on all switches before the next; then it is announced."""
+        for source in stages(self._control.compiler, compiler):
+            _wait(list(self._follower.follow(source)), CONFIRM)
+        self._control.settle(record, compiler)
+        self._announce(compiler.originated)
 
 
 def _wait(barriers: list[Future[Any]], timeout: float) -> None:

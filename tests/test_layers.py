@@ -16,7 +16,8 @@ CORE = {"topologies"} | {f"topologies.{name}" for name in (
     "errors", "spec", "document", "explain", "load", "units", "scale", "addressing", "fabric", "inventory", "netns",
     "unixctl")}
 CORE_LIBRARIES = {"pydantic", "pydantic_core", "ruamel", "networkx"}
-OS_KEN_MODULES = {f"controller.{name}" for name in ("__main__", "runtime", "app", "openflow", "bgp")}
+OS_KEN_MODULES = {f"controller.{name}" for name in (
+    "__main__", "runtime", "app", "openflow", "bgp", "bgp_sessions", "bgp_codec")}
 
 
 def name_of(path: Path) -> str:

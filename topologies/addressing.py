@@ -39,6 +39,11 @@ def vtep(leaf: int, path: int = 0) -> str:
     return f"10.255.{path}.{leaf}"
 
 
+def bgp_link(n: int) -> tuple[str, str]:
+    """Addresses of the controller's BGP speaker and of its peer n (from 1), on a link of their own (/30)."""
+    return f"10.254.{n}.1", f"10.254.{n}.2"
+
+
 def leaf_dpid(leaf: int) -> int:
     return 0x1000 + leaf
 

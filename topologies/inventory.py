@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from topologies.errors import LabError
 from topologies.fabric import Fabric
@@ -62,9 +62,11 @@ class Inventory(BaseModel):
     datapath: str                   # user | kernel
     controller_socket: str          # OpenFlow: the controller listens here
     api_socket: str                 # northbound API of the controller
+    speaker: str = ""               # namespace of the controller's BGP speaker; '' without BGP
+    routers: dict[str, str] = Field(default_factory=dict)   # BGP peer -> its namespace
 
     def netns_path(self, node: str) -> str:
-        return f"/run/netns/{self.netns[node]}"
+        return f"/run/netns/{(self.netns | self.routers)[node]}"
 
     def write(self, path: Path) -> None:
         """Atomic: a reader sees the old file or the new one."""

@@ -23,7 +23,7 @@ from typing import Any
 from mininet.cli import CLI
 from mininet.net import Mininet
 
-from topologies import clean, host_limits, kernel_datapath, switch, wires
+from topologies import bgp_routers, clean, host_limits, kernel_datapath, switch, wires
 from topologies.fabric import Fabric, Node, expand
 from topologies.interfaces import bring_up
 from topologies.inventory import Inventory, SwitchProcess
@@ -89,6 +89,7 @@ def running(what: Fabric | FabricSpec | Any) -> Iterator[LabNetwork]:
     host_limits.require_root()
     host_limits.require_programs()
     host_limits.require_features(fabric)
+    bgp_routers.require_routers(fabric.spec.bgp)
     journal = net = None
     try:
         with uninterrupted():       # else a second Ctrl-C could clean up while switches still start
@@ -144,11 +145,14 @@ def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
     make_interfaces(fabric, netns)
     _each(lambda h: tc_batch(wires.host_lines(fabric, h.name), netns[h.name]), fabric.all_hosts)
     tc_batch(wires.wire_lines(fabric), wiring)
+    bgp = fabric.spec.bgp
     inventory = Inventory(
         lab=journal.lab, directory=str(journal.directory), fabric=fabric, netns=netns, wiring=wiring,
         wires=wires.devices(fabric), switches=start_switches(fabric, netns, journal),
         datapath=datapath_of(fabric), controller_socket=f"{journal.directory}/openflow.sock",
-        api_socket=f"{journal.directory}/api.sock")
+        api_socket=f"{journal.directory}/api.sock",
+        speaker=bgp_routers.speaker_netns(journal.lab) if bgp else "",
+        routers=bgp_routers.start_routers(bgp, journal) if bgp else {})
     inventory.write(journal.directory / "inventory.json")
     return inventory
 

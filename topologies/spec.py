@@ -153,6 +153,19 @@ class BorderSpec(Strict):
     uplink_rate: Rate | None = None
 
 
+class BgpPeerSpec(Strict):
+    """A router that speaks BGP with the controller: which program it runs, and its autonomous system."""
+
+    router: Literal["frr", "gobgp"]
+    asn: int = Field(ge=1, le=65534)
+
+
+class BgpSpec(Strict):
+    """Routers beside the fabric, each in a namespace of its own, that exchange EVPN routes with the controller."""
+
+    peers: dict[str, BgpPeerSpec] = Field(min_length=1, max_length=16)
+
+
 class LinkOverride(Strict):
     """What one named link has otherwise than its kind."""
 
@@ -193,11 +206,12 @@ class FabricSpec(Strict):
     datapath: Literal["auto", "user", "kernel"] = "auto"
     tcp: TcpSpec = TcpSpec()
     links: dict[str, LinkOverride] = Field(default_factory=dict)
+    bgp: BgpSpec | None = Field(None, description="routers that exchange EVPN routes with the controller")
     scale: ScaleSpec = ScaleSpec()
 
     @model_validator(mode="after")
     def _consistent(self) -> FabricSpec:
-        misfits = [*self._one_uplink_rule(), *self._racks_fit(), *self._subnet_fits()]
+        misfits = [*self._one_uplink_rule(), *self._racks_fit(), *self._subnet_fits(), *self._routers_fit()]
         if misfits:
             raise Misfits(misfits)
         return self
@@ -244,6 +258,14 @@ class FabricSpec(Strict):
             yield Misfit(at, f"room for {need} hosts{probes}",
                          f"{self.subnet} with {room} addresses beside network, gateway and broadcast",
                          "a larger subnet, such as 10.9.0.0/16, or fewer hosts")
+
+    def _routers_fit(self) -> Iterator[Misfit]:
+        hosts = {host for rack in (self.racks or {}).values() for host in rack}
+        for name in self.bgp.peers if self.bgp else ():
+            taken = name in hosts or re.fullmatch(r"h\d+", name)
+            if taken or not HOST_NAME.fullmatch(name) or RESERVED_NAME.fullmatch(name):
+                yield Misfit(("bgp", "peers", name), "a name of at most 10 small letters and digits that starts with a "
+                             "letter and that no host, leaf or spine has", name or "an empty text")
 
     @property
     def host_count(self) -> int:

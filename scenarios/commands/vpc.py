@@ -97,6 +97,7 @@ class Shown(StrEnum):
     vnis = "vnis"
     macs = "macs"
     arp = "arp"
+    peers = "peers"
     drops = "drops"
 
 

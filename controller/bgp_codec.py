@@ -1,0 +1,118 @@
+"""EVPN routes <-> what os-ken puts on the wire.
+
+os-ken's own API (evpn_prefix_add) knows neither the second label of a type 2 route nor the router's MAC, and what it
+decodes as `label` is a VNI shifted by four bits; so NLRI and communities are built and read here.
+
+    type 2    labels: VNI of the bridge, VNI of the VPC (RFC 9135, 5.1)     Encapsulation: VXLAN (RFC 8365)
+    type 3    PMSI tunnel: ingress replication, label: VNI (RFC 8365, 9)    Router's MAC (RFC 9135, 8.1)
+    type 5    label: VNI of the VPC (RFC 9136)                              MAC Mobility (RFC 7432, 15)
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from typing import Any
+
+from os_ken.lib.packet import bgp
+from os_ken.services.protocols.bgp.info_base.evpn import EvpnPath
+
+from controller.evpn import MacIpRoute, MulticastRoute, PrefixRoute, Route
+
+INGRESS_REPLICATION = 6
+ROUTE_TARGET, ROUTERS_MAC = 0x02, 0x03      # subtypes of extended communities
+EVPN = 0x06                                 # their type
+_NO_SEGMENT = bytes(9)
+
+
+def path(route: Route, withdraw: bool = False) -> Any:
+    """os-ken's path of a route that this speaker originates."""
+    if withdraw:
+        return EvpnPath(None, _nlri(route), 0, is_withdraw=True)
+    return EvpnPath(None, _nlri(route), 0, pattrs=_attributes(route), nexthop=route.next_hop)
+
+
+def _label(vni: int) -> bytes:
+    return vni.to_bytes(3, "big")
+
+
+def _nlri(route: Route) -> Any:
+    esi = bgp.EvpnArbitraryEsi(_NO_SEGMENT)
+    match route:
+        case MacIpRoute():
+            return bgp.EvpnMacIPAdvertisementNLRI(
+                route.rd, 0, route.mac, route.ip, esi=esi, labels=_label(route.vni) + _label(route.l3vni))
+        case MulticastRoute():
+            return bgp.EvpnInclusiveMulticastEthernetTagNLRI(route.rd, 0, route.next_hop)
+        case PrefixRoute():
+            return bgp.EvpnIpPrefixNLRI(route.rd, 0, route.prefix, esi=esi, label=_label(route.vni))
+
+
+def _attributes(route: Route) -> OrderedDict[int, Any]:
+    found = [bgp.BGPPathAttributeOrigin(bgp.BGP_ATTR_ORIGIN_IGP), bgp.BGPPathAttributeAsPath([[]]),
+             bgp.BGPPathAttributeExtendedCommunities(_communities(route))]
+    if isinstance(route, MulticastRoute):
+        tunnel = bgp.PmsiTunnelIdIngressReplication(route.next_hop)
+        found.append(bgp.BGPPathAttributePmsiTunnel(0, INGRESS_REPLICATION, tunnel_id=tunnel, vni=route.vni))
+    return OrderedDict((attribute.type, attribute) for attribute in found)
+
+
+def _communities(route: Route) -> list[Any]:
+    targets = (target.split(":") for target in sorted(route.targets))
+    found = [bgp.BGPTwoOctetAsSpecificExtendedCommunity(subtype=ROUTE_TARGET, as_number=int(asn),
+                                                        local_administrator=int(number)) for asn, number in targets]
+    found.append(bgp.BGPEncapsulationExtendedCommunity.from_str("vxlan"))
+    if route.router_mac:
+        mac = bytes.fromhex(route.router_mac.replace(":", ""))
+        found.append(bgp.BGPUnknownExtendedCommunity(type_=EVPN, value=bytes([ROUTERS_MAC]) + mac))
+    if isinstance(route, MacIpRoute) and route.sequence:
+        found.append(bgp.BGPEvpnMacMobilityExtendedCommunity(subtype=0, flags=0, sequence_number=route.sequence))
+    return found
+
+
+def route(received: Any) -> Route | None:
+    """The route of a path that a peer has sent; None for one of a kind or family of addresses that we do not use.
+
+    A withdrawal has no attributes: its route has what tells it from others, and nothing else is right.
+    """
+    nlri = received.nlri
+    attributes = received.pathattr_map
+    communities = getattr(attributes.get(bgp.BGP_ATTR_TYPE_EXTENDED_COMMUNITIES), "communities", [])
+    common: dict[str, Any] = {"rd": nlri.route_dist, "targets": _targets(communities),
+                              "next_hop": received.nexthop or "", "router_mac": _router_mac(communities)}
+    match nlri:
+        case bgp.EvpnMacIPAdvertisementNLRI() if not nlri.ip_addr or _is_ipv4(nlri.ip_addr):
+            labels = nlri._labels       # mpls_labels and vni give the second one wrong, or not at all
+            return MacIpRoute(**common, mac=nlri.mac_addr, ip=nlri.ip_addr or "", vni=_vni(labels[:3]),
+                              l3vni=_vni(labels[3:6]), sequence=_sequence(communities))
+        case bgp.EvpnInclusiveMulticastEthernetTagNLRI() if _is_ipv4(nlri.ip_addr):
+            tunnel = attributes.get(bgp.BGP_ATTR_TYEP_PMSI_TUNNEL_ATTRIBUTE)
+            return MulticastRoute(**common | {"next_hop": nlri.ip_addr}, vni=tunnel.vni or 0 if tunnel else 0)
+        case bgp.EvpnIpPrefixNLRI() if _is_ipv4(nlri.ip_prefix.split("/")[0]):
+            prefix = str(ipaddress.IPv4Network(nlri.ip_prefix, strict=False))
+            return PrefixRoute(**common, prefix=prefix, vni=_vni(nlri._label))
+    return None
+
+
+def _vni(label: bytes) -> int:
+    return int.from_bytes(label, "big")
+
+
+def _is_ipv4(text: str) -> bool:
+    return ":" not in text
+
+
+def _targets(communities: list[Any]) -> frozenset[str]:
+    return frozenset(bgp.BGPPathAttributeExtendedCommunities(communities).rt_list)
+
+
+def _router_mac(communities: list[Any]) -> str:
+    for community in communities:
+        value = getattr(community, "value", b"")
+        if community.type == EVPN and value[:1] == bytes([ROUTERS_MAC]):
+            return str(value[1:7].hex(":"))
+    return ""
+
+
+def _sequence(communities: list[Any]) -> int:
+    return next((c.sequence_number for c in communities if isinstance(c, bgp.BGPEvpnMacMobilityExtendedCommunity)), 0)

@@ -1,0 +1,86 @@
+"""What becomes of routes that BGP peers have announced: those that lead somewhere, and why the others do not. Pure.
+
+A VRF imports a peer's route as it imports those of leaves, by route target. Before that a route has to lead out of
+the fabric through an External: its next hop is the outside router of one, or the VTEP of that one's border leaf with
+the External's VNI; and it must not hide addresses that a tenant has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
+
+from controller.evpn import PrefixRoute, Route
+from controller.vpc import Segment, Tenancy
+from topologies.fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A route, and the peer that has announced it."""
+
+    peer: str
+    route: Route
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A learned route; what VRFs may import of it, or None with the reason."""
+
+    learned: Learned
+    usable: Route | None
+    reason: str = ""
+
+
+def judge(fabric: Fabric, tenancy: Tenancy, learned: Iterable[Learned]) -> Iterator[Judged]:
+    """Each learned route with what becomes of it."""
+    ways = _ways_out(fabric, tenancy)
+    for one in learned:
+        reason = _unusable(tenancy, one.route, ways)
+        usable = None if reason or not isinstance(one.route, PrefixRoute) else _through(one.route, ways)
+        yield Judged(one, usable, reason)
+
+
+def importable(fabric: Fabric, tenancy: Tenancy, learned: Iterable[Learned]) -> tuple[Route, ...]:
+    """Those that VRFs may import."""
+    return tuple(j.usable for j in judge(fabric, tenancy, learned) if j.usable is not None)
+
+
+Way = tuple[str, str, int]      # VTEP and MAC of the border leaf, VNI of the External
+
+
+def _ways_out(fabric: Fabric, tenancy: Tenancy) -> dict[tuple[str, int], Way]:
+    """(next hop, VNI, or 0 for any VNI) -> the way that it means."""
+    ways: dict[tuple[str, int], Way] = {}
+    for tenant in tenancy.tenants:
+        for segment in tenant.segments:
+            for member in segment.members if segment.is_external else ():
+                leaf = fabric.node(member.leaf)
+                ways[member.ip, 0] = ways[leaf.ip, tenant.vni] = (leaf.ip, leaf.mac, tenant.vni)
+    return ways
+
+
+def _way(route: PrefixRoute, ways: dict[tuple[str, int], Way]) -> Way | None:
+    return ways.get((route.next_hop, route.vni)) or ways.get((route.next_hop, 0))
+
+
+def _through(route: PrefixRoute, ways: dict[tuple[str, int], Way]) -> PrefixRoute | None:
+    way = _way(route, ways)
+    return way and replace(route, next_hop=way[0], router_mac=way[1], vni=way[2])
+
+
+def _unusable(tenancy: Tenancy, route: Route, ways: dict[tuple[str, int], Way]) -> str:
+    """Why nothing is forwarded by a route; '' if it is."""
+    if not isinstance(route, PrefixRoute):
+        return "only routes of type 5 are taken from peers"
+    if _way(route, ways) is None:
+        return "its next hop is no External's router, nor a border leaf with an External's VNI"
+    hidden = _hidden(tenancy.segments.values(), route)
+    return f"it would hide addresses of {hidden}" if hidden else ""
+
+
+def _hidden(segments: Iterable[Segment], route: PrefixRoute) -> str:
+    """A segment of which the route claims addresses with the same prefix or a longer one, among those it goes to."""
+    prefix = IPv4Network(route.prefix)
+    return next((s.name for s in segments if prefix.subnet_of(IPv4Network(s.prefix))), "")
