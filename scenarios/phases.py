@@ -28,6 +28,7 @@ from traffic.workload import Workload, to_json
 READY = 60.0            # seconds to open the connections of thousands of pairs
 POLL = 0.05             # seconds between looks at the children
 Progress = Callable[[str, float, float | None], None]       # workload, bytes done, bytes in all
+Standing = Callable[[list[dict[str, Any]]], None]           # connections, as traffic.engine.channels.Standing
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,23 @@ class PhaseRun:
         path.write_text(json.dumps(job))
         return what, module, path
 
-    def run(self, progress: Progress) -> tuple[float, float]:
-        """From ready to the last end; (start, end) in seconds since t0. Raises what a child reports."""
+    def run(self, progress: Progress, standing: Standing) -> tuple[float, float]:
+        """From ready to the last end; (start, end) in seconds since t0. Raises what a child reports.
+
+        `standing` is given the engine's connections when all is ready and nothing has started.
+        """
         m = self.measurement
         watched: dict[str, int] = {}
+        connections: list[dict[str, Any]] = []
+
+        def ready(event: Event) -> None:
+            watched.update(event.get("pids", {}))
+            connections.extend(event.get("connections", ()))
+
         for child in self.children:
-            child.wait_for("ready", READY, lambda event: watched.update(event.get("pids", {})))
+            child.wait_for("ready", READY, ready)
             watched[child.name.rsplit(" ", 1)[-1]] = child.pid
+        standing(connections)
         for name, pid in watched.items():
             m.watch(name, pid)
         player = Player(m.lab.inventory, self.scenario.link_events(self.phase.name), m.proof.history, m.t0)

@@ -19,6 +19,7 @@ from typing import Any
 
 from scenarios import evidence
 from scenarios.events import slowest
+from scenarios.foretelling import Foretelling
 from scenarios.lab import Lab, lab
 from scenarios.measure import Measurement, Proof
 from scenarios.phases import PhaseRun, Progress, Traffic, as_run, check_hosts_alive, hosts_used, traffic_of
@@ -115,7 +116,8 @@ def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], run
             measurement.start()
             for phase, its_traffic in zip(scenario.phases, traffic, strict=True):
                 tell.stage(f"phase {phase.name}")
-                _run_phase(PhaseRun(measurement, scenario, phase, its_traffic), measurement, tell.progress)
+                _run_phase(PhaseRun(measurement, scenario, phase, its_traffic), measurement, tell.progress,
+                           Foretelling(scenario, phase, its_traffic, measurement))
             tell.stage("closing the books")
             measurement.finish()
         finally:
@@ -129,9 +131,9 @@ def _prepare_hosts(it: Lab, traffic: Sequence[Traffic], run: RunDirectory) -> No
             writer.write(prepare_namespace(it.inventory.netns[host], it.fabric.spec.tcp, host))
 
 
-def _run_phase(phase: PhaseRun, measurement: Measurement, progress: Progress) -> None:
+def _run_phase(phase: PhaseRun, measurement: Measurement, progress: Progress, foretelling: Foretelling) -> None:
     try:
-        start, end = phase.run(progress)
+        start, end = phase.run(progress, foretelling)
         measurement.proof.phases.append((phase.phase.name, start, end))
     except LabError as error:
         raise check_hosts_alive(measurement, error) from error

@@ -135,6 +135,24 @@ class ConnectionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PathRecord:
+    """Where the switches send a connection, asked when it stood: directions there and back, 'h1->leaf1' first."""
+
+    kind: ClassVar[str] = "path"
+    workload: str
+    phase: str
+    src: str
+    dst: str
+    src_rank: int
+    dst_rank: int
+    number: int             # of the connections of this pair of ranks
+    sport: int
+    dport: int
+    there: tuple[str, ...]
+    back: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EngineRecord:
     """What moving the bytes cost: CPU of the engine process from go to the end, payload received."""
 

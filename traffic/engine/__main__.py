@@ -1,6 +1,6 @@
 """python -m traffic.engine JOB.json: the traffic of one phase, told in lines of JSON.
 
-    stdout  {"event": "ready"}      connections stand; then a line on stdin starts the traffic
+    stdout  {"event": "ready", "connections"}   they stand (channels.Standing); then a line on stdin starts the traffic
             {"event": "progress", "workload", "done", "total"}      bytes, at most 4 a second
             {"event": "iteration", "workload", "iteration", "seconds"}
             {"event": "error", "where", "expected", "found", "hint"}        exit 1
@@ -32,7 +32,7 @@ async def _phase(job: Job, inventory: Inventory, writer: RecordWriter) -> None:
     try:
         await session.connect()
         go = go_line(loop)
-        emit({"event": "ready"})
+        emit({"event": "ready", "connections": session.standing()})
         await session.wait(go)
         await session.run()
     finally:

@@ -7,7 +7,7 @@ import random
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from topologies.errors import LabError
 from traffic.engine.lane import Lane, Meter
@@ -18,6 +18,18 @@ from traffic.workload import Transfer
 
 Lanes = Callable[[list[Lane]], None]
 Broken = Callable[[str, LabError], None]    # operation ('' if none was using it), what happened
+
+
+class Standing(TypedDict):
+    """A connection of a pair of ranks: which one of the pair's, between which hosts, from which port to which."""
+
+    workload: str
+    ranks: tuple[int, int]
+    number: int
+    src: str
+    dst: str
+    sport: int
+    dport: int
 
 
 class Channels(Protocol):
@@ -36,6 +48,9 @@ class Channels(Protocol):
 
     def give_up(self, op: Transfer) -> None:
         """The transfer will not go on: whatever is left of it is thrown away."""
+
+    def standing(self) -> list[Standing]:
+        """The connections that stand before traffic starts."""
 
     def close(self) -> list[ConnectionRecord]:
         """Close every connection; what each of them has to tell."""
@@ -96,6 +111,11 @@ class Shared(_Base):
     def _break(self, c: Connection, error: OSError) -> None:
         self._on_broken("", broken_between(c.client, c.server, f"workload {self.workload.name} to go on", error))
 
+    def standing(self) -> list[Standing]:
+        return [Standing(workload=self.workload.name, ranks=pair, number=k, src=c.client.name, dst=c.server.name,
+                         sport=c.sport, dport=PORT)
+                for pair, connections in self._pairs.items() for k, c in enumerate(connections)]
+
     def lanes(self, op: Transfer, ready: Lanes) -> None:
         if op.reply:
             ready([c.back for c in self._pairs[op.dst, op.src]])
@@ -129,6 +149,9 @@ class Pool(_Base):
         self._connecting: set[str] = set()
 
     def wanted(self) -> list[tuple[Host, Host, str, random.Random, Opened]]:
+        return []
+
+    def standing(self) -> list[Standing]:
         return []
 
     def lanes(self, op: Transfer, ready: Lanes) -> None:

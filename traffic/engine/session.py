@@ -11,7 +11,7 @@ from typing import Any
 
 from topologies.errors import RunError
 from topologies.inventory import Inventory
-from traffic.engine.channels import channels
+from traffic.engine.channels import Standing, channels
 from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job, hosts_of
 from traffic.engine.mesh import Host, Network, connect_all
@@ -74,6 +74,10 @@ class Session:
                 self._network.listen(self._network.hosts[e.program.workload.hosts[op[1]]])
         limit = max(e.program.workload.timeout for e in self._executions)
         await self._until_end(connect_all(self._network, wanted, limit))
+
+    def standing(self) -> list[Standing]:
+        """The connections that stand."""
+        return [c for e in self._executions for c in e.channels.standing()]
 
     async def run(self) -> None:
         """Start everything and wait for the end. Raises LabError or Interrupted."""

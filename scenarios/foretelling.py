@@ -1,0 +1,85 @@
+"""Before a phase starts: asks where its connections go, writes that down, and what the fluid model expects of it.
+
+    engine ready  ->  paths of its connections  ->  records.jsonl      predictions.json  ->  go
+
+The model knows TCP workloads with connections of their own. Where others share the phase (streams, RoCEv2, bulk,
+requests), or where links go down, nothing is foretold for that phase. Of hidden events it knows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from scenarios.measure import Measurement
+from scenarios.observe import observed_paths
+from scenarios.phases import Traffic, as_run
+from scenarios.scenario import Phase, Scenario
+from topologies.fabric import Fabric
+from traffic.metrics import registry
+from traffic.metrics.fluid import Pair, Path, RateChange
+from traffic.metrics.metric import Metric
+from traffic.metrics.on_paths import INTERFERENCE_ON_PATHS, JCT_ON_PATHS, on_paths
+from traffic.records import PathRecord, RecordWriter
+
+
+class Foretelling:
+    """Called with the standing connections of one phase."""
+
+    def __init__(self, scenario: Scenario, phase: Phase, traffic: Traffic, measurement: Measurement) -> None:
+        self._scenario, self._phase, self._traffic, self._measurement = scenario, phase, traffic, measurement
+
+    def __call__(self, connections: list[dict[str, Any]]) -> None:
+        run, lab = self._measurement.run, self._measurement.lab
+        paths = observed_paths(lab.inventory, connections, self._phase.name)
+        with RecordWriter(run.records_path) as writer:
+            for path in paths:
+                writer.write(path)
+        if not connections or not foreseeable(self._scenario, self._phase, self._traffic):
+            return
+        known = [RateChange(0.0, d, c.rate) for c in self._measurement.proof.history.changes
+                 if c.rate is not None and not c.hidden for d in lab.fabric.link(c.link).directions]
+        changes = [*known, *rate_changes(self._scenario, self._phase, lab.fabric)]
+        workloads = as_run(self._scenario, self._phase, self._traffic, hidden=False).workloads
+        told = on_paths(workloads, _by_workload(paths), lab.fabric, changes)
+        before = run.read("predictions") or {}
+        new = {self._key(name, tag): m for name, metrics in told.items() for tag, m in metrics.items()}
+        new |= {self._key(name, INTERFERENCE_ON_PATHS.tag): INTERFERENCE_ON_PATHS.of(factor)
+                for name, factor in self._interference(told, before)}
+        run.write("predictions", before | registry.as_json(new))
+
+    def _key(self, workload: str, tag: str, phase: str = "") -> str:
+        """As the metric's key that it is to be held against: with the phase where the workload runs in several."""
+        several = sum(workload in p.run for p in self._scenario.phases) > 1
+        return f"{workload}.{phase or self._phase.name}.{tag}" if several else f"{workload}.{tag}"
+
+    def _interference(self, told: dict[str, dict[str, Metric]], before: dict[str, Any]) -> Iterator[tuple[str, float]]:
+        """Workload -> factor, of those that had one earlier phase to themselves and now share."""
+        if len(self._phase.run) < 2:
+            return
+        for name, metrics in told.items():
+            alone = [p.name for p in self._scenario.phases if p.run == (name,)]
+            if len(alone) == 1 and (isolated := before.get(self._key(name, JCT_ON_PATHS.tag, alone[0]))):
+                yield name, metrics[JCT_ON_PATHS.tag].value / isolated["value"]
+
+
+def foreseeable(scenario: Scenario, phase: Phase, traffic: Traffic) -> bool:
+    """Whether the model knows all that goes on in a phase."""
+    others = traffic.streams or traffic.roce or traffic.bulk or any(w.connections == "pool" for w in traffic.workloads)
+    return not others and all(e.state is None or e.hidden for e in scenario.link_events(phase.name))
+
+
+def rate_changes(scenario: Scenario, phase: Phase, fabric: Fabric) -> Iterator[RateChange]:
+    """The changes of rates in a phase that are not hidden, in emulated units."""
+    scale = fabric.spec.scale.scale
+    for event in scenario.link_events(phase.name):
+        if event.rate is not None and not event.hidden:
+            for direction in fabric.link(event.link).directions:
+                yield RateChange(scale.to_emulated_time(event.at), direction, scale.to_emulated_rate(event.rate))
+
+
+def _by_workload(paths: Sequence[PathRecord]) -> dict[str, dict[Pair, Path]]:
+    found: dict[str, dict[Pair, Path]] = {}
+    for p in paths:
+        found.setdefault(p.workload, {})[p.src_rank, p.dst_rank, p.number] = Path(p.there, p.back)
+    return found

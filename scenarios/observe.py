@@ -1,0 +1,65 @@
+"""Where connections go: asked of the switches themselves, before the traffic starts.
+
+Each leaf traces a packet with the addresses and ports of a connection through its rules and its groups, as it would a
+real one (`ofproto/trace`: no packet is sent, nothing is counted). What it would put on the wire bears the VTEP alias
+that it has chosen, and an alias names its spine (controller/ecmp.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from topologies.errors import RunError
+from topologies.fabric import Fabric, Node
+from topologies.inventory import Inventory
+from topologies.unixctl import call
+from traffic.records import PathRecord
+
+_OUTER = re.compile(r"\bdst=(\d+\.\d+\.\d+\.\d+)")      # of the encapsulation; the inner addresses are not repeated
+
+
+def observed_paths(inventory: Inventory, connections: Iterable[Mapping[str, Any]], phase: str) -> list[PathRecord]:
+    """The path of every connection that the engine says is standing (traffic.engine.channels.Standing).
+
+    Raises RunError if a switch would send one somewhere that the fabric does not know, HostError if it does
+    not answer.
+    """
+    fabric = inventory.fabric
+    found = []
+    for c in connections:
+        src, dst = fabric.host(c["src"]), fabric.host(c["dst"])
+        found.append(PathRecord(
+            c["workload"], phase, src.name, dst.name, c["ranks"][0], c["ranks"][1], c["number"], c["sport"], c["dport"],
+            _way(inventory, src, dst, c["sport"], c["dport"]), _way(inventory, dst, src, c["dport"], c["sport"])))
+    return found
+
+
+def _way(inventory: Inventory, src: Node, dst: Node, sport: int, dport: int) -> tuple[str, ...]:
+    """Directions of one way of a connection; none between two ranks on one host."""
+    if src.name == dst.name:
+        return ()
+    if src.leaf == dst.leaf:
+        return f"{src.name}->{src.leaf}", f"{src.leaf}->{dst.name}"
+    spine = spine_of(inventory.fabric, src, dst, _traced(inventory, src, dst, sport, dport))
+    return f"{src.name}->{src.leaf}", f"{src.leaf}->{spine}", f"{spine}->{dst.leaf}", f"{dst.leaf}->{dst.name}"
+
+
+def _traced(inventory: Inventory, src: Node, dst: Node, sport: int, dport: int) -> str:
+    process = inventory.switches[src.leaf]
+    port = inventory.fabric.access_link(src.name).end(src.leaf).number
+    packet = (f"in_port={port},tcp,dl_src={src.mac},dl_dst={dst.mac},nw_src={src.ip},nw_dst={dst.ip},nw_ttl=64,"
+              f"tp_src={sport},tp_dst={dport}")
+    return call(process, "ofproto/trace", process.bridge, packet)
+
+
+def spine_of(fabric: Fabric, src: Node, dst: Node, trace: str) -> str:
+    """The spine in the datapath actions of a trace from `src` to `dst`, hosts of different leaves."""
+    actions = next((line for line in trace.splitlines() if line.startswith("Datapath actions:")), "no actions")
+    aliases = dict(zip(fabric.node(dst.leaf).aliases, fabric.spines, strict=True))
+    spine = next((aliases[vtep] for vtep in _OUTER.findall(actions) if vtep in aliases), None)
+    if spine is None:
+        raise RunError(f"the path from {src.name} to {dst.name}", f"{src.leaf} to send it to {dst.leaf} over a spine",
+                       actions[:200], "is a link down, or did somebody change the rules?")
+    return spine.name
