@@ -17,6 +17,7 @@ from scenarios.verdict import sentinels
 from topologies import ledger
 from topologies.fabric import Fabric
 from traffic.metrics import registry
+from traffic.metrics.pacing import Samples
 from traffic.roce.wire import ROCE_PORT
 from traffic.workload import Workload
 
@@ -37,9 +38,11 @@ def link_bytes(counters: Counters, fabric: Fabric, proof: Proof) -> dict[str, fl
 
 def metrics_of(run: RunDirectory, fabric: Fabric, workloads: Sequence[Workload], proof: Proof) -> dict[str, Any]:
     """metrics.json."""
-    moved = link_bytes(Counters.read(run.counters_path), fabric, proof)
+    counters = Counters.read(run.counters_path)
     rtts = [r.measured for r in proof.calibration.rtts] if proof.calibration else []
-    return registry.as_json(registry.compute(run.records(), fabric, workloads, moved, idle_rtt=max(rtts, default=0.0)))
+    samples = Samples(counters.directions, counters.t, counters.bytes, counters.backlog)
+    return registry.as_json(registry.compute(run.records(), fabric, workloads, link_bytes(counters, fabric, proof),
+                                             idle_rtt=max(rtts, default=0.0), samples=samples))
 
 
 def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[str, Any],

@@ -13,7 +13,7 @@ from typing import Any
 
 from scenarios.measure import Measurement
 from scenarios.observe import observed_paths
-from scenarios.phases import Traffic, as_run
+from scenarios.phases import Traffic
 from scenarios.scenario import Phase, Scenario
 from topologies.fabric import Fabric
 from traffic.metrics import registry
@@ -24,7 +24,7 @@ from traffic.records import PathRecord, RecordWriter
 
 
 class Foretelling:
-    """Called with the standing connections of one phase."""
+    """Called with the standing connections of one phase; traffic: as predictions know it."""
 
     def __init__(self, scenario: Scenario, phase: Phase, traffic: Traffic, measurement: Measurement) -> None:
         self._scenario, self._phase, self._traffic, self._measurement = scenario, phase, traffic, measurement
@@ -40,8 +40,7 @@ class Foretelling:
         known = [RateChange(0.0, d, c.rate) for c in self._measurement.proof.history.changes
                  if c.rate is not None and not c.hidden for d in lab.fabric.link(c.link).directions]
         changes = [*known, *rate_changes(self._scenario, self._phase, lab.fabric)]
-        workloads = as_run(self._scenario, self._phase, self._traffic, hidden=False).workloads
-        told = on_paths(workloads, _by_workload(paths), lab.fabric, changes)
+        told = on_paths(self._traffic.workloads, _by_workload(paths), lab.fabric, changes)
         before = run.read("predictions") or {}
         new = {self._key(name, tag): m for name, metrics in told.items() for tag, m in metrics.items()}
         new |= {self._key(name, INTERFERENCE_ON_PATHS.tag): INTERFERENCE_ON_PATHS.of(factor)

@@ -70,10 +70,11 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
     with _terminable(), measuring_lock() if lock else contextlib.nullcontext():
         run = RunDirectory.create(base, scenario, argv)
         try:
-            expected = [w for phase, t in zip(scenario.phases, planned, strict=True)
-                        for w in as_run(scenario, phase, t, hidden=False).workloads]
-            run.write("predictions", registry.as_json(registry.predictions(fabric, expected)))
-            proof = _measure(scenario, fabric, traffic, run, tell)
+            foreseen = [as_run(scenario, phase, t, hidden=False) for phase, t in
+                        zip(scenario.phases, planned, strict=True)]
+            run.write("predictions", registry.as_json(
+                registry.predictions(fabric, [w for t in foreseen for w in t.workloads])))
+            proof = _measure(scenario, fabric, list(zip(traffic, foreseen, strict=True)), run, tell)
             return _conclude(scenario, fabric, planned, run, proof, locked=lock)
         except KeyboardInterrupt:
             run.mark("interrupted", "by the user")
@@ -102,22 +103,25 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, old)
 
 
-def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], run: RunDirectory,
+def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[tuple[Traffic, Traffic]], run: RunDirectory,
              tell: StageListener) -> Proof:
-    """Bring the lab up, run all phases inside a measurement, take it down."""
+    """Bring the lab up, run all phases inside a measurement, take it down.
+
+    traffic: of each phase, as it runs and as predictions know it.
+    """
     tell.stage("bringing the fabric up")
     with lab(fabric, run.logs / "controller.log") as it:
         run.write("inventory", it.inventory)
         t0 = time.monotonic()
-        _prepare_hosts(it, traffic, run)
+        _prepare_hosts(it, [t for t, _ in traffic], run)
         tell.stage("calibrating the wires")
         measurement = Measurement(it, run, t0, scenario.seed)
         try:
             measurement.start()
-            for phase, its_traffic in zip(scenario.phases, traffic, strict=True):
+            for phase, (its_traffic, foreseen) in zip(scenario.phases, traffic, strict=True):
                 tell.stage(f"phase {phase.name}")
                 _run_phase(PhaseRun(measurement, scenario, phase, its_traffic), measurement, tell.progress,
-                           Foretelling(scenario, phase, its_traffic, measurement))
+                           Foretelling(scenario, phase, foreseen, measurement))
             tell.stage("closing the books")
             measurement.finish()
         finally:

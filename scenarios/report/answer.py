@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences
 from scenarios.report.data import RunData
 from scenarios.report.series import Load
 from scenarios.report.text import number, percent, plural, quantity
@@ -27,9 +28,11 @@ def sentences(data: RunData) -> list[str]:
     groups = grouped(data)
     found = compared({name: tags for name, (_, tags, _) in groups.items()})
     for subject, tags, predicted in groups.values():
-        found += [s for s in (workload_sentence(subject, tags, predicted), interference_sentence(subject, tags)) if s]
+        found += [s for s in (workload_sentence(subject, tags, predicted), interference_sentence(subject, tags),
+                              model_sentence(subject, tags, predicted), laggard_sentence(tags)) if s]
     if not found:
         found.append("No metric was measured, so the question stays open.")
+    found += pacing_sentences(data.metrics, [p.name for p in data.scenario.phases])
     return [*found, *loss_sentences(data.ledger, data.loads)]
 
 
@@ -38,11 +41,12 @@ def grouped(data: RunData) -> dict[str, tuple[str, Tags, Tags]]:
     found: dict[str, tuple[str, Tags, Tags]] = {}
     for name in data.scenario.workloads:
         predicted = of_group(data.predictions, name)
-        places = {name: ""} | {f"{name}.{p.name}": f" in phase {p.name}" for p in data.scenario.phases}
-        for prefix, where in places.items():
+        of_phases = {f"{name}.{p.name}": f" in phase {p.name}" for p in data.scenario.phases}
+        several = any(of_group(data.metrics, prefix) for prefix in of_phases)   # the plain name is the first of them
+        for prefix, where in (of_phases if several else {name: ""}).items():
             tags = of_group(data.metrics, prefix)
             if tags:
-                found[prefix] = _subject(data, name) + where, tags, predicted
+                found[prefix] = _subject(data, name) + where, tags, predicted | of_group(data.predictions, prefix)
     return found
 
 

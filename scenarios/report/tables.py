@@ -17,6 +17,7 @@ from topologies.calibrate import serialisation
 from topologies.fabric import expand
 from topologies.scale import NOT_SCALED
 from topologies.units import show_time
+from traffic.metrics.on_paths import SUFFIX
 from traffic.specs import RoceSpec, StreamSpec
 
 Json = Mapping[str, Any]
@@ -107,10 +108,15 @@ def _metric_row(key: str, metric: Json) -> MetricRow:
     unit = str(metric.get("unit") or "")
     spread, samples = metric.get("spread"), metric.get("samples")
     return MetricRow(
-        key, str(metric.get("title") or metric.get("tag") or key), quantity(metric.get("value"), unit),
+        key, _title(key, metric), quantity(metric.get("value"), unit),
         quantity(metric["real"], unit) if metric.get("real") is not None else "",
         _spread(spread, unit), number(samples) if isinstance(samples, (int, float)) else "",
         str(metric.get("formula") or ""), str(metric.get("source") or ""))
+
+
+def _title(key: str, metric: Json) -> str:
+    title = str(metric.get("title") or metric.get("tag") or key)
+    return f"{title}: {metric['where']}" if metric.get("where") else title
 
 
 def _spread(spread: Any, unit: str) -> str:
@@ -123,7 +129,7 @@ def _spread(spread: Any, unit: str) -> str:
 
 def prediction_rows(data: RunData) -> list[tuple[str, str, str, str]]:
     """What was predicted before the traffic, what was measured, and their ratio where both are numbers."""
-    return [_prediction_row(key, p, data.metrics.get(key)) for key, p in data.predictions.items()]
+    return [_prediction_row(key, p, data.metrics.get(key.removesuffix(SUFFIX))) for key, p in data.predictions.items()]
 
 
 def _prediction_row(key: str, predicted: Json, measured: Json | None) -> tuple[str, str, str, str]:

@@ -96,7 +96,8 @@ def _outer(direction: str, fabric: Fabric) -> int:
 
 def _latency(directions: Iterable[str], fabric: Fabric) -> float:
     """Seconds of a full frame over these links, which TCP's last bytes have to wait for."""
-    return sum(k.delay + 8 * k.max_frame / k.rate for k in map(fabric.link, directions))
+    frame = fabric.spec.mtu + ETHERNET_HEADER
+    return sum(fabric.link(d).delay + 8 * (frame + _outer(d, fabric)) / fabric.link(d).rate for d in directions)
 
 
 class _Network:

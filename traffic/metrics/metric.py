@@ -23,6 +23,7 @@ class Metric:
     spread   smallest and largest sample, or None where there is one value only
     formula  how it is computed                   source   where the definition comes from
     real     the value in real units, where the fabric is scaled and the unit is one that scales
+    where    the link or the rank that was found by it, where it is about one
     """
 
     value: float
@@ -34,12 +35,15 @@ class Metric:
     formula: str
     source: str
     real: float | None = None
+    where: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in metrics.json; `real` only where it exists."""
+        """As it stands in metrics.json; `real` and `where` only where they exist."""
         body = asdict(self)
         if self.real is None:
             del body["real"]
+        if not self.where:
+            del body["where"]
         return {**body, "spread": list(self.spread) if self.spread else None}
 
 

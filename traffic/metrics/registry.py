@@ -18,6 +18,8 @@ from traffic.metrics import (
     collective,
     fairness,
     interference,
+    laggard,
+    pacing,
     packets,
     predict,
     requests,
@@ -46,13 +48,14 @@ class _Job:
 
 
 def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload],
-            link_bytes: Mapping[str, float] | None = None, idle_rtt: float = 0.0) -> dict[str, Metric]:
+            link_bytes: Mapping[str, float] | None = None, idle_rtt: float = 0.0,
+            samples: pacing.Samples | None = None) -> dict[str, Metric]:
     """Every metric that the records allow, by key, in the order of the workloads.
 
     records as in docs/records.md; link_bytes: direction ('leaf1->spine1') -> bytes sent over it in the
     measured time, for the spread over ECMP links. UDP streams have no Workload: their records suffice.
     Kinds that are not known here are passed over. Of collectives below scale (by idle_rtt, seconds)
-    only the time is told.
+    only the time is told. samples: of the links' queues, for the link that paced the steps.
     """
     found: dict[str, Metric] = {}
     measured, present = _sorted(records)
@@ -62,8 +65,21 @@ def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload
     for where, metrics in fairness.metrics(link_bytes or {}, fabric).items():
         prefix = where if where == "fabric" else f"fabric.{where}"
         found.update({f"{prefix}.{m.tag}": m for m in metrics})
+    if samples is not None:
+        found.update(_pacing(measured, samples, fabric))
     scale = fabric.spec.scale.scale
     return {key: with_real(metric, scale) for key, metric in found.items()}
+
+
+def _pacing(measured: Records, samples: pacing.Samples, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+    """'fabric.pacing' of a run with steps in one phase, 'fabric.PHASE.pacing' where there are several."""
+    steps: dict[str, list[tuple[float, float]]] = {}
+    for phases in measured.values():
+        for phase, kinds in phases.items():
+            steps.setdefault(phase, []).extend((s["start"], s["end"]) for s in kinds.get("step", ()))
+    for phase, spans in steps.items():
+        prefix = "fabric" if len(steps) == 1 else f"fabric.{phase}"
+        yield from ((f"{prefix}.{m.tag}", m) for m in pacing.metrics(samples, spans, fabric))
 
 
 def predictions(fabric: Fabric, workloads: Sequence[Workload]) -> dict[str, Metric]:
@@ -119,6 +135,7 @@ def _of_job(job: _Job, kinds: Mapping[str, list[Row]]) -> Iterator[tuple[str, Me
     computes, collectives, of_steps = (kinds.get(kind, []) for kind in ("compute", "collective", "step"))
     yield from _collectives(job, collectives)
     for metric in (*steps.metrics(of_steps, computes, collectives, job.workload, job.fabric),
+                   *laggard.metrics(of_steps, collectives, job.workload),
                    *utilisation.metrics(of_steps, job.workload, job.fabric.spec.scale.scale)):
         yield metric.tag, metric
 

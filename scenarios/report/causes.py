@@ -1,0 +1,63 @@
+"""Why it took as long as it did, in sentences: the link that paced the steps, the rank that came late, the model.
+
+Computed like all of the answer: nothing here knows what a scenario hoped for, or what its events did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from scenarios.report.text import number, percent, quantity
+from traffic.metrics.on_paths import INTERFERENCE_ON_PATHS, STEP_ON_PATHS
+
+Json = Mapping[str, Any]
+Tags = Mapping[str, Json]
+TELLING = 0.05      # share of the steps from which on a late rank is told
+
+
+def pacing_sentences(metrics: Mapping[str, Json], phases: Sequence[str]) -> Iterator[str]:
+    """Which link paced the steps of each phase, by what its counters say; nothing where none did."""
+    for prefix, where in [("fabric", ""), *((f"fabric.{p}", f"In phase {p}, ") for p in phases)]:
+        pacing = metrics.get(f"{prefix}.pacing")
+        if pacing is not None:
+            text = _pacing(pacing, metrics.get(f"{prefix}.pacing_rate"), metrics.get(f"{prefix}.pacing_siblings"))
+            yield where + text if where else text[0].upper() + text[1:]
+
+
+def _pacing(pacing: Json, rate: Json | None, siblings: Json | None) -> str:
+    place, share = pacing["where"], percent(pacing["value"])
+    got = f", and got {quantity(rate['value'], 'bit/s')} through" if rate else ""
+    if "->" not in place:
+        return (f"the links from {place} paced the steps, none of them alone: packets waited there up to {share} of "
+                f"the time{got.replace('got', 'the slowest got')}.")
+    text = f"{place} paced the steps: packets waited for it {share} of the time{got}"
+    if siblings:
+        text += f", where the other links from {siblings['where']} got {quantity(siblings['value'], 'bit/s')}"
+    return f"{text}."
+
+
+def laggard_sentence(tags: Tags) -> str:
+    """The rank that the others waited for; '' where nobody waited long."""
+    late = tags.get("laggard_share")
+    if late is None or late["value"] < TELLING:
+        return ""
+    return f"{late['where'][0].upper()}{late['where'][1:]} came late: half of the ranks waited for it for " \
+           f"{percent(late['value'])} of the time or longer."
+
+
+def model_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
+    """Measured against fair shares on the observed paths; '' where the model was not computed."""
+    parts = []
+    for definition, tag, words in ((STEP_ON_PATHS, "step_time", "{} a step"),
+                                   (INTERFERENCE_ON_PATHS, "interference", "an interference factor of {}")):
+        model, found = predicted.get(definition.tag), tags.get(tag)
+        if model and found and model["value"]:
+            shown = words.format(quantity(model["value"], definition.unit))
+            parts.append(f"{shown} (measured: {number(found['value'] / model['value'])} times that)")
+    return f"Fair shares on the paths that its connections took predict {' and '.join(parts)} for {_lower(subject)}." \
+        if parts else ""
+
+
+def _lower(subject: str) -> str:
+    return subject[0].lower() + subject[1:]

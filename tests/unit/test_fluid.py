@@ -1,0 +1,148 @@
+"""Fair shares and fluids against cases that can be worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topologies.fabric import Fabric, expand
+from topologies.spec import FabricSpec
+from traffic.build import workload_of
+from traffic.lowering import lower
+from traffic.metrics import on_paths as model
+from traffic.metrics.collective import bulk_limit
+from traffic.metrics.fluid import Pair, Path, RateChange, fluid_steps
+from traffic.metrics.maxmin import Course, fair_rates
+from traffic.metrics.predict import path_seconds, step_seconds
+from traffic.specs import CollectiveSpec
+from traffic.workload import Compute, Op, Transfer, Workload
+
+LINKS = ("a", "b", "c", "d")
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return expand(FabricSpec(uplink_rate="10mbit"))
+
+
+def course(*links: str, acks: dict[str, float] | None = None) -> Course:
+    return Course(dict.fromkeys(links, 1.0), acks or {})
+
+
+def way(fabric: Fabric, src: str, dst: str, spine: int) -> tuple[str, ...]:
+    a, b = fabric.host(src), fabric.host(dst)
+    if a.leaf == b.leaf:
+        return f"{src}->{a.leaf}", f"{a.leaf}->{dst}"
+    return f"{src}->{a.leaf}", f"{a.leaf}->spine{spine}", f"spine{spine}->{b.leaf}", f"{b.leaf}->{dst}"
+
+
+def paths_of(fabric: Fabric, workload: Workload, spine: int = 1) -> dict[Pair, Path]:
+    """All connections over one spine."""
+    hosts = workload.hosts
+    return {(s, d, k): Path(way(fabric, hosts[s], hosts[d], spine), way(fabric, hosts[d], hosts[s], spine))
+            for s, d in lower(workload).pairs() for k in range(workload.flows_per_pair)}
+
+
+def job(name: str, hosts: tuple[str, ...], *ops: Op, iterations: int = 1) -> Workload:
+    return Workload(name=name, hosts=hosts, ops=ops, iterations=iterations)
+
+
+def seconds(workload: Workload, fabric: Fabric, *changes: RateChange, spine: int = 1) -> list[float]:
+    found = fluid_steps([lower(workload)], {workload.name: paths_of(fabric, workload, spine)}, fabric, changes)
+    assert found is not None
+    return [s.end - s.start for s in found[workload.name]]
+
+
+def test_the_textbook_example_of_max_min_fairness() -> None:
+    """Bertsekas and Gallager: three flows share a link of 1, the one that shares the next takes what is left there."""
+    flows = {1: course("a"), 2: course("a"), 3: course("a", "b"), 4: course("b")}
+    assert fair_rates(flows, {"a": 1.0, "b": 1.0}) == pytest.approx({1: 1 / 3, 2: 1 / 3, 3: 1 / 3, 4: 2 / 3})
+
+
+def test_a_flow_that_crosses_no_link_is_not_held_up() -> None:
+    assert fair_rates({1: course(), 2: course("a")}, {"a": 5.0}) == {1: float("inf"), 2: 5.0}
+
+
+def test_acks_take_room_and_hold_nobody_up() -> None:
+    """x on a, its ACKs on b; y on b: y = 10 - 0.02 x, x = 10 whatever b carries."""
+    rates = fair_rates({"x": course("a", acks={"b": 0.02}), "y": course("b")}, {"a": 10.0, "b": 10.0})
+    assert rates == pytest.approx({"x": 10.0, "y": 9.8}, rel=1e-4)
+
+
+@given(st.lists(st.sets(st.sampled_from(LINKS), min_size=1), min_size=1, max_size=8),
+       st.lists(st.floats(1, 100), min_size=4, max_size=4))
+def test_no_link_carries_more_than_it_can_and_each_flow_has_a_full_one_where_it_is_not_poorer(
+        ways: list[set[str]], sizes: list[float]) -> None:
+    """The definition of max-min fairness by bottlenecks."""
+    capacity = dict(zip(LINKS, sizes, strict=True))
+    flows = {i: course(*sorted(w)) for i, w in enumerate(ways)}
+    rates = fair_rates(flows, capacity)
+    load = {link: sum(rates[i] for i, w in enumerate(ways) if link in w) for link in LINKS}
+    assert all(load[link] <= capacity[link] * (1 + 1e-9) for link in LINKS)
+    for i, way_ in enumerate(ways):
+        assert any(load[link] >= capacity[link] * (1 - 1e-9) and
+                   rates[i] >= max(rates[k] for k, w in enumerate(ways) if link in w) * (1 - 1e-9) for link in way_)
+
+
+@pytest.mark.parametrize("what", [
+    {"op": "all-reduce"}, {"op": "all-to-all"}, {"op": "all-reduce", "flows_per_pair": 3}])
+def test_alone_and_spread_evenly_it_agrees_with_the_limit_of_the_busiest_port(what: dict[str, object]) -> None:
+    wide = expand(FabricSpec(spines=1, uplink_rate="100mbit"))
+    spec = CollectiveSpec.model_validate({"kind": "collective", "size": "2MB", **what})
+    workload = workload_of(spec, wide, "w", 1)
+    assert seconds(workload, wide)[0] == pytest.approx(step_seconds(workload, wide), rel=0.01)
+
+
+def test_two_transfers_on_one_uplink_take_twice_as_long_each(fabric: Fabric) -> None:
+    one = job("w", ("h1", "h5"), Transfer("a", 0, 1, 1_000_000))
+    two = job("w", ("h1", "h5", "h2", "h6"), Transfer("a", 0, 1, 1_000_000), Transfer("b", 2, 3, 1_000_000))
+    alone = 8e6 * (1564 / 1448) / 10e6
+    latency = path_seconds(fabric, "h1", "h5")
+    assert seconds(one, fabric)[0] == pytest.approx(alone + latency)
+    assert seconds(two, fabric)[0] == pytest.approx(2 * alone + latency)
+
+
+def test_a_transfer_gets_the_whole_link_when_the_other_has_ended(fabric: Fabric) -> None:
+    """Half and half until the small one is through, then all: together no longer than one after the other."""
+    two = job("w", ("h1", "h5", "h2", "h6"), Transfer("a", 0, 1, 1_000_000), Transfer("b", 2, 3, 200_000))
+    assert seconds(two, fabric)[0] == pytest.approx(1.2 * 8e6 * (1564 / 1448) / 10e6 + path_seconds(fabric, "h1", "h5"))
+
+
+def test_what_passes_on_does_not_wait_for_the_whole(fabric: Fabric) -> None:
+    """A chain over three hosts takes one slice longer than one hop, not twice as long."""
+    size = 3_276_800
+    chain = job("w", ("h1", "h2", "h3"), Transfer("a", 0, 1, size), Transfer("b", 1, 2, size, behind="a"))
+    hop = 8 * size / bulk_limit(10e6)
+    assert hop * 1.005 < seconds(chain, fabric)[0] < hop * 1.05
+
+
+def test_dependencies_hold_and_every_iteration_takes_the_same(fabric: Fabric) -> None:
+    ops = (Compute("c", 0, 0.5), Transfer("a", 0, 1, 100_000, after=("c",)), Compute("d", 1, 0.25, after=("a",)))
+    found = seconds(job("w", ("h1", "h5"), *ops, iterations=3), fabric)
+    expected = 0.75 + 8e5 * (1564 / 1448) / 10e6 + path_seconds(fabric, "h1", "h5")
+    assert found == pytest.approx([expected] * 3)
+
+
+def test_a_rate_that_changes_halfway_counts_from_then_on(fabric: Fabric) -> None:
+    whole = 8e6 * (1564 / 1448) / 10e6
+    one = job("w", ("h1", "h5"), Transfer("a", 0, 1, 1_000_000))
+    change = RateChange(whole / 2, "leaf1->spine1", 1e6)
+    latency = path_seconds(fabric, "h1", "h5")
+    assert seconds(one, fabric, change)[0] == pytest.approx(whole / 2 + 10 * whole / 2 + latency)
+    assert seconds(one, fabric, change, spine=2)[0] == pytest.approx(whole + latency)
+
+
+def test_two_equal_jobs_on_one_spine_slow_each_other_down_by_two(fabric: Fabric) -> None:
+    jobs = [job(f"w{i}", hosts, Transfer("a", 0, 1, 1_000_000), iterations=4)
+            for i, hosts in enumerate([("h1", "h5"), ("h2", "h6")])]
+    paths = {w.name: paths_of(fabric, w) for w in jobs}
+    alone, both = model.on_paths(jobs[:1], paths, fabric)["w0"], model.on_paths(jobs, paths, fabric)
+    factors = [both[w.name]["jct_on_paths"].value / alone["jct_on_paths"].value for w in jobs]
+    assert factors == pytest.approx([2, 2], rel=0.01)
+    assert alone["jct_on_paths"].value == pytest.approx(4 * alone["step_time_on_paths"].value)
+
+
+def test_too_much_to_simulate_is_not_predicted_at_all(fabric: Fabric) -> None:
+    many = job("w", ("h1", "h5"), *(Transfer(f"t{i}", 0, 1, 1) for i in range(1000)), iterations=300)
+    assert fluid_steps([lower(many)], {"w": paths_of(fabric, many)}, fabric) is None

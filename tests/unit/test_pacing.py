@@ -1,0 +1,119 @@
+"""The link that paced the steps, from counters; the rank that came late; and how the answer tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences
+from topologies.fabric import Fabric, expand
+from topologies.spec import FabricSpec
+from traffic.metrics import laggard
+from traffic.metrics.pacing import Samples, metrics
+from traffic.workload import Workload
+
+FABRIC = expand(FabricSpec())
+DIRECTIONS = tuple(d for k in FABRIC.links for d in k.directions)
+RATE = 10e6
+STEPS = [(0.0, 4.0), (6.0, 10.0)]
+
+
+def samples(waiting: Mapping[str, float], achieved: Mapping[str, float] | None = None, outside: str = "") -> Samples:
+    """20 samples a second for 10 s. waiting: share of each step that packets wait; outside: waits between the steps."""
+    t = np.arange(0, 10, 0.05)
+    sent, backlog = np.zeros((len(t), len(DIRECTIONS)), dtype=np.int64), np.zeros((len(t), len(DIRECTIONS)), np.int64)
+    inside = np.array([any(a <= x <= b for a, b in STEPS) for x in t])
+    for i, d in enumerate(DIRECTIONS):
+        full = inside & (t % 4 < 4 * waiting.get(d, 0.0)) if d != outside else ~inside
+        backlog[full, i] = 30_000
+        rate = (achieved or {}).get(d, RATE)
+        sent[:, i] = np.concatenate([[0], np.cumsum(np.where(full[:-1], rate / 8 * 0.05, rate / 80 * 0.05))])
+    return Samples(DIRECTIONS, t, sent, backlog)
+
+
+def where(found: Samples, fabric: Fabric = FABRIC) -> str:
+    told = {m.tag: m for m in metrics(found, STEPS, fabric)}
+    return told["pacing"].where if told else ""
+
+
+def test_the_link_whose_queue_was_never_empty_is_the_culprit() -> None:
+    found = metrics(samples({"leaf1->spine2": 1.0, "h1->leaf1": 0.1}, {"leaf1->spine2": 1e6}), STEPS, FABRIC)
+    told = {m.tag: m for m in found}
+    assert told["pacing"].where == "leaf1->spine2"
+    assert told["pacing"].value == 1.0
+    assert told["pacing_rate"].value == pytest.approx(1e6, rel=0.02)
+
+
+def test_the_same_numbers_at_another_link_name_the_other_link() -> None:
+    assert where(samples({"spine1->leaf2": 0.9, "h1->leaf1": 0.1})) == "spine1->leaf2"
+    assert where(samples({"h1->leaf1": 0.9, "spine1->leaf2": 0.1})) == "h1->leaf1"
+
+
+def test_links_that_wait_alike_are_not_blamed_one_by_one() -> None:
+    hosts = {f"{h.name}->{h.leaf}": 0.9 for h in FABRIC.hosts}
+    assert where(samples(hosts)) == "hosts to leaves"
+
+
+def test_of_links_that_wait_alike_the_one_that_gets_less_through_is_blamed() -> None:
+    hosts = {f"{h.name}->{h.leaf}": 0.9 for h in FABRIC.hosts}
+    found = metrics(samples(hosts, {"h3->leaf1": 5e6}), STEPS, FABRIC)
+    assert {m.tag: m.where for m in found}["pacing"] == "h3->leaf1"
+    assert {m.tag: m.value for m in found}["pacing_siblings"] == pytest.approx(RATE, rel=0.02)
+
+
+def test_what_waits_outside_of_the_steps_paces_nothing() -> None:
+    assert where(samples({}, outside="leaf1->spine1")) == ""
+    assert where(samples({"leaf1->spine2": 0.5}, outside="leaf1->spine1")) == "leaf1->spine2"
+
+
+def test_where_hardly_anything_waits_nothing_paces() -> None:
+    assert where(samples({"leaf1->spine2": 0.2})) == ""
+    assert metrics(samples({"leaf1->spine2": 1.0}), [(20.0, 30.0)], FABRIC) == []
+
+
+def _joins(*starts: float) -> dict[str, object]:
+    return {"ranks": list(range(len(starts))), "rank_start": list(starts)}
+
+
+def test_the_rank_that_joins_late_is_named_with_the_time_that_it_cost() -> None:
+    workload = Workload(name="w", hosts=("h1", "h5", "h2"), ops=())
+    step = {"start": 0.0, "end": 10.0}
+    (found,) = laggard.metrics([step], [_joins(1.0, 1.0, 3.0), _joins(5.0, 5.0, 8.0)], workload)
+    assert found.where == "rank 2 on h2"
+    assert found.value == pytest.approx(0.5)
+    (other,) = laggard.metrics([step], [_joins(3.0, 1.0, 1.0)], workload)
+    assert other.where == "rank 0 on h1"
+    assert laggard.metrics([step], [], workload) == []
+
+
+def _metric(value: float, where: str = "") -> dict[str, object]:
+    return {"value": value, "where": where}
+
+
+def test_the_answer_names_the_link_and_its_siblings() -> None:
+    found = {"fabric.broken.pacing": _metric(0.98, "leaf1->spine2"),
+             "fabric.broken.pacing_rate": _metric(1.06e6, "leaf1->spine2"),
+             "fabric.broken.pacing_siblings": _metric(10.4e6, "leaves to spines")}
+    assert list(pacing_sentences(found, ["healthy", "broken"])) == [
+        "In phase broken, leaf1->spine2 paced the steps: packets waited for it 98 % of the time, and got 1.06 Mbit/s "
+        "through, where the other links from leaves to spines got 10.4 Mbit/s."]
+    alike = {"fabric.pacing": _metric(0.9, "hosts to leaves")}
+    assert list(pacing_sentences(alike, [])) == [
+        "The links from hosts to leaves paced the steps, none of them alone: packets waited there up to 90 % of the "
+        "time."]
+
+
+def test_the_answer_names_a_late_rank_only_where_it_mattered() -> None:
+    late = laggard_sentence({"laggard_share": _metric(0.4, "rank 3 on h4")})
+    assert late.startswith("Rank 3 on h4 came late")
+    assert "40 %" in late
+    assert laggard_sentence({"laggard_share": _metric(0.01, "rank 3 on h4")}) == ""
+
+
+def test_the_model_is_held_against_what_was_measured() -> None:
+    text = model_sentence("The ring", {"step_time": _metric(2.2)}, {"step_time_on_paths": _metric(2.0)})
+    assert text == ("Fair shares on the paths that its connections took predict 2 s a step (measured: 1.1 times that) "
+                    "for the ring.")
+    assert model_sentence("The ring", {"step_time": _metric(2.2)}, {}) == ""

@@ -1,0 +1,131 @@
+"""Which link paced the steps, found from counters alone: no spec and no prediction is looked at.
+
+A link that holds the others up has packets waiting nearly all the time, while elsewhere they pass at once:
+
+    waiting(d) = samples of d's queue with packets in it / samples within the steps
+    achieved(d) = 8 x bytes / time between samples that both found packets waiting, bit/s
+
+    pacing  = the largest waiting(d). It has a culprit if one direction stands out against its siblings, those
+              that lead from and to switches of the same tier: waiting more than twice as long as their median, or
+              getting through less than 0.8 of the median rate of those that were as busy.
+
+Of directions that wait alike (within 0.1) the one that achieved least is named. Where none stands out they are
+named together: they pace alike, as the hosts' own links do in an undisturbed ring.
+Source: this lab's own; the idea is that of queue-based bottleneck location (Alizadeh et al., CONGA, SIGCOMM 2014,
+judges links by their congestion, not by their nominal rate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from topologies.fabric import Fabric
+from traffic.metrics.metric import Definition, Metric
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+WAITS = 0.3             # share of the steps below which nothing paces but the hosts themselves
+LONGER, SLOWER = 2.0, 0.8
+ALIKE = 0.1
+MIN_INTERVALS = 3       # with packets waiting, to tell a rate
+
+PACING = Definition("pacing", "", "share of the steps in which packets waited for the link that paced them",
+                    "max over links of samples with packets waiting / samples within the steps", "counters alone")
+RATE = Definition("pacing_rate", "bit/s", "rate of the link that paced the steps while packets waited",
+                  "8 x bytes / time, between samples with packets waiting", "counters alone")
+SIBLINGS = Definition("pacing_siblings", "bit/s", "the same of its siblings: the median",
+                      "median over links of the same tier with packets waiting", "counters alone")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """n samples of d directions: t (n,) s; sent (n, d) bytes, cumulative; backlog (n, d) bytes waiting."""
+
+    directions: tuple[str, ...]
+    t: Floats
+    sent: Ints
+    backlog: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One direction while there were steps. achieved is None where packets hardly ever waited."""
+
+    direction: str
+    tier: str
+    waiting: float
+    achieved: float | None
+
+
+def metrics(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabric) -> list[Metric]:
+    """PACING with the culprit, or the tier, as its place; RATE and SIBLINGS where they can be told.
+
+    steps: [start, end] of each, s. Nothing where no sample lies within a step, or hardly anything waited.
+    """
+    seen = watch(samples, steps, fabric)
+    worst = slowest(seen)
+    if worst is None or worst.waiting < WAITS:
+        return []
+    siblings = [s for s in seen if s.tier == worst.tier and s is not worst]
+    alone = stands_out(worst, siblings)
+    found = [replace(PACING.of(worst.waiting, len(seen)), where=worst.direction if alone else worst.tier)]
+    if worst.achieved is not None:
+        found.append(replace(RATE.of(worst.achieved), where=worst.direction if alone else worst.tier))
+    rates = [s.achieved for s in siblings if s.achieved is not None]
+    if alone and rates:
+        found.append(replace(SIBLINGS.of(median(rates), len(rates), (min(rates), max(rates))), where=worst.tier))
+    return found
+
+
+def watch(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabric) -> list[Seen]:
+    """Every direction between hosts that are no probes, within the steps."""
+    inside = np.zeros(len(samples.t), dtype=bool)
+    for start, end in steps:
+        inside |= (samples.t >= start) & (samples.t <= end)
+    if inside.sum() < 2:
+        return []
+    probes = {n.name for n in fabric.of("probe")}
+    return [_seen(d, i, samples, inside, fabric) for i, d in enumerate(samples.directions)
+            if not probes & set(d.split("->"))]
+
+
+def _seen(direction: str, column: int, samples: Samples, inside: npt.NDArray[np.bool_], fabric: Fabric) -> Seen:
+    waits = samples.backlog[:, column] > 0
+    full = waits[1:] & waits[:-1] & inside[1:] & inside[:-1]
+    achieved = None
+    if full.sum() >= MIN_INTERVALS:
+        moved = np.diff(samples.sent[:, column])[full].sum()
+        achieved = float(8 * moved / np.diff(samples.t)[full].sum())
+    near, far = direction.split("->")
+    tier = f"{_kind(fabric, near)} to {_kind(fabric, far)}"
+    return Seen(direction, tier, float(waits[inside].mean()), achieved)
+
+
+def _kind(fabric: Fabric, node: str) -> str:
+    return {"host": "hosts", "outside": "outside hosts", "spine": "spines", "border": "border leaves"}.get(
+        fabric.by_name[node].role, "leaves")
+
+
+def slowest(seen: Sequence[Seen]) -> Seen | None:
+    """The direction that waited longest; of those that waited alike, the one that got least through."""
+    if not seen:
+        return None
+    most = max(s.waiting for s in seen)
+    alike = [s for s in seen if s.waiting >= most - ALIKE]
+    return min(alike, key=lambda s: (s.achieved is None, s.achieved or 0.0, -s.waiting))
+
+
+def stands_out(worst: Seen, siblings: Sequence[Seen]) -> bool:
+    """Whether a direction differs from the others of its tier enough to be blamed alone."""
+    if not siblings:
+        return True
+    if worst.waiting > LONGER * median(s.waiting for s in siblings):
+        return True
+    rates = [s.achieved for s in siblings if s.achieved is not None]
+    return worst.achieved is not None and bool(rates) and worst.achieved < SLOWER * median(rates)
