@@ -32,9 +32,13 @@ def fabric_line(fabric: Fabric) -> str:
     leaves = [leaf.name for leaf in fabric.leaves if any(h.role != "probe" for h in fabric.hosts_of(leaf.name))]
     worst = max(leaves, key=fabric.oversubscription)
     scale = "" if fabric.spec.scale.scale.is_identity else ", scaled"
+    rails = ""
+    if fabric.spec.topology == "rail-optimized":
+        rails = f"; {fabric.spec.servers} servers with {fabric.spec.rails} GPUs, GPU k of each on rail k (leafk)"
     paths = "; each host's path pinned to one spine" if fabric.spec.paths == "pinned" else ""
     return (f"{len(fabric.nodes)} nodes ({parts}), hosts at {show_rate(fabric.access_link(fabric.hosts[0].name).rate)}"
-            f"{scale}; oversubscription after encapsulation {fabric.oversubscription(worst):.2f}:1 ({worst}){paths}")
+            f"{scale}; oversubscription after encapsulation {fabric.oversubscription(worst):.2f}:1 "
+            f"({worst}){rails}{paths}")
 
 
 def traffic_lines(scenario: Scenario) -> Iterator[str]:

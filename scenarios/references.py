@@ -11,6 +11,7 @@ from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
 from topologies.fabric import Fabric, Link, Role, expand
 from traffic.jobs.job import problems as job_problems
+from traffic.placement import WITHOUT_RAILS
 from traffic.roce.wire import OVERHEAD
 from traffic.specs import (
     BulkSpec,
@@ -119,9 +120,12 @@ def _distinct(names: Sequence[str], at: KeyPath) -> Iterator[Problem]:
 
 
 def _placement(fabric: Fabric, placement: Placement, at: KeyPath) -> Iterator[Problem]:
+    where = (*at, "placement")
+    if placement == "rail" and fabric.spec.topology != "rail-optimized":
+        yield Problem(where, f"{WITHOUT_RAILS} on a fabric without rails", "rail",
+                      "rails come with `topology: rail-optimized`")
     if isinstance(placement, str):
         return
-    where = (*at, "placement")
     for n, name in enumerate(placement):
         yield from _host(fabric, name, (*where, n), ("host",))
     yield from _distinct(placement, where)

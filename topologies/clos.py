@@ -5,6 +5,8 @@
           |  /  \\  |
         leaf1    leaf2      LeafSpine(leaves=2, spines=2, hosts_per_leaf=2, host_rate="10mbit")
         h1 h2    h3 h4
+        s1g1     s1g2       RailOptimized(servers=2, rails=2, spines=2): leaf k is rail k, and has GPU k
+        s2g1     s2g2       of every server; NVLink inside a server is not emulated
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ class LeafSpine(Topo):  # type: ignore[misc]
         try:
             spec = FabricSpec(**params)
         except ValidationError as error:
-            raise SpecErrors([SpecError("LeafSpine." + ".".join(map(str, e["loc"])), e["msg"], repr(e["input"]))
-                              for e in error.errors()]) from None
+            raise SpecErrors([SpecError(f"{type(self).__name__}." + ".".join(map(str, e["loc"])), e["msg"],
+                                        repr(e["input"])) for e in error.errors()]) from None
         self.fabric = expand(spec)
         for node in self.fabric.nodes:
             if node.is_host:
@@ -40,3 +42,11 @@ class LeafSpine(Topo):  # type: ignore[misc]
         for k in self.fabric.links:
             self.addLink(k.a.node, k.b.node, port1=k.a.number, port2=k.b.number,
                          bw=k.rate / 1e6, max_queue_bytes=k.queue, delay=k.delay)
+
+
+class RailOptimized(LeafSpine):
+    """Rail-optimized fabric: `servers` x `rails` GPUs, GPU k of each server on rail k; else as FabricSpec."""
+
+    def build(self, **params: Any) -> None:
+        """servers, rails, and every other parameter of FabricSpec but those that follow. Raises SpecErrors."""
+        super().build(topology="rail-optimized", **params)

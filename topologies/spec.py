@@ -177,11 +177,28 @@ class LinkOverride(Strict):
     reorder: Share | None = None
 
 
+def rail_racks(servers: int, rails: int) -> dict[str, tuple[str, ...]]:
+    """Leaf -> its hosts: leaf k has GPU k of each server, named s1g1, s1g2 ... (server, GPU)."""
+    return {f"leaf{k}": tuple(f"s{s}g{k}" for s in range(1, servers + 1)) for k in range(1, rails + 1)}
+
+
+def _is_as(given: Any, right: Any) -> bool:
+    """Whether a key was left out, or says what it has to (in a saved spec it does)."""
+    if isinstance(right, dict) and isinstance(given, dict):
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()} == right
+    return given is None or bool(given == right)
+
+
 class FabricSpec(Strict):
-    """A leaf/spine fabric. Give `uplink_rate` or `oversubscription`, or neither for non-blocking."""
+    """A leaf/spine fabric, or a rail-optimized one, whose leaves are rails.
+
+    Give `uplink_rate` or `oversubscription`, or neither for non-blocking.
+    """
 
     name: str = Field("fabric", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
-    topology: Literal["leaf-spine"] = "leaf-spine"
+    topology: Literal["leaf-spine", "rail-optimized"] = "leaf-spine"
+    servers: int | None = Field(None, ge=1, le=MAX_HOSTS_PER_LEAF, description="rail-optimized: how many")
+    rails: int | None = Field(None, ge=1, le=64, description="rail-optimized: GPUs of a server, each on its own leaf")
     leaves: int = Field(2, ge=1, le=64)
     spines: int = Field(2, ge=1, le=32)
     hosts_per_leaf: int = Field(4, ge=1, le=MAX_HOSTS_PER_LEAF)
@@ -209,9 +226,32 @@ class FabricSpec(Strict):
     bgp: BgpSpec | None = Field(None, description="routers that exchange EVPN routes with the controller")
     scale: ScaleSpec = ScaleSpec()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rails_are_racks(cls, value: Any) -> Any:
+        """A rail-optimized fabric is a leaf for each rail, with one GPU of every server on it."""
+        if not isinstance(value, dict) or value.get("topology") != "rail-optimized":
+            return value
+        servers, rails = value.get("servers"), value.get("rails")
+        missing = [key for key, n in (("servers", servers), ("rails", rails)) if n is None]
+        if missing:
+            raise Misfits([Misfit((key,), "a number of them with topology: rail-optimized", "nothing")
+                           for key in missing])
+        if not (isinstance(servers, int) and isinstance(rails, int)) or max(servers, rails) > MAX_HOSTS_PER_LEAF:
+            return value        # their own rules tell
+        racks = rail_racks(servers, rails)
+        follows = {"leaves": rails, "hosts_per_leaf": servers, "racks": racks}
+        misfits = [Misfit((key,), f"no {key}: with topology: rail-optimized it follows from servers and rails",
+                          str(value[key])[:80], "take it away; over a base fabric's key, null takes it away")
+                   for key, right in follows.items() if not _is_as(value.get(key), right)]
+        if misfits:
+            raise Misfits(misfits)
+        return value | follows
+
     @model_validator(mode="after")
     def _consistent(self) -> FabricSpec:
-        misfits = [*self._one_uplink_rule(), *self._racks_fit(), *self._subnet_fits(), *self._routers_fit()]
+        misfits = [*self._one_uplink_rule(), *self._rails_of_rail_optimized(), *self._racks_fit(),
+                   *self._subnet_fits(), *self._routers_fit()]
         if misfits:
             raise Misfits(misfits)
         return self
@@ -220,6 +260,11 @@ class FabricSpec(Strict):
         if self.uplink_rate is not None and self.oversubscription is not None:
             yield Misfit(("oversubscription",), "either uplink_rate or oversubscription", "both",
                          "take one away; over a base fabric's key, null takes it away")
+
+    def _rails_of_rail_optimized(self) -> Iterator[Misfit]:
+        for key in ("servers", "rails"):
+            if self.topology == "leaf-spine" and getattr(self, key) is not None:
+                yield Misfit((key,), f"{key} with topology: rail-optimized only", str(getattr(self, key)))
 
     def _racks_fit(self) -> Iterator[Misfit]:
         if self.racks is None:

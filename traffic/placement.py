@@ -3,9 +3,11 @@
     packed     leaf1: 0 1 2 3    leaf2: 4 5 6 7      neighbours of a ring share a leaf
     strided    leaf1: 0 2 4 6    leaf2: 1 3 5 7      every hop of a ring crosses the fabric
     random     leaf1: 3 0 6 1    leaf2: 5 2 7 4      drawn from a seed
+    rail       s1g1: 0  s1g2: 1  s2g1: 2 ...         server after server; rank r is on rail r mod rails
     a list     the host of each rank
 
-`rail` belongs to a rail-optimized fabric; on leaf and spine it would be `strided`.
+`rail` is how jobs number the GPUs of a rail-optimized fabric: ranks with the same place in their servers share a
+rail, hence a leaf, and never meet a spine. `packed` would fill a rail first. On leaf and spine it is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from itertools import cycle, islice, zip_longest
 from topologies.errors import SpecError
 from topologies.fabric import Fabric
 from traffic.specs import Placement
+
+WITHOUT_RAILS = "packed, strided, random or a list of hosts"
 
 
 def place(placement: Placement, ranks: int | None, fabric: Fabric, seed: int = 0, *,
@@ -50,6 +54,8 @@ def _hosts(placement: Placement, fabric: Fabric, seed: int) -> tuple[str, ...]:
             return _packed(fabric)
         case "strided":
             return _strided(fabric)
+        case "rail":
+            return _rail(fabric)
         case "random":
             return _random(fabric, seed)
         case _:
@@ -64,6 +70,14 @@ def _strided(fabric: Fabric) -> tuple[str, ...]:
     """One host of each leaf in turn; a leaf that has run out is passed over."""
     racks = [[h.name for h in fabric.hosts_of(leaf.name) if h.role == "host"] for leaf in fabric.leaves]
     return tuple(name for turn in zip_longest(*racks) for name in turn if name is not None)
+
+
+def _rail(fabric: Fabric) -> tuple[str, ...]:
+    """All GPUs of the first server, then of the second: one host of each rail in turn."""
+    if fabric.spec.topology != "rail-optimized":
+        raise SpecError("placement", f"{WITHOUT_RAILS} on a fabric without rails", "rail",
+                        "rails come with `topology: rail-optimized`")
+    return _strided(fabric)
 
 
 def _random(fabric: Fabric, seed: int) -> tuple[str, ...]:

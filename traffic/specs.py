@@ -1,9 +1,10 @@
 """What a user writes about traffic: one frozen model per kind of workload.
 
 Sizes and times follow the scenario's scale; hosts are named as in the fabric. Placement of ranks:
-`packed` fills one leaf after the other, `strided` deals ranks out over the leaves in turn, `random`
-draws them from the scenario's seed, a list names the host of each rank. With more ranks than hosts
-`fold: true` begins again with the first host; nobody is folded without being asked.
+`packed` fills one leaf after the other, `strided` deals ranks out over the leaves in turn, `rail` goes
+through the servers of a rail-optimized fabric, `random` draws them from the scenario's seed, a list names
+the host of each rank. With more ranks than hosts `fold: true` begins again with the first host; nobody is
+folded without being asked.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pydantic import Field, model_validator
 from topologies.spec import Rate, Size, Strict, Time
 from traffic.roce.wire import OVERHEAD
 
-Placement = Literal["packed", "strided", "random"] | tuple[str, ...]
+Placement = Literal["packed", "strided", "rail", "random"] | tuple[str, ...]
 CollectiveKind = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "broadcast"]
 
 
