@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from tests.bench.book import Book
 from tests.bench.bringup import bringup
 from tests.bench.changes import changes
+from tests.bench.collectives import collectives
+from tests.bench.ecmp import ecmp
 from tests.bench.engine import engine
 from tests.bench.failover import failover
 from tests.bench.gloo import gloo
@@ -26,8 +28,8 @@ from topologies.errors import LabError
 from topologies.host_limits import require_root
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
-    f.__name__: f for f in (ring, incast, spread, neighbour, engine, failover, latency, roce, gloo, bringup, demo,
-                              verify, changes)}
+    f.__name__: f for f in (ring, collectives, incast, spread, ecmp, neighbour, engine, failover, latency, roce, gloo,
+                              bringup, demo, verify, changes)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 
