@@ -7,15 +7,16 @@ A rank that computes at another pace is a change of its workload, for a whole ph
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from scenarios.scenario import LinkEvent, Scenario
+from scenarios.timed import Timed
 from topologies import wires
 from topologies.audit import Declared
-from topologies.errors import LabError, SpecError
+from topologies.errors import SpecError
 from topologies.fabric import Fabric, Link
 from topologies.inventory import Inventory
 from topologies.ledger import Fault
@@ -79,44 +80,13 @@ class History:
         return [Fault(f"{link} down", (link,), s) for link, s in seconds.items()]
 
 
-class Player:
-    """Applies the events of one phase at their times, in a thread of its own."""
+class Player(Timed):
+    """Applies the events of one phase at their times."""
 
     def __init__(self, inventory: Inventory, events: Sequence[LinkEvent], history: History, t0: float) -> None:
-        self._inventory, self._history, self._t0 = inventory, history, t0
-        self._events = sorted(events, key=lambda e: e.at)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._play, daemon=True, name="events")
-        self.error: LabError | None = None
-        self._start = 0.0
-
-    def start(self) -> None:
-        self._start = time.monotonic()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """No further event; raises what went wrong with one."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-        if self.error is not None:
-            raise self.error
-
-    @property
-    def left(self) -> int:
-        """Events that have not happened."""
-        return len(self._events)
-
-    def _play(self) -> None:
-        scale = self._inventory.fabric.spec.scale.scale
-        while self._events and not self._stop.wait(
-                max(0.0, self._start + scale.to_emulated_time(self._events[0].at) - time.monotonic())):
-            event = self._events.pop(0)
-            try:
-                apply(self._inventory, event, self._history.changes.append, self._t0)
-            except LabError as error:
-                self.error = error
-                return
+        scale = inventory.fabric.spec.scale.scale
+        super().__init__("events", [
+            (scale.to_emulated_time(e.at), partial(apply, inventory, e, history.changes.append, t0)) for e in events])
 
 
 def apply(inventory: Inventory, event: LinkEvent, note: Callable[[Change], None], t0: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from scenarios.moves import changes_of, places
 from scenarios.scenario import Scenario
 from topologies.fabric import Fabric, expand
 from topologies.units import show_rate, show_size, show_time
@@ -39,6 +40,18 @@ def fabric_line(fabric: Fabric) -> str:
     return (f"{len(fabric.nodes)} nodes ({parts}), hosts at {show_rate(fabric.access_link(fabric.hosts[0].name).rate)}"
             f"{scale}; oversubscription after encapsulation {fabric.oversubscription(worst):.2f}:1 "
             f"({worst}){rails}{paths}")
+
+
+def vpc_lines(scenario: Scenario) -> Iterator[str]:
+    """One line for each VPC with its hosts, one for each change that is scheduled."""
+    at = places(scenario.intent)
+    for vpc in scenario.intent.vpcs:
+        hosts = [h for h, subnet in at.items() if subnet.split("/")[0] == vpc]
+        yield f"VPC {vpc}: {', '.join(hosts) or 'nobody'}"
+    for phase in scenario.phases:
+        for _, change in changes_of(scenario, phase.name):
+            moves = ", ".join(f"{host} to {subnet}" for host, subnet in change.move.items())
+            yield f"in phase {phase.name} after {show_time(change.at)}: {moves}"
 
 
 def traffic_lines(scenario: Scenario) -> Iterator[str]:

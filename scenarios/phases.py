@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,17 @@ from typing import Any
 from scenarios.child import Child, Event
 from scenarios.events import Player, slowed, slowest
 from scenarios.measure import Measurement
+from scenarios.moves import Pairs
 from scenarios.scenario import Phase, Scenario
+from scenarios.tenants import Tenants
+from scenarios.timed import Timed
 from topologies.errors import LabError, RunError
 from topologies.fabric import Fabric
 from topologies.interfaces import is_up
 from topologies.netns import inside
 from topologies.units import show_time
 from traffic.build import workload_of
+from traffic.lowering import lower
 from traffic.roce.plan import RoceJob, queue_pairs
 from traffic.specs import BulkSpec, RoceSpec, StreamSpec
 from traffic.streams.plan import Job as StreamsJob
@@ -67,8 +72,9 @@ def drain_time(fabric: Fabric) -> float:
 class PhaseRun:
     """The processes of one phase."""
 
-    def __init__(self, measurement: Measurement, scenario: Scenario, phase: Phase, traffic: Traffic) -> None:
-        self.measurement, self.scenario, self.phase = measurement, scenario, phase
+    def __init__(self, measurement: Measurement, scenario: Scenario, phase: Phase, traffic: Traffic,
+                 tenants: Tenants) -> None:
+        self.measurement, self.scenario, self.phase, self.tenants = measurement, scenario, phase, tenants
         logs = measurement.run.logs
         self.children = [Child(f"phase {phase.name}: {what}", module, str(job), log=logs / f"{what}.log")
                          for what, module, job in self._jobs(traffic)]
@@ -76,7 +82,7 @@ class PhaseRun:
     def _jobs(self, traffic: Traffic) -> Iterator[tuple[str, str, Path]]:
         m, fabric = self.measurement, self.measurement.lab.fabric
         drain = drain_time(slowest(self.scenario, fabric))
-        common: dict[str, Any] = {"inventory": str(m.lab.net.inventory_path), "t0": m.t0,
+        common: dict[str, Any] = {"inventory": str(self.tenants.inventory(self.phase.name)), "t0": m.t0,
                                   "records": str(m.run.records_path), "phase": self.phase.name}
         if traffic.workloads:
             yield self._write("engine", "traffic.engine", {
@@ -122,19 +128,21 @@ class PhaseRun:
         standing(connections)
         for name, pid in watched.items():
             m.watch(name, pid)
-        player = Player(m.lab.inventory, self.scenario.link_events(self.phase.name), m.proof.history, m.t0)
+        timed = (Player(m.lab.inventory, self.scenario.link_events(self.phase.name), m.proof.history, m.t0),
+                 Timed("schedule", self.tenants.steps(self.phase.name)))
         start = time.monotonic() - m.t0
         for child in self.children:
             child.say("go")
-        player.start()
-        try:
+        with ExitStack() as stack:
+            for each in timed:
+                each.start()
+                stack.callback(each.stop)
             self._until_done(progress)
-        finally:
-            player.stop()
-        if player.left:
-            raise RunError(f"phase {self.phase.name}: events", "all of them before the traffic ended",
-                           f"{player.left} were due later than {show_time(time.monotonic() - m.t0 - start)}",
-                           "let them happen earlier, or the traffic last longer")
+        for each in timed:
+            if each.left:
+                raise RunError(f"phase {self.phase.name}: {each.name}", "all of it before the traffic ended",
+                               f"{each.left} due later than {show_time(time.monotonic() - m.t0 - start)}",
+                               "let it happen earlier, or the traffic last longer")
         for name in watched:
             m.unwatch(name)
         return start, time.monotonic() - m.t0
@@ -176,6 +184,16 @@ def check_hosts_alive(measurement: Measurement, error: LabError) -> LabError:
             return RunError(f"host {host.name}: interface {port}", "up for the whole run", "down",
                             f"records so far are kept; the traffic said: {error.where}: {error.found}")
     return error
+
+
+def pairs_of(traffic: Traffic) -> Pairs:
+    """Workload -> (from, to) of the hosts that it sends between."""
+    found: dict[str, set[tuple[str, str]]] = {
+        w.name: {(w.hosts[a], w.hosts[b]) for a, b in lower(w).pairs() if w.hosts[a] != w.hosts[b]}
+        for w in traffic.workloads}
+    for of in (traffic.streams, traffic.roce, traffic.bulk):
+        found |= {name: set(spec.pairs) for name, spec in of.items()}
+    return found
 
 
 def hosts_used(traffic: Sequence[Traffic]) -> set[str]:

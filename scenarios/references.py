@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from scenarios.moves import vpc_problems
 from scenarios.scenario import LinkEvent, RankEvent, Scenario
 from topologies.addressing import ETHERNET_HEADER
 from topologies.document import KeyPath, Problem, nearest, show
@@ -32,6 +33,7 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
     fabric = expand(scenario.fabric.model_copy(update={"links": {}}))
     for name, workload in scenario.workloads.items():
         yield from _workload(fabric, workload, ("workloads", name))
+    yield from vpc_problems(scenario, fabric)
     for n, event in enumerate(scenario.events):
         if isinstance(event, RankEvent):
             yield from _rank_event(scenario, fabric, event, ("events", n, "rank"))

@@ -6,6 +6,7 @@
         inventory.json    the lab as it was                ledger.json     where every packet went
         predictions.json  written before traffic starts    verdict.json    whether to believe it
         metrics.json      what was measured                report.html     the page; logs/ of the processes
+        tenants.json      VPCs: changes and proofs, where there are any
 
 JSON parts go to NAME.part and are then renamed, so a part that exists is complete. What a broken run
 left behind stays and is marked.
@@ -38,7 +39,7 @@ from traffic.records import lines
 
 M = TypeVar("M", bound=BaseModel)
 Status = Literal["running", "complete", "interrupted", "failed"]
-Part = Literal["scenario", "meta", "inventory", "predictions", "ledger", "verdict", "metrics"]
+Part = Literal["scenario", "meta", "inventory", "predictions", "ledger", "verdict", "metrics", "tenants"]
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[a-z0-9-]+-[0-9a-f]{4}")
 _PROGRAMS = {
     "ovs": ("ovs-vswitchd", "--version"), "iproute2": ("tc", "-V"), "iperf3": ("iperf3", "--version"),

@@ -22,10 +22,21 @@ from scenarios.events import slowest
 from scenarios.foretelling import Foretelling
 from scenarios.lab import Lab, lab
 from scenarios.measure import Measurement, Proof
-from scenarios.phases import PhaseRun, Progress, Traffic, as_run, check_hosts_alive, hosts_used, traffic_of
+from scenarios.moves import check_traffic
+from scenarios.phases import (
+    PhaseRun,
+    Progress,
+    Traffic,
+    as_run,
+    check_hosts_alive,
+    hosts_used,
+    pairs_of,
+    traffic_of,
+)
 from scenarios.report.page import build as build_report
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
+from scenarios.tenants import Tenants
 from scenarios.verdict import Verdict, judge
 from topologies.errors import LabError
 from topologies.fabric import Fabric, expand
@@ -67,6 +78,7 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
     planned = [traffic_of(scenario, phase, fabric) for phase in scenario.phases]
     traffic = [as_run(scenario, phase, t) for phase, t in zip(scenario.phases, planned, strict=True)]
     slowest(scenario, fabric)       # raises for a link that the fabric does not have
+    check_traffic(scenario, fabric, {p.name: pairs_of(t) for p, t in zip(scenario.phases, traffic, strict=True)})
     with _terminable(), measuring_lock() if lock else contextlib.nullcontext():
         run = RunDirectory.create(base, scenario, argv)
         try:
@@ -113,15 +125,20 @@ def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[tuple[Traffic
     with lab(fabric, run.logs / "controller.log") as it:
         run.write("inventory", it.inventory)
         t0 = time.monotonic()
+        tenants = Tenants(it, scenario, run, t0)
+        tenants.begin()
         _prepare_hosts(it, [t for t, _ in traffic], run)
         tell.stage("calibrating the wires")
         measurement = Measurement(it, run, t0, scenario.seed)
         try:
             measurement.start()
+            tenants.prove("at the start")
             for phase, (its_traffic, foreseen) in zip(scenario.phases, traffic, strict=True):
                 tell.stage(f"phase {phase.name}")
-                _run_phase(PhaseRun(measurement, scenario, phase, its_traffic), measurement, tell.progress,
+                _run_phase(PhaseRun(measurement, scenario, phase, its_traffic, tenants), measurement, tell.progress,
                            Foretelling(scenario, phase, foreseen, measurement))
+                if tenants.steps(phase.name):
+                    tenants.prove(f"after phase {phase.name}")
             tell.stage("closing the books")
             measurement.finish()
         finally:

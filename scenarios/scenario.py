@@ -1,4 +1,4 @@
-"""A scenario: a question, a fabric, workloads in phases, events. Frozen after loading.
+"""A scenario: a question, a fabric, its VPCs, workloads in phases, events, a schedule. Frozen after loading.
 
 An event is declared to the runner, hence to the proof. With `hidden` the model is not told: predictions are those
 of the fabric as it was meant, and what is wrong has to be found from counters.
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from controller.intent import Intent, IntentObject, SubnetRef
 from topologies.errors import Misfit, Misfits
 from topologies.spec import FabricSpec, QueueSpec, Rate, Strict, Time
 from traffic.specs import WorkloadSpec
@@ -87,6 +88,14 @@ Event = Annotated[Annotated[LinkEvent, Tag("link-event")] | Annotated[RankEvent,
                   Discriminator(_kind_of_event)]
 
 
+class Scheduled(Strict):
+    """A declared change of who is in which VPC, `at` seconds after the phase starts."""
+
+    phase: str | None = Field(None, description="default: the first phase")
+    at: Time
+    move: dict[str, SubnetRef] = Field(min_length=1, description="host -> vpc/subnet that it is attached to from now on")
+
+
 class Scenario(Strict):
     """What `aifab run` runs."""
 
@@ -94,9 +103,16 @@ class Scenario(Strict):
     question: str
     fabric: FabricSpec
     seed: int = Field(1, ge=0)
+    vpcs: tuple[IntentObject, ...] = Field((), description="objects of controller/intent.py; none: one flat network")
     workloads: dict[WorkloadName, WorkloadSpec] = Field(min_length=1)
     phases: tuple[Phase, ...] = ()
     events: tuple[Event, ...] = ()
+    schedule: tuple[Scheduled, ...] = ()
+
+    @property
+    def intent(self) -> Intent:
+        """Who is in which VPC when the first phase starts."""
+        return Intent(objects=self.vpcs)
 
     @model_validator(mode="before")
     @classmethod
@@ -110,7 +126,7 @@ class Scenario(Strict):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Scenario:
-        misfits = [*self._phases_run_workloads(), *self._events_have_phases()]
+        misfits = [*self._phases_run_workloads(), *self._events_have_phases(), *self._schedule_has_phases()]
         if misfits:
             raise Misfits(misfits)
         return self
@@ -160,3 +176,9 @@ class Scenario(Strict):
                     and e.workload in (None, workload)):
                 factors[e.rank] = factors.get(e.rank, 1.0) * e.compute_factor
         return factors
+
+    def _schedule_has_phases(self) -> Iterator[Misfit]:
+        names = [p.name for p in self.phases]
+        for n, change in enumerate(self.schedule):
+            if change.phase is not None and change.phase not in names:
+                yield Misfit(("schedule", n, "phase"), f"one of the phases {', '.join(names)}", change.phase)

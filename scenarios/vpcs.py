@@ -51,5 +51,6 @@ def address_hosts(inventory: Inventory, before: dict[str, Json], after: dict[str
             changed.append(node.name)
     # An address may have gone from one host to another: the others of the segment have to ask again.
     touched = {places[host]["segment"] for host in changed for places in (before, after) if host in places}
-    forget_neighbours(inventory, [h for h, place in after.items() if place["segment"] in touched and h not in changed])
+    forget_neighbours(inventory, [h for h, place in after.items() if place["segment"] in touched and h not in changed],
+                      [places[h]["ip"] for h in changed for places in (before, after) if h in places])
     return changed

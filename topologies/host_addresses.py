@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from topologies.inventory import Inventory
 from topologies.netns import inside
-from topologies.shell import ip_batch
+from topologies.shell import ip_batch, run
 
 SIOCGIFADDR = 0x8915        # linux/sockios.h
 
@@ -31,11 +31,17 @@ def readdress(inventory: Inventory, host: str, ip: str, prefix: int, gateway: st
     """Replace a host's address, and with it all of its routes and what it knows of its neighbours."""
     device = device_of(inventory, host)
     ip_batch([f"addr flush dev {device}", f"addr add {ip}/{prefix} brd + dev {device}",
-              *([f"route replace default via {gateway}"] if gateway else [])], inventory.netns[host])
-    forget_neighbours(inventory, [host])
+              *([f"route replace default via {gateway}"] if gateway else []), f"neigh flush dev {device}"],
+             inventory.netns[host])
 
 
-def forget_neighbours(inventory: Inventory, hosts: Iterable[str]) -> None:
-    """Hosts ask by ARP again whom they speak to; the leaf answers, so that nothing is lost by it."""
+def forget_neighbours(inventory: Inventory, hosts: Iterable[str], addresses: Iterable[str]) -> None:
+    """Hosts ask by ARP again who has these addresses; what they know of others stays, for they may be sending there.
+
+    Not by `neigh flush`: that gives up with an error if traffic brings an entry back while it flushes.
+    """
+    forgotten = sorted(set(addresses))
     for host in hosts:
-        ip_batch([f"neigh flush dev {device_of(inventory, host)}"], inventory.netns[host])
+        text = "".join(f"neigh del {ip} dev {device_of(inventory, host)}\n" for ip in forgotten)
+        # An entry that is not there is an error to ip, and none to us.
+        run("ip", "-n", inventory.netns[host], "-force", "-batch", "-", text=text, check=False)

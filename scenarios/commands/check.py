@@ -41,7 +41,9 @@ def check(
 
 
 def _described(name: str, settings: list[str]) -> Iterator[str]:
-    from scenarios.expected import fabric_line, traffic_lines
+    from scenarios.expected import fabric_line, traffic_lines, vpc_lines
+    from scenarios.moves import check_traffic
+    from scenarios.phases import pairs_of, traffic_of
 
     if _is_fabric(name):
         yield f"{name}: OK, a fabric"
@@ -49,9 +51,12 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
         return
     scenario = load_scenario(name, settings)
     traffic = list(traffic_lines(scenario))
+    fabric = expand(scenario.fabric)
+    check_traffic(scenario, fabric, {p.name: pairs_of(traffic_of(scenario, p, fabric)) for p in scenario.phases})
     phases = ", ".join(phase.name for phase in scenario.phases)
     yield f"{name}: OK, a scenario (phases: {phases}): {scenario.question}"
-    yield fabric_line(expand(scenario.fabric))
+    yield fabric_line(fabric)
+    yield from vpc_lines(scenario)
     yield from traffic
 
 

@@ -1,0 +1,110 @@
+"""The VPCs of a run: applied before it starts, changed on schedule, proved by packets in between.
+
+    apply -> [measurement starts] -> proof -> phase -> proof, if it has changed anything -> phase -> ...
+
+What happened is tenants.json of the run:
+    changes  [{t, phase, moves: {host: [from, to]}, version, rules, seconds, pending}]      s since t0; rules: s until
+             all switches held the new rules; seconds: until the hosts had their new addresses as well
+    proofs   [{t, when, pairs, allowed, denied, false_allows, false_denies, uncounted, seconds}]
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from scenarios.lab import Lab
+from scenarios.moves import changes_of, moved, places
+from scenarios.results import RunDirectory
+from scenarios.scenario import Scenario, Scheduled
+from scenarios.timed import Step
+from scenarios.verify import Verification, verify
+from scenarios.vpcs import apply_intent
+from topologies.inventory import Inventory
+from traffic.engine.settings import prepare_namespace
+from traffic.records import RecordWriter
+
+Json = dict[str, Any]
+NOWHERE = "default"     # where a host without an attachment is
+
+
+class Tenants:
+    """Who is in which VPC of a running lab. Without VPCs in the scenario it does nothing."""
+
+    def __init__(self, lab: Lab, scenario: Scenario, run: RunDirectory, t0: float) -> None:
+        self._lab, self._scenario, self._run, self._t0 = lab, scenario, run, t0
+        self._intent = scenario.intent
+        self._used = bool(scenario.vpcs or scenario.schedule)
+        self._changes: list[Json] = []
+        self._proofs: list[Json] = []
+
+    def begin(self) -> None:
+        """The scenario's VPCs, before anything is measured."""
+        if self._used:
+            apply_intent(self._lab.inventory, self._intent)
+            self._write()
+
+    def steps(self, phase: str) -> list[Step]:
+        """The changes of a phase, to be done at their times."""
+        scale = self._lab.fabric.spec.scale.scale
+        return [(scale.to_emulated_time(change.at), partial(self._change, phase, change))
+                for _, change in changes_of(self._scenario, phase)]
+
+    def prove(self, when: str) -> None:
+        """Test every pair of hosts by packets; what came of it is written down, good or bad."""
+        if self._used:
+            t, found = time.monotonic(), verify(self._lab.inventory)
+            self._proofs.append({"t": t - self._t0, "when": when, **_summary(found), "seconds": time.monotonic() - t})
+            self._write()
+
+    def inventory(self, phase: str) -> Path:
+        """The lab's inventory with the addresses that hosts have now: what traffic of a phase goes by."""
+        if not self._used:
+            return self._lab.net.inventory_path
+        path = self._run.logs / f"{phase}.inventory.json"
+        with_addresses(self._lab.inventory, self._lab.controller.intent()["hosts"]).write(path)
+        return path
+
+    def _change(self, phase: str, change: Scheduled) -> None:
+        """Raises LabError."""
+        before, after = places(self._intent), moved(self._intent, change.move)
+        t = time.monotonic()
+        answer = apply_intent(self._lab.inventory, after)
+        seconds = time.monotonic() - t
+        self._intent = after
+        self._changes.append({
+            "t": t - self._t0, "phase": phase, "version": answer["version"], "rules": answer["seconds"],
+            "seconds": seconds, "pending": answer["pending"],
+            "moves": {host: [before.get(host, NOWHERE), subnet] for host, subnet in change.move.items()}})
+        self._write()
+        self._prepare(change.move)
+
+    def _prepare(self, hosts: dict[str, str]) -> None:
+        """A new address is a new route, which has to have TCP's settings too."""
+        with RecordWriter(self._run.records_path) as writer:
+            for host in hosts:
+                writer.write(prepare_namespace(self._lab.inventory.netns[host], self._lab.fabric.spec.tcp, host))
+
+    def _write(self) -> None:
+        self._run.write("tenants", {"changes": self._changes, "proofs": self._proofs})
+
+
+def with_addresses(inventory: Inventory, hosts: dict[str, Json]) -> Inventory:
+    """The inventory with other addresses of its hosts (host -> {ip, ...}, as the API tells them)."""
+    fabric = inventory.fabric
+    nodes = tuple(n.model_copy(update={"ip": hosts[n.name]["ip"]}) if n.name in hosts else n for n in fabric.nodes)
+    readdressed = type(fabric)(spec=fabric.spec, nodes=nodes, links=fabric.links)
+    return inventory.model_copy(update={"fabric": readdressed})
+
+
+def _summary(found: Verification) -> Json:
+    allowed = sum(c.allowed for c in found.cells)
+    return {"pairs": len(found.cells), "allowed": allowed, "denied": len(found.cells) - allowed,
+            "false_allows": [{"source": c.source, "target": c.target, "heard": host, "reason": c.reason}
+                             for c, host in found.false_allows()],
+            "false_denies": [{"source": c.source, "target": c.target, "reason": c.reason}
+                             for c in found.false_denies()],
+            "uncounted": [{"switch": switch, "rule": rule, "expected": expected, "counted": counted}
+                          for (switch, rule), (expected, counted) in found.uncounted().items()]}
