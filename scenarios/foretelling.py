@@ -15,6 +15,7 @@ from scenarios.measure import Measurement
 from scenarios.observe import observed_paths
 from scenarios.phases import Traffic
 from scenarios.scenario import Phase, Scenario
+from scenarios.tenants import Tenants
 from topologies.fabric import Fabric
 from traffic.metrics import registry
 from traffic.metrics.fluid import Pair, Path, RateChange
@@ -26,12 +27,14 @@ from traffic.records import PathRecord, RecordWriter
 class Foretelling:
     """Called with the standing connections of one phase; traffic: as predictions know it."""
 
-    def __init__(self, scenario: Scenario, phase: Phase, traffic: Traffic, measurement: Measurement) -> None:
+    def __init__(self, scenario: Scenario, phase: Phase, traffic: Traffic, measurement: Measurement,
+                 tenants: Tenants) -> None:
         self._scenario, self._phase, self._traffic, self._measurement = scenario, phase, traffic, measurement
+        self._tenants = tenants
 
     def __call__(self, connections: list[dict[str, Any]]) -> None:
         run, lab = self._measurement.run, self._measurement.lab
-        paths = observed_paths(lab.inventory, connections, self._phase.name)
+        paths = observed_paths(self._tenants.addressed, connections, self._phase.name, self._tenants.gateways())
         with RecordWriter(run.records_path) as writer:
             for path in paths:
                 writer.write(path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from controller.intent import KEY, AttachmentSpec, Intent, Metadata, VpcAttachment
+from controller.intent import KEY, AttachmentSpec, Intent, IntentObject, Metadata, VpcAttachment
 from controller.intent_checks import intent_problems
 from controller.reachability import matrix
 from controller.vpc import Allocation, allocate
@@ -22,12 +22,13 @@ Pairs = Mapping[str, Iterable[tuple[str, str]]]     # workload -> (from, to) of 
 def moved(intent: Intent, moves: Mapping[str, str]) -> Intent:
     """The same intent with hosts attached elsewhere (host -> vpc/subnet); a host without an attachment gets one."""
     left = dict(moves)
-    objects = []
+    objects: list[IntentObject] = []
     for item in intent.objects:
         if isinstance(item, VpcAttachment) and item.spec.connection in left:
             spec = AttachmentSpec(connection=item.spec.connection, subnet=left.pop(item.spec.connection))
-            item = item.model_copy(update={"spec": spec})
-        objects.append(item)
+            objects.append(item.model_copy(update={"spec": spec}))
+        else:
+            objects.append(item)
     objects += [VpcAttachment(kind="VPCAttachment", metadata=Metadata(name=host),
                               spec=AttachmentSpec(connection=host, subnet=subnet)) for host, subnet in left.items()]
     return Intent(objects=tuple(objects))
@@ -84,7 +85,7 @@ def vpc_problems(scenario: Scenario, fabric: Fabric) -> Iterator[Problem]:
     yield from (Problem(("vpcs", *p.path[1:]), p.expected, p.found, p.hint) for p in first)
     if first:
         return
-    told = {}
+    told: dict[KeyPath, Problem] = {}
     for _, n, intent in intents(scenario):
         change = scenario.schedule[n]
         for problem in intent_problems(intent, fabric):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from topologies.errors import RunError
@@ -20,9 +21,14 @@ from traffic.records import PathRecord
 _OUTER = re.compile(r"\bdst=(\d+\.\d+\.\d+\.\d+)")      # of the encapsulation; the inner addresses are not repeated
 
 
-def observed_paths(inventory: Inventory, connections: Iterable[Mapping[str, Any]], phase: str) -> list[PathRecord]:
+Gateways = Mapping[tuple[str, str], str]     # (from, to), names of hosts -> MAC that such frames are addressed to
+
+
+def observed_paths(inventory: Inventory, connections: Iterable[Mapping[str, Any]], phase: str,
+                   gateways: Gateways = MappingProxyType({})) -> list[PathRecord]:
     """The path of every connection that the engine says is standing (traffic.engine.channels.Standing).
 
+    inventory: with the addresses that hosts have by now. gateways: where it is not the MAC of the receiver.
     Raises RunError if a switch would send one somewhere that the fabric does not know, HostError if it does
     not answer.
     """
@@ -32,24 +38,26 @@ def observed_paths(inventory: Inventory, connections: Iterable[Mapping[str, Any]
         src, dst = fabric.host(c["src"]), fabric.host(c["dst"])
         found.append(PathRecord(
             c["workload"], phase, src.name, dst.name, c["ranks"][0], c["ranks"][1], c["number"], c["sport"], c["dport"],
-            _way(inventory, src, dst, c["sport"], c["dport"]), _way(inventory, dst, src, c["dport"], c["sport"])))
+            _way(inventory, gateways, src, dst, c["sport"], c["dport"]),
+            _way(inventory, gateways, dst, src, c["dport"], c["sport"])))
     return found
 
 
-def _way(inventory: Inventory, src: Node, dst: Node, sport: int, dport: int) -> tuple[str, ...]:
+def _way(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, sport: int, dport: int) -> tuple[str, ...]:
     """Directions of one way of a connection; none between two ranks on one host."""
     if src.name == dst.name:
         return ()
     if src.leaf == dst.leaf:
         return f"{src.name}->{src.leaf}", f"{src.leaf}->{dst.name}"
-    spine = spine_of(inventory.fabric, src, dst, _traced(inventory, src, dst, sport, dport))
+    spine = spine_of(inventory.fabric, src, dst, _traced(inventory, gateways, src, dst, sport, dport))
     return f"{src.name}->{src.leaf}", f"{src.leaf}->{spine}", f"{spine}->{dst.leaf}", f"{dst.leaf}->{dst.name}"
 
 
-def _traced(inventory: Inventory, src: Node, dst: Node, sport: int, dport: int) -> str:
+def _traced(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, sport: int, dport: int) -> str:
     process = inventory.switches[src.leaf]
     port = inventory.fabric.access_link(src.name).end(src.leaf).number
-    packet = (f"in_port={port},tcp,dl_src={src.mac},dl_dst={dst.mac},nw_src={src.ip},nw_dst={dst.ip},nw_ttl=64,"
+    to = gateways.get((src.name, dst.name), dst.mac)
+    packet = (f"in_port={port},tcp,dl_src={src.mac},dl_dst={to},nw_src={src.ip},nw_dst={dst.ip},nw_ttl=64,"
               f"tp_src={sport},tp_dst={dport}")
     return call(process, "ofproto/trace", process.bridge, packet)
 

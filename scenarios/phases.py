@@ -140,9 +140,9 @@ class PhaseRun:
             self._until_done(progress)
         for each in timed:
             if each.left:
-                raise RunError(f"phase {self.phase.name}: {each.name}", "all of it before the traffic ended",
-                               f"{each.left} due later than {show_time(time.monotonic() - m.t0 - start)}",
-                               "let it happen earlier, or the traffic last longer")
+                raise RunError(f"phase {self.phase.name}: {each.name}", "all of them before the traffic ended",
+                               f"{each.left} were due later than {show_time(time.monotonic() - m.t0 - start)}",
+                               "let them happen earlier, or the traffic last longer")
         for name in watched:
             m.unwatch(name)
         return start, time.monotonic() - m.t0

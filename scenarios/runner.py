@@ -136,7 +136,7 @@ def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[tuple[Traffic
             for phase, (its_traffic, foreseen) in zip(scenario.phases, traffic, strict=True):
                 tell.stage(f"phase {phase.name}")
                 _run_phase(PhaseRun(measurement, scenario, phase, its_traffic, tenants), measurement, tell.progress,
-                           Foretelling(scenario, phase, foreseen, measurement))
+                           Foretelling(scenario, phase, foreseen, measurement, tenants))
                 if tenants.steps(phase.name):
                     tenants.prove(f"after phase {phase.name}")
             tell.stage("closing the books")

@@ -93,7 +93,7 @@ class Scheduled(Strict):
 
     phase: str | None = Field(None, description="default: the first phase")
     at: Time
-    move: dict[str, SubnetRef] = Field(min_length=1, description="host -> vpc/subnet that it is attached to from now on")
+    move: dict[str, SubnetRef] = Field(min_length=1, description="host -> the vpc/subnet that it is in from now on")
 
 
 class Scenario(Strict):

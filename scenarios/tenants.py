@@ -5,7 +5,8 @@
 What happened is tenants.json of the run:
     changes  [{t, phase, moves: {host: [from, to]}, version, rules, seconds, pending}]      s since t0; rules: s until
              all switches held the new rules; seconds: until the hosts had their new addresses as well
-    proofs   [{t, when, pairs, allowed, denied, false_allows, false_denies, uncounted, seconds}]
+    proofs   [{t, when, pairs, allowed, denied, drops, false_allows, false_denies, uncounted, seconds}]; drops: how
+             many of the probes a rule had to drop
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from controller.reachability import matrix
+from controller.vpc import Allocation
 from scenarios.lab import Lab
 from scenarios.moves import changes_of, moved, places
 from scenarios.results import RunDirectory
@@ -37,6 +40,7 @@ class Tenants:
         self._lab, self._scenario, self._run, self._t0 = lab, scenario, run, t0
         self._intent = scenario.intent
         self._used = bool(scenario.vpcs or scenario.schedule)
+        self._moved: set[str] = set()       # since the last phase began
         self._changes: list[Json] = []
         self._proofs: list[Json] = []
 
@@ -44,7 +48,6 @@ class Tenants:
         """The scenario's VPCs, before anything is measured."""
         if self._used:
             apply_intent(self._lab.inventory, self._intent)
-            self._write()
 
     def steps(self, phase: str) -> list[Step]:
         """The changes of a phase, to be done at their times."""
@@ -60,12 +63,26 @@ class Tenants:
             self._write()
 
     def inventory(self, phase: str) -> Path:
-        """The lab's inventory with the addresses that hosts have now: what traffic of a phase goes by."""
+        """Before a phase: the lab's inventory with the addresses that hosts have now, which its traffic goes by."""
         if not self._used:
             return self._lab.net.inventory_path
+        self._prepare_moved()
         path = self._run.logs / f"{phase}.inventory.json"
-        with_addresses(self._lab.inventory, self._lab.controller.intent()["hosts"]).write(path)
+        self.addressed.write(path)
         return path
+
+    @property
+    def addressed(self) -> Inventory:
+        """The lab's inventory with the addresses that hosts have now."""
+        hosts = self._lab.controller.intent()["hosts"] if self._used else {}
+        return with_addresses(self._lab.inventory, hosts)
+
+    def gateways(self) -> dict[tuple[str, str], str]:
+        """(from, to) -> MAC that such frames are addressed to: the host's, or the gateway's where they are routed."""
+        if not self._used:
+            return {}
+        allocation = Allocation.model_validate(self._lab.controller.intent()["allocation"])
+        return {(c.source, c.target): c.next_mac for c in matrix(self._intent, self._lab.fabric, allocation)}
 
     def _change(self, phase: str, change: Scheduled) -> None:
         """Raises LabError."""
@@ -78,14 +95,14 @@ class Tenants:
             "t": t - self._t0, "phase": phase, "version": answer["version"], "rules": answer["seconds"],
             "seconds": seconds, "pending": answer["pending"],
             "moves": {host: [before.get(host, NOWHERE), subnet] for host, subnet in change.move.items()}})
-        self._write()
-        self._prepare(change.move)
+        self._moved |= set(change.move)
 
-    def _prepare(self, hosts: dict[str, str]) -> None:
-        """A new address is a new route, which has to have TCP's settings too."""
+    def _prepare_moved(self) -> None:
+        """A new address is a new route, which has to have TCP's settings too. Not during the traffic."""
         with RecordWriter(self._run.records_path) as writer:
-            for host in hosts:
+            for host in sorted(self._moved):
                 writer.write(prepare_namespace(self._lab.inventory.netns[host], self._lab.fabric.spec.tcp, host))
+        self._moved.clear()
 
     def _write(self) -> None:
         self._run.write("tenants", {"changes": self._changes, "proofs": self._proofs})
@@ -102,6 +119,7 @@ def with_addresses(inventory: Inventory, hosts: dict[str, Json]) -> Inventory:
 def _summary(found: Verification) -> Json:
     allowed = sum(c.allowed for c in found.cells)
     return {"pairs": len(found.cells), "allowed": allowed, "denied": len(found.cells) - allowed,
+            "drops": found.expected_drops().total(),
             "false_allows": [{"source": c.source, "target": c.target, "heard": host, "reason": c.reason}
                              for c, host in found.false_allows()],
             "false_denies": [{"source": c.source, "target": c.target, "reason": c.reason}

@@ -49,8 +49,9 @@ def address_hosts(inventory: Inventory, before: dict[str, Json], after: dict[str
         if before.get(node.name) != after.get(node.name) or address_of(inventory, node.name) != place["ip"]:
             readdress(inventory, node.name, place["ip"], place["prefix"], place["gateway"])
             changed.append(node.name)
-    # An address may have gone from one host to another: the others of the segment have to ask again.
-    touched = {places[host]["segment"] for host in changed for places in (before, after) if host in places}
+    # An address may have been another host's before: who is in that segment already has to ask again.
+    given = {host: after[host] for host in changed if host in after}
+    touched = {place["segment"] for place in given.values()}
     forget_neighbours(inventory, [h for h, place in after.items() if place["segment"] in touched and h not in changed],
-                      [places[h]["ip"] for h in changed for places in (before, after) if h in places])
+                      [place["ip"] for place in given.values()])
     return changed

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scenarios.report import tenants
 from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences
 from scenarios.report.data import RunData
 from scenarios.report.series import Load
@@ -33,7 +34,7 @@ def sentences(data: RunData) -> list[str]:
     if not found:
         found.append("No metric was measured, so the question stays open.")
     found += pacing_sentences(data.metrics, [p.name for p in data.scenario.phases])
-    return [*found, *loss_sentences(data.ledger, data.loads)]
+    return [*tenants.sentences(data), *found, *loss_sentences(data.ledger, data.loads)]
 
 
 def grouped(data: RunData) -> dict[str, tuple[str, Tags, Tags]]:

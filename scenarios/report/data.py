@@ -14,7 +14,7 @@ from topologies.fabric import Fabric
 
 T = TypeVar("T")
 Json = dict[str, Any]
-KINDS = ("step", "request", "packets", "tcp-settings", "connection")
+KINDS = ("step", "request", "stream", "packets", "tcp-settings", "connection")
 SENTINEL = "sentinel"       # the workload name of the lab's own probe stream
 
 
@@ -33,6 +33,7 @@ class RunData:
     records: dict[str, list[Json]]
     wires: WireSeries | None
     missing: list[str]
+    tenants: Json | None = None     # of scenarios with VPCs
 
     @property
     def level(self) -> str | None:
@@ -79,7 +80,8 @@ def load(run: RunDirectory) -> RunData:
         ledger=part("ledger", lambda: run.read("ledger"), None),
         verdict=part("verdict", lambda: run.read("verdict"), None),
         records=part("records", lambda: _by_kind(run), no_records),
-        wires=part("counters", lambda: _usable(wire_series(run.counters())), None), missing=missing)
+        wires=part("counters", lambda: _usable(wire_series(run.counters())), None), missing=missing,
+        tenants=part("tenants", lambda: run.read("tenants"), None) if run.scenario.intent.objects else None)
 
 
 def _of_objects(value: Json | None) -> dict[str, Json]:

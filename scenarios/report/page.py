@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from scenarios.report import tenants
 from scenarios.report.answer import sentences
 from scenarios.report.data import RunData, load
 from scenarios.report.figures import figures
@@ -35,6 +36,8 @@ def build(run: RunDirectory) -> str:
         answer=sentences(data), banner=banner(data), verdict=verdict_view(data), figures=figures(data),
         books=books(data.ledger) if data.ledger else None, metrics=metrics, scaled=any(m.real for m in metrics),
         predictions=prediction_rows(data), provenance=provenance(data), limits=limits(data.scenario),
+        moves=list(tenants.move_rows(data)), proofs=list(tenants.proof_rows(data)),
+        beside=list(tenants.beside_rows(data)),
         yaml=escape(scenario_yaml(data.scenario)), svg=Markup)  # figures escape their own text
 
 

@@ -23,7 +23,7 @@ from scenarios import cli
 from scenarios.invariants import headroom, link, timers
 from scenarios.load_scenario import KINDS, LIBRARY, load_scenario
 from scenarios.results import Part
-from scenarios.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario
+from scenarios.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario, Scheduled
 from scenarios.vpcs import check_intent
 from topologies import calibrate
 from topologies.errors import LabError
@@ -230,7 +230,8 @@ def test_every_key_of_a_workload_is_explained_under_its_kind(kind: str) -> None:
 
 def test_every_key_of_scenario_event_and_fabric_is_explained() -> None:
     assert table_keys(section("A scenario")) == (
-        set(Scenario.model_fields) | set(LinkEvent.model_fields) | set(RankEvent.model_fields))
+        set(Scenario.model_fields) | set(LinkEvent.model_fields) | set(RankEvent.model_fields)
+        | set(Scheduled.model_fields))
     assert table_keys(section("A fabric")) == set(FabricSpec.model_fields)
 
 
