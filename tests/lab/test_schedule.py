@@ -14,18 +14,18 @@ from tests.lab.run_process import aifab_run
 
 pytestmark = pytest.mark.lab
 
-# h1, h2, h3 on leaf1; h4, h5, h6 on leaf2. Addresses overlap in all three VPCs.
+# h1, h2, h3 on leaf1; h4, h5, h6 on leaf2. Addresses overlap in all three VPCs; to h4 packets of its VPC are routed.
 SCENARIO = """
 name: tenants
 question: What does a move cost the others?
 fabric: {name: tenants, leaves: 2, spines: 1, hosts_per_leaf: 3, host_rate: 10mbit}
 vpcs:
-  - {kind: VPC, metadata: {name: a}, spec: {subnets: {x: {subnet: 10.1.0.0/24}}}}
+  - {kind: VPC, metadata: {name: a}, spec: {subnets: {x: {subnet: 10.1.0.0/24}, y: {subnet: 10.1.1.0/24}}}}
   - {kind: VPC, metadata: {name: b}, spec: {subnets: {x: {subnet: 10.1.0.0/24}}}}
   - {kind: VPC, metadata: {name: c}, spec: {subnets: {x: {subnet: 10.1.0.0/24}}}}
   - {kind: VPCAttachment, metadata: {name: h1}, spec: {connection: h1, subnet: a/x}}
   - {kind: VPCAttachment, metadata: {name: h2}, spec: {connection: h2, subnet: a/x}}
-  - {kind: VPCAttachment, metadata: {name: h4}, spec: {connection: h4, subnet: a/x}}
+  - {kind: VPCAttachment, metadata: {name: h4}, spec: {connection: h4, subnet: a/y}}
   - {kind: VPCAttachment, metadata: {name: h5}, spec: {connection: h5, subnet: b/x}}
   - {kind: VPCAttachment, metadata: {name: h3}, spec: {connection: h3, subnet: c/x}}
   - {kind: VPCAttachment, metadata: {name: h6}, spec: {connection: h6, subnet: c/x}}
@@ -58,6 +58,9 @@ def test_a_host_moves_under_traffic_and_the_report_tells_what_it_cost(tmp_path: 
             assert [*proof["false_allows"], *proof["false_denies"], *proof["uncounted"]] == []
         collectives = {r["workload"] for r in it.records() if r["kind"] == "collective"}
         assert collectives == {"before", "beside", "after"}, "hosts speak by the addresses that they have by then"
+        paths = {(r["src"], r["dst"]): r["there"] for r in it.records() if r["kind"] == "path"}
+        assert paths["h1", "h4"] == ["h1->leaf1", "leaf1->spine1", "spine1->leaf2", "leaf2->h4"]
+        assert set(paths) >= {("h2", "h5"), ("h1", "h2")}
         others = [r for r in it.records() if r["kind"] == "stream" and r["workload"] == "others"]
         assert [(r["sent"], r["lost"]) for r in others] == [(4000, 0)] * 2
         told = " ".join(sentences(load(RunDirectory.open(it.directory))))
