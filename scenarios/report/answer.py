@@ -27,7 +27,9 @@ COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("e2e", False
 def sentences(data: RunData) -> list[str]:
     """What was found, one sentence a finding, most important first; says so if nothing was measured."""
     groups = grouped(data)
-    found = compared({name: tags for name, (_, tags, _) in groups.items()})
+    same = len({name.split(".")[0] for name in groups}) == 1    # phases of one workload: what it felt is its time
+    order = sorted(COMPARED, key=lambda c: c[0] != "step_time") if same else COMPARED
+    found = compared({name: tags for name, (_, tags, _) in groups.items()}, order)
     for subject, tags, predicted in groups.values():
         found += [s for s in (workload_sentence(subject, tags, predicted), interference_sentence(subject, tags),
                               model_sentence(subject, tags, predicted), laggard_sentence(tags)) if s]
@@ -124,12 +126,12 @@ def interference_sentence(subject: str, tags: Tags) -> str:
     return f"{subject} took {number(factor)} times as long as it did alone."
 
 
-def compared(groups: Mapping[str, Tags]) -> list[str]:
+def compared(groups: Mapping[str, Tags], order: Sequence[tuple[str, bool]] = COMPARED) -> list[str]:
     """For the first headline that several workloads share: which did best and which worst, and by how much."""
-    for tag, more_is_better in COMPARED:
+    for tag, more_is_better in order:
         values = {name: v for name, tags in groups.items() if (v := _value(tags, tag)) is not None and v > 0}
-        if len(values) < 2:
-            continue
+        if len(values) < 2 or len({groups[name][tag].get("title") for name in values}) > 1:
+            continue    # of another title it is another metric, as the bus bandwidth of an uneven all-to-all is
         ranked = sorted(values, key=lambda name: values[name], reverse=more_is_better)
         low, high = sorted((values[ranked[0]], values[ranked[-1]]))
         title = groups[ranked[0]][tag].get("title") or tag

@@ -20,11 +20,14 @@ CAUSES = (              # key of the ledger, words, hatch
 )
 
 
-def step_figure(workload: str, steps: Sequence[Json], predicted: float | None) -> Figure:
+def step_figure(workload: str, steps: Sequence[Json], predicted: float | None, *, phase: str = "",
+                on_paths: float | None = None) -> Figure:
     """Step time per iteration: full height is the last rank's end, the pale part what the others waited.
 
-    `predicted` seconds is drawn as a line. Warm-up iterations (negative) are hollow.
+    predicted, on_paths: seconds of a step by itself, and by fair shares on the observed paths, drawn as lines.
+    Warm-up iterations (negative) are hollow. phase: of these steps, where the workload has them in several.
     """
+    name = f"{workload} in phase {phase}" if phase else workload
     shown = sorted(steps, key=lambda s: s["iteration"])
     measured = [s["end"] - s["start"] for s in shown if s["iteration"] >= 0]
     caption = f"{plural(len(measured), 'measured iteration')}"
@@ -33,14 +36,17 @@ def step_figure(workload: str, steps: Sequence[Json], predicted: float | None) -
     warmups = len(shown) - len(measured)
     caption += f", {plural(warmups, 'warm-up')} (hollow)." if warmups else "."
     if predicted:
-        caption += f" The dashed line is the prediction, {quantity(predicted, 's')}."
+        caption += f" The dashed line is what was predicted for it by itself, {quantity(predicted, 's')}."
+    if on_paths:
+        caption += f" The dotted line: fair shares on the paths that its connections took, {quantity(on_paths, 's')}."
     if len(shown) > MAX_STEPS:
         caption += f" The first {MAX_STEPS} are drawn; the table has all."
     rows = tuple((str(s["iteration"]), f"{s['start']:.3f}", f"{s['end'] - s['start']:.4f}", f"{_first_end(s):.4f}",
                   "warm-up" if s["iteration"] < 0 else "measured") for s in shown)
     return figure(
-        f"steps-{workload}", lambda width: _draw_steps(width, shown[:MAX_STEPS], predicted),
-        title=f"Step times of {workload}", caption=caption, alt=f"Bar chart of step times of {workload}. {caption}",
+        f"steps-{workload}{'-' if phase else ''}{phase}",
+        lambda width: _draw_steps(width, shown[:MAX_STEPS], predicted, on_paths),
+        title=f"Step times of {name}", caption=caption, alt=f"Bar chart of step times of {name}. {caption}",
         header=("iteration", "start (s)", "step time (s)", "first rank done after (s)", "kind"), rows=rows)
 
 
@@ -50,7 +56,7 @@ def _first_end(step: Json) -> float:
     return float(min(ends, default=step["end"]) - step["start"])
 
 
-def _draw_steps(width: float, steps: Sequence[Json], predicted: float | None) -> Canvas:
+def _draw_steps(width: float, steps: Sequence[Json], predicted: float | None, on_paths: float | None) -> Canvas:
     drawing = canvas(width, 2.5)
     axes = drawing.add_subplot()
     for i, step in enumerate(steps):
@@ -63,6 +69,8 @@ def _draw_steps(width: float, steps: Sequence[Json], predicted: float | None) ->
             axes.annotate(f"{total:.3g}", (i, total), (0, 2), textcoords="offset points", ha="center", fontsize=8)
     if predicted:
         axes.axhline(predicted, color=Ink.SERIES[1], linestyle="--", linewidth=1.2)
+    if on_paths:
+        axes.axhline(on_paths, color=Ink.SERIES[2], linestyle=":", linewidth=1.6)
     every = max(1, len(steps) // (20 if width >= WIDE else 8))
     axes.set_xticks(range(0, len(steps), every), [str(s["iteration"]) for s in steps[::every]])
     axes.set_xlim(-0.8, max(len(steps), 5) - 0.2)

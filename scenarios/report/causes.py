@@ -10,6 +10,7 @@ from typing import Any
 
 from scenarios.report.text import number, percent, quantity
 from traffic.metrics.on_paths import INTERFERENCE_ON_PATHS, STEP_ON_PATHS
+from traffic.metrics.pacing import SLOWER
 
 Json = Mapping[str, Any]
 Tags = Mapping[str, Json]
@@ -27,13 +28,15 @@ def pacing_sentences(metrics: Mapping[str, Json], phases: Sequence[str]) -> Iter
 
 def _pacing(pacing: Json, rate: Json | None, siblings: Json | None) -> str:
     place, share = pacing["where"], percent(pacing["value"])
-    got = f", and got {quantity(rate['value'], 'bit/s')} through" if rate else ""
+    got = f"let {quantity(rate['value'], 'bit/s')} through" if rate else ""
     if "->" not in place:
         return (f"the links from {place} paced the steps, none of them alone: packets waited there up to {share} of "
-                f"the time{got.replace('got', 'the slowest got')}.")
-    text = f"{place} paced the steps: packets waited for it {share} of the time{got}"
-    if siblings:
-        text += f", where the other links from {siblings['where']} got {quantity(siblings['value'], 'bit/s')}"
+                f"the time{', and the slowest ' + got if got else ''}.")
+    text = f"{place} paced the steps: packets waited for it {share} of the time{', while it ' + got if got else ''}"
+    if siblings and rate:
+        others = f"the other links from {siblings['where']}"
+        text += f", and {others} {quantity(siblings['value'], 'bit/s')}" \
+            if rate["value"] < SLOWER * siblings["value"] else f"; {others} were as fast, but waited for less"
     return f"{text}."
 
 
@@ -49,15 +52,10 @@ def laggard_sentence(tags: Tags) -> str:
 def model_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
     """Measured against fair shares on the observed paths; '' where the model was not computed."""
     parts = []
-    for definition, tag, words in ((STEP_ON_PATHS, "step_time", "{} a step"),
-                                   (INTERFERENCE_ON_PATHS, "interference", "an interference factor of {}")):
+    for definition, tag, words in ((STEP_ON_PATHS, "step_time", "the {} a step"),
+                                   (INTERFERENCE_ON_PATHS, "interference", "the interference factor of {}")):
         model, found = predicted.get(definition.tag), tags.get(tag)
         if model and found and model["value"]:
             shown = words.format(quantity(model["value"], definition.unit))
-            parts.append(f"{shown} (measured: {number(found['value'] / model['value'])} times that)")
-    return f"Fair shares on the paths that its connections took predict {' and '.join(parts)} for {_lower(subject)}." \
-        if parts else ""
-
-
-def _lower(subject: str) -> str:
-    return subject[0].lower() + subject[1:]
+            parts.append(f"{number(found['value'] / model['value'])} times {shown}")
+    return f"{subject} took {' and had '.join(parts)} that max-min fair shares on its paths predict." if parts else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,21 +26,28 @@ def _legend(drawing: Canvas, axes: Axes, width: float) -> None:
                    handlelength=2.6, columnspacing=1.4, borderaxespad=0.2)
 
 
-def load_figure(wires: WireSeries, loads: Sequence[Load]) -> Figure:
-    """Load of the busiest directions over time, and below it what all queues dropped."""
-    top = list(loads[:MAX_LINES])
+def load_figure(wires: WireSeries, loads: Sequence[Load], phases: Mapping[str, float] | None = None,
+                paced: Collection[str] = ()) -> Figure:
+    """Load of the busiest directions over time, and below it what all queues dropped.
+
+    loads: the busiest first, as RunData has them. phases: name -> start, s; drawn where there are several.
+    paced: directions that paced steps, drawn whatever their load is.
+    """
+    blamed = [load for load in loads if load.direction in paced]
+    top = sorted([*blamed, *(load for load in loads if load not in blamed)][:MAX_LINES], key=lambda k: -k.mean)
     t, share = wires.share(window_width(wires.t))
     columns = [wires.directions.index(load.direction) for load in top]
     dropped = _drops_over_time(wires)
-    busiest = top[0]
-    caption = (f"The {len(top)} busiest of {len(loads)} directions. The busiest, {busiest.direction}, "
+    busiest = loads[0]
+    which = f"{len(top)} busiest of {len(loads)} directions{', or that paced steps' if blamed else ''}"
+    caption = (f"The {which}. The busiest, {busiest.direction}, "
                f"carried {percent(busiest.mean)} of its rate on average while there was traffic, "
                f"{percent(busiest.peak)} at its peak.")
     caption += f" All queues together dropped {plural(float(dropped.sum()), 'packet')}." if dropped.any() else \
         " No queue dropped a packet while it was sampled."
     rows = tuple((f"{at:.2f}", *(f"{value * 100:.1f}" for value in share[i, columns])) for i, at in enumerate(t))
     return figure(
-        "load", lambda width: _draw_loads(width, wires, t, share[:, columns], top, dropped),
+        "load", lambda width: _draw_loads(width, wires, t, share[:, columns], top, dropped, phases or {}),
         title="Link load over time", caption=caption, alt=f"Line chart. {caption}",
         header=("time (s)", *(f"{load.direction} (%)" for load in top)), rows=rows)
 
@@ -52,7 +59,7 @@ def _drops_over_time(wires: WireSeries) -> Floats:
 
 
 def _draw_loads(width: float, wires: WireSeries, t: Floats, share: Floats, top: Sequence[Load],
-                dropped: Floats) -> Canvas:
+                dropped: Floats, phases: Mapping[str, float]) -> Canvas:
     lossy = bool(dropped.any())
     drawing = canvas(width, 4.0 if lossy else 3.0)
     grid = drawing.add_gridspec(2 if lossy else 1, 1, height_ratios=[3, 1] if lossy else [1])
@@ -61,6 +68,12 @@ def _draw_loads(width: float, wires: WireSeries, t: Floats, share: Floats, top: 
         axes.plot(t, share[:, i] * 100, color=Ink.SERIES[i], linestyle=DASHES[i], label=load.direction)
     axes.axhline(100, color=Ink.MUTED, linewidth=0.8)
     axes.set_ylim(0, max(105.0, float(np.max(share)) * 103))
+    first, last = wires.active()
+    for name, begin in phases.items():
+        start = max(begin, float(wires.t[first]))
+        axes.axvline(start, color=Ink.MUTED, linewidth=0.8, linestyle=":")
+        axes.annotate(name, (start, 1), xycoords=("data", "axes fraction"), xytext=(2, 1), textcoords="offset points",
+                      fontsize=7, color=Ink.MUTED, annotation_clip=True)
     axes.set_ylabel("load (% of rate)")
     axes.grid(axis="y")
     bottom = axes
@@ -72,7 +85,6 @@ def _draw_loads(width: float, wires: WireSeries, t: Floats, share: Floats, top: 
         bottom.set_ylim(0)
         bottom.grid(axis="y")
     bottom.set_xlabel("time (s)")
-    first, last = wires.active()
     bottom.set_xlim(float(wires.t[first]), float(wires.t[last]))
     _legend(drawing, axes, width)
     return drawing

@@ -14,7 +14,8 @@ from topologies.fabric import Fabric
 
 T = TypeVar("T")
 Json = dict[str, Any]
-KINDS = ("step", "request", "stream", "packets", "tcp-settings", "connection")
+KINDS = ("step", "compute", "collective", "transfer", "request", "stream", "packets", "tcp-settings", "connection",
+         "engine")
 SENTINEL = "sentinel"       # the workload name of the lab's own probe stream
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scenarios.report.answer import of_group
@@ -10,19 +10,34 @@ from scenarios.report.bars import loss_figure, step_figure
 from scenarios.report.canvas import Figure
 from scenarios.report.curves import latency_figure, load_figure, request_figure, streams_of
 from scenarios.report.data import SENTINEL, RunData
+from scenarios.report.timeline import last_steps, slowdown_figure, timeline_figure
 from scenarios.report.topology import fabric_figure
+from traffic.metrics.on_paths import STEP_ON_PATHS
+from traffic.metrics.pacing import PACING
+from traffic.metrics.steps import STEP_TIME
 
 
 def figures(data: RunData) -> list[Figure]:
-    """Step times, loads, losses, the fabric, latencies."""
-    found = [*_steps(data)]
+    """Step times, ranks, loads, losses, the fabric, latencies."""
+    found = [*_steps(data), *_ranks(data)]
     if data.wires is not None and data.loads:
-        found.append(load_figure(data.wires, data.loads))
+        found.append(load_figure(data.wires, data.loads, phase_starts(data), paced(data)))
     loss = loss_figure(data.ledger) if data.ledger else None
     if loss is not None:
         found.append(loss)
     found.append(fabric_figure(data.fabric, data.loads, queue_drops(data)))
     return [*found, *_latencies(data)]
+
+
+def paced(data: RunData) -> set[str]:
+    """Directions that were found to pace the steps."""
+    return {str(m.get("where")) for key, m in data.metrics.items() if key.endswith(f".{PACING.tag}")}
+
+
+def phase_starts(data: RunData) -> dict[str, float]:
+    """Phase -> its start, s, where there are several phases with TCP traffic."""
+    starts = {e["phase"]: float(e["start"]) for e in data.records.get("engine", ())}
+    return starts if len(starts) > 1 else {}
 
 
 def queue_drops(data: RunData) -> dict[str, int] | None:
@@ -33,12 +48,29 @@ def queue_drops(data: RunData) -> dict[str, int] | None:
 
 
 def _steps(data: RunData) -> Iterator[Figure]:
-    by_workload: dict[str, list[dict[str, Any]]] = {}
+    by_phase: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for step in data.records.get("step", ()):
-        by_workload.setdefault(step["workload"], []).append(step)
-    for workload, steps in by_workload.items():
-        predicted = of_group(data.predictions, workload).get("step_time", {}).get("value")
-        yield step_figure(workload, steps, predicted if isinstance(predicted, (int, float)) else None)
+        by_phase.setdefault((step["workload"], step["phase"]), []).append(step)
+    for (workload, phase), steps in by_phase.items():
+        several = sum(name == workload for name, _ in by_phase) > 1
+        predicted = of_group(data.predictions, workload) | of_group(data.predictions, f"{workload}.{phase}")
+        yield step_figure(workload, steps, _number(predicted, STEP_TIME.tag), phase=phase if several else "",
+                          on_paths=_number(predicted, STEP_ON_PATHS.tag))
+
+
+def _number(tags: Mapping[str, Any], tag: str) -> float | None:
+    value = tags.get(tag, {}).get("value")
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _ranks(data: RunData) -> Iterator[Figure]:
+    """A timeline for each workload and phase, and how long transfers took."""
+    steps = last_steps(data.records)
+    for step in steps:
+        yield timeline_figure(step, several_phases=len({s.phase for s in steps}) > 1)
+    slowdown = slowdown_figure(data.records.get("transfer", ()), data.fabric)
+    if slowdown is not None:
+        yield slowdown
 
 
 def _latencies(data: RunData) -> Iterator[Figure]:

@@ -56,6 +56,13 @@ def test_links_that_wait_alike_are_not_blamed_one_by_one() -> None:
     assert where(samples(hosts)) == "hosts to leaves"
 
 
+def test_links_that_nobody_uses_are_no_siblings_to_compare_with() -> None:
+    """Four of eight hosts send, all alike: the four that are silent do not make one of them stand out."""
+    hosts = {f"{h.name}->{h.leaf}": 0.9 for h in FABRIC.hosts[::2]}
+    silent = {f"{h.name}->{h.leaf}": 1e5 for h in FABRIC.hosts[1::2]}
+    assert where(samples(hosts, silent)) == "hosts to leaves"
+
+
 def test_of_links_that_wait_alike_the_one_that_gets_less_through_is_blamed() -> None:
     hosts = {f"{h.name}->{h.leaf}": 0.9 for h in FABRIC.hosts}
     found = metrics(samples(hosts, {"h3->leaf1": 5e6}), STEPS, FABRIC)
@@ -97,8 +104,10 @@ def test_the_answer_names_the_link_and_its_siblings() -> None:
              "fabric.broken.pacing_rate": _metric(1.06e6, "leaf1->spine2"),
              "fabric.broken.pacing_siblings": _metric(10.4e6, "leaves to spines")}
     assert list(pacing_sentences(found, ["healthy", "broken"])) == [
-        "In phase broken, leaf1->spine2 paced the steps: packets waited for it 98 % of the time, and got 1.06 Mbit/s "
-        "through, where the other links from leaves to spines got 10.4 Mbit/s."]
+        "In phase broken, leaf1->spine2 paced the steps: packets waited for it 98 % of the time, while it let 1.06 "
+        "Mbit/s through, and the other links from leaves to spines 10.4 Mbit/s."]
+    found["fabric.broken.pacing_rate"] = _metric(10.4e6, "leaf1->spine2")
+    assert "were as fast, but waited for less" in next(pacing_sentences(found, ["broken"]))
     alike = {"fabric.pacing": _metric(0.9, "hosts to leaves")}
     assert list(pacing_sentences(alike, [])) == [
         "The links from hosts to leaves paced the steps, none of them alone: packets waited there up to 90 % of the "
@@ -114,6 +123,5 @@ def test_the_answer_names_a_late_rank_only_where_it_mattered() -> None:
 
 def test_the_model_is_held_against_what_was_measured() -> None:
     text = model_sentence("The ring", {"step_time": _metric(2.2)}, {"step_time_on_paths": _metric(2.0)})
-    assert text == ("Fair shares on the paths that its connections took predict 2 s a step (measured: 1.1 times that) "
-                    "for the ring.")
+    assert text == "The ring took 1.1 times the 2 s a step that max-min fair shares on its paths predict."
     assert model_sentence("The ring", {"step_time": _metric(2.2)}, {}) == ""

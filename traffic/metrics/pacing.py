@@ -6,7 +6,7 @@ A link that holds the others up has packets waiting nearly all the time, while e
     achieved(d) = 8 x bytes / time between samples that both found packets waiting, bit/s
 
     pacing  = the largest waiting(d). It has a culprit if one direction stands out against its siblings, those
-              that lead from and to switches of the same tier: waiting more than twice as long as their median, or
+              in use that lead from and to the same tiers: waiting more than twice as long as their median, or
               getting through less than 0.8 of the median rate of those that were as busy.
 
 Of directions that wait alike (within 0.1) the one that achieved least is named. Where none stands out they are
@@ -33,6 +33,7 @@ Ints = npt.NDArray[np.int64]
 WAITS = 0.3             # share of the steps below which nothing paces but the hosts themselves
 LONGER, SLOWER = 2.0, 0.8
 ALIKE = 0.1
+IDLE = 0.1              # of the worst one's bytes: a sibling with less carries ACKs, and compares to nothing
 MIN_INTERVALS = 3       # with packets waiting, to tell a rate
 
 PACING = Definition("pacing", "", "share of the steps in which packets waited for the link that paced them",
@@ -55,12 +56,13 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One direction while there were steps. achieved is None where packets hardly ever waited."""
+    """One direction while there were steps: bytes sent; achieved is None where packets hardly ever waited."""
 
     direction: str
     tier: str
     waiting: float
     achieved: float | None
+    sent: float
 
 
 def metrics(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabric) -> list[Metric]:
@@ -72,7 +74,7 @@ def metrics(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabr
     worst = slowest(seen)
     if worst is None or worst.waiting < WAITS:
         return []
-    siblings = [s for s in seen if s.tier == worst.tier and s is not worst]
+    siblings = [s for s in seen if s.tier == worst.tier and s is not worst and s.sent >= IDLE * worst.sent]
     alone = stands_out(worst, siblings)
     found = [replace(PACING.of(worst.waiting, len(seen)), where=worst.direction if alone else worst.tier)]
     if worst.achieved is not None:
@@ -81,6 +83,16 @@ def metrics(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabr
     if alone and rates:
         found.append(replace(SIBLINGS.of(median(rates), len(rates), (min(rates), max(rates))), where=worst.tier))
     return found
+
+
+def sent_within(samples: Samples, steps: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Direction -> bytes that it sent from the first step's start to the last one's end; nothing without samples."""
+    begin, end = min((s for s, _ in steps), default=0.0), max((e for _, e in steps), default=0.0)
+    at = np.flatnonzero((samples.t >= begin) & (samples.t <= end))
+    if len(at) < 2:
+        return {}
+    moved = samples.sent[at[-1]] - samples.sent[at[0]]
+    return {d: float(b) for d, b in zip(samples.directions, moved, strict=True)}
 
 
 def watch(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabric) -> list[Seen]:
@@ -104,7 +116,9 @@ def _seen(direction: str, column: int, samples: Samples, inside: npt.NDArray[np.
         achieved = float(8 * moved / np.diff(samples.t)[full].sum())
     near, far = direction.split("->")
     tier = f"{_kind(fabric, near)} to {_kind(fabric, far)}"
-    return Seen(direction, tier, float(waits[inside].mean()), achieved)
+    within = inside[1:] & inside[:-1]
+    sent = float(np.diff(samples.sent[:, column])[within].sum())
+    return Seen(direction, tier, float(waits[inside].mean()), achieved, sent)
 
 
 def _kind(fabric: Fabric, node: str) -> str:

@@ -72,7 +72,7 @@ def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload
 
 
 def _pacing(measured: Records, samples: pacing.Samples, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
-    """'fabric.pacing' of a run with steps in one phase, 'fabric.PHASE.pacing' where there are several."""
+    """'fabric.pacing' of a run with steps in one phase; where there are several, 'fabric.PHASE.pacing' and '.jfi'."""
     steps: dict[str, list[tuple[float, float]]] = {}
     for phases in measured.values():
         for phase, kinds in phases.items():
@@ -80,6 +80,9 @@ def _pacing(measured: Records, samples: pacing.Samples, fabric: Fabric) -> Itera
     for phase, spans in steps.items():
         prefix = "fabric" if len(steps) == 1 else f"fabric.{phase}"
         yield from ((f"{prefix}.{m.tag}", m) for m in pacing.metrics(samples, spans, fabric))
+        if len(steps) > 1:
+            spread = fairness.metrics(pacing.sent_within(samples, spans), fabric)
+            yield from ((f"{prefix}.{m.tag}", m) for m in spread.get("fabric", ()))
 
 
 def predictions(fabric: Fabric, workloads: Sequence[Workload]) -> dict[str, Metric]:
