@@ -169,12 +169,18 @@ def _of_segment(leaf: Node, tenant: Tenant, segment: Segment) -> Iterator[Route]
     for member in segment.members:
         if member.leaf == leaf.name:
             yield _of_host(leaf, tenant, segment, member)
+    for prefix in segment.outside:
+        yield _of_prefix(leaf, tenant, segment, prefix)
+
+
+def _of_prefix(leaf: Node, tenant: Tenant, segment: Segment, prefix: str) -> PrefixRoute:
+    return PrefixRoute(rd=_distinguisher(leaf, tenant.vni), next_hop=leaf.ip, router_mac=leaf.mac,
+                       targets=frozenset({target(segment.vni), target(tenant.vni)}), prefix=prefix, vni=tenant.vni)
 
 
 def _of_host(leaf: Node, tenant: Tenant, segment: Segment, member: Member) -> Route:
-    targets = frozenset({target(segment.vni), target(tenant.vni)})
     if segment.stretched:
-        return MacIpRoute(rd=_distinguisher(leaf, segment.vni), targets=targets, next_hop=leaf.ip,
-                          router_mac=leaf.mac, mac=member.mac, ip=member.ip, vni=segment.vni, l3vni=tenant.vni)
-    return PrefixRoute(rd=_distinguisher(leaf, tenant.vni), targets=targets, next_hop=leaf.ip, router_mac=leaf.mac,
-                       prefix=f"{member.ip}/32", vni=tenant.vni)
+        return MacIpRoute(rd=_distinguisher(leaf, segment.vni), next_hop=leaf.ip, router_mac=leaf.mac,
+                          targets=frozenset({target(segment.vni), target(tenant.vni)}),
+                          mac=member.mac, ip=member.ip, vni=segment.vni, l3vni=tenant.vni)
+    return _of_prefix(leaf, tenant, segment, f"{member.ip}/32")

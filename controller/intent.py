@@ -1,4 +1,4 @@
-"""What tenants want: VPCs, who is in them, and who may speak with whom. A file, as a user writes it.
+"""What tenants want: VPCs, who is in them, and who may speak with whom and with which outside. A user's file.
 
 Kinds and fields are those of the VPC API of Hedgehog's open network fabric, as far as they are supported
 here; any other field is refused by name. One YAML document for each object:
@@ -43,8 +43,19 @@ def _address(value: Any) -> str:
         raise ValueError("an IPv4 address, such as 10.1.0.1") from None
 
 
+def _interface(value: Any) -> str:
+    try:
+        if not isinstance(value, str) or "/" not in value:
+            raise ValueError
+        return str(ipaddress.IPv4Interface(value))
+    except ValueError:
+        raise ValueError("an IPv4 address with its prefix length, such as 203.0.113.1/30") from None
+
+
 Prefix = Annotated[str, BeforeValidator(_prefix), WithJsonSchema({"type": "string", "examples": ["10.1.0.0/24"]})]
 Address = Annotated[str, BeforeValidator(_address), WithJsonSchema({"type": "string", "examples": ["10.1.0.1"]})]
+Interface = Annotated[str, BeforeValidator(_interface),
+                      WithJsonSchema({"type": "string", "examples": ["203.0.113.1/30"]})]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,10}$")]         # Hedgehog's limit for a VPC: 11 characters
 ObjectName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]{0,62}$")]
 SubnetRef = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,10}/[a-z][a-z0-9-]{0,10}$")]
@@ -114,6 +125,89 @@ class VpcAttachment(Strict):
     spec: AttachmentSpec
 
 
+class StaticPrefixes(Strict):
+    """What is behind an External besides what BGP peers announce."""
+
+    prefixes: tuple[Prefix, ...] = ()
+
+
+class ExternalSpec(Strict):
+    static: StaticPrefixes
+
+
+class External(Strict):
+    """A network outside of the fabric, behind the border leaf."""
+
+    apiVersion: Literal["vpc.githedgehog.com/v1beta1"] = API_VERSION      # noqa: N815 - Hedgehog's field name
+    kind: Literal["External"]
+    metadata: VpcMetadata
+    spec: ExternalSpec
+
+
+class StaticLink(Strict):
+    """ip: the border leaf's address, with its prefix length; remoteIP: that of the router behind the port."""
+
+    ip: Interface
+    remoteIP: Address       # noqa: N815 - Hedgehog's field name
+
+    @property
+    def network(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Interface(self.ip).network
+
+    @property
+    def gateway(self) -> str:
+        return self.ip.split("/")[0]
+
+
+class ExternalAttachmentSpec(Strict):
+    """connection: an outside host, which is the External's router."""
+
+    external: Name
+    connection: str
+    static: StaticLink
+
+
+class ExternalAttachment(Strict):
+    apiVersion: Literal["vpc.githedgehog.com/v1beta1"] = API_VERSION      # noqa: N815 - Hedgehog's field name
+    kind: Literal["ExternalAttachment"]
+    metadata: Metadata
+    spec: ExternalAttachmentSpec
+
+
+class PermittedVpc(Strict):
+    """Subnets that the outside may reach and that may reach it; none named: all."""
+
+    name: Name
+    subnets: tuple[Name, ...] = ()
+
+
+class PermittedPrefix(Strict):
+    prefix: Prefix
+
+
+class PermittedExternal(Strict):
+    """prefixes: what of the outside is let in, each with all longer ones inside of it."""
+
+    name: Name
+    prefixes: tuple[PermittedPrefix, ...] = Field(min_length=1)
+
+
+class ExternalPermit(Strict):
+    vpc: PermittedVpc
+    external: PermittedExternal
+
+
+class ExternalPeeringSpec(Strict):
+    permit: ExternalPermit
+
+
+class ExternalPeering(Strict):
+    apiVersion: Literal["vpc.githedgehog.com/v1beta1"] = API_VERSION      # noqa: N815 - Hedgehog's field name
+    kind: Literal["ExternalPeering"]
+    metadata: Metadata
+    spec: ExternalPeeringSpec
+
+
 class PeerSubnets(Strict):
     """Subnets of one side of a peering; none named: all."""
 
@@ -131,7 +225,8 @@ class VpcPeering(Strict):
     spec: PeeringSpec
 
 
-IntentObject = Annotated[Vpc | VpcAttachment | VpcPeering, Field(discriminator="kind")]
+IntentObject = Annotated[Vpc | VpcAttachment | VpcPeering | External | ExternalAttachment | ExternalPeering,
+                         Field(discriminator="kind")]
 
 
 class Intent(Strict):
@@ -150,6 +245,18 @@ class Intent(Strict):
     @property
     def peerings(self) -> tuple[PeeringSpec, ...]:
         return tuple(o.spec for o in self.objects if isinstance(o, VpcPeering))
+
+    @property
+    def externals(self) -> dict[str, ExternalSpec]:
+        return {o.metadata.name: o.spec for o in self.objects if isinstance(o, External)}
+
+    @property
+    def external_attachments(self) -> tuple[ExternalAttachmentSpec, ...]:
+        return tuple(o.spec for o in self.objects if isinstance(o, ExternalAttachment))
+
+    @property
+    def external_permits(self) -> tuple[ExternalPermit, ...]:
+        return tuple(o.spec.permit for o in self.objects if isinstance(o, ExternalPeering))
 
 
 def read_intent(path: Path) -> tuple[Intent, Document]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import combinations
 
+from controller.external_checks import external_problems, unknown
 from controller.intent import (
     DEFAULT_VPC,
     KEY,
     AttachmentSpec,
+    External,
+    ExternalPeering,
     Intent,
     PeeringSpec,
     SubnetSpec,
@@ -29,7 +32,7 @@ LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 def intent_problems(intent: Intent, fabric: Fabric, pool: range = VNI_POOL) -> list[Problem]:
     """Everything that is wrong with an intent on this fabric; the paths are those of Intent."""
     return [*_names(intent), *_vpcs(intent), *_attachments(intent, fabric), *_peerings(intent),
-            *_overlapping_peers(intent), *_numbers(intent, pool)]
+            *external_problems(intent, fabric), *_overlapping_peers(intent), *_numbers(intent, pool)]
 
 
 def _at(index: int, *path: str | int) -> KeyPath:
@@ -43,7 +46,7 @@ def _names(intent: Intent) -> Iterator[Problem]:
         at = (KEY, index, "metadata", "name")
         if identity in seen:
             yield Problem(at, f"one {item.kind} of each name", f"{item.metadata.name} again")
-        if identity == ("VPC", DEFAULT_VPC):
+        if identity in (("VPC", DEFAULT_VPC), ("External", DEFAULT_VPC)):
             yield Problem(at, "another name", DEFAULT_VPC, "this is the VPC of the hosts without an attachment")
         seen.add(identity)
 
@@ -58,7 +61,7 @@ def _vpcs(intent: Intent) -> Iterator[Problem]:
             for n, names in enumerate(item.spec.permit):
                 for k, name in enumerate(names):
                     if name not in item.spec.subnets:
-                        yield _unknown(_at(index, "permit", n, k), "subnet", name, item.spec.subnets)
+                        yield unknown(_at(index, "permit", n, k), "subnet", name, item.spec.subnets)
 
 
 def _subnet(subnet: SubnetSpec) -> Iterator[tuple[str, str, str]]:
@@ -78,11 +81,6 @@ def _overlaps(spec: VpcSpec, index: int) -> Iterator[Problem]:
         if a.network.overlaps(b.network):
             yield Problem(_at(index, "subnets", other, "subnet"), "subnets of a VPC that do not overlap",
                           f"{b.subnet}, which overlaps {one} ({a.subnet})")
-
-
-def _unknown(at: KeyPath, what: str, name: str, names: Mapping[str, object]) -> Problem:
-    return Problem(at, f"one of the {what}s {', '.join(names) or 'that exist (there are none)'}", name,
-                   nearest(name, list(names)))
 
 
 def _attachments(intent: Intent, fabric: Fabric) -> Iterator[Problem]:
@@ -109,9 +107,9 @@ def _attached_to(intent: Intent, index: int, spec: AttachmentSpec, count: int) -
     vpc, name = spec.subnet.split("/")
     at = _at(index, "subnet")
     if vpc not in intent.vpcs:
-        yield _unknown(at, "VPC", vpc, intent.vpcs)
+        yield unknown(at, "VPC", vpc, intent.vpcs)
     elif name not in intent.vpcs[vpc].subnets:
-        yield _unknown(at, "subnet", name, intent.vpcs[vpc].subnets)
+        yield unknown(at, "subnet", name, intent.vpcs[vpc].subnets)
     else:
         room = intent.vpcs[vpc].subnets[name].network.num_addresses - 3     # network, broadcast, gateway
         if count == room + 1:
@@ -132,26 +130,25 @@ def _sides(intent: Intent, spec: PeeringSpec, index: int, n: int) -> Iterator[Pr
     for vpc, side in spec.permit[n].items():
         at = _at(index, "permit", n, vpc)
         if vpc not in intent.vpcs:
-            yield _unknown(at, "VPC", vpc, intent.vpcs)
+            yield unknown(at, "VPC", vpc, intent.vpcs)
             continue
         for k, name in enumerate(side.subnets):
             if name not in intent.vpcs[vpc].subnets:
-                yield _unknown((*at, "subnets", k), "subnet", name, intent.vpcs[vpc].subnets)
+                yield unknown((*at, "subnets", k), "subnet", name, intent.vpcs[vpc].subnets)
 
 
 def _overlapping_peers(intent: Intent) -> Iterator[Problem]:
-    """A VPC sees its own subnets and its peers': one address must not mean two hosts."""
-    vpcs = intent.vpcs
-    seen: dict[str, dict[str, int]] = {name: {} for name in vpcs}   # VPC -> its peers -> index of the peering
-    for index, item in enumerate(intent.objects):
-        for sides in item.spec.permit if isinstance(item, VpcPeering) else ():
-            names = [name for name in sides if name in vpcs]
-            for one, other in ((a, b) for a in names for b in names if a != b):
-                seen[one].setdefault(other, index)
+    """A VPC sees its own subnets, its peers' and the links to its Externals: one address must not mean two hosts."""
+    networks = _networks(intent)
+    seen: dict[str, dict[str, int]] = {name: {} for name in networks}   # VPC -> its peers -> index of the peering
+    for index, sides in _pairs(intent):
+        names = [name for name in sides if name in networks]
+        for one, other in ((a, b) for a in names for b in names if a != b):
+            seen[one].setdefault(other, index)
     told: set[tuple[int, str]] = set()
     for vpc, peers in seen.items():
         for (a, i), (b, j) in combinations([(vpc, -1), *peers.items()], 2):
-            common = _common(vpcs[a], vpcs[b])
+            common = _common(networks[a], networks[b])
             where = max(i, j)
             if common and (where, common) not in told:
                 told |= {(where, common)}
@@ -160,14 +157,32 @@ def _overlapping_peers(intent: Intent) -> Iterator[Problem]:
                               "overlapping addresses work in VPCs that do not see each other")
 
 
-def _common(one: VpcSpec, other: VpcSpec) -> str:
-    return next((f"{a.subnet} and {b.subnet}" for a in one.subnets.values() for b in other.subnets.values()
-                 if a.network.overlaps(b.network)), "")
+Networks = tuple[ipaddress.IPv4Network, ...]
+
+
+def _networks(intent: Intent) -> dict[str, Networks]:
+    """VPC -> its subnets, External -> the link to its router."""
+    found = {name: tuple(s.network for s in spec.subnets.values()) for name, spec in intent.vpcs.items()}
+    return found | {a.external: (a.static.network,) for a in intent.external_attachments}
+
+
+def _pairs(intent: Intent) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """(index of the object, who peers by it)."""
+    for index, item in enumerate(intent.objects):
+        if isinstance(item, VpcPeering):
+            yield from ((index, tuple(sides)) for sides in item.spec.permit)
+        elif isinstance(item, ExternalPeering):
+            yield index, (item.spec.permit.vpc.name, item.spec.permit.external.name)
+
+
+def _common(one: Networks, other: Networks) -> str:
+    return next((f"{a} and {b}" for a in one for b in other if a.overlaps(b)), "")
 
 
 def _numbers(intent: Intent, pool: range) -> Iterator[Problem]:
-    needed = sum(1 + len(spec.subnets) for spec in intent.vpcs.values())
+    needed = sum(1 + len(spec.subnets) for spec in intent.vpcs.values()) + 2 * len(intent.externals)
     if needed > len(pool):
-        last = max(n for n, item in enumerate(intent.objects) if isinstance(item, Vpc))
-        yield Problem(_at(last, "subnets"), f"at most {len(pool)} VNIs, one for each VPC and each subnet",
-                      f"{needed} in all")
+        last = max(n for n, item in enumerate(intent.objects) if isinstance(item, Vpc | External))
+        key = "subnets" if isinstance(intent.objects[last], Vpc) else "static"
+        expected = f"at most {len(pool)} VNIs, one for each VPC and each subnet, two for an External"
+        yield Problem(_at(last, key), expected, f"{needed} in all")

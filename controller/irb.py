@@ -11,7 +11,7 @@ segment may not send is dropped there, under a name with the segment that it cam
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from controller.bridging import ARP_REQUEST, admitted, arp_answer, towards
@@ -43,7 +43,8 @@ class Inputs:
     """All that the rules of one VPC on one leaf come from; equal inputs give equal rules.
 
     bridges: the segments bridged here, each with what its MAC-VRF imported; router, routes: the IP-VRF and what
-    it imported, by prefix; permitted: for each segment here the segments that it may send to;
+    it imported, by prefix; permitted: for each segment here the segments that it may send to, an External's with
+    the prefixes that it may reach by way of it in place of those that are known to be there;
     here: (VPC, address) -> host on this leaf, of the VPC and its peers.
     """
 
@@ -62,8 +63,13 @@ class Tenants:
         self._fabric, self._tenancy, self._table = fabric, tenancy, table
         self._vpc_of = {t.vni: t.name for t in tenancy.tenants}
         self._permitted: dict[str, list[Segment]] = {}
+        beyond: dict[tuple[str, str], list[str]] = {}
+        for a, b, prefix in sorted(tenancy.beyond):
+            beyond.setdefault((a, b), []).append(prefix)
         for a, b in sorted(tenancy.permits):
-            self._permitted.setdefault(a, []).append(tenancy.segments[b])
+            segment = tenancy.segments[b]
+            self._permitted.setdefault(a, []).append(
+                replace(segment, outside=tuple(beyond.get((a, b), ()))) if segment.is_external else segment)
         self._here: dict[tuple[str, str], dict[tuple[str, str], Member]] = {}    # (leaf, VPC) -> its hosts there
         for segment, member in tenancy.members.values():
             self._here.setdefault((member.leaf, segment.vpc), {})[segment.vpc, member.ip] = member
@@ -101,6 +107,9 @@ class _VpcRules:
         self._fabric, self._vpc_of, self._inputs, self._leaf = fabric, vpc_of, inputs, inputs.leaf
         self._leaves = {node.ip: node for node in fabric.leaves}
         self._by_ip = dict(inputs.here)
+        near = (*inputs.router.local, *(s for permitted in inputs.permitted for s in permitted))
+        externals = {s.vpc for s in near if s.is_external}
+        self._exits = {vpc: member for (vpc, _), member in inputs.here if vpc in externals}  # External -> its router
 
     def flows(self) -> Iterator[Flow]:
         router = self._inputs.router
@@ -109,6 +118,9 @@ class _VpcRules:
                 if member.leaf == self._leaf.name:
                     yield from admitted(member.host, member.port, member.mac, member.ip, segment.vni)
                     yield from _to_self(member)
+        for segment, permitted in zip(router.local, self._inputs.permitted, strict=True):
+            if segment.is_external:
+                yield from _from_outside(segment, permitted)
         for segment, routes in self._inputs.bridges:
             yield from self._bridge(segment, routes)
         yield from self._router(router)
@@ -153,6 +165,10 @@ class _VpcRules:
         match = Match(in_port=addr.VXLAN_PORT, tunnel_id=tenant.vni)
         yield Flow(f"from-fabric:{tenant.name}", Table.INGRESS, Priority.NORMAL, match, (), Table.DELIVER)
         yield from _expired(Table.DELIVER, tenant.vni)
+        if tenant.name in self._exits:      # its VNI is a way out, whatever the destination
+            yield Flow(f"deliver:{tenant.name}", Table.DELIVER, Priority.NORMAL,
+                       Match(tunnel_id=tenant.vni, eth_type=ETH_IPV4), _hand_over(self._exits[tenant.name]))
+            return
         for prefix, route in found.items():
             member = self._local(route, prefix)
             if member is not None and _vni(route) == tenant.vni:
@@ -161,9 +177,15 @@ class _VpcRules:
 
     def _from_segment(self, vrf: IpVrf, segment: Segment, permitted: tuple[Segment, ...]) -> Iterator[Flow]:
         """What hosts of a segment on this leaf send to their gateway."""
-        networks = [IPv4Network(s.prefix) for s in permitted]
+        inside = [IPv4Network(s.prefix) for s in permitted]
+        outside = {s.vpc: [IPv4Network(p) for p in (s.prefix, *s.outside)] for s in permitted if s.is_external}
         for prefix, route in self._inputs.routes:
-            if any(IPv4Address(_host(prefix)) in network for network in networks):
+            external = outside.get(self._vpc_of.get(_vni(route), ""))
+            if external is None:
+                wanted = prefix.endswith("/32") and any(IPv4Address(_host(prefix)) in n for n in inside)
+            else:
+                wanted = any(IPv4Network(prefix).subnet_of(network) for network in external)
+            if wanted:
                 yield from self._to_prefix(segment, prefix, route)
         for other in permitted:
             yield _routed(f"unknown-host:{segment.name}", segment, other.prefix)
@@ -188,7 +210,8 @@ class _VpcRules:
         """The host on this leaf that a route leads to."""
         if route.next_hop != self._leaf.ip:
             return None
-        return self._by_ip.get((self._vpc_of.get(_vni(route), ""), _host(prefix)))
+        vpc = self._vpc_of.get(_vni(route), "")
+        return self._by_ip.get((vpc, _host(prefix))) or self._exits.get(vpc)
 
 
 def _host(prefix: str) -> str:
@@ -230,6 +253,17 @@ def _gateway(segment: Segment) -> Iterator[Flow]:
                (CopyField("eth_src", "eth_dst"), SetField("eth_src", GATEWAY_MAC), CopyField("ipv4_src", "ipv4_dst"),
                 SetField("ipv4_src", segment.gateway), SetField("icmpv4_type", ECHO_REPLY), SetField("nw_ttl", TTL),
                 Output(IN_PORT)))
+
+
+def _from_outside(segment: Segment, permitted: tuple[Segment, ...]) -> Iterator[Flow]:
+    """A router sends what others behind it have sent, but nothing that pretends to come from a subnet it reaches."""
+    for member in segment.members:
+        yield Flow(f"from:{member.host}", Table.INGRESS, Priority.NORMAL - 1,
+                   Match(in_port=member.port, eth_src=member.mac, eth_type=ETH_IPV4),
+                   (SetField("tunnel_id", segment.vni),), Table.QOS)
+        for other in permitted:
+            yield Flow(f"spoof:{member.host}", Table.INGRESS, Priority.NORMAL,
+                       Match(in_port=member.port, eth_type=ETH_IPV4, ipv4_src=other.prefix))
 
 
 def _to_self(member: Member) -> Iterator[Flow]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
-from itertools import permutations
+from ipaddress import IPv4Address, IPv4Network
+from itertools import chain, permutations
 
-from controller.intent import Intent
-from controller.vpc import GATEWAY_MAC, Allocation
+from controller.intent import ExternalPermit, Intent
+from controller.vpc import GATEWAY_MAC, LINK, Allocation
 from topologies.fabric import Fabric
 
 
@@ -40,7 +40,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a host is: a subnet of a VPC, or the default VPC ('' twice), and its address there."""
+    """Where a host is, and its address: a subnet of a VPC, the link of an External, the default VPC ('' twice)."""
 
     host: str
     vpc: str
@@ -55,9 +55,13 @@ class Place:
 def places(intent: Intent, fabric: Fabric, allocation: Allocation) -> dict[str, Place]:
     """Host -> its place, for all hosts but the probes."""
     attached = {a.connection: a.subnet.split("/") for a in intent.attachments}
+    routers = {a.connection: a for a in intent.external_attachments}
     found = {}
     for node in fabric.all_hosts:
-        if node.name in attached:
+        if node.name in routers:
+            router = routers[node.name]
+            found[node.name] = Place(node.name, router.external, LINK, router.static.remoteIP)
+        elif node.name in attached:
             vpc, subnet = attached[node.name]
             found[node.name] = Place(node.name, vpc, subnet, allocation.addresses[f"{vpc}/{subnet}"][node.name])
         elif node.role != "probe":
@@ -76,6 +80,10 @@ class _Judge:
     def __init__(self, intent: Intent, fabric: Fabric, where: dict[str, Place]) -> None:
         self._intent, self._fabric = intent, fabric
         self._owner = {(p.vpc, p.subnet, p.ip): p.host for p in where.values()}
+        self._routers = {a.external: a.connection for a in intent.external_attachments}
+        self._networks = {(vpc, name): subnet.network for vpc, spec in intent.vpcs.items()
+                          for name, subnet in spec.subnets.items()}
+        self._networks |= {(a.external, LINK): a.static.network for a in intent.external_attachments}
 
     def cell(self, source: Place, target: Place) -> Cell:
         if not source.vpc:
@@ -87,7 +95,7 @@ class _Judge:
             reason = f"{source.vpc} has no peering that permits {source.segment} and {target.segment}" if target.vpc \
                 else f"{target.host} is in no VPC"
         bridged = target.vpc == source.vpc and target.subnet == source.subnet \
-            and self._intent.vpcs[source.vpc].mode == "l2vni"
+            and source.vpc in self._intent.vpcs and self._intent.vpcs[source.vpc].mode == "l2vni"
         mac = self._fabric.host(target.host).mac if bridged else GATEWAY_MAC
         return Cell(source.host, target.host, target.ip, mac, reached, reason, drop)
 
@@ -101,8 +109,9 @@ class _Judge:
         """(receiver, reason, drop) of packets from a VPC's host to an address."""
         if ip == source.ip:
             return "", f"{ip} is {source.host} itself", f"to-self:{source.host}"
-        for vpc, subnet, permitted, reason in self._visible(source):
-            if IPv4Address(ip) not in self._intent.vpcs[vpc].subnets[subnet].network:
+        inside = self._visible if source.vpc in self._intent.vpcs else self._from_outside
+        for vpc, subnet, permitted, reason in chain(inside(source), self._links(source)):
+            if IPv4Address(ip) not in self._networks[vpc, subnet]:
                 continue
             if not permitted:
                 return "", reason, f"{reason.split(' ', maxsplit=1)[0]}:{source.segment}"
@@ -110,6 +119,9 @@ class _Judge:
             if receiver:
                 return receiver, reason, ""
             return "", f"nobody has {ip} in {vpc}/{subnet}", f"unknown-host:{source.segment}"
+        for external, prefix in self._beyond(source):
+            if IPv4Address(ip) in prefix:
+                return self._routers[external], f"{prefix} is behind {external}", ""
         return "", f"no subnet that {source.segment} knows has {ip}", f"no-route:{source.segment}"
 
     def _visible(self, source: Place) -> Iterator[tuple[str, str, bool, str]]:
@@ -131,3 +143,33 @@ class _Judge:
                     (peer,) = set(sides) - {source.vpc}
                     for subnet in sides[peer].subnets or self._intent.vpcs[peer].subnets:
                         yield peer, subnet, True, f"peering with {peer}"
+
+    def _from_outside(self, source: Place) -> Iterator[tuple[str, str, bool, str]]:
+        """As _visible(), for the router of an External."""
+        for permit in self._intent.external_permits:
+            if permit.external.name == source.vpc:
+                vpc = permit.vpc.name
+                for subnet in permit.vpc.subnets or self._intent.vpcs[vpc].subnets:
+                    yield vpc, subnet, True, f"external peering with {vpc}"
+
+    def _links(self, source: Place) -> Iterator[tuple[str, str, bool, str]]:
+        """As _visible(): the links to the Externals that a segment knows, its own among them."""
+        if source.vpc in self._routers:
+            yield source.vpc, LINK, False, "restricted link"
+        for permit in self._permits(source):
+            yield permit.external.name, LINK, True, f"external peering with {permit.external.name}"
+
+    def _permits(self, source: Place) -> Iterator[ExternalPermit]:
+        for permit in self._intent.external_permits:
+            named = permit.vpc.name == source.vpc and source.subnet in (permit.vpc.subnets or (source.subnet,))
+            if named and permit.external.name in self._routers:
+                yield permit
+
+    def _beyond(self, source: Place) -> list[tuple[str, IPv4Network]]:
+        """(External, prefix) of what is behind Externals and may be reached; the longest prefix first."""
+        found = []
+        for permit in self._permits(source):
+            let_in = [IPv4Network(p.prefix) for p in permit.external.prefixes]
+            known = map(IPv4Network, self._intent.externals[permit.external.name].static.prefixes)
+            found += [(permit.external.name, k) for k in known if any(k.subnet_of(p) for p in let_in)]
+        return sorted(found, key=lambda way: -way[1].prefixlen)

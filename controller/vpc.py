@@ -15,11 +15,12 @@ from itertools import chain
 
 from pydantic import Field
 
-from controller.intent import Intent, PeerSubnets, SubnetSpec, VpcSpec
+from controller.intent import ExternalAttachmentSpec, Intent, PeerSubnets, SubnetSpec, VpcSpec
 from controller.intent_checks import VNI_POOL
 from topologies.fabric import Fabric
 from topologies.spec import Strict
 
+LINK = "link"       # the name of the one segment of an External
 GATEWAY_MAC = "02:fe:00:00:00:01"   # of every gateway at every leaf: a host finds the same one wherever it is
 
 
@@ -88,10 +89,15 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Tenancy:
-    """All VPCs. `permits`: pairs of segments between which packets may go, a segment with itself among them."""
+    """All VPCs, and each External as one more with the link to its router as its only segment.
+
+    permits: pairs of segments between which packets may go, a segment with itself among them;
+    beyond: (segment, segment of an External, prefix): what of the outside a segment may reach by way of it.
+    """
 
     tenants: tuple[Tenant, ...] = ()
     permits: frozenset[tuple[str, str]] = frozenset()
+    beyond: frozenset[tuple[str, str, str]] = frozenset()
 
     @cached_property
     def segments(self) -> dict[str, Segment]:
@@ -106,6 +112,7 @@ class Tenancy:
 def allocate(intent: Intent, before: Allocation, pool: range = VNI_POOL) -> Allocation:
     """Numbers and addresses for an intent without problems; whoever had one keeps it."""
     wanted = [name for vpc, spec in intent.vpcs.items() for name in (vpc, *(f"{vpc}/{s}" for s in spec.subnets))]
+    wanted += [name for external in intent.externals for name in (external, link_of(external))]
     kept = {name: before.vnis[name] for name in wanted if name in before.vnis}
     free = _free_numbers(before, kept, pool)
     given = {name: next(free) for name in wanted if name not in kept}
@@ -152,9 +159,34 @@ def _is_host_of(network: IPv4Network, address: str) -> bool:
 
 def resolve(intent: Intent, fabric: Fabric, allocation: Allocation) -> Tenancy:
     """The tenancy that an intent without problems describes on a fabric."""
-    tenants = tuple(_tenant(name, spec, fabric, allocation) for name, spec in intent.vpcs.items())
+    tenants = (*(_tenant(name, spec, fabric, allocation) for name, spec in intent.vpcs.items()),
+               *(_outside(intent, a, fabric, allocation) for a in intent.external_attachments))
+    beyond = frozenset(_beyond(intent))
     return Tenancy(tenants, frozenset(chain(
-        _inside(intent), (pair for p in intent.peerings for sides in p.permit for pair in _between(intent, sides)))))
+        _inside(intent), (pair for p in intent.peerings for sides in p.permit for pair in _between(intent, sides)),
+        (pair for a, b, _ in beyond for pair in ((a, b), (b, a))))), beyond)
+
+
+def link_of(external: str) -> str:
+    """The segment of an External: the link between the border leaf and its router."""
+    return f"{external}/{LINK}"
+
+
+def _outside(intent: Intent, spec: ExternalAttachmentSpec, fabric: Fabric, allocation: Allocation) -> Tenant:
+    name, link = spec.external, spec.static
+    router = _member(fabric, spec.connection, link.remoteIP)
+    segment = Segment(name, LINK, allocation.vnis[link_of(name)], str(link.network), link.gateway, restricted=True,
+                      stretched=False, members=(router,), is_external=True,
+                      outside=intent.externals[name].static.prefixes)
+    return Tenant(name, allocation.vnis[name], (segment,))
+
+
+def _beyond(intent: Intent) -> Iterator[tuple[str, str, str]]:
+    attached = {a.external for a in intent.external_attachments}
+    for permit in intent.external_permits:
+        vpc, external = permit.vpc, permit.external
+        for subnet in vpc.subnets or intent.vpcs[vpc.name].subnets if external.name in attached else ():
+            yield from ((f"{vpc.name}/{subnet}", link_of(external.name), p.prefix) for p in external.prefixes)
 
 
 def _tenant(vpc: str, spec: VpcSpec, fabric: Fabric, allocation: Allocation) -> Tenant:

@@ -89,7 +89,7 @@ def execute(
     if not command:
         raise typer.BadParameter("a host and a command, such as: h1 -- ping -c3 10.9.2.1", param_hint="HOST -- COMMAND")
     inventory = running_inventory(lab_id)
-    path = inventory.netns_path(inventory.fabric.host(host).name)
+    path = inventory.netns_path(host if host in inventory.routers else inventory.fabric.host(host).name)
     raise typer.Exit(subprocess.run(["nsenter", f"--net={path}", *command], check=False).returncode)
 
 

@@ -133,7 +133,7 @@ def test_every_yaml_in_the_docs_loads(tmp_path: Path, where: str, text: str) -> 
     path.write_text(text)
     if "kind: VPC" in text:
         intent, document = read_intent(path)
-        check_intent(intent, document, expand(load_fabric("small")))
+        check_intent(intent, document, expand(load_fabric("border" if "kind: External" in text else "small")))
         return
     try:
         shown = load_scenario(str(path)) if "workloads:" in text else load_fabric(str(path))

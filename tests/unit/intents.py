@@ -29,6 +29,22 @@ def peer(**sides: Sequence[str]) -> Spec:
             "spec": {"permit": [{name: {"subnets": list(subnets)} for name, subnets in sides.items()}]}}
 
 
+def external(name: str, *prefixes: str) -> Spec:
+    return {"kind": "External", "metadata": {"name": name}, "spec": {"static": {"prefixes": list(prefixes)}}}
+
+
+def external_attach(name: str, host: str, ip: str, remote: str) -> Spec:
+    return {"kind": "ExternalAttachment", "metadata": {"name": f"{name}.{host}"},
+            "spec": {"external": name, "connection": host, "static": {"ip": ip, "remoteIP": remote}}}
+
+
+def external_peer(vpc: str, subnets: Sequence[str], external: str, *prefixes: str) -> Spec:
+    """Subnets (none named: all) of a VPC with prefixes of an External."""
+    return {"kind": "ExternalPeering", "metadata": {"name": f"{vpc}-{external}"},
+            "spec": {"permit": {"vpc": {"name": vpc, "subnets": list(subnets)},
+                                "external": {"name": external, "prefixes": [{"prefix": p} for p in prefixes]}}}}
+
+
 def intent(*objects: Spec) -> Intent:
     return Intent.model_validate({"objects": objects})
 

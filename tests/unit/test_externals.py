@@ -1,0 +1,191 @@
+"""Externals: what is refused, what intent and compiled rules let out and in, and which routes of BGP peers count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.bgp_import import Learned, importable, judge
+from controller.compile import Compiler
+from controller.evpn import MacIpRoute, PrefixRoute, Route
+from controller.evpn_view import tables
+from controller.intent import read_intent
+from controller.intent_checks import intent_problems
+from controller.state import State
+from controller.vpc import GATEWAY_MAC
+from tests.fake_switch import Delivered, Dropped, FakeFabric
+from tests.unit.intents import Spec, attach, external, external_attach, external_peer, intent, peer, vpc
+from tests.unit.test_vpc_rules import World, judged, seen
+from topologies.document import dotted
+from topologies.errors import SpecErrors
+from topologies.fabric import expand
+from topologies.spec import BorderSpec, FabricSpec
+
+FABRIC = expand(FabricSpec(leaves=2, spines=2, hosts_per_leaf=3, probes=False,
+                           border=BorderSpec(hosts=2, rate="10mbit")))     # type: ignore[arg-type]
+BORDER = FABRIC.node("border1")
+A = vpc("a", {"x": "10.1.0.0/24", "y": "10.1.1.0/24"})
+B = vpc("b", {"z": "10.2.0.0/24"}, mode="l3vni")
+INET = external("inet", "198.51.100.0/24")
+LINK = external_attach("inet", "ext1", "203.0.113.1/30", "203.0.113.2")
+OUT = external_peer("a", ["x"], "inet", "198.51.100.0/23", "172.16.0.0/12")
+HOSTS = [attach("h1", "a/x"), attach("h4", "a/x"), attach("h2", "a/y"), attach("h5", "b/z")]
+PEERED = [A, B, INET, LINK, OUT, *HOSTS]
+
+
+def world(*objects: Spec) -> World:
+    return World(intent(*objects), FABRIC)
+
+
+def sent(it: World, host: str, ip: str, source: str = "") -> Delivered | Dropped:
+    """What becomes of a packet to an address outside, or from one."""
+    some = next(c for c in it.cells if c.source == host)
+    packet = it.packet(some, eth_dst=GATEWAY_MAC, ipv4_src=source or it.ip(host), ipv4_dst=ip)
+    return seen(it.switches.send(host, packet).end)
+
+
+@pytest.mark.parametrize("objects", [
+    PEERED, [*PEERED, external_peer("b", [], "inet", "0.0.0.0/0")], PEERED[:4] + HOSTS, [A, B, INET, *HOSTS],
+    [A, B, external("inet", "0.0.0.0/0"), LINK, external_peer("a", [], "inet", "0.0.0.0/0"), *HOSTS],
+    [*PEERED, attach("ext2", "a/y"), peer(a=["y"], b=[])],
+], ids=["one subnet", "two VPCs", "no peering", "no link", "default route", "an outside host in a VPC"])
+def test_every_pair_is_as_the_intent_has_it_with_externals(objects: list[Spec]) -> None:
+    it = world(*objects)
+    assert [c for c in it.cells if seen(it.end(c)) != judged(it, c)] == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sets(st.sampled_from(["x", "y"])),
+       st.sampled_from(["0.0.0.0/0", "10.0.0.0/8", "10.2.0.0/16", "192.0.2.0/24"]),
+       st.sampled_from(["0.0.0.0/0", "10.0.0.0/8"]), st.booleans())
+def test_every_pair_is_as_the_intent_has_it_whatever_is_behind_the_external(
+        subnets: set[str], behind: str, let_in: str, peered: bool) -> None:
+    more = [peer(a=["y"], b=[])] if peered else []
+    it = world(A, B, external("inet", behind), LINK, external_peer("a", sorted(subnets), "inet", let_in), *more, *HOSTS)
+    assert [c for c in it.cells if seen(it.end(c)) != judged(it, c)] == []
+
+
+def test_a_permitted_subnet_reaches_what_is_permitted_behind_the_external_and_nothing_else() -> None:
+    it = world(*PEERED)
+    for host in ("h1", "h4"):
+        assert sent(it, host, "198.51.100.77") == Delivered("ext1", {})
+    assert sent(it, "h1", "198.51.101.1") == Dropped("leaf1", "no-route:a/x")      # permitted, but nobody has said so
+    assert sent(it, "h2", "198.51.100.77") == Dropped("leaf1", "no-route:a/y")
+    assert sent(it, "h5", "198.51.100.77") == Dropped("leaf2", "no-route:b/z")
+    narrow = world(A, INET, LINK, external_peer("a", ["x"], "inet", "198.51.100.0/25"), *HOSTS[:3])
+    assert sent(narrow, "h1", "198.51.100.7") == Dropped("leaf1", "no-route:a/x")   # a /24 is wider than that
+
+
+def test_the_outside_reaches_permitted_subnets_under_its_own_addresses_only() -> None:
+    it = world(*PEERED)
+    h1, h2 = it.ip("h1"), it.ip("h2")
+    assert sent(it, "ext1", h1) == Delivered("h1", {})
+    assert sent(it, "ext1", h1, source="198.51.100.77") == Delivered("h1", {})
+    assert sent(it, "ext1", h2) == Dropped("border1", "no-route:inet/link")
+    assert sent(it, "ext1", h1, source=it.ip("h4")) == Dropped("border1", "spoof:ext1")
+    assert sent(it, "ext1", "198.51.100.77", source="198.51.100.1") == Dropped("border1", "no-route:inet/link")
+
+
+def learned(prefix: str, next_hop: str, vni: int, target: str = "65000:1001") -> Learned:
+    return Learned("go1", PrefixRoute(rd="65102:1", targets=frozenset({target}), next_hop=next_hop,
+                                      router_mac="02:aa:bb:cc:dd:ee", prefix=prefix, vni=vni))
+
+
+def test_a_learned_route_leads_out_and_only_where_its_targets_and_the_peering_say() -> None:
+    it = world(*PEERED)
+    vni = it.allocation.vnis["inet"]
+    for one in (learned("172.16.7.0/24", BORDER.ip, vni), learned("172.16.7.0/24", "203.0.113.2", 5000)):
+        imported = importable(FABRIC, it.tenancy, [one])
+        assert imported == (replace(one.route, next_hop=BORDER.ip, router_mac=BORDER.mac, vni=vni),)
+        compiler = Compiler(FABRIC, it.tenancy, previous=it.compiler, imported=imported)
+        it.switches = FakeFabric(FABRIC, compiler.rules(State()))
+        assert sent(it, "h4", "172.16.7.1") == Delivered("ext1", {})
+        assert sent(it, "h2", "172.16.7.1") == Dropped("leaf1", "no-route:a/y")     # it imports it, but may not
+        assert sent(it, "h5", "172.16.7.1") == Dropped("leaf2", "no-route:b/z")
+    it.switches = FakeFabric(FABRIC, Compiler(FABRIC, it.tenancy, previous=compiler).rules(State()))
+    assert sent(it, "h4", "172.16.7.1") == Dropped("leaf2", "no-route:a/x")         # withdrawn
+
+
+def test_a_learned_route_that_no_peering_permits_or_no_vrf_imports_changes_nothing() -> None:
+    it = world(*PEERED)
+    for one in (learned("192.0.2.0/24", "203.0.113.2", 1), learned("172.16.7.0/24", "203.0.113.2", 1, "65000:9999")):
+        compiler = Compiler(FABRIC, it.tenancy, previous=it.compiler,
+                            imported=importable(FABRIC, it.tenancy, [one]))
+        names = {f.name for rules in compiler.rules(State()).values() for f in rules.flows}
+        assert not any(str(IPv4Network(one.route.prefix)) in name for name in names)    # type: ignore[union-attr]
+
+
+HOST = MacIpRoute(rd="65101:1", targets=frozenset({"65000:1001"}), next_hop=BORDER.ip, mac="02:00:00:00:00:99",
+                  ip="10.1.0.9", vni=1002, l3vni=1001)
+
+
+@pytest.mark.parametrize(("route", "reason"), [
+    (HOST, "only routes of type 5"), (learned("172.16.0.0/16", "10.254.2.2", 1).route, "its next hop is no External's"),
+    (learned("172.16.0.0/16", BORDER.ip, 77).route, "its next hop is no External's"),
+    (learned("10.1.0.3/32", "203.0.113.2", 1).route, "it would hide addresses of a/x"),
+    (learned("10.2.0.0/24", "203.0.113.2", 1).route, "it would hide addresses of b/z"),
+    (learned("203.0.113.2/32", "203.0.113.2", 1).route, "it would hide addresses of inet/link"),
+])
+def test_a_route_of_a_peer_that_is_not_used_says_why(route: Route, reason: str) -> None:
+    it = world(*PEERED)
+    (one,) = judge(FABRIC, it.tenancy, [Learned("frr1", route)])
+    assert one.usable is None
+    assert reason in one.reason
+    row = tables(FABRIC, it.tenancy, it.compiler.originated, [one])["routes"][-1]
+    assert (row["source"], row["unused"]) == ("frr1", one.reason)
+
+
+@pytest.mark.parametrize(("objects", "path", "expected"), [
+    ([A, external("a")], "objects.1.metadata.name", "a name that no VPC has"),
+    ([external("default")], "objects.0.metadata.name", "another name"),
+    ([INET, external_attach("inet", "h1", "203.0.113.1/30", "203.0.113.2")], "objects.1.spec.connection",
+     "an outside host, behind a border leaf"),
+    ([A, attach("ext1", "a/x"), INET, LINK], "objects.3.spec.connection", "each host attached once"),
+    ([external_attach("inte", "ext1", "203.0.113.1/30", "203.0.113.2")], "objects.0.spec.external",
+     "one of the Externals that exist (there are none)"),
+    ([INET, LINK, external_attach("inet", "ext2", "203.0.113.5/30", "203.0.113.6")], "objects.2.spec.external",
+     "each External attached once"),
+    ([INET, external_attach("inet", "ext1", "203.0.113.1/30", "203.0.113.9")], "objects.1.spec.static.remoteIP",
+     "a host address of 203.0.113.0/30"),
+    ([INET, external_attach("inet", "ext1", "203.0.113.1/30", "203.0.113.1")], "objects.1.spec.static.remoteIP",
+     "another address than the border leaf's"),
+    ([INET, external_attach("inet", "ext1", "203.0.113.0/31", "203.0.113.1")], "objects.1.spec.static.ip",
+     "a unicast prefix of at most 30 bits"),
+    ([INET, external_attach("inet", "ext1", "127.0.0.1/30", "127.0.0.2")], "objects.1.spec.static.ip", "a unicast"),
+    ([A, external_peer("a", [], "inet", "0.0.0.0/0")], "objects.1.spec.permit.external.name", "one of the Externals"),
+    ([INET, external_peer("b", [], "inet", "0.0.0.0/0")], "objects.1.spec.permit.vpc.name", "one of the VPCs"),
+    ([A, INET, external_peer("a", ["w"], "inet", "0.0.0.0/0")], "objects.2.spec.permit.vpc.subnets.0",
+     "one of the subnets x, y"),
+    ([A, external("inet", "10.1.1.128/25"), external_peer("a", [], "inet", "0.0.0.0/0")], "objects.2.spec.permit",
+     "an External with no prefix inside of a subnet of a"),
+    ([A, vpc("c", {"w": "10.1.0.0/16"}), INET, LINK, OUT, external_peer("c", [], "inet", "0.0.0.0/0")],
+     "objects.5.spec.permit", "peers whose subnets do not overlap"),
+    ([A, INET, external("wan", "198.51.100.0/24"), OUT, external_peer("a", [], "wan", "0.0.0.0/0")],
+     "objects.4.spec.permit.external.name", "each prefix behind one External"),
+])
+def test_an_intent_that_cannot_be_is_told_by_its_path(objects: list[Spec], path: str, expected: str) -> None:
+    (problem,) = intent_problems(intent(*objects), FABRIC)
+    assert dotted(problem.path) == path
+    assert expected in problem.expected
+
+
+@pytest.mark.parametrize(("spec", "words"), [
+    ("kind: External\nmetadata: {name: i}\nspec: {ipv4Namespace: default, static: {}}", "ipv4Namespace"),
+    ("kind: External\nmetadata: {name: i}\nspec: {inboundCommunity: '1:2', static: {}}", "inboundCommunity"),
+    ("kind: ExternalAttachment\nmetadata: {name: i}\nspec: {external: i, connection: ext1, switch: {vlan: 1}}",
+     "switch"),
+    ("kind: ExternalAttachment\nmetadata: {name: i}\nspec: {external: i, connection: ext1, "
+     "static: {ip: 203.0.113.1, remoteIP: 203.0.113.2}}", "with its prefix length, such as 203.0.113.1/30"),
+    ("kind: ExternalPeering\nmetadata: {name: i}\nspec: {permit: {vpc: {name: a}, external: {name: i, "
+     "prefixes: [{prefix: 10.0.0.0/8, ge: 24}]}}}", "ge"),
+])
+def test_a_field_that_is_not_supported_is_refused_by_name(tmp_path: Path, spec: str, words: str) -> None:
+    file = tmp_path / "i.yml"
+    file.write_text(spec + "\n")
+    with pytest.raises(SpecErrors, match=words):
+        read_intent(file)
