@@ -256,14 +256,20 @@ def _gateway(segment: Segment) -> Iterator[Flow]:
 
 
 def _from_outside(segment: Segment, permitted: tuple[Segment, ...]) -> Iterator[Flow]:
-    """A router sends what others behind it have sent, but nothing that pretends to come from a subnet it reaches."""
+    """A router sends what others behind it have sent, but nothing that pretends to come from a subnet it reaches.
+
+    It may ask for its gateway under any address as well: Linux asks under that of the packet which it has to send.
+    """
+    inside = (SetField("tunnel_id", segment.vni),)
     for member in segment.members:
+        port, mac = member.port, member.mac
         yield Flow(f"from:{member.host}", Table.INGRESS, Priority.NORMAL - 1,
-                   Match(in_port=member.port, eth_src=member.mac, eth_type=ETH_IPV4),
-                   (SetField("tunnel_id", segment.vni),), Table.QOS)
+                   Match(in_port=port, eth_src=mac, eth_type=ETH_IPV4), inside, Table.QOS)
+        yield Flow(f"arp-from:{member.host}", Table.INGRESS, Priority.NORMAL - 1,
+                   Match(in_port=port, eth_src=mac, eth_type=ETH_ARP, arp_sha=mac), inside, Table.ARP)
         for other in permitted:
             yield Flow(f"spoof:{member.host}", Table.INGRESS, Priority.NORMAL,
-                       Match(in_port=member.port, eth_type=ETH_IPV4, ipv4_src=other.prefix))
+                       Match(in_port=port, eth_type=ETH_IPV4, ipv4_src=other.prefix))
 
 
 def _to_self(member: Member) -> Iterator[Flow]:

@@ -91,6 +91,13 @@ def test_the_outside_reaches_permitted_subnets_under_its_own_addresses_only() ->
     assert sent(it, "ext1", "198.51.100.77", source="198.51.100.1") == Dropped("border1", "no-route:inet/link")
 
 
+def test_the_router_may_ask_for_its_gateway_under_any_address() -> None:
+    it = world(*PEERED)
+    answer = it.switches.send("ext1", it.arp("ext1", "203.0.113.1") | {"arp_spa": "198.51.100.77"}).end
+    assert isinstance(answer, Delivered)
+    assert (answer.host, answer.packet["arp_sha"], answer.packet["arp_op"]) == ("ext1", GATEWAY_MAC, 2)
+
+
 def learned(prefix: str, next_hop: str, vni: int, target: str = "65000:1001") -> Learned:
     return Learned("go1", PrefixRoute(rd="65102:1", targets=frozenset({target}), next_hop=next_hop,
                                       router_mac="02:aa:bb:cc:dd:ee", prefix=prefix, vni=vni))
