@@ -21,7 +21,7 @@ from traffic.metrics.pacing import Samples
 from traffic.roce.wire import ROCE_PORT
 from traffic.workload import Workload
 
-HEADLINES = ("step_time", "e2e", "latency")     # tags of times that a run is about
+HEADLINES = ("step_time", "e2e", "ttft", "latency")     # tags of times that a run is about
 
 
 def link_bytes(counters: Counters, fabric: Fabric, proof: Proof) -> dict[str, float]:
@@ -67,6 +67,8 @@ def engines(traffic: Iterable[Traffic]) -> Iterator[str]:
     every = list(traffic)
     if any(t.workloads for t in every):
         yield "engine"
+    if any(t.serving for t in every):
+        yield "inference"
     if any(t.streams for t in every):
         yield from ("sender", "receiver")
     if any(t.roce for t in every):
@@ -87,7 +89,8 @@ def slips(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     found: dict[str, float] = {}
     for r in records:
         if r["kind"] == "slip-run":
-            found["engine"] = max(found.get("engine", 0.0), r["p99"])
+            process = r.get("process", "engine")
+            found[process] = max(found.get(process, 0.0), r["p99"])
         elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL and r["pacing"]:
             sender = "roce-sender" if r["dport"] == ROCE_PORT else "sender"
             found[sender] = max(found.get(sender, 0.0), r["pacing"]["p99"])

@@ -10,12 +10,14 @@ from scenarios.scenario import Scenario
 from topologies.fabric import Fabric, expand
 from topologies.units import show_rate, show_size, show_time
 from traffic.build import build, workload_of
+from traffic.inference.plan import serving_of
 from traffic.lowering import lower
 from traffic.specs import (
     BulkSpec,
     CollectiveSpec,
     RequestsSpec,
     RoceSpec,
+    ServingSpec,
     StreamSpec,
     TrainingJobSpec,
     TrainingTraceSpec,
@@ -71,12 +73,8 @@ def _traffic(scenario: Scenario, fabric: Fabric, name: str, workload: object) ->
             runs = workload.iterations + workload.warmup
             return (f"{len(program.spans)} collectives on {len(program.workload.hosts)} ranks, "
                     f"{show_size(program.total_bytes)} a step, {runs} steps")
-        case RequestsSpec():
-            ops = requests_workload(workload, fabric, name, scenario.seed).ops
-            transfers = [op for op in ops if isinstance(op, Transfer)]
-            arrivals = [op.at for op in transfers if not op.reply]
-            return (f"{len(arrivals)} requests within {show_time(max(arrivals))}, "
-                    f"{show_size(sum(op.size for op in transfers))} both ways")
+        case RequestsSpec() | ServingSpec():
+            return _requests(workload, fabric, name, scenario.seed)
         case StreamSpec():
             return _stream(fabric, workload)
         case RoceSpec():
@@ -94,6 +92,22 @@ def _collective(workload: Workload) -> str:
     runs = workload.iterations + workload.warmup
     return (f"{collective.kind} ({collective.algorithm}) of {show_size(collective.size)} on {len(collective.ranks)} "
             f"ranks, {runs} times, {show_size(runs * program.total_bytes)} in all")
+
+
+def _requests(spec: RequestsSpec | ServingSpec, fabric: Fabric, name: str, seed: int) -> str:
+    if isinstance(spec, RequestsSpec):
+        ops = requests_workload(spec, fabric, name, seed).ops
+        transfers = [op for op in ops if isinstance(op, Transfer)]
+        arrivals = [op.at for op in transfers if not op.reply]
+        return (f"{len(arrivals)} requests within {show_time(max(arrivals))}, "
+                f"{show_size(sum(op.size for op in transfers))} both ways")
+    serving = serving_of(spec, fabric, name, seed)
+    model = spec.model if isinstance(spec.model, str) else "a model of its own"
+    prompts = sum(r.size for r in serving.requests)
+    answers = sum(serving.answer_bytes(r.output) for r in serving.requests)
+    return (f"{model} on {len(serving.replicas)} replicas by {spec.routing}, {len(serving.requests)} requests, "
+            f"prompts of {show_size(prompts)} and answers of {show_size(answers)} in all, KV memory of "
+            f"{serving.kv_tokens} tokens a replica")
 
 
 def _stream(fabric: Fabric, spec: StreamSpec) -> str:

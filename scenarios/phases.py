@@ -23,9 +23,10 @@ from topologies.interfaces import is_up
 from topologies.netns import inside
 from topologies.units import show_time
 from traffic.build import workload_of
+from traffic.inference.plan import Serving, ServingJob, serving_of
 from traffic.lowering import lower
 from traffic.roce.plan import RoceJob, queue_pairs
-from traffic.specs import BulkSpec, RoceSpec, StreamSpec
+from traffic.specs import BulkSpec, RoceSpec, ServingSpec, StreamSpec
 from traffic.streams.plan import Job as StreamsJob
 from traffic.streams.plan import streams_of
 from traffic.workload import Workload, to_json
@@ -38,12 +39,14 @@ Standing = Callable[[list[dict[str, Any]]], None]           # connections, as tr
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a phase needs in processes: TCP workloads share one engine, streams one process, RoCEv2 one, bulk one."""
+    """What a phase needs in processes: TCP workloads share one engine, streams one process, RoCEv2,
+    serving and bulk one each."""
 
     workloads: tuple[Workload, ...]
     streams: dict[str, StreamSpec]
     roce: dict[str, RoceSpec]
     bulk: dict[str, BulkSpec]
+    serving: tuple[Serving, ...] = ()
 
 
 def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
@@ -51,10 +54,11 @@ def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
     specs = {name: scenario.workloads[name] for name in phase.run}
     return Traffic(
         workloads=tuple(workload_of(s, fabric, n, scenario.seed) for n, s in specs.items()
-                        if not isinstance(s, StreamSpec | RoceSpec | BulkSpec)),
+                        if not isinstance(s, StreamSpec | RoceSpec | BulkSpec | ServingSpec)),
         streams={n: s for n, s in specs.items() if isinstance(s, StreamSpec)},
         roce={n: s for n, s in specs.items() if isinstance(s, RoceSpec)},
-        bulk={n: s for n, s in specs.items() if isinstance(s, BulkSpec)})
+        bulk={n: s for n, s in specs.items() if isinstance(s, BulkSpec)},
+        serving=tuple(serving_of(s, fabric, n, scenario.seed) for n, s in specs.items() if isinstance(s, ServingSpec)))
 
 
 def as_run(scenario: Scenario, phase: Phase, traffic: Traffic, *, hidden: bool = True) -> Traffic:
@@ -97,6 +101,9 @@ class PhaseRun:
                      for p in queue_pairs(spec, fabric, name, self.scenario.seed)]
             roce_job = RoceJob(**common, streams=tuple(pairs), drain=drain, realtime=True)
             yield self._write("roce", "traffic.roce", roce_job.model_dump())
+        if traffic.serving:
+            serving_job = ServingJob(**common, seed=self.scenario.seed, workloads=traffic.serving)
+            yield self._write("inference", "traffic.inference", serving_job.model_dump(mode="json"))
         if traffic.bulk:
             scale = fabric.spec.scale.scale
             bulks = {name: spec.model_copy(update={"duration": scale.to_emulated_time(spec.duration)})
@@ -199,6 +206,7 @@ def pairs_of(traffic: Traffic) -> Pairs:
 def hosts_used(traffic: Sequence[Traffic]) -> set[str]:
     """Names of the hosts that any workload uses."""
     names = {h for t in traffic for w in t.workloads for h in w.hosts}
+    names |= {h for t in traffic for s in t.serving for h in s.hosts}
     for t in traffic:
         pairs = [p for of in (t.streams, t.roce, t.bulk) for spec in of.values() for p in spec.pairs]
         names |= {h for pair in pairs for h in pair}

@@ -20,6 +20,7 @@ from traffic.specs import (
     Placement,
     RequestsSpec,
     RoceSpec,
+    ServingSpec,
     StreamSpec,
     TrainingJobSpec,
     TrainingTraceSpec,
@@ -97,6 +98,8 @@ def _workload(fabric: Fabric, workload: WorkloadSpec, at: KeyPath) -> Iterator[P
             yield from _placement(fabric, workload.placement, at)
         case RequestsSpec():
             yield from _requests(fabric, workload, at)
+        case ServingSpec():
+            yield from _serving(fabric, workload, at)
         case StreamSpec():
             yield from _stream(fabric, workload, at)
         case RoceSpec():
@@ -197,6 +200,40 @@ def _requests(fabric: Fabric, spec: RequestsSpec, at: KeyPath) -> Iterator[Probl
     if spec.window is not None and spec.window[0] >= spec.window[1]:
         yield Problem((*at, "window"), "a window [from, to) that is not empty",
                       f"{spec.window[0]:g}s to {spec.window[1]:g}s")
+
+
+def _serving(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[Problem]:
+    if spec.trace is not None:
+        yield from _trace(spec.trace, at)
+    yield from _serving_hosts(fabric, spec, at)
+    if spec.lacks:
+        yield Problem((*at, "routing"), f"a policy that does without {spec.lacks}, which {spec.format} traces do not "
+                      "have, such as least_outstanding", spec.routing)
+    if spec.window is not None and spec.window[0] >= spec.window[1]:
+        yield Problem((*at, "window"), "a window [from, to) that is not empty",
+                      f"{spec.window[0]:g}s to {spec.window[1]:g}s")
+
+
+def _serving_hosts(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[Problem]:
+    if spec.clients is None and not fabric.of("outside"):
+        yield Problem((*at, "clients"), "clients, or a fabric with outside hosts", "neither",
+                      "give the fabric a border, such as `border: {hosts: 2, rate: 20mbit}`")
+    gateway = spec.gateway or fabric.hosts[0].name
+    if spec.gateway is not None:
+        yield from _host(fabric, spec.gateway, (*at, "gateway"), ("host", "outside"))
+    for key, names in (("clients", spec.clients), ("replicas", spec.replicas)):
+        for n, name in enumerate(names or ()):
+            yield from _host(fabric, name, (*at, key, n), ("host", "outside"))
+            if name == gateway:
+                yield Problem((*at, key, n), f"{key} that are not the gateway", f"{name} as both",
+                              "the gateway is the first workload host unless `gateway:` names another")
+        yield from _distinct(names or (), (*at, key))
+        if names == ():
+            yield Problem((*at, key), f"at least one of the {key}", "none")
+    replicas = spec.replicas if spec.replicas is not None else tuple(h.name for h in fabric.hosts if h.name != gateway)
+    for n, (name, _) in enumerate(spec.failures):
+        if name not in replicas:
+            yield Problem((*at, "failures", n, 0), f"a replica: {', '.join(replicas)}", name)
 
 
 def _pairs(fabric: Fabric, pairs: Sequence[tuple[str, str]], at: KeyPath) -> Iterator[Problem]:

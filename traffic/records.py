@@ -166,7 +166,7 @@ class EngineRecord:
 
 @dataclass(frozen=True, slots=True)
 class SlipRecord:
-    """How late the engine's 10 ms timer was in the second that ended at t; seconds."""
+    """How late a process's 10 ms timer was in the second that ended at t; seconds."""
 
     kind: ClassVar[str] = "slip"
     phase: str
@@ -175,6 +175,7 @@ class SlipRecord:
     p50: float
     p99: float
     max: float
+    process: str = "engine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,7 @@ class SlipRunRecord:
     p50: float
     p99: float
     max: float
+    process: str = "engine"
 
 
 @dataclass(frozen=True, slots=True)

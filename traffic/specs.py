@@ -158,6 +158,87 @@ class RequestsSpec(Strict):
     congestion_control: str | None = None
 
 
+class AcceleratorSpec(Strict):
+    """A GPU that serves: its peaks, and the shares of them that inference reaches (assumptions)."""
+
+    flops: float = Field(gt=0, description="peak FLOP/s, dense")
+    bandwidth: float = Field(gt=0, description="of its memory, bytes per second")
+    memory: float = Field(gt=0, description="bytes")
+    mfu: float = Field(0.5, gt=0, le=1, description="share of the peak FLOP/s that a prefill reaches")
+    mbu: float = Field(0.7, gt=0, le=1, description="share of the memory bandwidth that decoding reaches")
+
+
+class ServingSpec(Strict):
+    """Inference serving, open loop: clients, a gateway, replicas whose GPU time follows a roofline.
+
+    Requests come from a trace, or are drawn (`rate`, `requests`, tokens), or come in sessions (`turns`).
+    Times, rates and sizes are real ones and follow the fabric's scale.
+    """
+
+    kind: Literal["serving"]
+    model: Literal["llama3-8b", "llama3-70b", "mixtral-8x7b"] | ModelSpec = "llama3-8b"
+    gpu: Literal["h100", "l40s"] | AcceleratorSpec = "h100"
+    gpus: int = Field(1, ge=1, description="GPUs of a replica, inside of one host")
+    clients: tuple[str, ...] | None = Field(None, description="default: every outside host")
+    gateway: str | None = Field(None, description="default: the first workload host")
+    replicas: tuple[str, ...] | None = Field(None, description="default: every other workload host")
+    routing: Literal["round_robin", "random", "power_of_two", "least_outstanding", "consistent_hash", "cache_aware",
+                     "kv_cost"] = "least_outstanding"
+    trace: str | None = None
+    format: Literal["azure", "mooncake"] = "azure"
+    window: tuple[Time, Time] | None = Field(None, description="[from, to) of the trace")
+    speedup: float = Field(1.0, gt=0)
+    thinning: float = Field(1.0, gt=0, le=1, description="share of the trace's requests that is kept, drawn")
+    rate: float | None = Field(None, gt=0, description="requests (sessions) per second that are drawn")
+    process: Literal["constant", "poisson", "gamma", "weibull"] = "poisson"
+    shape: float = Field(1.0, gt=0, description="of gamma and weibull; below 1 is burstier than poisson")
+    requests: int = Field(100, ge=1, description="how many requests (sessions) are drawn")
+    input_tokens: int = Field(512, ge=1, description="median of a prompt, of each turn's new part")
+    output_tokens: int = Field(128, ge=1, description="median of an answer")
+    variation: float = Field(0.5, ge=0, le=2, description="sigma of the log-normal of both; 0: all alike")
+    turns: int = Field(1, ge=1, description="requests of a session, each with all that was said before")
+    think: Time = Field(1.0, ge=0, description="mean pause of a session between an answer and its next turn")
+    bytes_per_input_token: float = Field(4.0, gt=0)
+    bytes_per_output_token: float = Field(4.0, gt=0)
+    coalesce: int = Field(1, ge=1, description="tokens of a message of the answer's stream")
+    batch: int = Field(64, ge=1, description="requests that a replica computes at once")
+    chunk: int = Field(2048, ge=1, description="tokens that a replica computes in a step at most")
+    kv_memory: Size | None = Field(None, gt=0, description="of a replica; default: what the weights leave of 0.9")
+    block: int = Field(512, ge=1, description="tokens of a block of the prefix cache; mooncake: 512")
+    gpu_cache: Size = Field(0, ge=0, description="prefix cache in the GPUs' memory, of kv_memory")
+    host_cache: Size = Field(0, ge=0, description="prefix cache in the host's memory")
+    host_bandwidth: float = Field(50e9, gt=0, description="from the host's memory to the GPU, bytes per second")
+    admission: int | None = Field(None, ge=1, description="requests outstanding at a replica; more are rejected")
+    retries: int = Field(0, ge=0, le=10, description="of a request that was rejected or whose replica failed")
+    backoff: Time = Field(0.1, gt=0, description="before the first retry after a rejection; doubles each time")
+    timeout: Time = Field(60.0, gt=0, description="from when a request was due to its last token")
+    slo_ttft: Time = Field(0.5, gt=0)
+    slo_tpot: Time = Field(0.05, gt=0)
+    failures: tuple[tuple[str, Time], ...] = Field((), description="[replica, seconds after the start] it dies")
+    congestion_control: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ServingSpec:
+        if (self.trace is None) == (self.rate is None):
+            raise ValueError("one of trace and rate")
+        if self.trace is not None and self.turns > 1:
+            raise ValueError("turns with rate only")
+        if self.trace is None and (self.window or self.speedup != 1 or self.thinning != 1):
+            raise ValueError("window, speedup and thinning with trace only")
+        if self.format == "mooncake" and self.block != 512:
+            raise ValueError("block: 512 with format: mooncake")
+        return self
+
+    @property
+    def lacks(self) -> str:
+        """The field that `routing` reads and these requests do not have; '' if there is none."""
+        if self.routing == "consistent_hash" and self.trace is not None:
+            return "a session id"
+        if self.routing in ("cache_aware", "kv_cost") and self.trace is not None and self.format == "azure":
+            return "hash_ids"
+        return ""
+
+
 class StreamSpec(Strict):
     """Paced UDP from some hosts to some hosts; `rate` counts whole Ethernet frames, or give `pps`."""
 
@@ -212,6 +293,7 @@ class BulkSpec(Strict):
 
 
 WorkloadSpec = Annotated[
-    CollectiveSpec | TrainingJobSpec | TrainingTraceSpec | RequestsSpec | StreamSpec | RoceSpec | BulkSpec,
+    CollectiveSpec | TrainingJobSpec | TrainingTraceSpec | RequestsSpec | ServingSpec | StreamSpec | RoceSpec
+    | BulkSpec,
     Field(discriminator="kind"),
 ]

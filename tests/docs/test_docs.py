@@ -32,7 +32,7 @@ from topologies.load import CATALOG, load_fabric
 from topologies.scale import MIN_PACKETS, MIN_RTTS
 from topologies.spec import BorderSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
 from traffic.metrics.metric import ENOUGH, Definition
-from traffic.specs import GpuSpec, ModelSpec
+from traffic.specs import AcceleratorSpec, GpuSpec, ModelSpec
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -235,7 +235,8 @@ def test_every_key_of_scenario_event_and_fabric_is_explained() -> None:
     assert table_keys(section("A fabric")) == set(FabricSpec.model_fields)
 
 
-SMALL_MODELS = (Phase, Flap, BorderSpec, TcpSpec, LinkOverride, ScaleSpec, ModelSpec, GpuSpec)
+SMALL_MODELS = (Phase, Flap, BorderSpec, TcpSpec, LinkOverride, ScaleSpec, ModelSpec, GpuSpec,
+                AcceleratorSpec)
 
 
 @pytest.mark.parametrize("model", SMALL_MODELS, ids=lambda m: m.__name__)

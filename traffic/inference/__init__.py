@@ -1,0 +1,18 @@
+"""Inference serving: every byte crosses the fabric as real packets, only the GPUs' time is a model.
+
+    client ──prompt──> gateway ──prompt──> replica: queue, prefill, decode
+    client <──tokens── gateway <──tokens── replica                              all over TCP
+
+    gpu.py       how long a step of a batch takes: a roofline
+    cache.py     which blocks of a prompt a replica has computed before: LRU by bytes, in tiers
+    batching.py  continuous batching: what a replica computes in its next step
+    routing.py   which replica gets a request: pure functions over a snapshot
+    plan.py      what a user wrote -> the job, in emulated units
+    requests.py  the requests of a job: from a trace, drawn, or in sessions
+    links.py     keep-alive TCP connections, one request at a time on each
+    replica.py   a replica's clock: steps that end, tokens that leave
+    gateway.py   takes requests in, chooses replicas, passes tokens on
+    client.py    sends requests when they are due, whatever became of the others
+    records.py   what is written down about a request and about a replica
+    __main__.py  python -m traffic.inference JOB.json
+"""

@@ -1,0 +1,114 @@
+"""What a user wrote about serving -> the job of the process, in emulated units where the network is meant.
+
+Sizes of the GPU's memory stay real: only time, and what crosses the fabric, is scaled.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from topologies.errors import SpecError
+from topologies.fabric import Fabric
+from topologies.units import show_size
+from traffic.inference.gpu import Roofline
+from traffic.inference.requests import Request, requests_of
+from traffic.specs import ServingSpec
+
+
+class Serving(BaseModel):
+    """One workload. `spec` as written; times, sizes and counts beside it are emulated and resolved.
+
+    kv_tokens    KV memory of a replica for running requests, in tokens
+    token_bytes  of an answer's token on the wire       time   emulated seconds of a real one
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    spec: ServingSpec
+    clients: tuple[str, ...]
+    gateway: str
+    replicas: tuple[str, ...]
+    requests: tuple[Request, ...]
+    kv_tokens: int
+    token_bytes: float
+    time: float
+    congestion_control: str
+
+    @property
+    def roofline(self) -> Roofline:
+        return Roofline.of(self.spec.model, self.spec.gpu, self.spec.gpus)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.clients, self.gateway, *self.replicas)))
+
+    def answer_bytes(self, tokens: int) -> int:
+        """Of a message with this many tokens, at least 1."""
+        return max(round(tokens * self.token_bytes), 1)
+
+
+class ServingJob(BaseModel):
+    """JOB.json of python -m traffic.inference."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    inventory: Path
+    t0: float
+    records: Path
+    phase: str
+    seed: int = 1
+    workloads: tuple[Serving, ...] = Field(min_length=1)
+
+    @classmethod
+    def read(cls, path: Path) -> ServingJob:
+        """Raises SpecError for a missing file or one that is no job."""
+        try:
+            return cls.model_validate(json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
+            found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            raise SpecError(str(path), "a job of the serving runtime as JSON", found) from None
+
+
+def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Serving:
+    """A workload with its hosts chosen and its requests read. Raises SpecError, TraceError."""
+    where, scale = f"workloads.{name}", fabric.spec.scale.scale
+    hosts = [h.name for h in fabric.hosts]
+    gateway = spec.gateway or hosts[0]
+    clients = spec.clients if spec.clients is not None else tuple(n.name for n in fabric.of("outside"))
+    replicas = spec.replicas if spec.replicas is not None else tuple(h for h in hosts if h != gateway)
+    for key, names in (("clients", clients), ("replicas", replicas)):
+        if not names:
+            raise SpecError(f"{where}.{key}", f"at least one of the {key}", "none")
+    kv_tokens = _kv_tokens(spec, where)
+    serving = Serving(
+        name=name, spec=spec, clients=clients, gateway=gateway, replicas=replicas, kv_tokens=kv_tokens,
+        requests=tuple(requests_of(spec, clients, scale, seed)), token_bytes=scale.to_emulated_size(
+            spec.bytes_per_output_token), time=scale.time,
+        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control)
+    if not serving.requests:
+        raise SpecError(f"{where}.thinning", "a share that leaves requests", f"{spec.thinning:g}, which leaves none")
+    longest = max(serving.requests, key=lambda r: r.input + r.output)
+    if longest.input + longest.output > kv_tokens:
+        raise SpecError(f"{where}, request {longest.id}", f"at most {kv_tokens} tokens, what a replica's KV memory "
+                        "holds", f"a context of {longest.input + longest.output} tokens",
+                        "more gpus, a larger kv_memory, a smaller gpu_cache, or shorter requests")
+    return serving
+
+
+def _kv_tokens(spec: ServingSpec, where: str) -> int:
+    """Tokens whose KV a replica holds for running requests."""
+    roofline = Roofline.of(spec.model, spec.gpu, spec.gpus)
+    room = roofline.kv_capacity
+    if room <= 0:
+        raise SpecError(f"{where}.gpus", f"GPUs whose memory holds the weights of {show_size(roofline.weight_bytes)}",
+                        f"{spec.gpus} of {show_size(int(roofline.gpu.memory))} each", "more gpus for each replica")
+    memory = room if spec.kv_memory is None else spec.kv_memory
+    if memory > room:
+        raise SpecError(f"{where}.kv_memory", f"at most {show_size(room)}, what the weights leave", show_size(memory))
+    tokens = (memory - spec.gpu_cache) // roofline.kv_bytes_per_token
+    if tokens <= 0:
+        raise SpecError(f"{where}.gpu_cache", f"less than the KV memory of {show_size(memory)}",
+                        show_size(spec.gpu_cache))
+    return int(tokens)

@@ -1,0 +1,178 @@
+"""A replica's clock: steps of its batch that end when the roofline says, and tokens that leave as they are made.
+
+    prompt whole --> queue --admitted: cache looked up--> [step][step][step] ... one token a step to each
+                                                              └─ messages of `coalesce` tokens to the gateway
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+
+from traffic.engine.timers import Timers
+from traffic.inference.batching import Batch, Sequence, Step
+from traffic.inference.cache import Hierarchy, Tier
+from traffic.inference.plan import Serving
+from traffic.inference.records import ReplicaRecord
+from traffic.inference.requests import Request
+from traffic.inference.routing import ReplicaView
+
+Emit = Callable[[int], None]        # tokens of a message
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A request at one replica. Stamps of time.monotonic(); None until reached.
+
+    already    tokens that an earlier replica had made before it failed: they are part of the prompt now
+    """
+
+    request: Request
+    emit: Emit
+    already: int = 0
+    arrived: float | None = None
+    admitted: float | None = None
+    made: float | None = None
+    hit: dict[str, int] = field(default_factory=dict)
+    hit_tokens: int = 0
+    order: int = -1
+    kept: int = -1
+    sequence: Sequence | None = None
+    unsent: int = 0             # tokens made and not yet in a message
+    finished: bool = False
+
+    @property
+    def prompt(self) -> int:
+        return self.request.input + self.already
+
+    @property
+    def target(self) -> int:
+        return self.request.output - self.already
+
+
+def tiers_of(serving: Serving) -> Hierarchy:
+    """The tiers of one replica's prefix cache, empty."""
+    spec = serving.spec
+    block = spec.block * serving.roofline.kv_bytes_per_token
+    sizes = {"gpu": spec.gpu_cache, "host": spec.host_cache}
+    return Hierarchy([Tier(name, size, block) for name, size in sizes.items() if size])
+
+
+class Replica:
+    """One replica of a workload. Whoever submits an attempt is told of its tokens through `emit`."""
+
+    def __init__(self, name: str, serving: Serving, timers: Timers) -> None:
+        self.name, self._serving, self._timers = name, serving, timers
+        self._roofline, spec = serving.roofline, serving.spec
+        self._block_bytes = spec.block * self._roofline.kv_bytes_per_token
+        self.cache = tiers_of(serving)
+        self.batch = Batch(spec.batch, spec.chunk, serving.kv_tokens, self._found)
+        self._attempts: dict[Sequence, Attempt] = {}
+        self._is_busy = False
+        self.is_alive = True
+        self.outstanding = 0        # attempts that the gateway has sent here and that are not over
+        self.coming = 0             # tokens of their prompts that are on the way
+        self._events = 0            # of the cache: look-ups and contexts kept
+        self._load = 0.0            # seconds that the next step waits for blocks from the host's memory
+        self.steps, self.busy, self.kv_peak = 0, 0.0, 0
+        self._since = monotonic()
+
+    def view(self, request: Request) -> ReplicaView:
+        """As a routing policy sees it."""
+        block, batch = self._serving.spec.block, self.batch
+        return ReplicaView(
+            self.name, self.outstanding, (batch.prefill_left + self.coming) / block, batch.held / block,
+            self.cache.match(request.blocks).total if request.blocks else 0,
+            max((len(t) for t in self.cache.tiers), default=0))
+
+    def submit(self, attempt: Attempt) -> None:
+        """Its prompt has arrived in full."""
+        attempt.arrived = monotonic()
+        self.coming -= attempt.prompt
+        if not self.is_alive:
+            return
+        attempt.sequence = Sequence(attempt.request.id, attempt.prompt, attempt.target)
+        self._attempts[attempt.sequence] = attempt
+        self.batch.add(attempt.sequence)
+        if not self._is_busy:
+            self._begin(attempt.arrived)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Nobody waits for it any more."""
+        attempt.finished = True
+        if attempt.sequence is not None and self._attempts.pop(attempt.sequence, None) is not None:
+            self.batch.drop(attempt.sequence)
+        elif attempt.arrived is None:
+            self.coming -= attempt.prompt
+
+    def kill(self) -> None:
+        """It dies: nothing that it holds goes on."""
+        self.is_alive = False
+        for attempt in list(self._attempts.values()):
+            self.cancel(attempt)
+
+    # -- steps --------------------------------------------------------------------------------------
+
+    def _begin(self, start: float) -> None:
+        """Compute the next step, from `start` on; a late timer does not slow the model of the GPU down."""
+        step = self.batch.next_step()
+        self._is_busy = step is not None
+        if step is None:
+            return
+        seconds = (self._roofline.seconds(step.chunks) + self._load) * self._serving.time
+        self._load = 0.0
+        self.steps += 1
+        self.busy += seconds
+        self.kv_peak = max(self.kv_peak, self.batch.held)
+        self._timers.at(start + seconds, partial(self._end, step, start + seconds))
+
+    def _end(self, step: Step, due: float) -> None:
+        if not self.is_alive:
+            return
+        now = monotonic()
+        for sequence in self.batch.finish(step):
+            self._token(self._attempts[sequence], sequence, now)
+        self._begin(due)
+
+    def _token(self, attempt: Attempt, sequence: Sequence, now: float) -> None:
+        """One token more; it leaves at once if it is the first or the last, else when a message is full."""
+        first, last = sequence.generated == 1, sequence.generated >= sequence.target
+        if first:
+            attempt.made = now
+        attempt.unsent += 1
+        if last:
+            attempt.finished = True
+            del self._attempts[sequence]
+            self._keep(attempt)
+        if first or last or attempt.unsent >= self._serving.spec.coalesce:
+            tokens, attempt.unsent = attempt.unsent, 0
+            attempt.emit(tokens)
+
+    # -- prefix cache -------------------------------------------------------------------------------
+
+    def _found(self, sequence: Sequence) -> int:
+        """A request is admitted: tokens of its prompt that some tier holds."""
+        attempt = self._attempts[sequence]
+        attempt.admitted = monotonic()
+        blocks = attempt.request.blocks
+        if not self.cache.tiers or not blocks:
+            return 0
+        hit = self.cache.lookup(blocks)
+        attempt.order, self._events = self._events, self._events + 1
+        attempt.hit = hit.blocks
+        attempt.hit_tokens = min(hit.total * self._serving.spec.block, sequence.prompt - 1)
+        self._load += hit.blocks.get("host", 0) * self._block_bytes / self._serving.spec.host_bandwidth
+        return attempt.hit_tokens
+
+    def _keep(self, attempt: Attempt) -> None:
+        """An answer is complete: the whole context may be asked for again."""
+        if self.cache.tiers and attempt.request.kept != attempt.request.blocks:
+            self.cache.insert(attempt.request.kept)
+            attempt.kept, self._events = self._events, self._events + 1
+
+    def record(self, phase: str, t0: float) -> ReplicaRecord:
+        """What it did since it was made."""
+        return ReplicaRecord(self._serving.name, phase, self.name, self.steps, self.busy, self._since - t0,
+                             monotonic() - t0, self.batch.preemptions, self.kv_peak, self._serving.kv_tokens)

@@ -1,0 +1,97 @@
+"""The requests of a serving workload, in emulated units: of a trace, drawn, or in sessions.
+
+In a session each turn's prompt is all that was said before and a new part; the first turn is due by the
+arrival process, a later one a think time after the answer before it has ended. So sessions are open loop,
+turns are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from topologies.scale import Scale
+from traffic.arrivals import arrivals
+from traffic.specs import ServingSpec
+from traffic.traces import azure, mooncake
+
+SESSION_BLOCKS = 1 << 20        # ids of a session's blocks begin at its number times this
+
+
+class Request(BaseModel):
+    """A request. `at` in emulated seconds after the start, or after the end of request `after`.
+
+    size   bytes of the prompt, emulated     blocks  ids of the prompt's blocks     kept  of the whole context's
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: int
+    at: float
+    input: int
+    output: int
+    size: int
+    client: str
+    session: str = ""
+    after: int = -1
+    blocks: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
+
+
+def requests_of(spec: ServingSpec, clients: tuple[str, ...], scale: Scale, seed: int) -> list[Request]:
+    """All requests of a workload, by their ids. Clients take sessions (or requests) round robin.
+
+    Raises TraceError.
+    """
+    rows = list(_rows(spec, seed))
+    return [Request(id=i, at=scale.to_emulated_time(at), input=given, output=max(made, 1),
+                    size=max(round(scale.to_emulated_size(given * spec.bytes_per_input_token)), 1),
+                    client=clients[(i if owner < 0 else owner) % len(clients)],
+                    session="" if owner < 0 else f"s{owner}", after=after, blocks=blocks, kept=kept)
+            for i, (at, given, made, owner, after, blocks, kept) in enumerate(rows)]
+
+
+_Row = tuple[float, int, int, int, int, tuple[int, ...], tuple[int, ...]]
+
+
+def _rows(spec: ServingSpec, seed: int) -> Iterator[_Row]:
+    """(at, input, output, session or -1, after, blocks, kept), real seconds."""
+    if spec.trace is not None:
+        return _of_trace(spec, Path(spec.trace), seed)
+    return _drawn(spec, seed)
+
+
+def _of_trace(spec: ServingSpec, path: Path, seed: int) -> Iterator[_Row]:
+    rng = np.random.default_rng(seed)
+    found: list[tuple[float, int, int, tuple[int, ...]]]
+    if spec.format == "azure":
+        found = [(r.arrival, max(r.input_tokens, 1), r.output_tokens, ()) for r in azure.read(path, spec.window)]
+    else:
+        found = [(r.arrival, r.input_tokens, r.output_tokens, r.blocks)
+                 for r in mooncake.spread(mooncake.read(path, spec.window), seed)]
+    kept = rng.random(len(found)) < spec.thinning if spec.thinning < 1 else np.ones(len(found), bool)
+    for (at, given, made, blocks), keep in zip(found, kept, strict=True):
+        if keep:
+            yield at / spec.speedup, given, made, -1, -1, blocks, blocks
+
+
+def _drawn(spec: ServingSpec, seed: int) -> Iterator[_Row]:
+    rng = np.random.default_rng([seed, 1])
+    starts = arrivals(spec.process, spec.rate or 1.0, spec.requests, seed, spec.shape)
+
+    def tokens(median: int) -> int:
+        return max(1, round(float(median * rng.lognormal(0.0, spec.variation))))
+
+    number = 0
+    for session, start in enumerate(starts):
+        context = 0
+        for turn in range(spec.turns):
+            given, made = context + tokens(spec.input_tokens), tokens(spec.output_tokens)
+            context = given + made
+            ids = [session * SESSION_BLOCKS + k for k in range(context // spec.block)]
+            at = float(start) if turn == 0 else float(rng.exponential(spec.think))
+            yield (at, given, made, session if spec.turns > 1 or spec.routing == "consistent_hash" else -1,
+                   number - 1 if turn else -1, tuple(ids[:given // spec.block]), tuple(ids))
+            number += 1

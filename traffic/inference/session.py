@@ -1,0 +1,182 @@
+"""One phase of serving: connections, go, requests, the end; its events go to `emit`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from topologies.errors import RunError, SpecError, SpecErrors
+from topologies.inventory import Inventory
+from traffic.engine.mesh import Host, Network
+from traffic.engine.namespaces import allow_descriptors
+from traffic.engine.session import Interrupted
+from traffic.engine.settings import prepare_namespace
+from traffic.engine.timers import Heartbeat, Slips, Timers
+from traffic.engine.watch import InterfaceWatch
+from traffic.inference.client import Clients, Exchange
+from traffic.inference.gateway import Gateway
+from traffic.inference.links import Links, warm
+from traffic.inference.plan import Serving, ServingJob
+from traffic.inference.records import ServingSetupRecord
+from traffic.inference.replica import Replica
+from traffic.records import InterruptedRecord, RecordWriter, SlipRecord, SlipRunRecord
+
+Emit = Callable[[dict[str, Any]], None]
+
+PROCESS = "inference"       # its name in records and in the verdict
+PROGRESS_EVERY = 0.25       # seconds
+RECORDS_PER_BEAT = 20       # encoded in one go
+DESCRIPTORS = 8192          # sockets of requests that are open at the same time
+READY = 30.0                # seconds for a connection of each pair to stand
+
+
+class Runtime:
+    """One workload while it runs."""
+
+    def __init__(self, serving: Serving, network: Network, timers: Timers, job: ServingJob,
+                 over: Callable[[Exchange], None]) -> None:
+        self.serving, self._timers = serving, timers
+        self.links = Links(network, serving.name, job.phase, job.seed, serving.congestion_control)
+        self.replicas = {name: Replica(name, serving, timers) for name in serving.replicas}
+        self.gateway = Gateway(serving, self.replicas, self.links, job.seed)
+        self.clients = Clients(serving, self.gateway, self.links, timers, over)
+        self.left = len(serving.requests)
+        self.total = 2 * sum(r.size + serving.answer_bytes(r.output) for r in serving.requests)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(client, server) of every pair of hosts that talks."""
+        s = self.serving
+        return [*((c, s.gateway) for c in s.clients), *((s.gateway, r) for r in s.replicas)]
+
+    def start(self, when: float) -> None:
+        """Requests and failures from `when` on."""
+        self.clients.start(when)
+        for name, after in self.serving.spec.failures:
+            self._timers.at(when + after * self.serving.time, partial(self.gateway.kill, name))
+
+
+class Session:
+    """Runs a job. Whatever happens, `close` leaves every record on disk."""
+
+    def __init__(self, job: ServingJob, inventory: Inventory, emit: Emit, writer: RecordWriter) -> None:
+        self._job, self._emit, self._writer = job, emit, writer
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._escaped)
+        hosts = hosts_of(job, inventory)
+        for name in hosts:
+            writer.write(prepare_namespace(inventory.netns[name], inventory.fabric.spec.tcp, name))
+        self._timers = Timers(self._loop)
+        self._network = Network(self._loop, hosts)
+        self._end: asyncio.Future[None] = self._loop.create_future()
+        self._runtimes = {s.name: Runtime(s, self._network, self._timers, job, partial(self._over, s.name))
+                          for s in job.workloads}
+        self._heartbeat: Heartbeat | None = None
+        self._watch = InterfaceWatch(self._loop, list(hosts.values()), self._interface_down)
+
+    async def connect(self) -> None:
+        """One connection of each pair stands before traffic starts; more open on demand. Raises LabError."""
+        allow_descriptors(DESCRIPTORS)
+        for r in self._runtimes.values():
+            for _, server in r.pairs:
+                self._network.listen(self._network.hosts[server])
+        for r in self._runtimes.values():
+            await warm(r.links, r.pairs, READY)
+
+    async def run(self) -> None:
+        """Start everything and wait for the end. Raises LabError or Interrupted."""
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        now = time.monotonic()
+        self._heartbeat = Heartbeat(self._timers, self._beat, self._second)
+        self._timers.at(now + PROGRESS_EVERY, self._progress)
+        for r in self._runtimes.values():
+            spec, scale = r.serving.spec, r.serving.time
+            self._writer.write(ServingSetupRecord(r.serving.name, self._job.phase, spec.routing,
+                                                  spec.slo_ttft * scale, spec.slo_tpot * scale))
+            r.start(now)
+        await self._end
+        self._show_progress()
+
+    async def wait(self, go: asyncio.Future[None]) -> None:
+        """Wait for `go`, or for a failure that comes first."""
+        await asyncio.wait((go, self._end), return_when=asyncio.FIRST_COMPLETED)
+        if self._end.done():
+            await self._end
+        await go
+
+    def close(self) -> None:
+        """Close all sockets and put the last records on disk."""
+        t0, phase = self._job.t0, self._job.phase
+        for r in self._runtimes.values():
+            for replica in r.replicas.values():
+                self._writer.write(replica.record(phase, t0))
+            for told in r.links.close():
+                self._writer.write(told)
+        if self._heartbeat is not None:
+            slips = self._heartbeat.stop()
+            self._writer.write(SlipRunRecord(phase, slips.n, slips.p50, slips.p99, slips.max, PROCESS))
+        self._network.close()
+        self._watch.close()
+        self._timers.close()
+        gc.enable()
+        gc.unfreeze()
+        self._writer.flush()
+
+    # -- what happens meanwhile ---------------------------------------------------------------------
+
+    def _over(self, name: str, exchange: Exchange) -> None:
+        self._writer.write(exchange.record(self._job.phase, self._job.t0))
+        self._runtimes[name].left -= 1
+        if not any(r.left for r in self._runtimes.values()) and not self._end.done():
+            self._end.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        """End the phase with an error; only the first one counts."""
+        if not self._end.done():
+            self._end.set_exception(error)
+
+    def interrupt(self, reason: str) -> None:
+        """End the phase because somebody wants it."""
+        if not self._end.done():
+            self._writer.write(InterruptedRecord(self._job.phase, time.monotonic() - self._job.t0, reason))
+        self.fail(Interrupted(reason))
+
+    def _interface_down(self, host: Host, interface: str) -> None:
+        self.fail(RunError(f"host {host.name}", "its interface to stay up during the run", f"{interface} went down",
+                           "records up to now are kept; bring it up and run again"))
+
+    def _escaped(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception in a callback ends the phase; it must not be a line in a log."""
+        self.fail(context.get("exception") or RuntimeError(context["message"]))
+
+    def _beat(self) -> None:
+        self._writer.pump(RECORDS_PER_BEAT)
+
+    def _second(self, slips: Slips) -> None:
+        t = time.monotonic() - self._job.t0
+        self._writer.write(SlipRecord(self._job.phase, t, slips.n, slips.p50, slips.p99, slips.max, PROCESS))
+        self._writer.write_out()
+
+    def _progress(self) -> None:
+        self._show_progress()
+        self._timers.at(time.monotonic() + PROGRESS_EVERY, self._progress)
+
+    def _show_progress(self) -> None:
+        for name, r in self._runtimes.items():
+            self._emit({"event": "progress", "workload": name, "done": r.links.meter.bytes, "total": r.total})
+
+
+def hosts_of(job: ServingJob, inventory: Inventory) -> dict[str, Host]:
+    """The hosts that these workloads use, by name. Raises SpecErrors naming those that do not exist."""
+    wanted = sorted({name for s in job.workloads for name in s.hosts})
+    unknown = [name for name in wanted if name not in inventory.netns]
+    if unknown:
+        known = ", ".join(h.name for h in inventory.fabric.all_hosts)
+        raise SpecErrors([SpecError("workload hosts", f"hosts of the lab: {known[:300]}", ", ".join(unknown))])
+    return {name: Host(name, inventory.fabric.host(name).ip, inventory.netns_path(name)) for name in wanted}

@@ -1,0 +1,171 @@
+"""How a serving workload did: TTFT and what it was made of, ITL, TPOT, E2E, goodput, the prefix cache, replicas.
+
+    due ─ network in ─> replica: queue ─> prefill ─> first token ─ network out ─> client ... last token
+    |<------------------------- TTFT ------------------------------------------>|
+    |<--------------------------------------- E2E ------------------------------------------------>|
+
+All latencies count from when a request was due. Requests that were not answered have none and count in no
+percentile; they count against goodput. ITL is the gap between two messages of an answer, divided by the tokens
+of the later one: with one token a message, each token's gap.
+
+Source: METHODS, inference; names follow vLLM's `bench serve` and AIPerf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from topologies.scale import MIN_PACKETS
+from traffic.metrics.metric import Definition, Metric, percentile, spread
+
+Row = Mapping[str, Any]
+SOURCE = "METHODS: inference"
+MSS = 1448
+
+TTFT = Definition("ttft", "s", "time to first token (median)", "median of first token at the client - due", SOURCE)
+E2EL = Definition("e2el", "s", "end-to-end latency (median)", "median of last token at the client - due", SOURCE)
+TPOT = Definition("tpot", "s", "time per output token (median)", "median of (E2E - TTFT) / (output tokens - 1)", SOURCE)
+ITL = Definition("itl", "s", "inter-token latency (median)",
+                 "median over messages of (gap to the message before) / tokens of the message", SOURCE)
+LAG = Definition("arrival_lag", "s", "lag behind the arrivals (p99)", "p99 of sent - due, of fewer than 1,000 the "
+                 "largest; not the time that the network takes", SOURCE)
+PARTS = (
+    (Definition("ttft_in", "s", "TTFT: network in (mean)", "mean of prompt whole at the replica - due: both hops, "
+                "rejections and retries", SOURCE), "scheduled", "arrived"),
+    (Definition("ttft_queue", "s", "TTFT: queue (mean)", "mean of admitted to the batch - arrived", SOURCE),
+     "arrived", "admitted"),
+    (Definition("ttft_prefill", "s", "TTFT: prefill (mean)", "mean of first token computed - admitted", SOURCE),
+     "admitted", "made"),
+    (Definition("ttft_out", "s", "TTFT: first token out (mean)", "mean of first token at the client - computed",
+                SOURCE), "made", "first"),
+)
+NETWORK = Definition("ttft_network_share", "", "share of TTFT that is the network's",
+                     "(network in + first token out) / TTFT, of means; told where the median prompt has 10 packets",
+                     SOURCE)
+THROUGHPUT = Definition("request_throughput", "requests/s", "requests answered per second",
+                        "answered / (last end - first due)", SOURCE)
+TOKENS = Definition("output_throughput", "tokens/s", "output tokens per second",
+                    "output tokens of answered requests / (last end - first due)", SOURCE)
+GOODPUT = Definition("request_goodput", "requests/s", "requests that met every SLO, per second",
+                     "requests with TTFT and TPOT within their SLO / (last end - first due)", SOURCE)
+MET = Definition("slo_share", "", "share of requests that met every SLO", "requests within the SLOs / requests", SOURCE)
+OUTCOMES = {
+    "ok": Definition("completed", "requests", "requests answered in full", "requests with status ok", SOURCE),
+    "rejected": Definition("rejected", "requests", "requests rejected", "requests with status rejected", SOURCE),
+    "timeout": Definition("timed_out", "requests", "requests timed out", "requests with status timeout", SOURCE),
+    "failed": Definition("broken", "requests", "requests failed", "requests with status failed", SOURCE),
+}
+HITS = Definition("hit_share", "", "prompt blocks found in the prefix cache",
+                  "blocks found / blocks of all prompts that were looked up", SOURCE)
+SAVED = Definition("tokens_saved", "tokens", "prompt tokens that were not computed", "tokens of blocks found", SOURCE)
+BUSY = Definition("gpu_busy", "", "time that replicas computed (mean)",
+                  "mean over replicas of seconds in steps / (last end - first due)", SOURCE)
+PREEMPTED = Definition("preemptions", "", "preemptions", "contexts dropped because KV memory was full", SOURCE)
+
+
+def metrics(requests: Sequence[Row], replicas: Sequence[Row], setups: Sequence[Row]) -> list[Metric]:
+    """Metrics of one workload in one phase, from its serving, serving-replica and serving-setup records."""
+    if not requests or not setups:
+        return []
+    answered = [r for r in requests if r["status"] == "ok"]
+    return [*_latencies(answered), *_lag(requests), *_split(answered), *_rates(requests, answered, setups[0]),
+            *_outcomes(requests), *_cache(requests), *_replicas(requests, replicas)]
+
+
+def ttft(r: Row) -> float:
+    """Seconds from when an answered request was due to its first token."""
+    return float(r["first"] - r["scheduled"])
+
+
+def tpot(r: Row) -> float | None:
+    """Seconds for each token after the first; None where there is one only."""
+    n = r["output_tokens"]
+    return (r["done"] - r["first"]) / (n - 1) if n > 1 else None
+
+
+def gaps(r: Row) -> Iterator[float]:
+    """The gap before each message but the first, for each of its tokens."""
+    for (before, _), (t, n) in zip(r["messages"], r["messages"][1:], strict=False):
+        yield (t - before) / n
+
+
+def met(r: Row, setup: Row) -> bool:
+    """Whether a request was answered within every SLO."""
+    if r["status"] != "ok" or ttft(r) > setup["slo_ttft"]:
+        return False
+    return (tpot(r) or 0.0) <= setup["slo_tpot"]
+
+
+def _latencies(answered: Sequence[Row]) -> Iterator[Metric]:
+    values = {
+        TTFT: [ttft(r) for r in answered], E2EL: [r["done"] - r["scheduled"] for r in answered],
+        TPOT: [t for r in answered if (t := tpot(r)) is not None], ITL: [g for r in answered for g in gaps(r)]}
+    for definition, found in values.items():
+        if found:
+            yield definition.median(found)
+            yield from _percentiles(definition, found)
+
+
+def _percentiles(definition: Definition, values: Sequence[float]) -> Iterator[Metric]:
+    for q in (90, 99):
+        value = percentile(values, q)
+        if value is not None:
+            yield replace(definition, tag=f"{definition.tag}_p{q}", title=definition.title.replace("median", f"p{q}"),
+                          formula=definition.formula.replace("median", f"p{q}")).of(value, len(values))
+
+
+def _lag(requests: Sequence[Row]) -> Iterator[Metric]:
+    lags = [r["sent"] - r["scheduled"] for r in requests if r["sent"] is not None]
+    if lags:
+        value = percentile(lags, 99)
+        yield LAG.of(max(lags) if value is None else value, len(lags), spread(lags))
+
+
+def _split(answered: Sequence[Row]) -> Iterator[Metric]:
+    """The parts of the mean TTFT, which add up to it, and the network's share where prompts are above scale."""
+    if not answered:
+        return
+    means = {}
+    for definition, start, end in PARTS:
+        values = [r[end] - r[start] for r in answered]
+        means[definition.tag] = sum(values) / len(values)
+        yield definition.mean(values)
+    sizes = sorted(r["request_bytes"] for r in answered)
+    if sizes[len(sizes) // 2] >= MIN_PACKETS * MSS:
+        yield NETWORK.of((means["ttft_in"] + means["ttft_out"]) / sum(means.values()), len(answered))
+
+
+def _seconds(requests: Sequence[Row]) -> float:
+    """From the first due time to the last end."""
+    return float(max(r["done"] for r in requests) - min(r["scheduled"] for r in requests))
+
+
+def _rates(requests: Sequence[Row], answered: Sequence[Row], setup: Row) -> Iterator[Metric]:
+    seconds, good = _seconds(requests), sum(met(r, setup) for r in requests)
+    yield MET.of(good / len(requests), len(requests))
+    if seconds > 0:
+        yield THROUGHPUT.of(len(answered) / seconds, len(answered))
+        yield GOODPUT.of(good / seconds, len(requests))
+        yield TOKENS.of(sum(r["output_tokens"] for r in answered) / seconds, len(answered))
+
+
+def _outcomes(requests: Sequence[Row]) -> Iterator[Metric]:
+    for status, definition in OUTCOMES.items():
+        yield definition.of(sum(r["status"] == status for r in requests), len(requests))
+
+
+def _cache(requests: Sequence[Row]) -> Iterator[Metric]:
+    looked = [r for r in requests if r["order"] >= 0]
+    blocks = sum(r["blocks"] for r in looked)
+    if blocks:
+        yield HITS.of(sum(r["hit_gpu"] + r["hit_host"] for r in looked) / blocks, len(looked))
+        yield SAVED.of(sum(r["hit_tokens"] for r in looked), len(looked))
+
+
+def _replicas(requests: Sequence[Row], replicas: Sequence[Row]) -> Iterator[Metric]:
+    seconds = _seconds(requests)
+    if replicas and seconds > 0:
+        yield BUSY.mean([r["busy"] / seconds for r in replicas])
+        yield PREEMPTED.of(sum(r["preemptions"] for r in replicas), len(replicas))
