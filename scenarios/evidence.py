@@ -16,7 +16,7 @@ from scenarios.results import RunDirectory
 from scenarios.verdict import sentinels
 from topologies import ledger
 from topologies.fabric import Fabric
-from traffic.metrics import registry
+from traffic.metrics import registry, vllm
 from traffic.metrics.pacing import Samples
 from traffic.roce.wire import ROCE_PORT
 from traffic.workload import Workload
@@ -43,6 +43,18 @@ def metrics_of(run: RunDirectory, fabric: Fabric, workloads: Sequence[Workload],
     samples = Samples(counters.directions, counters.t, counters.bytes, counters.backlog)
     return registry.as_json(registry.compute(run.records(), fabric, workloads, link_bytes(counters, fabric, proof),
                                              idle_rtt=max(rtts, default=0.0), samples=samples))
+
+
+def serving_of(run: RunDirectory, fabric: Fabric) -> dict[str, Any]:
+    """serving.json: workload and phase ('chat.main') -> results with the keys of vLLM's `bench serve`."""
+    kinds = ("serving", "serving-setup")
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for r in run.records():
+        if r["kind"] in kinds:
+            of = found.setdefault(f"{r['workload']}.{r['phase']}", {k: [] for k in kinds})
+            of[r["kind"]].append(r)
+    scale = fabric.spec.scale.scale
+    return {key: vllm.bench_serve(of["serving"], of["serving-setup"][0], scale) for key, of in found.items()}
 
 
 def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[str, Any],

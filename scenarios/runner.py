@@ -168,6 +168,8 @@ def _conclude(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], ru
     workloads = {w.name: w for t in traffic for w in t.workloads}
     metrics = evidence.metrics_of(run, fabric, list(workloads.values()), proof)
     run.write("metrics", metrics)
+    if serving := evidence.serving_of(run, fabric):
+        run.write("serving", serving)
     ledger: dict[str, Any] = proof.ledger.as_json() if proof.ledger else {}
     run.write("ledger", ledger)
     verdict = judge(evidence.assemble(run, fabric, proof, metrics, traffic, locked=locked))

@@ -20,7 +20,7 @@ Tags = Mapping[str, Json]       # tag -> metric, of one workload (in one phase)
 SHORT_OF_LIMIT = 0.9            # METHODS' reference line for bus bandwidth; below it the sentence says "only"
 ALIKE = 1.005                   # a smaller factor is not told: the digits shown would be equal
 # tags that workloads are compared by, the first that two of them share; whether more is better
-COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("e2e", False), ("rdma_goodput", True),
+COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("ttft", False), ("e2e", False), ("rdma_goodput", True),
             ("loss", False))
 
 
@@ -63,6 +63,8 @@ def workload_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
     """How one workload did, by the first of its headline metrics; '' if it has no metric with a value."""
     if (busbw := _value(tags, "busbw")) is not None:
         return f"{subject} {_bandwidth(busbw, tags, predicted)}."
+    if (completed := _value(tags, "completed")) is not None:
+        return f"{subject}: {_serving(completed, tags)}."
     if (answered := _value(tags, "answered")) is not None:
         return f"{subject}: {_requests(answered, tags, predicted)}."
     for tag, words in (("step_time", "a step"), ("jct", "to complete")):
@@ -94,6 +96,26 @@ def _requests(answered: float, tags: Tags, predicted: Tags) -> str:
     e2e = _value(tags, "e2e")
     if e2e is not None:
         text += f", half of them within {quantity(e2e, 's')}{_times_predicted(e2e, predicted, 'e2e')}"
+    return text
+
+
+def _serving(completed: float, tags: Tags) -> str:
+    """What became of the requests, TTFT and what it was made of, and the SLOs."""
+    lost = {words: n for tag, words in (("rejected", "rejected"), ("timed_out", "timed out"), ("broken", "failed"))
+            if (n := _value(tags, tag) or 0)}
+    total = completed + sum(lost.values())
+    text = f"{'all' if not lost else number(completed) + ' of'} {plural(total, 'request')} were answered"
+    text += "".join(f", {number(n)} {words}" for words, n in lost.items())
+    if (ttft := _value(tags, "ttft")) is not None:
+        text += f"; half of the first tokens came within {quantity(ttft, 's')}"
+        parts = {words: v for tag, words in (("ttft_in", "network in"), ("ttft_queue", "queue"), (
+            "ttft_prefill", "prefill"), ("ttft_out", "first token out")) if (v := _value(tags, tag)) is not None}
+        if parts and sum(parts.values()):
+            text += f" (on average {', '.join(f'{w} {percent(v / sum(parts.values()))}' for w, v in parts.items())})"
+    if (hits := _value(tags, "hit_share")) is not None:
+        text += f"; the prefix cache had {percent(hits)} of the prompts' blocks"
+    if (met := _value(tags, "slo_share")) is not None:
+        text += f"; {percent(met)} of the requests met every SLO"
     return text
 
 

@@ -95,7 +95,7 @@ def met(r: Row, setup: Row) -> bool:
     """Whether a request was answered within every SLO."""
     if r["status"] != "ok" or ttft(r) > setup["slo_ttft"]:
         return False
-    return (tpot(r) or 0.0) <= setup["slo_tpot"]
+    return bool((tpot(r) or 0.0) <= setup["slo_tpot"])
 
 
 def _latencies(answered: Sequence[Row]) -> Iterator[Metric]:

@@ -17,6 +17,7 @@ from traffic.metrics import (
     bulk,
     collective,
     fairness,
+    inference,
     interference,
     laggard,
     pacing,
@@ -32,7 +33,8 @@ from traffic.metrics.metric import Metric, with_real
 from traffic.workload import Collective, Workload
 
 Row = Mapping[str, Any]
-KINDS = ("step", "compute", "collective", "request", "stream", "packets", "roce", "iperf")
+KINDS = ("step", "compute", "collective", "request", "stream", "packets", "roce", "iperf", "serving",
+         "serving-replica", "serving-setup")
 TRAFFIC = (*KINDS, "transfer")
 SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing from the workloads
 Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
@@ -128,6 +130,7 @@ def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]], fabric: Fabric) 
     of_records = [*packets.metrics(kinds.get("stream", []), kinds.get("packets", [])),
                   *roce.metrics(kinds.get("roce", []), kinds.get("stream", [])),
                   *requests.metrics(kinds.get("request", [])),
+                  *inference.metrics(*(kinds.get(k, []) for k in ("serving", "serving-replica", "serving-setup"))),
                   *(bulk.metrics(kinds["iperf"], fabric) if "iperf" in kinds else ())]
     yield from ((m.tag, m) for m in of_records)
     if job is not None and not of_records:      # streams and requests in an open loop have no iterations to time

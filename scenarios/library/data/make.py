@@ -11,6 +11,10 @@ requests-small.csv   150 requests in 30 s in the format of the Azure LLM traces:
                      median answer 153: at 64 and 192 bytes a token the median transfer has 18 and 20
                      packets, so nothing is below scale.
 
+mooncake-small.jsonl 90 requests in 45 s in the format of Mooncake's traces, stamps rounded down to 3 s: every
+                     prompt begins with block 0, two in three go on with one of six shared documents, and one in
+                     three repeats an earlier prompt and adds to it. Prompts of 1 to 12 blocks of 512 tokens.
+
 Nothing here is measured; the shapes are invented to be small and to show every feature of the readers.
 """
 
@@ -43,6 +47,7 @@ def main(directory: Path) -> None:
         write_rows(steps / f"et_comm_rank{rank}.jsonl", execution_trace(rank, calls))
         write_rows(steps / f"kineto_comm_rank{rank}.jsonl", profile(rank, calls, kernels[rank]))
     write_requests(directory / "requests-small.csv", random.Random(2503))
+    write_blocks(directory / "mooncake-small.jsonl", random.Random(2504))
 
 
 def write_rows(path: Path, rows: list[Node]) -> None:
@@ -137,6 +142,26 @@ def write_requests(path: Path, rng: random.Random) -> None:
         prompt, answer = tokens(rng, 450, 0.5, 4_000), tokens(rng, 150, 0.5, 1_000)
         lines.append(f"{stamp:%Y-%m-%d %H:%M:%S.%f}0,{prompt},{answer}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_blocks(path: Path, rng: random.Random) -> None:
+    """90 rows with ids of blocks: documents that are shared, earlier prompts that grow."""
+    documents = [[1 + 10 * d + k for k in range(rng.randint(1, 4))] for d in range(6)]
+    fresh = 100
+    prompts: list[list[int]] = []
+    rows: list[Node] = []
+    for t in sorted(rng.uniform(0.0, 45.0) for _ in range(90)):
+        if prompts and rng.random() < 1 / 3:
+            begin = rng.choice(prompts)[:10]
+        else:
+            begin = [0, *(rng.choice(documents) if rng.random() < 2 / 3 else [])]
+        more = rng.randint(1, 3)
+        blocks = [*begin, *range(fresh, fresh + more)][:12]
+        fresh += more
+        prompts.append(blocks)
+        rows.append({"timestamp": int(t / 3) * 3000, "input_length": 512 * len(blocks) - rng.randint(0, 511),
+                     "output_length": tokens(rng, 60, 0.5, 300), "hash_ids": blocks})
+    write_rows(path, rows)
 
 
 def tokens(rng: random.Random, median: float, spread: float, most: int) -> int:
