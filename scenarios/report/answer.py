@@ -20,8 +20,8 @@ Tags = Mapping[str, Json]       # tag -> metric, of one workload (in one phase)
 SHORT_OF_LIMIT = 0.9            # METHODS' reference line for bus bandwidth; below it the sentence says "only"
 ALIKE = 1.005                   # a smaller factor is not told: the digits shown would be equal
 # tags that workloads are compared by, the first that two of them share; whether more is better
-COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("ttft", False), ("e2e", False), ("rdma_goodput", True),
-            ("loss", False))
+COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("ttft", False), ("e2e", False),
+            ("rdma_goodput", True), ("loss", False))
 
 
 def sentences(data: RunData) -> list[str]:
@@ -63,10 +63,8 @@ def workload_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
     """How one workload did, by the first of its headline metrics; '' if it has no metric with a value."""
     if (busbw := _value(tags, "busbw")) is not None:
         return f"{subject} {_bandwidth(busbw, tags, predicted)}."
-    if (completed := _value(tags, "completed")) is not None:
-        return f"{subject}: {_serving(completed, tags)}."
-    if (answered := _value(tags, "answered")) is not None:
-        return f"{subject}: {_requests(answered, tags, predicted)}."
+    if "completed" in tags or "answered" in tags:
+        return f"{subject}: {_serving(tags) if 'completed' in tags else _requests(tags, predicted)}."
     for tag, words in (("step_time", "a step"), ("jct", "to complete")):
         if (seconds := _value(tags, tag)) is not None:
             return f"{subject} took {quantity(seconds, 's')} {words}{_times_predicted(seconds, predicted, tag)}."
@@ -90,7 +88,8 @@ def _bandwidth(busbw: float, tags: Tags, predicted: Tags) -> str:
     return f"reached {only}{quantity(busbw, 'bit/s')} of bus bandwidth{against}"
 
 
-def _requests(answered: float, tags: Tags, predicted: Tags) -> str:
+def _requests(tags: Tags, predicted: Tags) -> str:
+    answered = _value(tags, "answered") or 0
     lost = (_value(tags, "timeouts") or 0) + (_value(tags, "failed") or 0)
     text = f"{'all' if not lost else number(answered) + ' of'} {plural(answered + lost, 'request')} were answered"
     e2e = _value(tags, "e2e")
@@ -99,8 +98,9 @@ def _requests(answered: float, tags: Tags, predicted: Tags) -> str:
     return text
 
 
-def _serving(completed: float, tags: Tags) -> str:
+def _serving(tags: Tags) -> str:
     """What became of the requests, TTFT and what it was made of, and the SLOs."""
+    completed = _value(tags, "completed") or 0
     lost = {words: n for tag, words in (("rejected", "rejected"), ("timed_out", "timed out"), ("broken", "failed"))
             if (n := _value(tags, tag) or 0)}
     total = completed + sum(lost.values())

@@ -82,7 +82,7 @@ def test_a_gpu_of_ones_own_is_taken_as_described() -> None:
 
 def run(batch: Batch, limit: int = 100_000) -> list[list[int]]:
     """Requests that got a token, of each step until nothing is left."""
-    made = []
+    made: list[list[int]] = []
     for _ in range(limit):
         step = batch.next_step()
         if step is None:

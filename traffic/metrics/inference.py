@@ -31,16 +31,13 @@ ITL = Definition("itl", "s", "inter-token latency (median)",
                  "median over messages of (gap to the message before) / tokens of the message", SOURCE)
 LAG = Definition("arrival_lag", "s", "lag behind the arrivals (p99)", "p99 of sent - due, of fewer than 1,000 the "
                  "largest; not the time that the network takes", SOURCE)
-PARTS = (
-    (Definition("ttft_in", "s", "TTFT: network in (mean)", "mean of prompt whole at the replica - due: both hops, "
-                "rejections and retries", SOURCE), "scheduled", "arrived"),
-    (Definition("ttft_queue", "s", "TTFT: queue (mean)", "mean of admitted to the batch - arrived", SOURCE),
-     "arrived", "admitted"),
-    (Definition("ttft_prefill", "s", "TTFT: prefill (mean)", "mean of first token computed - admitted", SOURCE),
-     "admitted", "made"),
-    (Definition("ttft_out", "s", "TTFT: first token out (mean)", "mean of first token at the client - computed",
-                SOURCE), "made", "first"),
-)
+IN = Definition("ttft_in", "s", "TTFT: network in (mean)", "mean of prompt whole at the replica - due: both hops, "
+                "rejections and retries", SOURCE)
+QUEUE = Definition("ttft_queue", "s", "TTFT: queue (mean)", "mean of admitted to the batch - arrived", SOURCE)
+PREFILL = Definition("ttft_prefill", "s", "TTFT: prefill (mean)", "mean of first token computed - admitted", SOURCE)
+OUT = Definition("ttft_out", "s", "TTFT: first token out (mean)", "mean of first token at the client - made", SOURCE)
+PARTS = ((IN, "scheduled", "arrived"), (QUEUE, "arrived", "admitted"), (PREFILL, "admitted", "made"),
+         (OUT, "made", "first"))
 NETWORK = Definition("ttft_network_share", "", "share of TTFT that is the network's",
                      "(network in + first token out) / TTFT, of means; told where the median prompt has 10 packets",
                      SOURCE)
@@ -51,12 +48,11 @@ TOKENS = Definition("output_throughput", "tokens/s", "output tokens per second",
 GOODPUT = Definition("request_goodput", "requests/s", "requests that met every SLO, per second",
                      "requests with TTFT and TPOT within their SLO / (last end - first due)", SOURCE)
 MET = Definition("slo_share", "", "share of requests that met every SLO", "requests within the SLOs / requests", SOURCE)
-OUTCOMES = {
-    "ok": Definition("completed", "requests", "requests answered in full", "requests with status ok", SOURCE),
-    "rejected": Definition("rejected", "requests", "requests rejected", "requests with status rejected", SOURCE),
-    "timeout": Definition("timed_out", "requests", "requests timed out", "requests with status timeout", SOURCE),
-    "failed": Definition("broken", "requests", "requests failed", "requests with status failed", SOURCE),
-}
+COMPLETED = Definition("completed", "requests", "requests answered in full", "requests with status ok", SOURCE)
+REJECTED = Definition("rejected", "requests", "requests rejected", "requests with status rejected", SOURCE)
+TIMED_OUT = Definition("timed_out", "requests", "requests timed out", "requests with status timeout", SOURCE)
+BROKEN = Definition("broken", "requests", "requests failed", "requests with status failed", SOURCE)
+OUTCOMES = {"ok": COMPLETED, "rejected": REJECTED, "timeout": TIMED_OUT, "failed": BROKEN}
 HITS = Definition("hit_share", "", "prompt blocks found in the prefix cache",
                   "blocks found / blocks of all prompts that were looked up", SOURCE)
 SAVED = Definition("tokens_saved", "tokens", "prompt tokens that were not computed", "tokens of blocks found", SOURCE)
