@@ -11,7 +11,8 @@ Named drops of emulated queues and of policy are results, and so is what a link 
 spec says so (`link_losses`). Anything lost elsewhere is the emulator's
 failure: counted overruns are `emulator_drops`, differences that nothing counted are `unexplained`.
 Inside a declared fault (a link taken down, a switch killed) what is lost beside the fault is
-`fault_losses`, bounded by what the wires could hold and carry.
+`fault_losses`, bounded by what the wires could hold and carry; so is what leaves dropped for want of a path
+where the switch counted that inexactly.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 
 from topologies.fabric import Fabric, Link
 
+NO_PATH = "no-path:"        # drop rules of a leaf for another one that it cannot reach
 FRAME_FLOOR = 64    # bytes: the most packets that a rate can carry are of this size
 
 
@@ -166,14 +168,17 @@ def balance(fabric: Fabric, wires: Mapping[str, tuple[str, str]], before: Counte
         books.walk_switch(switch.name)
     hosts = [h.name for h in fabric.all_hosts]
     directions = [d for k in fabric.links for d in k.directions]
-    lost_in_faults, unexplained = _attribute(fabric, dict(books.missing), list(faults))
+    found = _Attribution(fabric, books.missing, {
+        f"{s.name} {rule}": n for s in fabric.switches for rule, n in books.policy(s.name).items()})
+    for fault in faults:
+        found.settle(fault)
     emulator = {f"{s.name} (port sockets)": n for s in fabric.switches if (n := books.overruns(s.name))}
     return Ledger(
         sent=sum(books.entered(h) for h in hosts),
         received=sum(books.rx(h, fabric.access_link(h).a.port) for h in hosts),
         queue_drops={d: n for d in directions if (n := books.queue(d).dropped)},
-        policy_drops={f"{s.name} {rule}": n for s in fabric.switches for rule, n in books.policy(s.name).items()},
-        emulator_drops=emulator, fault_losses=lost_in_faults, unexplained=unexplained,
+        policy_drops=found.drops, emulator_drops=emulator, fault_losses=found.in_faults,
+        unexplained={p: n for p, n in found.rest.items() if n},
         receive_errors={h: n for h in hosts
                         if (n := after.host_errors.get(h, 0) - before.host_errors.get(h, 0))},
         in_queues=sum(books.queue(d).waiting for d in directions),
@@ -199,20 +204,46 @@ def bound(fabric: Fabric, fault: Fault) -> int:
     return int(total) + 1
 
 
-def _attribute(fabric: Fabric, missing: dict[str, int], faults: list[Fault]) -> tuple[dict[str, int], dict[str, int]]:
-    """Split what is missing into losses beside declared faults, within their bound, and the rest.
+def _dropped_beside(fabric: Fabric, fault: Fault, drop: str) -> bool:
+    """Whether 'leaf2 no-path:leaf1' can be this fault's: one of its links is an uplink of one of the two leaves."""
+    switch, _, rule = drop.partition(" ")
+    ends = {switch, rule.removeprefix(NO_PATH)}
+    return rule.startswith(NO_PATH) and any(fabric.link(name).a.node in ends for name in fault.links)
+
+
+class _Attribution:
+    """Splits what is missing into losses beside declared faults, within their bound, and the rest.
 
     All places of one fault are summed first: a packet that a switch sent towards a cut wire can show
-    as minus one here and plus one there.
+    as minus one here and plus one there. Open vSwitch credits packets to the rule that it finds when it looks at
+    their flow again, up to half a second late; so drops for want of a path are off by what passed just before the rule
+    came or went, and the switch by as much the other way. Both together are right, and are the fault's.
     """
-    in_faults: dict[str, int] = {}
-    rest = dict(missing)
-    for fault in faults:
-        beside = [p for p in rest if p.startswith(_beside(fabric, fault))]
-        total = sum(rest[p] for p in beside)
-        if beside and 0 <= total <= bound(fabric, fault):
-            if total:
-                in_faults[fault.name] = in_faults.get(fault.name, 0) + total
-            for p in beside:
-                del rest[p]
-    return in_faults, {p: n for p, n in rest.items() if n}
+
+    def __init__(self, fabric: Fabric, missing: Mapping[str, int], drops: Mapping[str, int]) -> None:
+        self._fabric = fabric
+        self.rest, self.drops = dict(missing), dict(drops)      # what is left of places, and of policy drops
+        self.in_faults: dict[str, int] = {}
+
+    def settle(self, fault: Fault) -> None:
+        """Book to the fault what is missing beside it; then, if switches are off by their drops, these as well."""
+        beside = [p for p in self.rest if p.startswith(_beside(self._fabric, fault))]
+        if self._book(fault, beside, []):
+            beside = []
+        drops = [d for d in self.drops if _dropped_beside(self._fabric, fault, d)]
+        inside = {d: f"{d.partition(' ')[0]} (inside the switch)" for d in drops}
+        places = dict.fromkeys([*beside, *(p for p in inside.values() if p in self.rest)])
+        self._book(fault, list(places), [d for d, place in inside.items() if place in places])
+
+    def _book(self, fault: Fault, places: list[str], drops: list[str]) -> bool:
+        off = sum(self.rest[p] for p in places)
+        total = off + sum(self.drops[d] for d in drops)
+        if not places or total < 0 or abs(off) > bound(self._fabric, fault):
+            return False
+        if total:
+            self.in_faults[fault.name] = self.in_faults.get(fault.name, 0) + total
+        for place in places:
+            del self.rest[place]
+        for drop in drops:
+            del self.drops[drop]
+        return True

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
+from traffic.collectives import algorithm_for
 from traffic.lowering import lower
 from traffic.records import ComputeRecord, TransferRecord, records
 from traffic.workload import Collective, CollectiveName, Compute, Transfer, Workload
@@ -27,8 +28,7 @@ def test_64_ranks_in_one_process_deliver_every_byte_between_the_right_hosts(wide
                                                                             kind: CollectiveName) -> None:
     """A ring of 64 connections, and the 4,032 connections of everybody with everybody."""
     computes = tuple(Compute(f"c/{r}", r, 0.01) for r in RANKS)
-    algorithm = "direct" if kind == "all-to-all" else "ring"
-    collective = Collective("x", kind, RANKS, 640_000, algorithm, after=tuple(c.id for c in computes))
+    collective = Collective("x", kind, RANKS, 640_000, algorithm_for(kind), after=tuple(c.id for c in computes))
     workload = Workload("wide", wide.hosts, (*computes, collective))
     engine = wide.run(workload)
     wanted: Counter[tuple[str, str]] = Counter()

@@ -139,6 +139,63 @@ def test_more_packets_out_than_in_are_never_a_faults() -> None:
     assert not ledger.closes
 
 
+WIDE = expand(FabricSpec(name="wide", leaves=3, spines=1, hosts_per_leaf=1, probes=False))
+WIDE_WIRES = {k.name: (f"w{i}a", f"w{i}b") for i, k in enumerate(WIDE.links)}
+UPLINK_DOWN = Fault("leaf1-spine1 down", ("leaf1-spine1",), 0.5)
+
+
+def _cut_off(dropped: int, counted: int, *faults: Fault, rule: str = "no-path:leaf1") -> Ledger:
+    """h2 sends 1000 packets, its leaf drops some for want of a path and has counted another number of them."""
+    up, down = WIDE_WIRES["h2-leaf2"]
+    after = Counters(
+        received={f"wires/{up}": 1000, f"leaf2/{WIDE.access_link('h2').b.port}": 1000},
+        sent={"h2/h2-eth0": 1000, f"wires/{down}": 1000, "leaf2/leaf2-eth1": 1000 - dropped},
+        queues={"h2->leaf2": QueueCount(1000, 0), "leaf2->spine1": QueueCount(1000 - dropped)},
+        sockets={}, policy={"leaf2": {rule: counted}})
+    passed = 1000 - dropped     # on to h3
+    hops = (("leaf2-spine1", "spine1/spine1-eth2", "spine1/spine1-eth3"),
+            ("leaf3-spine1", "leaf3/leaf3-eth1", f"leaf3/{WIDE.access_link('h3').b.port}"),
+            ("h3-leaf3", "h3/h3-eth0", ""))
+    received, sent, queues = dict(after.received), dict(after.sent), dict(after.queues)
+    for link, into, out in hops:
+        a, b = WIDE_WIRES[link]
+        entry, leave = (a, b) if link == "leaf2-spine1" else (b, a)
+        received |= {f"wires/{entry}": passed, into: passed}
+        sent |= {f"wires/{leave}": passed} | ({out: passed} if out else {})
+    queues |= {"spine1->leaf3": QueueCount(passed), "leaf3->h3": QueueCount(passed)}
+    return balance(WIDE, WIDE_WIRES, NOTHING, replace(after, received=received, sent=sent, queues=queues), faults)
+
+
+@pytest.mark.parametrize("counted", [60, 130])
+def test_drops_for_want_of_a_path_that_the_switch_counted_inexactly_are_the_faults_all_the_same(counted: int) -> None:
+    """It credits packets late, to the rule that it finds then."""
+    ledger = _cut_off(100, counted, UPLINK_DOWN)
+    assert ledger.closes, ledger
+    assert (ledger.fault_losses, ledger.policy_drops) == ({"leaf1-spine1 down": 100}, {})
+
+
+def test_drops_for_want_of_a_path_that_were_counted_right_keep_their_name() -> None:
+    ledger = _cut_off(100, 100, UPLINK_DOWN)
+    assert ledger.closes, ledger
+    assert (ledger.fault_losses, ledger.policy_drops) == ({}, {"leaf2 no-path:leaf1": 100})
+
+
+@pytest.mark.parametrize(("faults", "rule"), [
+    ((), "no-path:leaf1"), ((Fault("elsewhere", ("leaf3-spine1",), 0.5),), "no-path:leaf1"),
+    ((Fault("a host's", ("h1-leaf1",), 0.5),), "no-path:leaf1"), ((UPLINK_DOWN,), "spoof:h2")])
+def test_no_other_rule_and_no_other_fault_excuses_a_switch(faults: tuple[Fault, ...], rule: str) -> None:
+    ledger = _cut_off(100, 60, *faults, rule=rule)
+    assert ledger.unexplained == {"leaf2 (inside the switch)": 40}
+    assert ledger.policy_drops == {f"leaf2 {rule}": 60}
+
+
+def test_more_than_the_fault_can_have_swallowed_is_not_excused_by_a_drop_rule() -> None:
+    short = Fault("leaf1-spine1 down", ("leaf1-spine1",), 0.0)
+    limit = bound(WIDE, short)
+    ledger = _cut_off(0, limit + 1, short)
+    assert ledger.unexplained == {"leaf2 (inside the switch)": -limit - 1}
+
+
 def test_receive_errors_of_a_host_are_told_and_are_no_loss_of_the_network() -> None:
     ledger = _closed(replace(_moved(100), host_errors={"h2": 12, "h1": 0}))
     assert ledger.receive_errors == {"h2": 12}
