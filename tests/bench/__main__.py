@@ -23,13 +23,14 @@ from tests.bench.neighbour import neighbour
 from tests.bench.ring import ring
 from tests.bench.roce import roce
 from tests.bench.spread import spread
+from tests.bench.training import training
 from tests.bench.verify import verify
 from topologies.errors import LabError
 from topologies.host_limits import require_root
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
-    f.__name__: f for f in (ring, collectives, incast, spread, ecmp, neighbour, engine, failover, latency, roce, gloo,
-                              bringup, demo, verify, changes)}
+    f.__name__: f for f in (ring, collectives, incast, spread, ecmp, training, neighbour, engine, failover, latency,
+                              roce, gloo, bringup, demo, verify, changes)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 

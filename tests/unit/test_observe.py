@@ -1,0 +1,66 @@
+"""The spine in what a switch says about a packet; what is foretold of which phase."""
+
+from __future__ import annotations
+
+import pytest
+
+from scenarios.foretelling import foreseeable, rate_changes
+from scenarios.observe import spine_of
+from scenarios.phases import Traffic, traffic_of
+from scenarios.scenario import Scenario
+from topologies.errors import RunError
+from topologies.fabric import expand
+from topologies.spec import FabricSpec
+
+FABRIC = expand(FabricSpec(spines=4))
+USER = ("Datapath actions: tnl_push(tnl_port(1),header(size=50,type=4,eth(dst=02:ff:00:00:00:02,"
+        "src=02:ff:00:00:00:01,dl_type=0x0800),ipv4(src=10.255.{k}.1,dst=10.255.{k}.2,proto=17,tos=0,ttl=64,"
+        "frag=0x4000),udp(src=0,dst=4789,csum=0x0),vxlan(flags=0x8000000,vni=0x64)),out_port(9)),6")
+KERNEL = "Datapath actions: set(tunnel(tun_id=0x64,src=10.255.{k}.1,dst=10.255.{k}.2,ttl=64,tp_dst=4789)),3"
+BULK: dict[str, object] = {"kind": "bulk", "pairs": [["h1", "h5"]]}
+RING: dict[str, object] = {"kind": "collective", "size": "1MB"}
+
+
+@pytest.mark.parametrize("actions", [USER, KERNEL])
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_outer_destination_names_the_spine_on_either_datapath(actions: str, k: int) -> None:
+    trace = f"Flow: tcp,nw_src=10.9.1.1,nw_dst=10.9.2.1\n 0. ip, priority 100\n{actions.format(k=k)}\n"
+    assert spine_of(FABRIC, FABRIC.host("h1"), FABRIC.host("h5"), trace) == f"spine{k}"
+
+
+@pytest.mark.parametrize("actions", ["Datapath actions: drop", "", USER.format(k=9)])
+def test_a_packet_that_goes_nowhere_is_no_path(actions: str) -> None:
+    with pytest.raises(RunError, match=r"path from h1 to h5: expected leaf1 to send it to leaf2 over a spine; found"):
+        spine_of(FABRIC, FABRIC.host("h1"), FABRIC.host("h5"), actions)
+
+
+def _scenario(*events: dict[str, object], **workloads: dict[str, object]) -> Scenario:
+    return Scenario.model_validate({
+        "name": "s", "question": "Q?", "fabric": {"scale": {"rate": 0.1, "size": 0.1}, "host_rate": "100mbit"},
+        "workloads": workloads or {"ring": RING}, "events": events})
+
+
+def _traffic(scenario: Scenario) -> Traffic:
+    return traffic_of(scenario, scenario.phases[0], expand(scenario.fabric))
+
+
+@pytest.mark.parametrize(("event", "expected"), [
+    ({"rate": "50mbit"}, True), ({"queue": "30kB"}, True), ({"state": "down"}, False),
+    ({"flap": {"period": "1s", "count": 1}}, False), ({"state": "down", "hidden": True}, True)])
+def test_a_phase_is_foreseeable_unless_links_are_known_to_go_down(event: dict[str, object], expected: bool) -> None:
+    scenario = _scenario({"at": "1s", "link": "leaf1-spine1", **event})
+    assert foreseeable(scenario, scenario.phases[0], _traffic(scenario)) is expected
+
+
+def test_beside_traffic_that_the_model_does_not_know_nothing_is_foretold() -> None:
+    scenario = _scenario(ring=RING, bulk=BULK)
+    assert not foreseeable(scenario, scenario.phases[0], _traffic(scenario))
+
+
+def test_changes_of_rates_reach_the_model_in_emulated_units_but_for_the_hidden() -> None:
+    scenario = _scenario({"at": "2s", "link": "leaf1-spine1", "rate": "50mbit"},
+                         {"at": "3s", "link": "leaf1-spine2", "rate": "50mbit", "hidden": True})
+    changes = list(rate_changes(scenario, scenario.phases[0], expand(scenario.fabric)))
+    assert {c.direction for c in changes} == {"leaf1->spine1", "spine1->leaf1"}
+    assert {c.rate for c in changes} == {5e6}
+    assert {c.t for c in changes} == {2.0}
