@@ -338,7 +338,7 @@ def test_iterations_and_flows_come_from_the_spec(fabric: Fabric) -> None:
 def test_the_sample_is_what_its_script_makes(tmp_path: Path) -> None:
     runpy.run_path(str(DATA / "make.py"))["main"](tmp_path)
     names = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()]
-    assert len(names) == 17
+    assert len(names) == 18
     assert filecmp.cmpfiles(tmp_path, DATA, names, shallow=False) == (names, [], [])
 
 
