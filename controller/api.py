@@ -1,8 +1,9 @@
 """The northbound API: what the controller knows, as JSON. controller/vpc_api.py adds what it can be told.
 
-GET /health    {expected, connected: switches; converged: every switch holds what is wanted;
+GET /health    {expected, connected: switches; converged: every switch that is not dead holds what is wanted;
                 generation: number of the wanted rule set; changed: its time, s since the epoch;
-                down: [links that are down, those of a switch whose process has ended among them];
+                dead: [switches whose process has ended, until they hold their rules again];
+                down: [links that are down, those of dead switches among them];
                 switches: {name: {connected, settled, flow_mods, group_mods: sent since it connected, errors}}}
 GET /topology  {switches: [name], hosts: [{name, ip, mac, leaf}], links: [{name, ends: [a, b], up}]}
 GET /rules     {switch: text, as ovs-ofctl reads it}

@@ -161,9 +161,10 @@ class Control:
                     for name, _ in counters}
 
     def converged(self) -> bool:
-        """Every switch is there, and holds exactly what is wanted."""
+        """Every switch that is not dead is there, and holds exactly what is wanted."""
         with self.lock:
-            return len(self.sessions) == len(self.wanted) and all(map(self._settled, self.sessions))
+            living = [switch for switch in self.wanted if switch in self.sessions or switch not in self._links.dead]
+            return bool(self.sessions) and all(s in self.sessions and self._settled(s) for s in living)
 
     def _settled(self, switch: str) -> bool:
         session = self.sessions[switch]
@@ -181,6 +182,7 @@ class Control:
             switches = {name: self._session(name) for name in self.wanted}
             return {"expected": len(self.wanted), "connected": len(self.sessions), "converged": self.converged(),
                     "generation": self.generation, "changed": self.changed, "down": sorted(self.state.down),
+                    "dead": sorted(self._links.dead),
                     "switches": switches}
 
     def _session(self, switch: str) -> dict[str, object]:

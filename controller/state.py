@@ -33,6 +33,11 @@ class LinkState:
         dead_ends = {end for end in self._links if end[0] in self._dead} if self._dead else set()
         return State(frozenset(self._links[end] for end in self._down_ends | dead_ends))
 
+    @property
+    def dead(self) -> frozenset[str]:
+        """Switches that forward nothing: what they lack, nobody can give them."""
+        return frozenset(self._dead)
+
     def report(self, switch: str, ports: Mapping[int, bool]) -> bool:
         """Ports of one switch, number -> up. Tells whether any link's state changed by it."""
         before = self.state

@@ -70,7 +70,7 @@ def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[s
         slip_p99=slips(records), headline_p50=headline(metrics), sentinels=sentinels(records),
         host_rate=min(k.rate for k in hosts), host_frame=max(k.max_frame for k in hosts),
         phases=tuple(Phase(*p) for p in proof.phases), faults=tuple(faults(proof.history, fabric, end)),
-        engines=tuple(engines(traffic)), locked=locked,
+        engines=tuple(engines(traffic)), locked=locked, controller_ended=proof.controller_ended,
         timers=tuple(n for n in engines(traffic) if not n.endswith("receiver")))
 
 

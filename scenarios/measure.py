@@ -35,6 +35,7 @@ class Proof:
     ledger: Ledger | None = None
     phases: list[tuple[str, float, float]] = field(default_factory=list)    # name, start, end: s since t0
     sentinel: bool = False
+    controller_ended: bool = False
 
 
 class Measurement:
@@ -88,6 +89,7 @@ class Measurement:
         inventory, end = self.lab.inventory, time.monotonic() - self.t0
         wait_quiet(inventory)
         self.proof.after = snapshot(inventory, self.lab.policy_drops)
+        self.proof.controller_ended = self.lab.process.poll() is not None
         self.proof.audits += audit(inventory, self.proof.history.declared())
         if self.sampler is not None:
             self.sampler.stop(READY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from controller.client import ControllerClient
 from scenarios.lab import policy_drops
 from scenarios.report.bars import losses
 from scenarios.report.tables import books
@@ -26,7 +25,7 @@ def run_ranks(inventory: Inventory, ranks: int, command: Sequence[str], tell: Te
     """
     fabric = inventory.fabric
     hosts = place("strided", ranks, fabric)
-    policy = partial(policy_drops, ControllerClient(inventory.api_socket))
+    policy = partial(policy_drops, inventory)
     for host in hosts:
         prepare_namespace(inventory.netns[host], fabric.spec.tcp, host)
     before = snapshot(inventory, policy)

@@ -32,8 +32,9 @@ def mixed(seed: int, hosts: Sequence[str]) -> Intent:
 class Changing:
     """An intent that changes, one object or a few at a time, by a seed; `kept` objects stay as they are."""
 
-    def __init__(self, fabric: Fabric, hosts: Sequence[str], draw: random.Random, kept: Sequence[Spec] = ()) -> None:
-        self._fabric, self._hosts, self._draw = fabric, hosts, draw
+    def __init__(self, fabric: Fabric, hosts: Sequence[str], draw: random.Random, kept: Sequence[Spec] = (),
+                 vpcs: int = VPCS) -> None:
+        self._fabric, self._hosts, self._draw, self._vpcs = fabric, hosts, draw, vpcs
         self._kept, self._objects = list(kept), list[Spec]()
 
     @property
@@ -57,7 +58,7 @@ class Changing:
         return [o for o in self._objects if not gone(o)]
 
     def _add_vpc(self) -> Objects:
-        n = self._draw.randrange(VPCS)
+        n = self._draw.randrange(self._vpcs)
         subnets: dict[str, Spec | str] = {s: {"subnet": f"10.{n % 3}.{k}.0/24", "isolated": self._draw.random() < 0.3,
                                               "restricted": self._draw.random() < 0.3}
                                           for k, s in enumerate("xy")}

@@ -23,7 +23,7 @@ from typing import Any
 from mininet.cli import CLI
 from mininet.net import Mininet
 
-from topologies import bgp_routers, clean, host_limits, kernel_datapath, switch, wires
+from topologies import bgp_routers, clean, host_limits, switch, wires
 from topologies.fabric import Fabric, Node, expand
 from topologies.interfaces import bring_up
 from topologies.inventory import Inventory, SwitchProcess
@@ -32,6 +32,7 @@ from topologies.mininet_nodes import LabHost, LabLink, LabNode, LabSwitch
 from topologies.netns import inside, set_sysctl
 from topologies.shell import ip_batch, tc_batch
 from topologies.spec import FabricSpec
+from topologies.vtep import give_vtep
 
 WORKERS = 8
 
@@ -213,13 +214,7 @@ def start_switches(fabric: Fabric, netns: dict[str, str], journal: Journal) -> d
         journal.note_process(process.vswitchd_pid, f"ovs-vswitchd of {node.name}")
         journal.note_process(process.ovsdb_pid, f"ovsdb-server of {node.name}")
         if node.is_leaf:
-            path = f"/run/netns/{netns[node.name]}"
-            switch.wait_for_device(path, node.name)
-            with inside(path):
-                bring_up(node.name, node.ip, 24)
-            ip_batch([f"addr add {alias}/24 dev {node.name}" for alias in node.aliases], netns[node.name])
-            if kind == "kernel":
-                kernel_datapath.prepare_tunnel(fabric, node, netns[node.name])
+            give_vtep(fabric, node, netns[node.name], kind)
         return process
 
     return dict(zip([s.name for s in fabric.switches], _each(one, fabric.switches), strict=True))

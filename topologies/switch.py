@@ -21,6 +21,7 @@ from topologies.shell import run
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 START_TIMEOUT = 20.0    # seconds
 REAL_TIME_PRIORITY = 1  # below the sampler's and the sentinel's: what is measured must not hold up the measuring
+QUIET = ("-vconsole:off", "-vsyslog:off", "-vfile:warn", "--log-file", "--detach", "--no-chdir", "--pidfile")
 # vswitchd allocates and frees a buffer of some 2 kB for every packet; glibc keeps a cache per thread for
 # sizes up to 1 kB only unless told otherwise (docs/decisions/009-wires-release-bursts.md).
 ALLOCATOR = "glibc.malloc.tcache_max=16384:glibc.malloc.tcache_count=1024"
@@ -65,19 +66,28 @@ def start(fabric: Fabric, switch: Node, netns: str, directory: Path, template: P
     (directory / "conf.db").write_bytes(template.read_bytes())
     # OVS opens a controller socket in its own directory only.
     (directory / "of.sock").symlink_to(controller_socket)
-    env = os.environ | dict.fromkeys(("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR"), str(directory))
-    enter = ("nsenter", f"--net=/run/netns/{netns}")
-    quiet = ("-vconsole:off", "-vsyslog:off", "-vfile:warn", "--log-file", "--detach", "--no-chdir", "--pidfile")
-    run(*enter, "ovsdb-server", f"{directory}/conf.db", f"--remote=punix:{directory}/db.sock",
-        f"--unixctl={directory}/db.ctl", *quiet, env=env)
+    env = _environment(directory)
+    run("nsenter", f"--net=/run/netns/{netns}", "ovsdb-server", f"{directory}/conf.db",
+        f"--remote=punix:{directory}/db.sock", f"--unixctl={directory}/db.ctl", *QUIET, env=env)
     run("ovs-vsctl", f"--db=unix:{directory}/db.sock", "--no-wait", *_settings(fabric, switch, datapath),
         "--", "set-controller", switch.name, f"unix:{directory}/of.sock",
         "--", "set", "controller", switch.name, "max_backoff=1000", "inactivity_probe=0", env=env)
-    run(*enter, "ovs-vswitchd", f"unix:{directory}/db.sock", f"--unixctl={directory}/vs.ctl", *quiet,
-        env=env | {"GLIBC_TUNABLES": ALLOCATOR})
-    pid = _pid(directory / "ovs-vswitchd.pid")
+    pid = start_daemon(directory, netns)
     return SwitchProcess(directory=str(directory), bridge=switch.name, vswitchd_pid=pid,
                          ovsdb_pid=_pid(directory / "ovsdb-server.pid"), policy=run_first(pid))
+
+
+def start_daemon(directory: Path, netns: str) -> int:
+    """Start the ovs-vswitchd of a switch whose database runs; its pid. Nothing of it has run in real time yet."""
+    run("nsenter", f"--net=/run/netns/{netns}", "ovs-vswitchd", f"unix:{directory}/db.sock",
+        f"--unixctl={directory}/vs.ctl", *QUIET, env=_environment(directory) | {"GLIBC_TUNABLES": ALLOCATOR})
+    return _pid(directory / "ovs-vswitchd.pid")
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    """Open vSwitch's programs keep to the switch's own directory."""
+    names = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")
+    return {**os.environ, **dict.fromkeys(names, str(directory))}
 
 
 def run_first(pid: int) -> int:

@@ -135,6 +135,7 @@ class Evidence:
     engines       watched processes that make or take traffic; () if none ran
     timers        those of them whose clock decides when traffic leaves: each must be in slip_p99
     locked        False with --no-lock
+    controller_ended    the controller was gone when the books were closed
     """
 
     counters: Counters | None
@@ -152,6 +153,7 @@ class Evidence:
     engines: tuple[str, ...] = ("engine",)
     timers: tuple[str, ...] = ("engine",)
     locked: bool | None = None
+    controller_ended: bool = False
 
 
 def over(value: float, limit: float, twice: float | None = None) -> Level:

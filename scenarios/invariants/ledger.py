@@ -23,7 +23,7 @@ def check(evidence: Evidence) -> Check:
         return unchecked(NUMBER, "no books were kept")
     named = {part: sum(ledger.get(part, {}).values()) for part in PARTS}
     rest = ledger["sent"] - ledger["received"] - sum(named.values())
-    reasons = tuple(_reasons(ledger, rest, {f.name for f in evidence.faults}))
+    reasons = (*_reasons(ledger, rest, {f.name for f in evidence.faults}), *_without_controller(evidence))
     text = (f"sent {ledger['sent']:,} = received {ledger['received']:,} + "
             + " + ".join(f"{part.replace('_', ' ')} {n:,}" for part, n in named.items())
             + (f" + {rest:,} without a name" if rest else ", to the packet"))
@@ -46,3 +46,10 @@ def _reasons(ledger: Mapping[str, Any], rest: int, faults: set[str]) -> Iterator
         waiting = ledger.get("in_queues", 0)
         yield Reason(NAME, Level.INVALID, f"the books were closed while {plural(waiting, 'packet')} still waited in "
                      "queues" if waiting else "the ledger says that its books do not close", waiting, 0)
+
+
+def _without_controller(evidence: Evidence) -> Iterator[Reason]:
+    """Forwarding goes on without it; but nothing is done about failures, and rules that it removed are not counted."""
+    if evidence.controller_ended:
+        yield Reason(NAME, Level.SUSPECT, "the controller ended while the run went on; the counts of drop rules were "
+                     "read from the switches", where="controller")

@@ -15,6 +15,7 @@ from tests.bench.collectives import collectives
 from tests.bench.ecmp import ecmp
 from tests.bench.engine import engine
 from tests.bench.failover import failover
+from tests.bench.fuzz import fuzz
 from tests.bench.gloo import gloo
 from tests.bench.house import demo
 from tests.bench.incast import incast
@@ -30,7 +31,7 @@ from topologies.host_limits import require_root
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
     f.__name__: f for f in (ring, collectives, incast, spread, ecmp, training, neighbour, engine, failover, latency,
-                              roce, gloo, bringup, demo, verify, changes)}
+                              roce, gloo, bringup, demo, verify, changes, fuzz)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 

@@ -14,7 +14,7 @@ from topologies.errors import LabError
 from topologies.netns import inside
 from topologies.network import LabNetwork
 
-TIMEOUT = 15.0
+TIMEOUT = 30.0
 
 
 class Lab:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from tests.lab.controller_lab import TIMEOUT, Lab
-from topologies import wires
+from topologies import restart, wires
 from topologies.network import running
 from topologies.spec import FabricSpec
 
@@ -58,17 +54,11 @@ def dead_links(spine: str) -> set[str]:
 @contextmanager
 def killed(lab: Lab, spine: str) -> Iterator[None]:
     """A spine whose vswitchd is killed; afterwards another one runs in its place."""
-    process = lab.net.inventory.switches[spine]
-    pidfile = Path(process.directory, "ovs-vswitchd.pid")
-    os.kill(int(pidfile.read_text()), signal.SIGKILL)
+    restart.kill(lab.net.inventory, spine)
     try:
         yield
     finally:
-        env = os.environ | {"OVS_RUNDIR": process.directory, "OVS_LOGDIR": process.directory}
-        subprocess.run(["nsenter", f"--net={lab.net.inventory.netns_path(spine)}", "ovs-vswitchd",
-                        f"unix:{process.database}", f"--unixctl={process.control}", "-vconsole:off", "-vsyslog:off",
-                        "-vfile:warn", "--log-file", "--detach", "--no-chdir", f"--pidfile={pidfile}"],
-                       env=env, check=True, timeout=TIMEOUT)
+        restart.start_again(lab.net.inventory, spine)
 
 
 def test_a_hosts_64_flows_take_one_uplink_where_pinned_and_both_where_hashed(lab: Lab) -> None:

@@ -289,6 +289,10 @@ def test_named_losses_close_the_books() -> None:
     check(6, VALID, ledger=books, faults=(Fault("cut", 3.0, 4.0),))
 
 
+def test_a_controller_that_ended_is_told() -> None:
+    assert "controller ended" in check(6, SUSPECT, controller_ended=True)
+
+
 # 7 lock, and what is missing ----------------------------------------------------------------------
 def test_a_run_without_the_lock() -> None:
     assert "--no-lock" in check(7, SUSPECT, locked=False)

@@ -1,0 +1,70 @@
+"""Counters of drop rules read from the switches themselves, for when there is no controller to ask.
+
+A rule's cookie says what it is, so its name follows from the fabric and from the intent that the controller wrote
+down. What is lost with a controller is the counts of drop rules that were removed while it ran.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from controller.compile import Compiler
+from controller.control import FOREIGN
+from controller.record import Record
+from controller.state import State
+from controller.vpc import resolve
+from topologies import unixctl
+from topologies.errors import LabError
+from topologies.fabric import Fabric
+from topologies.inventory import Inventory, SwitchProcess
+
+TIMEOUT = 20.0      # seconds for a switch to list its rules
+_RULE = re.compile(r"cookie=(0x[0-9a-f]+),.*\bn_packets=(\d+),.*\bactions=drop\s*$")
+
+
+def names_of(fabric: Fabric, record: Record) -> dict[int, str]:
+    """Cookie -> name of the drop rules that a fabric may hold under an intent, in whatever state its links are."""
+    compiler = Compiler(fabric, resolve(record.intent, fabric, record.allocation))
+    states = (State(), State(frozenset(k.name for k in fabric.links)))
+    return {f.cookie: f.name for state in states for rules in compiler.rules(state).values()
+            for f in rules.flows if f.is_drop}
+
+
+def drops_in(lines: Iterable[str], names: Mapping[int, str]) -> dict[str, int]:
+    """Name -> packets, from what ovs-ofctl dump-flows prints."""
+    found: Counter[str] = Counter()
+    for line in lines:
+        if rule := _RULE.search(line):
+            found[names.get(int(rule[1], 16), FOREIGN)] += int(rule[2])
+    return dict(found)
+
+
+def policy_drops(inventory: Inventory) -> dict[str, dict[str, int]]:
+    """Switch -> name of a drop rule -> packets; empty for a switch that does not answer. Raises LabError."""
+    names = names_of(inventory.fabric, Record.read(Path(inventory.directory) / "intent.json"))
+
+    def one(process: SwitchProcess) -> dict[str, int]:
+        try:
+            return drops_in(_dump(process), names)
+        except LabError:
+            return {}
+
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(inventory.switches, pool.map(one, inventory.switches.values()), strict=True))
+
+
+def _dump(process: SwitchProcess) -> list[str]:
+    unixctl.call(process, "revalidator/wait")       # it adds up twice a second; this waits for it
+    command = ["ovs-ofctl", "-O", "OpenFlow15", "dump-flows", f"unix:{process.management}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"switch {process.bridge}", "a list of its rules", f"none within {TIMEOUT:g} s") from None
+    if done.returncode:
+        raise LabError(f"switch {process.bridge}", "a list of its rules", done.stderr.strip()[-500:])
+    return done.stdout.splitlines()

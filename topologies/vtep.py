@@ -1,0 +1,23 @@
+"""A leaf's tunnel end: its VTEP and its path aliases on the bridge's own interface.
+
+That interface may outlive the daemon of a switch that was killed, and then has its addresses already.
+"""
+
+from __future__ import annotations
+
+from topologies import kernel_datapath, switch
+from topologies.fabric import Fabric, Node
+from topologies.interfaces import bring_up
+from topologies.netns import inside
+from topologies.shell import ip_batch
+
+
+def give_vtep(fabric: Fabric, leaf: Node, netns: str, datapath: str) -> None:
+    """Address the tunnel end of a leaf that has just started, in the namespace `netns`. Raises HostError."""
+    path = f"/run/netns/{netns}"
+    switch.wait_for_device(path, leaf.name)
+    with inside(path):
+        bring_up(leaf.name, leaf.ip, 24)
+    ip_batch([f"addr replace {alias}/24 dev {leaf.name}" for alias in leaf.aliases], netns)
+    if datapath == "kernel":
+        kernel_datapath.prepare_tunnel(fabric, leaf, netns)
