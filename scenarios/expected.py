@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from scenarios.moves import changes_of, places
-from scenarios.scenario import Scenario
+from scenarios.scenario import LinkEvent, RankEvent, Scenario
 from topologies.fabric import Fabric, expand
+from topologies.scale import Scale
 from topologies.units import show_rate, show_size, show_time
 from traffic.build import build, workload_of
 from traffic.inference.plan import serving_of
@@ -54,6 +55,34 @@ def vpc_lines(scenario: Scenario) -> Iterator[str]:
         for _, change in changes_of(scenario, phase.name):
             moves = ", ".join(f"{host} to {subnet}" for host, subnet in change.move.items())
             yield f"in phase {phase.name} after {show_time(change.at)}: {moves}"
+
+
+def event_lines(scenario: Scenario) -> Iterator[str]:
+    """One line for each event, in emulated units."""
+    scale = scenario.fabric.scale.scale
+    for event in scenario.events:
+        hidden = "; predictions are not told" if event.hidden else ""
+        phase = scenario.phase_of(event)
+        if isinstance(event, RankEvent):
+            of = event.workload or next(p.run[0] for p in scenario.phases if p.name == phase)
+            yield (f"in phase {phase}: rank {event.rank} of {of} computes {event.compute_factor:g} times as "
+                   f"long{hidden}")
+        else:
+            at = show_time(scale.to_emulated_time(event.at))
+            yield f"in phase {phase} after {at}: {event.link} {', '.join(_happens(event, scale))}{hidden}"
+
+
+def _happens(event: LinkEvent, scale: Scale) -> Iterator[str]:
+    if event.state is not None:
+        yield f"goes {event.state}"
+    if event.flap is not None:
+        period = show_time(scale.to_emulated_time(event.flap.period))
+        yield f"goes down and up, {event.flap.count} times in {period} each"
+    if event.rate is not None:
+        yield f"has {show_rate(scale.to_emulated_rate(event.rate))}"
+    if event.queue is not None:
+        packets, size = event.queue.packets, event.queue.bytes or 0
+        yield f"has a queue of {f'{packets} packets' if packets else show_size(scale.to_emulated_size(size))}"
 
 
 def traffic_lines(scenario: Scenario) -> Iterator[str]:

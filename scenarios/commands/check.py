@@ -41,9 +41,9 @@ def check(
 
 
 def _described(name: str, settings: list[str]) -> Iterator[str]:
-    from scenarios.expected import fabric_line, traffic_lines, vpc_lines
+    from scenarios.expected import event_lines, fabric_line, traffic_lines, vpc_lines
     from scenarios.moves import check_traffic
-    from scenarios.phases import pairs_of, traffic_of
+    from scenarios.phases import as_run, pairs_of, traffic_of
 
     if _is_fabric(name):
         yield f"{name}: OK, a fabric"
@@ -52,12 +52,14 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
     scenario = load_scenario(name, settings)
     traffic = list(traffic_lines(scenario))
     fabric = expand(scenario.fabric)
-    check_traffic(scenario, fabric, {p.name: pairs_of(traffic_of(scenario, p, fabric)) for p in scenario.phases})
+    runs = {p.name: as_run(scenario, p, traffic_of(scenario, p, fabric)) for p in scenario.phases}
+    check_traffic(scenario, fabric, {phase: pairs_of(run) for phase, run in runs.items()})
     phases = ", ".join(phase.name for phase in scenario.phases)
     yield f"{name}: OK, a scenario (phases: {phases}): {scenario.question}"
     yield fabric_line(fabric)
     yield from vpc_lines(scenario)
     yield from traffic
+    yield from event_lines(scenario)
 
 
 def _is_fabric(name: str) -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from scenarios import events
+from scenarios.commands.check import check
 from scenarios.events import SETTLE, Change, History, Player
-from scenarios.load_scenario import load_scenario
+from scenarios.load_scenario import LIBRARY, load_scenario
 from scenarios.scenario import LinkEvent, Scenario
 from topologies.errors import HostError, LabError, SpecError
 from topologies.fabric import expand
@@ -251,3 +252,34 @@ def test_a_slow_rank_needs_a_workload_with_ranks_and_its_name_where_there_are_se
         path.write_text(json.dumps(data | {"events": [{"rank": 0, "compute_factor": 2, **change}]}))
         with pytest.raises(LabError, match=words):
             load_scenario(str(path))
+
+
+# ---- what `aifab check` says of events
+
+TRACE = str(LIBRARY / "data/dlrm-small")
+
+
+def _written(path: Path, *happens: dict[str, object], **workloads: object) -> str:
+    path.write_text(json.dumps({"name": "s", "question": "why", "fabric": "small", "workloads": workloads or
+                                {"job": JOB}, "events": happens}))
+    return str(path)
+
+
+def test_check_tells_each_event_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = _written(tmp_path / "s.yml", {"at": "1s", "link": UPLINK, "rate": "1mbit", "hidden": True},
+                    {"at": "2s", "link": UPLINK, "flap": {"period": "500ms", "count": 3}, "queue": "20packets"},
+                    {"at": "9s", "link": UPLINK, "state": "down", "queue": "30kB"}, {"rank": 3, "compute_factor": 1.5})
+    check([file], [])
+    said = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert said[-4:] == [
+        f"in phase main after 1 s: {UPLINK} has 1 Mbit/s; predictions are not told",
+        f"in phase main after 2 s: {UPLINK} goes down and up, 3 times in 500 ms each, has a queue of 20 packets",
+        f"in phase main after 9 s: {UPLINK} goes down, has a queue of 30 kB",
+        "in phase main: rank 3 of job computes 1.5 times as long"]
+
+
+def test_check_reads_a_trace_to_know_its_ranks(tmp_path: Path) -> None:
+    trace = {"kind": "training-trace", "trace": TRACE}
+    with pytest.raises(LabError, match=r"phase main: rank: expected a rank of job, 0 to 7; found 8"):
+        check([_written(tmp_path / "s.yml", {"rank": 8, "compute_factor": 2}, job=trace)], [])
+    check([_written(tmp_path / "s.yml", {"rank": 7, "compute_factor": 2}, job=trace)], [])

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from scenarios.load_scenario import load_scenario
 from topologies.errors import SpecError, SpecErrors
 from topologies.fabric import expand
 from topologies.spec import FabricSpec
@@ -184,3 +185,24 @@ def test_an_all_to_all_spec_is_direct_and_a_wrong_one_is_refused_by_name():
     assert (made.algorithm, made.size) == ("direct", 7)
     with pytest.raises(SpecError, match=r"workloads\.a2av: expected splits of 3 rows"):
         workload_of(spec.model_copy(update={"ranks": 3}), FABRIC, "a2av", 1)
+
+
+def test_a_collective_of_no_bytes_is_refused_and_a_message_of_none_is_over_without_the_network(tmp_path):
+    text = '{"name": "z", "question": "why", "fabric": "small", "workloads": {"a": {"kind": "collective", %s}}}'
+    path = tmp_path / "z.yml"
+    path.write_text(text % '"size": "0B"')
+    with pytest.raises(SpecErrors, match=r"workloads\.a\.size: expected a number above 0; found 0"):
+        load_scenario(str(path))
+    path.write_text(text % '"size": "1kB", "op": "all-to-all", "ranks": 2, "splits": [[0, 0], [500, 0]]')
+    spec = load_scenario(str(path)).workloads["a"]
+    program = lower(workload_of(spec, FABRIC, "a", 1))
+    sizes = {(op.src, op.dst): op.size for op in program.ops if isinstance(op, Transfer)}
+    assert sizes.get((0, 1), 0) == 0
+    assert sizes[1, 0] == 500
+    assert program.total_bytes == 500
+
+
+def test_a_collective_with_fewer_bytes_than_ranks_moves_each_of_them():
+    spec = CollectiveSpec.model_validate({"kind": "collective", "size": "3B", "ranks": 8})
+    program = lower(workload_of(spec, FABRIC, "a", 1))
+    assert program.total_bytes == 2 * 7 * 3
