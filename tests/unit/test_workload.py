@@ -203,6 +203,6 @@ def test_a_collective_of_no_bytes_is_refused_and_a_message_of_none_is_over_witho
 
 
 def test_a_collective_with_fewer_bytes_than_ranks_moves_each_of_them():
-    spec = CollectiveSpec.model_validate({"kind": "collective", "size": "3B", "ranks": 8})
+    spec = CollectiveSpec.model_validate({"kind": "collective", "size": "3B", "ranks": 6})
     program = lower(workload_of(spec, FABRIC, "a", 1))
-    assert program.total_bytes == 2 * 7 * 3
+    assert program.total_bytes == 2 * 5 * 3
