@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scenarios.report import tenants
-from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences
+from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences, spread_sentences
 from scenarios.report.data import RunData
 from scenarios.report.series import Load
 from scenarios.report.text import number, percent, plural, quantity
@@ -35,7 +35,8 @@ def sentences(data: RunData) -> list[str]:
                               model_sentence(subject, tags, predicted), laggard_sentence(tags)) if s]
     if not found:
         found.append("No metric was measured, so the question stays open.")
-    found += pacing_sentences(data.metrics, [p.name for p in data.scenario.phases])
+    phases = [p.name for p in data.scenario.phases]
+    found += [*spread_sentences(data.metrics, phases), *pacing_sentences(data.metrics, phases)]
     return [*tenants.sentences(data), *found, *loss_sentences(data.ledger, data.loads)]
 
 

@@ -14,6 +14,7 @@ from traffic.metrics.pacing import SLOWER
 
 Json = Mapping[str, Any]
 Tags = Mapping[str, Json]
+UNEVEN = 0.02       # difference of fairness between phases from which on it is told
 TELLING = 0.05      # share of the steps from which on a late rank is told
 
 
@@ -38,6 +39,14 @@ def _pacing(pacing: Json, rate: Json | None, siblings: Json | None) -> str:
         text += f", and {others} {quantity(siblings['value'], 'bit/s')}" \
             if rate["value"] < SLOWER * siblings["value"] else f"; {others} were as fast, but waited for less"
     return f"{text}."
+
+
+def spread_sentences(metrics: Mapping[str, Json], phases: Sequence[str]) -> Iterator[str]:
+    """How evenly the uplinks were used in each phase, where that differed."""
+    found = {p: metrics[f"fabric.{p}.jfi"]["value"] for p in phases if f"fabric.{p}.jfi" in metrics}
+    if found and max(found.values()) - min(found.values()) >= UNEVEN:
+        each = ", ".join(f"{number(value)} in phase {p}" for p, value in found.items())
+        yield f"Jain's fairness over the uplinks of the leaf that sent most was {each} (1 is even)."
 
 
 def laggard_sentence(tags: Tags) -> str:

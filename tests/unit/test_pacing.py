@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences
+from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences, spread_sentences
 from topologies.fabric import Fabric, expand
 from topologies.spec import FabricSpec
 from traffic.metrics import laggard
@@ -119,6 +119,14 @@ def test_the_answer_names_a_late_rank_only_where_it_mattered() -> None:
     assert late.startswith("Rank 3 on h4 came late")
     assert "40 %" in late
     assert laggard_sentence({"laggard_share": _metric(0.01, "rank 3 on h4")}) == ""
+
+
+def test_the_spread_over_uplinks_is_told_where_phases_differ_in_it() -> None:
+    differ = {"fabric.jfi": _metric(0.9), "fabric.one.jfi": _metric(0.79), "fabric.many.jfi": _metric(0.98)}
+    assert list(spread_sentences(differ, ["one", "many"])) == [
+        "Jain's fairness over the uplinks of the leaf that sent most was 0.79 in phase one, 0.98 in phase many "
+        "(1 is even)."]
+    assert list(spread_sentences({**differ, "fabric.many.jfi": _metric(0.795)}, ["one", "many"])) == []
 
 
 def test_the_model_is_held_against_what_was_measured() -> None:
