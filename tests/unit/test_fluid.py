@@ -109,6 +109,15 @@ def test_a_transfer_gets_the_whole_link_when_the_other_has_ended(fabric: Fabric)
     assert seconds(two, fabric)[0] == pytest.approx(1.2 * 8e6 * (1564 / 1448) / 10e6 + path_seconds(fabric, "h1", "h5"))
 
 
+def test_between_ranks_of_one_host_bytes_take_no_time(fabric: Fabric) -> None:
+    """They never reach a link; what comes after them does."""
+    ops = (Transfer("a", 0, 1, 1_000_000), Transfer("b", 1, 2, 1_000_000, after=("a",)))
+    folded = job("w", ("h1", "h1", "h5"), *ops)
+    paths = {(0, 1, 0): Path((), ()), (1, 2, 0): Path(way(fabric, "h1", "h5", 1), way(fabric, "h5", "h1", 1))}
+    (step,) = (fluid_steps([lower(folded)], {"w": paths}, fabric) or {})["w"]
+    assert step.end == pytest.approx(8e6 * (1564 / 1448) / 10e6 + path_seconds(fabric, "h1", "h5"))
+
+
 def test_what_passes_on_does_not_wait_for_the_whole(fabric: Fabric) -> None:
     """A chain over three hosts takes one slice longer than one hop, not twice as long."""
     size = 3_276_800
