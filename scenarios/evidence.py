@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from topologies import ledger
 from topologies.fabric import Fabric
 from traffic.metrics import registry, vllm
 from traffic.metrics.pacing import Samples
+from traffic.replay.plan import NAMES
 from traffic.roce.wire import ROCE_PORT
 from traffic.workload import Workload
 
@@ -67,7 +68,8 @@ def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[s
         counters=Counters.read(run.counters_path), calibration=proof.calibration,
         audit=tuple(AuditFinding(f.where, f.what, f.unit, f.expected, f.found) for f in proof.audits),
         emulator=emulator_counts(proof.before, proof.after), ledger=proof.ledger.as_json() if proof.ledger else None,
-        slip_p99=slips(records), headline_p50=headline(metrics), sentinels=sentinels(records),
+        slip_p99=slips(records, {name for t in traffic for name in t.replays}), headline_p50=headline(metrics),
+        sentinels=sentinels(records),
         host_rate=min(k.rate for k in hosts), host_frame=max(k.max_frame for k in hosts),
         phases=tuple(Phase(*p) for p in proof.phases), faults=tuple(faults(proof.history, fabric, end)),
         engines=tuple(engines(traffic)), locked=locked, controller_ended=proof.controller_ended,
@@ -85,6 +87,8 @@ def engines(traffic: Iterable[Traffic]) -> Iterator[str]:
         yield from ("sender", "receiver")
     if any(t.roce for t in every):
         yield from ("roce-sender", "roce-receiver")
+    if any(t.replays for t in every):
+        yield from NAMES
 
 
 def emulator_counts(before: ledger.Counters | None, after: ledger.Counters | None) -> dict[str, Count] | None:
@@ -96,15 +100,16 @@ def emulator_counts(before: ledger.Counters | None, after: ledger.Counters | Non
     return found
 
 
-def slips(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Process -> p99 of the lateness of its timers, the worst phase, s."""
+def slips(records: Iterable[Mapping[str, Any]], replays: Collection[str] = ()) -> dict[str, float]:
+    """Process -> p99 of the lateness of its timers, the worst phase, s. replays: names of the replayed captures."""
     found: dict[str, float] = {}
     for r in records:
         if r["kind"] == "slip-run":
             process = r.get("process", "engine")
             found[process] = max(found.get(process, 0.0), r["p99"])
         elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL and r["pacing"]:
-            sender = "roce-sender" if r["dport"] == ROCE_PORT else "sender"
+            ours = "roce-sender" if r["dport"] == ROCE_PORT else "sender"
+            sender = NAMES[0] if r["workload"] in replays else ours
             found[sender] = max(found.get(sender, 0.0), r["pacing"]["p99"])
     return found
 

@@ -13,9 +13,11 @@ from topologies.units import show_rate, show_size, show_time
 from traffic.build import build, workload_of
 from traffic.inference.plan import serving_of
 from traffic.lowering import lower
+from traffic.replay.plan import replay_of
 from traffic.specs import (
     BulkSpec,
     CollectiveSpec,
+    ReplaySpec,
     RequestsSpec,
     RoceSpec,
     ServingSpec,
@@ -104,10 +106,8 @@ def _traffic(scenario: Scenario, fabric: Fabric, name: str, workload: object) ->
                     f"{show_size(program.total_bytes)} a step, {runs} steps")
         case RequestsSpec() | ServingSpec():
             return _requests(workload, fabric, name, scenario.seed)
-        case StreamSpec():
-            return _stream(fabric, workload)
-        case RoceSpec():
-            return _roce(fabric, workload)
+        case StreamSpec() | RoceSpec() | ReplaySpec():
+            return _packets(fabric, name, workload)
         case BulkSpec():
             duration = fabric.spec.scale.scale.to_emulated_time(workload.duration)
             return (f"bulk TCP, {len(workload.pairs)} pairs with {workload.connections} connections each, "
@@ -137,6 +137,12 @@ def _requests(spec: RequestsSpec | ServingSpec, fabric: Fabric, name: str, seed:
     return (f"{model} on {len(serving.replicas)} replicas by {spec.routing}, {len(serving.requests)} requests, "
             f"prompts of {show_size(prompts)} and answers of {show_size(answers)} in all, KV memory of "
             f"{serving.kv_tokens} tokens a replica")
+
+
+def _packets(fabric: Fabric, name: str, spec: StreamSpec | RoceSpec | ReplaySpec) -> str:
+    if isinstance(spec, ReplaySpec):
+        return f"replay of {replay_of(spec, fabric, name).notes['capture']}"
+    return _stream(fabric, spec) if isinstance(spec, StreamSpec) else _roce(fabric, spec)
 
 
 def _stream(fabric: Fabric, spec: StreamSpec) -> str:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from topologies.units import show_time
 from traffic.build import workload_of
 from traffic.inference.plan import Serving, ServingJob, serving_of
 from traffic.lowering import lower
+from traffic.replay.plan import Replay, ReplayJob, check_together, merged, replay_of
 from traffic.roce.plan import RoceJob, queue_pairs
-from traffic.specs import BulkSpec, RoceSpec, ServingSpec, StreamSpec
+from traffic.specs import BulkSpec, ReplaySpec, RoceSpec, ServingSpec, StreamSpec
 from traffic.streams.plan import Job as StreamsJob
 from traffic.streams.plan import streams_of
 from traffic.workload import Workload, to_json
@@ -40,24 +41,33 @@ Standing = Callable[[list[dict[str, Any]]], None]           # connections, as tr
 @dataclass(frozen=True)
 class Traffic:
     """What a phase needs in processes: TCP workloads share one engine, streams one process, RoCEv2,
-    serving and bulk one each."""
+    serving, replays and bulk one each."""
 
     workloads: tuple[Workload, ...]
     streams: dict[str, StreamSpec]
     roce: dict[str, RoceSpec]
     bulk: dict[str, BulkSpec]
     serving: tuple[Serving, ...] = ()
+    replays: dict[str, Replay] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> dict[str, dict[str, str]]:
+        """Workload -> what its reader or generator has to say of it, where it has anything."""
+        found = {w.name: dict(w.notes) for w in self.workloads} | {n: r.notes for n, r in self.replays.items()}
+        return {name: notes for name, notes in found.items() if notes}
 
 
 def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
     """The compiled workloads of a phase. Raises LabError for a trace that cannot be read, before anything runs."""
     specs = {name: scenario.workloads[name] for name in phase.run}
+    replays = {n: replay_of(s, fabric, n) for n, s in specs.items() if isinstance(s, ReplaySpec)}
+    check_together(replays)
     return Traffic(
         workloads=tuple(workload_of(s, fabric, n, scenario.seed) for n, s in specs.items()
-                        if not isinstance(s, StreamSpec | RoceSpec | BulkSpec | ServingSpec)),
+                        if not isinstance(s, StreamSpec | RoceSpec | ReplaySpec | BulkSpec | ServingSpec)),
         streams={n: s for n, s in specs.items() if isinstance(s, StreamSpec)},
         roce={n: s for n, s in specs.items() if isinstance(s, RoceSpec)},
-        bulk={n: s for n, s in specs.items() if isinstance(s, BulkSpec)},
+        bulk={n: s for n, s in specs.items() if isinstance(s, BulkSpec)}, replays=replays,
         serving=tuple(serving_of(s, fabric, n, scenario.seed) for n, s in specs.items() if isinstance(s, ServingSpec)))
 
 
@@ -104,6 +114,12 @@ class PhaseRun:
         if traffic.serving:
             serving_job = ServingJob(**common, seed=self.scenario.seed, workloads=traffic.serving)
             yield self._write("inference", "traffic.inference", serving_job.model_dump(mode="json"))
+        if traffic.replays:
+            replayed, schedule = merged(list(traffic.replays.values()))
+            path = m.run.logs / f"{self.phase.name}.replay.schedule.npz"
+            schedule.save(path)
+            replay_job = ReplayJob(**common, streams=replayed, schedule=str(path), drain=drain, realtime=True)
+            yield self._write("replay", "traffic.replay", replay_job.model_dump())
         if traffic.bulk:
             scale = fabric.spec.scale.scale
             bulks = {name: spec.model_copy(update={"duration": scale.to_emulated_time(spec.duration)})
@@ -200,7 +216,7 @@ def pairs_of(traffic: Traffic) -> Pairs:
         for w in traffic.workloads}
     for of in (traffic.streams, traffic.roce, traffic.bulk):
         found |= {name: set(spec.pairs) for name, spec in of.items()}
-    return found
+    return found | {name: {(s.src, s.dst) for s in r.streams} for name, r in traffic.replays.items()}
 
 
 def hosts_used(traffic: Sequence[Traffic]) -> set[str]:
@@ -210,4 +226,5 @@ def hosts_used(traffic: Sequence[Traffic]) -> set[str]:
     for t in traffic:
         pairs = [p for of in (t.streams, t.roce, t.bulk) for spec in of.values() for p in spec.pairs]
         names |= {h for pair in pairs for h in pair}
+    names |= {h for t in traffic for r in t.replays.values() for s in r.streams for h in (s.src, s.dst)}
     return names

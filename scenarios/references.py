@@ -18,6 +18,7 @@ from traffic.specs import (
     BulkSpec,
     CollectiveSpec,
     Placement,
+    ReplaySpec,
     RequestsSpec,
     RoceSpec,
     ServingSpec,
@@ -104,6 +105,8 @@ def _workload(fabric: Fabric, workload: WorkloadSpec, at: KeyPath) -> Iterator[P
             yield from _stream(fabric, workload, at)
         case RoceSpec():
             yield from _roce(fabric, workload, at)
+        case ReplaySpec():
+            yield from _replay(fabric, workload, at)
         case BulkSpec():
             yield from _pairs(fabric, workload.pairs, at)
 
@@ -250,6 +253,12 @@ def _stream(fabric: Fabric, spec: StreamSpec, at: KeyPath) -> Iterator[Problem]:
     if spec.frame > largest:
         yield Problem((*at, "frame"), f"at most {largest} bytes, a full frame at MTU {fabric.spec.mtu}",
                       str(spec.frame), "larger ones would be cut into fragments")
+
+
+def _replay(fabric: Fabric, spec: ReplaySpec, at: KeyPath) -> Iterator[Problem]:
+    yield from _trace(spec.trace, at)
+    for address, host in spec.hosts.items():
+        yield from _host(fabric, host, (*at, "hosts", address), ("host", "outside"))
 
 
 def _roce(fabric: Fabric, spec: RoceSpec, at: KeyPath) -> Iterator[Problem]:

@@ -9,15 +9,26 @@ folded without being asked.
 
 from __future__ import annotations
 
+from ipaddress import AddressValueError, IPv4Address
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from topologies.spec import Rate, Size, Strict, Time
 from traffic.roce.wire import OVERHEAD
 
 Placement = Literal["packed", "strided", "rail", "random"] | tuple[str, ...]
 CollectiveKind = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "broadcast"]
+
+
+def _address(text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except AddressValueError:
+        raise ValueError("an IPv4 address such as 10.0.0.1") from None
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class CollectiveSpec(Strict):
@@ -282,6 +293,15 @@ class RoceSpec(Strict):
         return self.mtu + OVERHEAD
 
 
+class ReplaySpec(Strict):
+    """A capture played again: its TCP and UDP packets as UDP of the same sizes and times, between mapped hosts."""
+
+    kind: Literal["replay"]
+    trace: str = Field(description="a pcap file of Ethernet frames")
+    hosts: dict[Address, str] = Field(min_length=1, description="address in the capture: host")
+    speedup: float = Field(1.0, gt=0, description="divides the times between packets")
+
+
 class BulkSpec(Strict):
     """A long TCP transfer by iperf3, as background or for calibration."""
 
@@ -294,6 +314,6 @@ class BulkSpec(Strict):
 
 WorkloadSpec = Annotated[
     CollectiveSpec | TrainingJobSpec | TrainingTraceSpec | RequestsSpec | ServingSpec | StreamSpec | RoceSpec
-    | BulkSpec,
+    | ReplaySpec | BulkSpec,
     Field(discriminator="kind"),
 ]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from scenarios.scenario import Scenario
 
 
 def run(
@@ -29,18 +32,23 @@ def run(
 
     Exit codes: 0 VALID, 1 error, 2 usage, 3 INVALID, 4 SUSPECT, 130 interrupted.
     """
+    from scenarios.load_scenario import load_scenario
+
+    finish(load_scenario(scenario, settings or []), runs, as_json=as_json, no_lock=no_lock)
+
+
+def finish(scenario: Scenario, runs: Path, *, as_json: bool, no_lock: bool) -> NoReturn:
+    """Run a scenario, print what came out, exit with the verdict's code. Raises what a run raises."""
     from rich.console import Console
 
-    from scenarios.load_scenario import load_scenario
     from scenarios.progress import Bars
     from scenarios.report.terminal import json_object, show
     from scenarios.runner import run_scenario
     from topologies.host_limits import require_root
 
-    loaded = load_scenario(scenario, settings or [])
     require_root()
     with Bars(quiet=as_json or not sys.stderr.isatty()) as bars:
-        result = run_scenario(loaded, runs, lock=not no_lock, argv=sys.argv, listener=bars)
+        result = run_scenario(scenario, runs, lock=not no_lock, argv=sys.argv, listener=bars)
     if as_json:
         print(json.dumps(json_object(result.run)))
     else:

@@ -221,5 +221,6 @@ def _subject(data: RunData, name: str) -> str:
     else:
         what = {"training-job": "The training job", "training-trace": "The replayed training step",
                 "requests": "The replayed requests", "udp": "The UDP streams", "bulk": "The bulk transfers",
-                "rocev2": "The RoCEv2 queue pairs", "serving": "Serving"}[spec.kind]
+                "rocev2": "The RoCEv2 queue pairs", "serving": "Serving",
+                "replay": "The replayed capture"}[spec.kind]
     return what if len(data.scenario.workloads) == 1 else f"{what} ({name})"

@@ -82,7 +82,7 @@ def names_of(words: list[str]) -> None:
         for file in params["files"]:
             is_scenario = (LIBRARY / f"{file}.yml").exists() or LIBRARY.name in file
             (load_scenario if is_scenario else load_fabric)(file, settings)
-    elif name in ("exec", "capture"):
+    elif name in ("exec", "capture", "replay"):
         fabric = load_scenario("allreduce").fabric
         assert fabric.name == "small"
 

@@ -3,24 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from topologies.errors import LabError
-from traffic.streams.job import emit, run
-from traffic.streams.plan import read_job
-
-
-def main(arguments: list[str]) -> int:
-    """Exit code: 0 done, 1 an error that was told on stdout, 130 interrupted."""
-    if len(arguments) != 1:
-        print("usage: python -m traffic.streams JOB.json", file=sys.stderr)
-        return 2
-    try:
-        return run(read_job(Path(arguments[0])))
-    except LabError as error:
-        emit("error", where=error.where, expected=error.expected, found=error.found, hint=error.hint)
-        return 1
-
+from traffic.streams.job import Streams, command_line
+from traffic.streams.plan import Job
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command_line(sys.argv[1:], "traffic.streams", Job, Streams))

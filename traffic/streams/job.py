@@ -15,20 +15,21 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
-from topologies.errors import RunError
+from topologies.errors import LabError, RunError
 from topologies.inventory import Inventory
 from traffic.records import InterruptedRecord, RecordWriter
 from traffic.streams import children
 from traffic.streams.board import RECEIVED, SENT, Board, board
 from traffic.streams.clock import StepWatch
 from traffic.streams.outcome import Finding, StreamsRecord, packets_records, stream_record, summary
-from traffic.streams.plan import MAX_PACKETS, Job, source_ports
-from traffic.streams.receiver import Inlet, receive_all
+from traffic.streams.plan import MAX_PACKETS, J, Job, read_job_of, source_ports
+from traffic.streams.receiver import Inlet, Source, receive_all
 from traffic.streams.sender import Flow, send_all
 from traffic.streams.wire import allow_sockets, open_receiver, open_sender, socket_drops
 
@@ -194,28 +195,37 @@ class PacketProcess:
             child.end()
 
 
-class Streams(PacketProcess):
-    """One job of UDP streams, from sockets to records."""
+class Sending(Protocol):
+    """What sends one stream, and counts what it could not send by the name of the error."""
 
-    def __init__(self, job: Job, inventory: Inventory) -> None:
-        super().__init__(job)
-        self.ports = tuple(source_ports(job.streams))
-        allow_sockets(len(job.streams) + sum(s.flows for s in job.streams))
-        self.board = board([(s.packets or MAX_PACKETS, s.flows) for s in job.streams])
-        self.inlets = [Inlet(i, lane, open_receiver(inventory, s, job.first_port + i), self.ports[i])
-                       for i, (s, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True))]
-        self.flows = [Flow(i, s, self.board.lanes[i], self._ways(inventory, i)) for i, s in enumerate(job.streams)]
-        self.start()
+    errors: Counter[str]
 
-    def _ways(self, inventory: Inventory, i: int) -> tuple[socket.socket, ...]:
-        stream = self.job.streams[i]
-        return tuple(open_sender(inventory, stream, port, self.job.first_port + i) for port in self.ports[i])
+
+class UdpProcess(PacketProcess):
+    """Streams whose packets carry their stream's number and their own; a subclass opens sockets and sends.
+
+    ports     source ports of each stream          dports  destination port of each
+    inlets    what is received from                flows   what is sent by, one a stream
+    """
+
+    ports: Sequence[tuple[int, ...]]
+    dports: Sequence[int]
+    inlets: Sequence[Source]
+    flows: Sequence[Sending]
+
+    def _play(self) -> None:
+        """Send everything, until done or board.stop is set."""
+        raise NotImplementedError
+
+    def _drops(self, i: int) -> int:
+        """Packets that the kernel dropped at the socket of stream i, of which each is told once."""
+        raise NotImplementedError
 
     def _send(self, line: children.Line) -> dict[str, Any]:
         """The sender child's life."""
         if line.wait() == "go":
             try:
-                send_all(self.flows, self.board)
+                self._play()
             finally:
                 line.tell("errors", errors=[dict(flow.errors) for flow in self.flows])
         return {}
@@ -234,7 +244,7 @@ class Streams(PacketProcess):
             for i, (stream, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True)):
                 found = Finding(
                     phase=job.phase, t0=job.t0, offset=watch.first, number=i, sport=self.ports[i],
-                    dport=job.first_port + i, send_errors=errors[i], socket_drops=socket_drops(self.inlets[i].sock),
+                    dport=self.dports[i], send_errors=errors[i], socket_drops=self._drops(i),
                     clock_step=watch.step, latency_invalid=watch.why_invalid, interrupted=bool(self.interrupted))
                 for packets in packets_records(stream, lane, job.phase, job.t0):
                     writer.write(packets)
@@ -247,16 +257,55 @@ class Streams(PacketProcess):
         return told
 
 
-def run(job: Job, process: Callable[[Inventory], PacketProcess] | None = None) -> int:
-    """Run one job by the protocol above, of UDP streams or of what `process` makes; the exit code. Raises LabError."""
+class Streams(UdpProcess):
+    """One job of UDP streams, from sockets to records."""
+
+    def __init__(self, job: Job, inventory: Inventory) -> None:
+        super().__init__(job)
+        self.ports = tuple(source_ports(job.streams))
+        self.dports = range(job.first_port, job.first_port + len(job.streams))
+        allow_sockets(len(job.streams) + sum(s.flows for s in job.streams))
+        self.board = board([(s.packets or MAX_PACKETS, s.flows) for s in job.streams])
+        self.inlets = [Inlet(i, lane, open_receiver(inventory, s, self.dports[i]), self.ports[i])
+                       for i, (s, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True))]
+        self.flows = self._flows = [Flow(i, s, self.board.lanes[i], self._ways(inventory, i))
+                                    for i, s in enumerate(job.streams)]
+        self.start()
+
+    def _ways(self, inventory: Inventory, i: int) -> tuple[socket.socket, ...]:
+        stream = self.job.streams[i]
+        return tuple(open_sender(inventory, stream, port, self.dports[i]) for port in self.ports[i])
+
+    def _play(self) -> None:
+        send_all(self._flows, self.board)
+
+    def _drops(self, i: int) -> int:
+        return socket_drops(self.inlets[i].sock)
+
+
+def command_line(arguments: list[str], module: str, model: type[J], process: Callable[[J, Inventory], PacketProcess]
+                 ) -> int:
+    """`python -m MODULE JOB.json`. Exit code: 0 done, 1 an error that was told on stdout, 130 interrupted, 2 usage."""
+    if len(arguments) != 1:
+        print(f"usage: python -m {module} JOB.json", file=sys.stderr)
+        return 2
+    try:
+        job = read_job_of(Path(arguments[0]), model)
+        return run(job, lambda inventory: process(job, inventory))
+    except LabError as error:
+        emit("error", where=error.where, expected=error.expected, found=error.found, hint=error.hint)
+        return 1
+
+
+def run(job: Job, process: Callable[[Inventory], PacketProcess]) -> int:
+    """Run one job by the protocol above, as what `process` makes; the exit code. Raises LabError."""
     children.die_with_parent(os.getppid(), signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)       # until there is something that can be interrupted
-    inventory = Inventory.read(Path(job.inventory))
-    streams = process(inventory) if process else Streams(job, inventory)
+    packets = process(Inventory.read(Path(job.inventory)))
     try:
         for number in SIGNALS:
-            signal.signal(number, streams.interrupt)
+            signal.signal(number, packets.interrupt)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        return streams.run()
+        return packets.run()
     finally:
-        streams.close()
+        packets.close()

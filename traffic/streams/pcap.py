@@ -8,6 +8,7 @@ the two agree as long as the sender's queue is empty.
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ LINKTYPE_ETHERNET = 1
 ETHERTYPE_IPV4 = 0x0800
 PROTOCOL_UDP = 17
 UDP_HEADER = 8
+logging.getLogger("scapy.runtime").setLevel(logging.ERROR)      # what it warns of in a capture is our error
 FILE_HEADER, FRAME_HEADER = 24, 16      # of a pcap file
 
 
@@ -74,7 +76,7 @@ def frames(path: Path) -> Iterator[Frame]:
             raise LabError(str(path), "a capture of Ethernet frames", f"link type {reader.linktype}",
                            "capture on a host's interface, not on `any`")
         fraction, number, expected = 1 if reader.nano else 1000, 0, FILE_HEADER
-        for number, (data, about) in enumerate(reader, start=1):  # noqa: B007 - told of the frame after the last whole one
+        for number, (data, about) in enumerate(reader, start=1):
             expected += FRAME_HEADER + about.caplen
             if len(data) < about.caplen:
                 raise _truncated(path, number, f"{len(data)} of its {about.caplen} captured bytes")
