@@ -19,6 +19,7 @@ from tests.bench.fuzz import fuzz
 from tests.bench.gloo import gloo
 from tests.bench.house import demo
 from tests.bench.incast import incast
+from tests.bench.inference import inference
 from tests.bench.latency import latency
 from tests.bench.neighbour import neighbour
 from tests.bench.ring import ring
@@ -31,7 +32,7 @@ from topologies.host_limits import require_root
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
     f.__name__: f for f in (ring, collectives, incast, spread, ecmp, training, neighbour, engine, failover, latency,
-                              roce, gloo, bringup, demo, verify, changes, fuzz)}
+                              roce, gloo, bringup, demo, verify, changes, fuzz, inference)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 
@@ -111,8 +112,9 @@ def test_a_prefix_that_is_found_is_not_computed(lab: EngineLab) -> None:
 
 
 def test_a_full_replica_rejects_and_what_is_asked_again_may_be_answered(lab: EngineLab) -> None:
-    keys = {"replicas": ["h3"], "rate": 100, "requests": 20, "admission": 2, "variation": 0, "input_tokens": 2000,
-            "output_tokens": 8, "bytes_per_input_token": 0.5, "gpu": "l40s"}
+    keys: dict[str, Any] = {"replicas": ["h3"], "rate": 100, "requests": 20, "admission": 2,
+                            "variation": 0, "input_tokens": 2000, "output_tokens": 8,
+                            "bytes_per_input_token": 0.5, "gpu": "l40s"}
     once = serve(lab, **keys)
     assert {r["status"] for r in once.requests} == {"ok", "rejected"}
     assert all(r["first"] is None and r["attempts"] == 1 for r in once.requests if r["status"] == "rejected")

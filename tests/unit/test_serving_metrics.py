@@ -1,0 +1,131 @@
+"""Serving's metrics against values worked out by hand; the keys that tools of vLLM read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scenarios.report.answer import workload_sentence
+from topologies.fabric import Fabric, expand
+from topologies.scale import Scale
+from topologies.spec import FabricSpec
+from traffic.metrics.registry import compute
+from traffic.metrics.vllm import bench_serve
+
+Row = dict[str, Any]
+SETUP: Row = {"kind": "serving-setup", "workload": "chat", "phase": "main", "routing": "random", "slo_ttft": 0.5,
+              "slo_tpot": 0.05}
+REPLICAS: list[Row] = [{"kind": "serving-replica", "workload": "chat", "phase": "main", "replica": name, "busy": busy,
+                        "preemptions": lost} for name, busy, lost in (("h2", 2.0, 1), ("h3", 1.0, 2))]
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return expand(FabricSpec())
+
+
+def request(at: float, ttft: float = 0.4, tokens: int = 5, gap: float = 0.02, **more: Any) -> Row:
+    """Answered: a tenth of TTFT in, a fifth queued, half computed, the rest out; one token a message."""
+    times = [at + ttft + gap * k for k in range(tokens)]
+    return {"kind": "serving", "workload": "chat", "phase": "main", "id": 0, "status": "ok", "scheduled": at,
+            "sent": at + 0.001, "arrived": at + 0.1 * ttft, "admitted": at + 0.3 * ttft, "made": at + 0.8 * ttft,
+            "first": times[0], "done": times[-1], "messages": [[t, 1] for t in times], "output_tokens": tokens,
+            "input_tokens": 100, "request_bytes": 20_000, "blocks": 4, "hit_gpu": 1, "hit_host": 1, "hit_tokens": 60,
+            "order": 0, **more}
+
+
+def lost(at: float, status: str) -> Row:
+    return request(at, status=status, first=None, messages=[], output_tokens=0, order=-1, done=at + 1)
+
+
+def found(fabric: Fabric, *requests: Row) -> dict[str, Any]:
+    return {k.removeprefix("chat."): m for k, m in compute([SETUP, *REPLICAS, *requests], fabric, []).items()}
+
+
+def test_latencies_count_from_when_a_request_was_due(fabric: Fabric) -> None:
+    of = found(fabric, request(0), request(1, ttft=0.2), request(2, ttft=0.3, gap=0.04))
+    assert of["ttft"].value == pytest.approx(0.3)
+    assert of["e2el"].value == pytest.approx(0.46)      # 0.48, 0.28, 0.46
+    assert of["tpot"].value == of["itl"].value == pytest.approx(0.02)
+    assert of["arrival_lag"].value == pytest.approx(0.001)
+    assert "ttft_p90" not in of
+
+
+def test_the_parts_of_ttft_add_up_to_its_mean(fabric: Fabric) -> None:
+    of = found(fabric, request(0), request(1, ttft=0.2))
+    parts = [of[f"ttft_{part}"].value for part in ("in", "queue", "prefill", "out")]
+    assert parts == pytest.approx([0.03, 0.06, 0.15, 0.06])
+    assert sum(parts) == pytest.approx((0.4 + 0.2) / 2)
+    assert of["ttft_network_share"].value == pytest.approx(0.3)
+
+
+def test_prompts_below_ten_packets_have_no_network_share(fabric: Fabric) -> None:
+    of = found(fabric, request(0, request_bytes=14_000), request(1, request_bytes=14_000))
+    assert "ttft_network_share" not in of
+    assert "ttft_in" in of
+
+
+def test_a_message_of_several_tokens_shares_its_gap_among_them(fabric: Fabric) -> None:
+    of = found(fabric, request(0, messages=[[0.4, 1], [0.8, 4]]))
+    assert of["itl"].value == pytest.approx(0.1)
+
+
+def test_goodput_counts_what_met_every_slo_over_all_the_time(fabric: Fabric) -> None:
+    of = found(fabric, request(0), request(1, ttft=0.6), request(2, gap=0.06), request(3, ttft=0.4, tokens=6),
+               lost(3.5, "timeout"))
+    assert of["slo_share"].value == pytest.approx(2 / 5)
+    assert of["request_goodput"].value == pytest.approx(2 / 4.5)
+    assert of["request_throughput"].value == pytest.approx(4 / 4.5)
+    assert of["output_throughput"].value == pytest.approx(21 / 4.5)
+    assert of["gpu_busy"].value == pytest.approx(1.5 / 4.5)
+    assert of["preemptions"].value == 3
+
+
+def test_every_request_is_counted_by_how_it_ended(fabric: Fabric) -> None:
+    rows = [request(0), *(lost(n, s) for n, s in enumerate(("rejected", "rejected", "timeout", "failed")))]
+    of = found(fabric, *rows)
+    assert [of[tag].value for tag in ("completed", "rejected", "timed_out", "broken")] == [1, 2, 1, 1]
+    assert of["ttft"].samples == 1
+
+
+def test_nothing_answered_has_no_latency_and_a_goodput_of_zero(fabric: Fabric) -> None:
+    of = found(fabric, lost(0, "timeout"), lost(1, "rejected"))
+    assert of["request_goodput"].value == of["slo_share"].value == 0
+    assert not {"ttft", "itl", "e2el", "ttft_in"} & set(of)
+
+
+def test_the_caches_share_is_of_the_prompts_that_were_looked_up(fabric: Fabric) -> None:
+    of = found(fabric, request(0), request(1, hit_gpu=4, hit_host=0, blocks=4), request(2, order=-1))
+    assert of["hit_share"].value == pytest.approx(6 / 8)
+    assert of["tokens_saved"].value == 120
+
+
+def test_one_token_has_no_time_per_output_token_and_meets_that_slo(fabric: Fabric) -> None:
+    of = found(fabric, request(0, tokens=1))
+    assert "tpot" not in of
+    assert "itl" not in of
+    assert of["slo_share"].value == 1
+
+
+def test_results_have_vllms_keys_in_real_milliseconds() -> None:
+    rows = [request(0), request(1, ttft=0.2), lost(2, "failed")]
+    of = bench_serve(rows, SETUP, Scale(rate=1, size=2))      # two emulated seconds are a real one
+    assert of["mean_ttft_ms"] == pytest.approx(150)
+    assert of["median_e2el_ms"] == pytest.approx(190)
+    assert of["std_ttft_ms"] == pytest.approx(50)
+    assert [of["p99_itl_ms"], of["mean_tpot_ms"]] == pytest.approx([10, 10])
+    assert (of["completed"], of["failed"], of["duration"]) == (2, 1, 1.5)
+    assert of["request_goodput"] == pytest.approx(2 / 1.5)
+    assert (of["total_input_tokens"], of["total_output_tokens"]) == (200, 10)
+    nothing = bench_serve([lost(0, "failed")], SETUP, Scale())
+    assert nothing["request_goodput"] == 0
+    assert "mean_ttft_ms" not in nothing
+
+
+def test_the_answer_says_what_became_of_the_requests_and_what_ttft_was_made_of(fabric: Fabric) -> None:
+    tags = {k: m.as_json() for k, m in found(fabric, request(0), request(1), lost(2, "rejected")).items()}
+    assert workload_sentence("Serving", tags, {}) == (
+        "Serving: 2 of 3 requests were answered, 1 rejected; half of the first tokens came within 400 ms (on average "
+        "network in 10 %, queue 20 %, prefill 50 %, first token out 20 %); the prefix cache had 50 % of the prompts' "
+        "blocks; 67 % of the requests met every SLO.")
