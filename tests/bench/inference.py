@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ TRACES = Path(__file__).parents[3] / "shared/traces"
 MOONCAKE = "mooncake_fast25/conversation_t0000-0600s.jsonl"
 LOADS = (25, 50, 75, 100)               # requests a second on the default fabric
 MESSAGES = (400, 800, 1200)             # streamed messages a second there
-ALONE = (250, 500), (2500, 5000)        # both without switches
-SMALL = {"input_tokens": 100, "variation": 0, "bytes_per_input_token": 2, "bytes_per_output_token": 16}
+ALONE = {"requests": (250, 500), "messages": (2500, 5000)}      # without switches
+SMALL: dict[str, Any] = {"input_tokens": 100, "variation": 0, "bytes_per_input_token": 2, "bytes_per_output_token": 16}
 SECONDS = 20
 
 
@@ -35,8 +36,8 @@ def inference(book: Book) -> None:
             best = rate if verdict == "VALID" else best
         book.figure(f"most {what} a second that stayed VALID", best, "1/s", target=f"at least {targets}",
                     met=None if book.quick else best >= targets)
-    for what, rates in zip(("requests", "messages"), ALONE, strict=True):
-        alone(book, what, rates[:1] if book.quick else rates)
+    for what, several in ALONE.items():
+        alone(book, what, several[:1] if book.quick else several)
     mooncake_offline(book)
     for name in ("inference-stateless", "inference-azure-replay", "inference-mooncake-replay"):
         accounted(book, name)
@@ -63,14 +64,14 @@ def fabric_load(book: Book, what: str, rate: int) -> str:
 
 def run(book: Book, name: str, options: Sequence[str] = ()) -> Result:
     """A scenario of the library as it is run from the command line."""
-    return run_scenario(load_scenario(name, options), book.work)
+    return run_scenario(load_scenario(name, options), book.work, lock=not book.quick)
 
 
 def alone(book: Book, what: str, rates: Sequence[int]) -> None:
     """Offered so much, how late the process was, on hosts that a Linux bridge connects."""
     target = {"requests": 500, "messages": 5000}[what]
     best = 0
-    with measuring_lock(wait=True), engine_lab(book.work, 8, "") as lab:
+    with contextlib.nullcontext() if book.quick else measuring_lock(wait=True), engine_lab(book.work, 8, "") as lab:
         for rate in rates:
             done = serve(lab, replicas=[f"h{n}" for n in range(3, 9)], **load_of(what, rate, 5 if book.quick else 10))
             (slip,) = done.of("slip-run")
@@ -107,12 +108,12 @@ def accounted(book: Book, name: str, options: Sequence[str] = ()) -> None:
 def replay_of_originals(book: Book) -> None:
     """Azure's code trace with a silence and a burst, and Mooncake's cut at 4 times its pace, thinned to fit."""
     azure, mooncake = TRACES / "azure_llm_2023/code_t0000-0600s.csv", TRACES / MOONCAKE
-    end = "30s" if book.quick else "120s"
-    for name, trace, more in (
-            ("inference-azure-replay", azure, ("bytes_per_input_token=8",)),
-            ("inference-mooncake-replay", mooncake, ("speedup=4", "thinning=0.3", "bytes_per_input_token=2"))):
+    share = 0.1 if book.quick else 1.0
+    for name, trace, end, more in (
+            ("inference-azure-replay", azure, 230, ("speedup=2", "bytes_per_input_token=8")),
+            ("inference-mooncake-replay", mooncake, 240, ("speedup=4", "thinning=0.3", "bytes_per_input_token=2"))):
         if trace.exists():
-            accounted(book, name, [f"trace={trace}", f"workloads.chat.window=[0s, {end}]", *more])
+            accounted(book, name, [f"trace={trace}", f"workloads.chat.window=[0s, {end * share:g}s]", *more])
 
 
 PARTS = ("ttft_in", "ttft_queue", "ttft_prefill", "ttft_out")
@@ -120,16 +121,18 @@ PARTS = ("ttft_in", "ttft_queue", "ttft_prefill", "ttft_out")
 
 def affinity(book: Book) -> None:
     """What sessions gain, with the same seed in both phases: hits, TTFT, and the prefill saved against it."""
-    rows = []
+    rows: list[dict[str, dict[str, float]]] = []
+    verdicts: list[str] = []
     for seed in range(1, 2 if book.quick else 8):
         result = run(book, "inference-sessions-affinity", [f"seed={seed}"])
         of = {w: {t: result.metrics[f"{w}.{t}"]["value"] for t in ("hit_share", "tokens_saved", *PARTS)}
               for w in ("affinity", "round-robin")}
-        rows.append({**of, "verdict": result.verdict.level.name})
+        rows.append(of)
+        verdicts.append(result.verdict.level.name)
     gains = [sum(r["round-robin"][p] - r["affinity"][p] for p in PARTS) for r in rows]
     saved = [r["round-robin"]["ttft_prefill"] - r["affinity"]["ttft_prefill"] for r in rows]
     ratio = sum(gains) / sum(saved)
-    book.median("mean TTFT gained by affinity", [1e3 * g for g in gains], "ms", runs=rows)
+    book.median("mean TTFT gained by affinity", [1e3 * g for g in gains], "ms", runs=rows, verdicts=verdicts)
     for name in ("affinity", "round-robin"):
         book.median(f"prompt blocks found, {name}", [100 * r[name]["hit_share"] for r in rows], "%")
     book.figure("TTFT gained / prefill saved by affinity", ratio, target="0.9 to 1.1", met=0.9 <= ratio <= 1.1)
