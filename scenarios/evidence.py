@@ -72,7 +72,8 @@ def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[s
         sentinels=sentinels(records),
         host_rate=min(k.rate for k in hosts), host_frame=max(k.max_frame for k in hosts),
         phases=tuple(Phase(*p) for p in proof.phases), faults=tuple(faults(proof.history, fabric, end)),
-        engines=tuple(engines(traffic)), locked=locked, controller_ended=proof.controller_ended,
+        engines=tuple(engines(traffic)), replay_lag=replay_lag(metrics), locked=locked,
+        controller_ended=proof.controller_ended,
         timers=tuple(n for n in engines(traffic) if not n.endswith("receiver")))
 
 
@@ -112,6 +113,13 @@ def slips(records: Iterable[Mapping[str, Any]], replays: Collection[str] = ()) -
             sender = NAMES[0] if r["workload"] in replays else ours
             found[sender] = max(found.get(sender, 0.0), r["pacing"]["p99"])
     return found
+
+
+def replay_lag(metrics: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Workload (in a phase) of open-loop requests -> (p99 of its lag, median E2E), s."""
+    lag, e2e = ".arrival_lag", ".e2el"
+    return {name: (m["value"], metrics.get(name + e2e, {}).get("value", 0.0))
+            for key, m in metrics.items() if key.endswith(lag) and (name := key.removesuffix(lag))}
 
 
 def headline(metrics: Mapping[str, Any]) -> float | None:

@@ -134,6 +134,7 @@ class Evidence:
     host_rate, host_frame   access rate and full frame, for the sentinel's limit
     engines       watched processes that make or take traffic; () if none ran
     timers        those of them whose clock decides when traffic leaves: each must be in slip_p99
+    replay_lag    workload of open-loop requests -> (p99 of how late they left, median E2E), s
     locked        False with --no-lock
     controller_ended    the controller was gone when the books were closed
     """
@@ -152,6 +153,7 @@ class Evidence:
     faults: tuple[Fault, ...] = ()
     engines: tuple[str, ...] = ("engine",)
     timers: tuple[str, ...] = ("engine",)
+    replay_lag: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     locked: bool | None = None
     controller_ended: bool = False
 

@@ -1,6 +1,7 @@
 """Invariant 5: who makes the traffic kept its own time.
 
     p99 slip <= max(1 ms, 5 % of the headline metric's p50)      beyond SUSPECT, beyond twice INVALID
+    p99 replay lag <= max(5 ms, 1 % of the median E2E)           beyond SUSPECT; of serving workloads
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from scenarios.invariants.evidence import Check, Evidence, Level, Reason, over
 
 NUMBER, NAME = 5, "timers"
 FLOOR, SHARE = 1e-3, 0.05
+LAG_FLOOR, LAG_SHARE = 5e-3, 0.01       # METHODS, inference: replay lag
 
 
 def limit_of(headline_p50: float | None) -> float:
@@ -38,3 +40,8 @@ def _reasons(evidence: Evidence, limit: float) -> Iterator[Reason]:
         if level := over(slip, limit):
             yield Reason(NAME, level, f"timers of {name} slipped {slip * 1e3:.2f} ms (p99); the limit is "
                          f"{limit * 1e3:.2f} ms", slip, limit, name)
+    for workload, (lag, e2e) in evidence.replay_lag.items():
+        most = max(LAG_FLOOR, LAG_SHARE * e2e)
+        if level := over(lag, most, twice=float("inf")):
+            yield Reason(NAME, level, f"the requests of {workload} left {lag * 1e3:.1f} ms late (p99); the limit is "
+                         f"{most * 1e3:.1f} ms", lag, most, workload)

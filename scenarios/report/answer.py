@@ -113,6 +113,11 @@ def _serving(tags: Tags) -> str:
             "ttft_prefill", "prefill"), ("ttft_out", "first token out")) if (v := _value(tags, tag)) is not None}
         if parts and sum(parts.values()):
             text += f" (on average {', '.join(f'{w} {percent(v / sum(parts.values()))}' for w, v in parts.items())})"
+    tail = {words: v for tag, words in (("tail_in", "the network in"), ("tail_queue", "the queue"), (
+        "tail_prefill", "prefill"), ("tail_out", "the way out")) if (v := _value(tags, tag)) is not None}
+    if tail and (slow := _value(tags, "ttft_tail")) is not None:
+        worst = max(tail, key=lambda words: tail[words])
+        text += f"; the slowest tenth took {quantity(slow, 's')}, {percent(tail[worst])} of the excess in {worst}"
     if (hits := _value(tags, "hit_share")) is not None:
         text += f"; the prefix cache had {percent(hits)} of the prompts' blocks"
     if (met := _value(tags, "slo_share")) is not None:

@@ -66,6 +66,16 @@ def test_prompts_below_ten_packets_have_no_network_share(fabric: Fabric) -> None
     assert "ttft_in" in of
 
 
+def test_the_tail_is_put_down_to_the_part_that_grew(fabric: Fabric) -> None:
+    slow = [request(n, ttft=0.4) | {"made": n + 3.32, "first": n + 3.4, "messages": [[n + 3.4, 1], [n + 4, 4]],
+                                    "done": n + 4.0, "admitted": n + 3.12} for n in range(10)]
+    of = found(fabric, *slow, *(request(n) for n in range(90)))
+    assert of["ttft_tail"].value == pytest.approx(3.4)
+    tails = {part: of[f"tail_{part}"].value for part in ("in", "queue", "prefill", "out")}
+    assert tails == pytest.approx({"in": 0, "queue": 1, "prefill": 0, "out": 0}, abs=1e-9)
+    assert "ttft_tail" not in found(fabric, *(request(n) for n in range(99)))
+
+
 def test_a_message_of_several_tokens_shares_its_gap_among_them(fabric: Fabric) -> None:
     of = found(fabric, request(0, messages=[[0.4, 1], [0.8, 4]]))
     assert of["itl"].value == pytest.approx(0.1)

@@ -275,6 +275,13 @@ def test_the_slip_of_a_process_that_nobody_asked_for_counts_too() -> None:
     check(5, SUSPECT, slip_p99={"engine": 0.0, "sender": 0.2})
 
 
+@pytest.mark.parametrize(("lag", "e2e", "level"), [
+    (5e-3, 0.1, VALID), (5.1e-3, 0.1, SUSPECT), (0.02, 2.0, VALID), (0.021, 2.0, SUSPECT), (9.0, 2.0, SUSPECT)])
+def test_requests_that_leave_late(lag: float, e2e: float, level: Level) -> None:
+    told = check(5, level, replay_lag={"chat": (lag, e2e)})
+    assert level is VALID or "the requests of chat left" in told
+
+
 # 6 ledger -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("changes", [
     {"received": 989}, {"received": 991}, {"sent": 1001}, {"unexplained": {"leaf1 (switch)": 1}},

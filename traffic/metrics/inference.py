@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from topologies.scale import MIN_PACKETS
-from traffic.metrics.metric import Definition, Metric, percentile, spread
+from traffic.metrics.metric import ENOUGH, Definition, Metric, percentile, spread
 
 Row = Mapping[str, Any]
 SOURCE = "METHODS: inference"
@@ -41,6 +42,14 @@ PARTS = ((IN, "scheduled", "arrived"), (QUEUE, "arrived", "admitted"), (PREFILL,
 NETWORK = Definition("ttft_network_share", "", "share of TTFT that is the network's",
                      "(network in + first token out) / TTFT, of means; told where the median prompt has 10 packets",
                      SOURCE)
+TAIL = Definition("ttft_tail", "s", "TTFT of the slowest tenth (mean)", "mean over the tenth of the answered requests "
+                  "with the largest TTFT; told from 100", SOURCE)
+_OF_TAIL = "(mean of {} over the slowest tenth - over all) / (the same of TTFT); can be below zero"
+TAIL_IN = Definition("tail_in", "", "tail: network in", _OF_TAIL.format("network in"), SOURCE)
+TAIL_QUEUE = Definition("tail_queue", "", "tail: queue", _OF_TAIL.format("queue"), SOURCE)
+TAIL_PREFILL = Definition("tail_prefill", "", "tail: prefill", _OF_TAIL.format("prefill"), SOURCE)
+TAIL_OUT = Definition("tail_out", "", "tail: first token out", _OF_TAIL.format("first token out"), SOURCE)
+TAILS = {IN.tag: TAIL_IN, QUEUE.tag: TAIL_QUEUE, PREFILL.tag: TAIL_PREFILL, OUT.tag: TAIL_OUT}
 THROUGHPUT = Definition("request_throughput", "requests/s", "requests answered per second",
                         "answered / (last end - first due)", SOURCE)
 TOKENS = Definition("output_throughput", "tokens/s", "output tokens per second",
@@ -66,7 +75,8 @@ def metrics(requests: Sequence[Row], replicas: Sequence[Row], setups: Sequence[R
     if not requests or not setups:
         return []
     answered = [r for r in requests if r["status"] == "ok"]
-    return [*_latencies(answered), *_lag(requests), *_split(answered), *_rates(requests, answered, setups[0]),
+    return [*_latencies(answered), *_lag(requests), *_split(answered), *_tail(answered),
+            *_rates(requests, answered, setups[0]),
             *_outcomes(requests), *_cache(requests), *_replicas(requests, replicas)]
 
 
@@ -131,6 +141,18 @@ def _split(answered: Sequence[Row]) -> Iterator[Metric]:
     sizes = sorted(r["request_bytes"] for r in answered)
     if sizes[len(sizes) // 2] >= MIN_PACKETS * MSS:
         yield NETWORK.of((means["ttft_in"] + means["ttft_out"]) / sum(means.values()), len(answered))
+
+
+def _tail(answered: Sequence[Row]) -> Iterator[Metric]:
+    """What made the slowest tenth slow: each part's share of what they took longer than the mean."""
+    if len(answered) < ENOUGH[90]:
+        return
+    slowest = sorted(answered, key=ttft)[-(len(answered) // 10):]
+    more = {d.tag: fmean(r[end] - r[start] for r in slowest) - fmean(r[end] - r[start] for r in answered)
+            for d, start, end in PARTS}
+    yield TAIL.mean([ttft(r) for r in slowest])
+    if (total := sum(more.values())) > 0:
+        yield from (TAILS[tag].of(value / total, len(slowest)) for tag, value in more.items())
 
 
 def _seconds(requests: Sequence[Row]) -> float:
