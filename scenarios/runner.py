@@ -84,6 +84,8 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
         try:
             foreseen = [as_run(scenario, phase, t, hidden=False) for phase, t in
                         zip(scenario.phases, planned, strict=True)]
+            if notes := {name: found for t in foreseen for name, found in t.notes.items()}:
+                run.write("notes", notes)
             run.write("predictions", registry.as_json(
                 registry.predictions(fabric, [w for t in foreseen for w in t.workloads])))
             proof = _measure(scenario, fabric, list(zip(traffic, foreseen, strict=True)), run, tell)

@@ -29,6 +29,7 @@ class RunData:
     fabric: Fabric
     metrics: dict[str, Json]
     predictions: dict[str, Json]
+    notes: dict[str, Json]      # workload -> what its reader or generator made of it, in words
     ledger: Json | None
     verdict: Json | None
     records: dict[str, list[Json]]
@@ -82,6 +83,7 @@ def load(run: RunDirectory) -> RunData:
         verdict=part("verdict", lambda: run.read("verdict"), None),
         records=part("records", lambda: _by_kind(run), no_records),
         wires=part("counters", lambda: _usable(wire_series(run.counters())), None), missing=missing,
+        notes=part("notes", lambda: run.read("notes"), nothing) if (run.path / "notes.json").exists() else nothing,
         tenants=part("tenants", lambda: run.read("tenants"), None) if run.scenario.intent.objects else None)
 
 

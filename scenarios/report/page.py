@@ -12,7 +12,7 @@ from scenarios.report import tenants
 from scenarios.report.answer import sentences
 from scenarios.report.data import RunData, load
 from scenarios.report.figures import figures
-from scenarios.report.tables import books, limits, metric_rows, prediction_rows, provenance, scenario_yaml
+from scenarios.report.tables import books, limits, metric_rows, note_rows, prediction_rows, provenance, scenario_yaml
 from scenarios.results import RunDirectory
 
 _HERE = Path(__file__).parent
@@ -35,7 +35,8 @@ def build(run: RunDirectory) -> str:
         data=data, css=Markup((_HERE / "report.css").read_text()),     # noqa: S704 - our own file
         answer=sentences(data), banner=banner(data), verdict=verdict_view(data), figures=figures(data),
         books=books(data.ledger) if data.ledger else None, metrics=metrics, scaled=any(m.real for m in metrics),
-        predictions=prediction_rows(data), provenance=provenance(data), limits=limits(data.scenario),
+        predictions=prediction_rows(data), notes=note_rows(data), provenance=provenance(data),
+        limits=limits(data.scenario),
         moves=list(tenants.move_rows(data)), proofs=list(tenants.proof_rows(data)),
         beside=list(tenants.beside_rows(data)),
         yaml=escape(scenario_yaml(data.scenario)), svg=Markup)  # figures escape their own text

@@ -142,6 +142,11 @@ def _prediction_row(key: str, predicted: Json, measured: Json | None) -> tuple[s
     return title, *shown, number(found / expected) if same and numbers else ""  # type: ignore[operator]
 
 
+def note_rows(data: RunData) -> list[tuple[str, str, str]]:
+    """Workload, what, and what was made of it: factors, what was folded, what a reader left out."""
+    return [(name, what, str(text)) for name, notes in data.notes.items() for what, text in notes.items()]
+
+
 def provenance(data: RunData) -> list[tuple[str, str]]:
     """Where the numbers come from."""
     meta = data.meta

@@ -13,7 +13,7 @@ from scenarios.report.answer import sentences
 from scenarios.report.bars import losses
 from scenarios.report.data import RunData, load
 from scenarios.report.page import banner
-from scenarios.report.tables import books, metric_rows, prediction_rows
+from scenarios.report.tables import books, metric_rows, note_rows, prediction_rows
 from scenarios.report.text import number
 from scenarios.results import RunDirectory
 
@@ -26,7 +26,8 @@ def json_object(run: RunDirectory) -> dict[str, Any]:
     data = load(run)
     verdict = data.verdict or {}
     return {"run": data.id, "status": data.meta.status, "verdict": data.level, "reasons": verdict.get("reasons", []),
-            "answer": sentences(data), "metrics": data.metrics, "ledger": data.ledger, "missing": data.missing}
+            "answer": sentences(data), "metrics": data.metrics, "ledger": data.ledger, "notes": data.notes,
+            "missing": data.missing}
 
 
 def show(run: RunDirectory, console: Console) -> None:
@@ -45,6 +46,9 @@ def render(data: RunData) -> RenderableType:
     for table in (_metrics(data), _predictions(data), _losses(data)):
         if table is not None:
             parts += [Text(), table]
+    notes = note_rows(data)
+    if notes:
+        parts += [Text(), Text("\n".join(f"{workload}, {what}: {text}" for workload, what, text in notes))]
     if data.ledger:
         parts += [Text(), Text(books(data.ledger).line)]
     return Group(*parts)

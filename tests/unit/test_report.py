@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -288,6 +289,21 @@ def test_json_has_run_verdict_reasons_metrics_and_ledger(lossy: RunDirectory, tm
     assert found["ledger"]["queue_drops"] == {"leaf1->h3": 1100, "leaf1->spine2": 104}
     empty = json_object(run_factory.make(tmp_path))
     assert (empty["verdict"], empty["metrics"], empty["ledger"]) == (None, {}, None)
+
+
+def test_what_a_reader_folded_or_left_out_is_told_on_the_page_in_the_terminal_and_as_json(tmp_path: Path) -> None:
+    notes = {"step": {"fused": "3 layers taken as one", "left out": "ARP (7) & <others>"}}
+    run = run_factory.make(tmp_path, notes=notes)
+    assert json_object(run)["notes"] == notes
+    page = build(run)
+    assert "3 layers taken as one" in page
+    assert "ARP (7) &amp; &lt;others&gt;" in page
+    console = Console(record=True, width=200, file=io.StringIO())
+    show(run, console)
+    assert "step, fused: 3 layers taken as one" in console.export_text()
+    without = json_object(run_factory.make(tmp_path))
+    assert without["notes"] == {}
+    assert not any("notes" in m for m in without["missing"])
 
 
 def test_a_drawing_leaves_no_link_to_its_maker() -> None:
