@@ -12,6 +12,7 @@ import pytest
 
 from scenarios.lab import Lab
 from scenarios.ranks import run_ranks
+from tests.bench.gloo import PYTHON, require_torch
 from topologies.errors import LabError, RunError, SpecError
 
 pytestmark = pytest.mark.lab
@@ -73,10 +74,14 @@ def test_a_program_that_does_not_exist_and_too_many_ranks_are_told(small_lab: La
 
 
 def test_pytorch_gloo_reduces_over_the_fabric(small_lab: Lab) -> None:
-    pytest.importorskip("torch", reason="PyTorch is not installed")
+    python = os.environ.get(PYTHON, sys.executable)
+    try:
+        require_torch(python)
+    except LabError as error:
+        pytest.skip(f"no PyTorch with Gloo: {error.found}; {PYTHON} can name a Python that has it")
     program = ("import torch, torch.distributed as dist; dist.init_process_group('gloo'); "
                "x = torch.full((1000,), float(dist.get_rank())); dist.all_reduce(x); print(x[0].item())")
     said = Said()
-    ledger = run_ranks(small_lab.inventory, 4, [sys.executable, "-c", program], said)
+    ledger = run_ranks(small_lab.inventory, 4, [python, "-c", program], said)
     assert set(said.of("stdout").values()) == {"6.0"}
     assert ledger.closes

@@ -264,6 +264,35 @@ def test_a_rank_goes_on_when_its_own_inputs_are_there(tmp_path):
         assert c.end - c.start >= c.seconds
 
 
+def test_a_peer_that_stops_reading_ends_the_run_and_rank_and_transfer_are_named(tmp_path):
+    """Bytes fill its window and the sender's buffer, and then nothing moves; a transfer beside it goes through."""
+    w = Workload("w", ("h1", "h2", "h3"), (Transfer("deaf", 0, 2, 64_000_000), Transfer("fine", 0, 1, 5000)),
+                 timeout=0.3)
+
+    async def scene(writer: RecordWriter) -> list[str]:
+        loop, end = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+        timers, program, channels = Timers(loop), lower(w), Loopback(1)
+        e = Execution(program, timers, Reporter(program, "main", time.monotonic(), writer), Callbacks(
+            lambda i, s: None, lambda: end.set_result(None), end.set_exception))
+        e.use(channels)
+        e.start()
+        loop.remove_reader(channels._wires[0, 2][0].sockets[1].fileno())
+        while not end.done():
+            e.find_stalled()
+            await asyncio.sleep(0.02)
+        channels.close()
+        timers.close()
+        with pytest.raises(LabError) as caught:
+            end.result()
+        assert caught.value.where == "workload w, transfer deaf"
+        assert caught.value.expected == "progress from rank 0 on h1 to rank 2 on h3 within 0.3 s"
+        assert caught.value.found == "0 of 64000000 B arrived, none lately"
+        return channels.told
+
+    with RecordWriter(tmp_path / "r") as writer:
+        assert asyncio.run(scene(writer)) == ["fine"]
+
+
 def test_transfers_of_no_bytes_and_computes_of_no_time_are_over_at_once(tmp_path):
     chain = (Transfer(f"c{i}", i % 2, 1 - i % 2, 0, after=(f"c{i - 1}",)) for i in range(1, 3000))
     ops = [Compute("c0", 0, 0.0), *chain]       # a long chain is no deep recursion
