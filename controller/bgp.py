@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from typing import Any
@@ -37,6 +38,7 @@ def _heard(peer: str, route: Route, gone: bool) -> None:
 def main() -> None:
     """Serve the controller until it closes standard input."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})     # as inherited they are blocked
     setting = json.loads(sys.stdin.readline())
     with inside(setting["netns"]):      # every thread that starts in here stays in the namespace
         sessions = Sessions(setting["asn"], setting["router_id"], _heard, lambda peer, up: _say(peer=peer, up=up))

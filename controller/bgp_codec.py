@@ -10,6 +10,7 @@ decodes as `label` is a VNI shifted by four bits; so NLRI and communities are bu
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections import OrderedDict
 from typing import Any
@@ -71,7 +72,8 @@ def _communities(route: Route) -> list[Any]:
 
 
 def route(received: Any) -> Route | None:
-    """The route of a path that a peer has sent; None for one of a kind or family of addresses that we do not use.
+    """The route of a path that a peer has sent; None for one of a kind or family of addresses that we do not use, and
+    for one that cannot be: it must not end the session, which other routes come by.
 
     A withdrawal has no attributes: its route has what tells it from others, and nothing else is right.
     """
@@ -89,8 +91,9 @@ def route(received: Any) -> Route | None:
             tunnel = attributes.get(bgp.BGP_ATTR_TYEP_PMSI_TUNNEL_ATTRIBUTE)
             return MulticastRoute(**common | {"next_hop": nlri.ip_addr}, vni=tunnel.vni or 0 if tunnel else 0)
         case bgp.EvpnIpPrefixNLRI() if _is_ipv4(nlri.ip_prefix.split("/")[0]):
-            prefix = str(ipaddress.IPv4Network(nlri.ip_prefix, strict=False))
-            return PrefixRoute(**common, prefix=prefix, vni=_vni(nlri._label))
+            with contextlib.suppress(ValueError):
+                prefix = str(ipaddress.IPv4Network(nlri.ip_prefix, strict=False))
+                return PrefixRoute(**common, prefix=prefix, vni=_vni(nlri._label))
     return None
 
 

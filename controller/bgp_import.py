@@ -47,7 +47,14 @@ def importable(fabric: Fabric, tenancy: Tenancy, learned: Iterable[Learned]) -> 
     return tuple(j.usable for j in judge(fabric, tenancy, learned) if j.usable is not None)
 
 
-Way = tuple[str, str, int]      # VTEP and MAC of the border leaf, VNI of the External
+@dataclass(frozen=True)
+class Way:
+    """Out of the fabric: by the border leaf's VTEP, in the VNI of an External."""
+
+    external: str
+    vtep: str
+    mac: str
+    vni: int
 
 
 def _ways_out(fabric: Fabric, tenancy: Tenancy) -> dict[tuple[str, int], Way]:
@@ -57,7 +64,7 @@ def _ways_out(fabric: Fabric, tenancy: Tenancy) -> dict[tuple[str, int], Way]:
         for segment in tenant.segments:
             for member in segment.members if segment.is_external else ():
                 leaf = fabric.node(member.leaf)
-                ways[member.ip, 0] = ways[leaf.ip, tenant.vni] = (leaf.ip, leaf.mac, tenant.vni)
+                ways[member.ip, 0] = ways[leaf.ip, tenant.vni] = Way(tenant.name, leaf.ip, leaf.mac, tenant.vni)
     return ways
 
 
@@ -67,20 +74,29 @@ def _way(route: PrefixRoute, ways: dict[tuple[str, int], Way]) -> Way | None:
 
 def _through(route: PrefixRoute, ways: dict[tuple[str, int], Way]) -> PrefixRoute | None:
     way = _way(route, ways)
-    return way and replace(route, next_hop=way[0], router_mac=way[1], vni=way[2])
+    return None if way is None else replace(route, next_hop=way.vtep, router_mac=way.mac, vni=way.vni)
 
 
 def _unusable(tenancy: Tenancy, route: Route, ways: dict[tuple[str, int], Way]) -> str:
     """Why nothing is forwarded by a route; '' if it is."""
     if not isinstance(route, PrefixRoute):
         return "only routes of type 5 are taken from peers"
-    if _way(route, ways) is None:
+    way = _way(route, ways)
+    if way is None:
         return "its next hop is no External's router, nor a border leaf with an External's VNI"
-    hidden = _hidden(tenancy.segments.values(), route)
+    hidden = _hidden(_in_view(tenancy, way.external), route)
     return f"it would hide addresses of {hidden}" if hidden else ""
 
 
+def _in_view(tenancy: Tenancy, external: str) -> Iterator[Segment]:
+    """The segments of the VPCs that peer with an External, and those that these see: its own link among them."""
+    of = tenancy.segments
+    vpcs = {of[a].vpc for a, b, _ in tenancy.beyond if of[b].vpc == external}
+    seen = {b for a, b in tenancy.permits if of[a].vpc in vpcs}
+    yield from (s for s in of.values() if s.vpc in vpcs or s.name in seen)
+
+
 def _hidden(segments: Iterable[Segment], route: PrefixRoute) -> str:
-    """A segment of which the route claims addresses with the same prefix or a longer one, among those it goes to."""
+    """A segment of which the route claims addresses with the same prefix or a longer one."""
     prefix = IPv4Network(route.prefix)
     return next((s.name for s in segments if prefix.subnet_of(IPv4Network(s.prefix))), "")

@@ -9,6 +9,7 @@ has gone meanwhile, as with any router whose sessions are lost.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import subprocess
@@ -73,7 +74,9 @@ class BgpLink:
             process = subprocess.Popen([sys.executable, "-m", "controller.bgp"], stdin=subprocess.PIPE,
                                        stdout=subprocess.PIPE, text=True)
             commands, answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
-            commands.write(json.dumps(self._setting()) + "\n")
+            with contextlib.suppress(OSError):      # it has ended already, which is seen below
+                commands.write(json.dumps(self._setting()) + "\n")
+                commands.flush()
             self._input = commands
             self._due.set()
             for line in answers:
@@ -130,4 +133,7 @@ class BgpLink:
             with self._lock:
                 learned = tuple(Learned(self._names[ip], route)
                                 for ip, known in self._learned.items() for route in known.values())
-            learn(learned)
+            try:
+                learn(learned)
+            except Exception:       # a thread that ends would leave every later route unheard
+                LOG.exception("what BGP peers have announced could not be installed")

@@ -97,11 +97,18 @@ def _peering(intent: Intent, index: int, permit: ExternalPermit) -> Iterator[Pro
         if name not in subnets:
             yield unknown((*at, "vpc", "subnets", n), "subnet", name, subnets)
     for prefix in _statics(intent, external):
-        for name, subnet in subnets.items():
-            if IPv4Network(prefix).subnet_of(subnet.network):
-                yield Problem(at, f"an External with no prefix inside of a subnet of {vpc}",
-                              f"{prefix} of {external}, inside of {vpc}/{name} ({subnet.subnet})")
+        for name, network in _in_view(intent, vpc):
+            if IPv4Network(prefix).subnet_of(network):
+                yield Problem(at, f"an External with no prefix inside of a subnet that {vpc} sees",
+                              f"{prefix} of {external}, inside of {name} ({network})")
 
 
 def _statics(intent: Intent, external: str) -> tuple[str, ...]:
     return intent.externals[external].static.prefixes if external in intent.externals else ()
+
+
+def _in_view(intent: Intent, vpc: str) -> Iterator[tuple[str, IPv4Network]]:
+    """Subnets of a VPC and of its peers."""
+    peers = {name for peering in intent.peerings for sides in peering.permit if vpc in sides for name in sides}
+    for name in sorted({vpc, *peers} & set(intent.vpcs)):
+        yield from ((f"{name}/{key}", subnet.network) for key, subnet in intent.vpcs[name].subnets.items())

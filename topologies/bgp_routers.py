@@ -26,7 +26,7 @@ from topologies.spec import BgpSpec
 
 FRR = Path("/usr/lib/frr")      # where Debian and Ubuntu have its daemons
 FABRIC_ASN = 65000              # of the speaker, for all leaves
-_PACKAGES = {"frr": "frr", "gobgp": "gobgpd"}
+PACKAGES = {"frr": "frr", "gobgp": "gobgpd"}
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,19 @@ class Router:
         return addr.bgp_link(self.number)
 
 
+def router_program(kind: str) -> str | None:
+    """Path of what a router of this kind runs, if it is installed."""
+    if kind == "gobgp":
+        return find_program("gobgpd")
+    return str(FRR / "bgpd") if (FRR / "bgpd").exists() else None
+
+
 def require_routers(spec: BgpSpec | None) -> None:
     """Raises HostError for a router whose program is not installed."""
     for name, peer in spec.peers.items() if spec else ():
-        found = (FRR / "bgpd").exists() if peer.router == "frr" else find_program("gobgpd")
-        if not found:
+        if router_program(peer.router) is None:
             raise HostError(f"bgp.peers.{name}", f"the program of router: {peer.router}", "not installed",
-                            f"apt-get install {_PACKAGES[peer.router]}, or run ./provision.sh")
+                            f"apt-get install {PACKAGES[peer.router]}, or run ./provision.sh")
 
 
 def speaker_netns(lab: str) -> str:
@@ -127,7 +133,7 @@ router bgp {router.asn}
 def _gobgp(router: Router) -> list[list[str]]:
     """gobgpd; the gobgp command of its namespace finds it on its usual port."""
     (router.directory / "gobgpd.json").write_text(json.dumps(gobgp_configuration(router)))
-    return [[find_program("gobgpd") or "gobgpd", "-f", str(router.directory / "gobgpd.json"), "-t", "json",
+    return [[router_program("gobgp") or "gobgpd", "-f", str(router.directory / "gobgpd.json"), "-t", "json",
              "--api-hosts", "127.0.0.1:50051", "--pprof-disable"]]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from topologies.bgp_routers import PACKAGES, router_program
 from topologies.host_limits import PROGRAMS, congestion_controls, find_program, has_module
 
 LAB_VM = "run in the lab VM (vagrant up), whose kernel has it"
@@ -66,5 +67,8 @@ def _programs() -> Iterator[Feature]:
 def _optional() -> Iterator[Feature]:
     for module, what in _MODULES.items():
         yield Feature(module, has_module(module), False, what, LAB_VM)
+    for kind, package in PACKAGES.items():
+        yield Feature(package, router_program(kind) is not None, False, f"bgp: routers of kind {kind}",
+                      f"apt-get install {package}, or ./provision.sh")
     controls = congestion_controls()
     yield Feature("cubic", "cubic" in controls, False, f"TCP has {', '.join(controls)}", "modprobe tcp_cubic")

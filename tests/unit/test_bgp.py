@@ -16,9 +16,11 @@ from os_ken.lib.packet import bgp
 from controller import bgp_codec
 from controller.bgp_lines import from_json, key, to_json
 from controller.evpn import MacIpRoute, MulticastRoute, PrefixRoute, Route
+from topologies import bgp_routers
 from topologies.bgp_routers import Router, frr_configuration, gobgp_configuration
-from topologies.errors import SpecErrors
+from topologies.errors import HostError, SpecErrors
 from topologies.load import load_fabric
+from topologies.spec import BgpSpec
 
 TARGETS = frozenset({"65000:1001", "65000:1002"})
 MAC = "02:00:0a:09:01:01"
@@ -71,6 +73,8 @@ def test_a_mac_without_an_address_and_a_route_of_ipv6() -> None:
     found = bgp_codec.route(SimpleNamespace(nlri=alone, pathattr_map={}, nexthop="10.0.0.1"))
     assert found == MacIpRoute(rd="65001:1", targets=frozenset(), next_hop="10.0.0.1", mac=MAC, ip="", vni=7, l3vni=0)
     six = bgp.EvpnIpPrefixNLRI("65001:1", 0, "2001:db8::/32", esi=segment, vni=7)
+    long = bgp.EvpnIpPrefixNLRI("65001:1", 0, "10.0.0.0/33", esi=segment, vni=7)
+    assert bgp_codec.route(SimpleNamespace(nlri=long, pathattr_map={}, nexthop="10.0.0.1")) is None
     assert bgp_codec.route(SimpleNamespace(nlri=six, pathattr_map={}, nexthop="10.0.0.1")) is None
 
 
@@ -81,6 +85,15 @@ def test_configurations_of_routers_name_the_speaker_and_the_address_family(tmp_p
     assert "neighbor 10.254.2.1 remote-as 65000" in text
     assert "address-family l2vpn evpn" in text
     assert "'neighbor-address': '10.254.2.1', 'peer-as': 65000" in str(gobgp_configuration(router))
+
+
+@pytest.mark.parametrize(("kind", "package"), [("frr", "frr"), ("gobgp", "gobgpd")])
+def test_a_router_that_is_not_installed_is_named_with_its_package(
+        monkeypatch: pytest.MonkeyPatch, kind: str, package: str) -> None:
+    monkeypatch.setattr(bgp_routers, "router_program", lambda _: None)
+    with pytest.raises(HostError, match=rf"bgp.peers.r1.*router: {kind}[\s\S]*apt-get install {package},"):
+        bgp_routers.require_routers(BgpSpec.model_validate({"peers": {"r1": {"router": kind, "asn": 65101}}}))
+    bgp_routers.require_routers(None)
 
 
 @pytest.mark.parametrize(("block", "message"), [

@@ -127,6 +127,18 @@ def test_a_learned_route_that_no_peering_permits_or_no_vrf_imports_changes_nothi
         assert not any(str(IPv4Network(one.route.prefix)) in name for name in names)    # type: ignore[union-attr]
 
 
+def test_a_learned_route_may_have_addresses_of_a_vpc_that_is_not_in_view() -> None:
+    it = world(*PEERED)
+    imported = importable(FABRIC, it.tenancy, [learned("10.2.0.0/24", "203.0.113.2", 1)])
+    compiler = Compiler(FABRIC, it.tenancy, previous=it.compiler, imported=imported)
+    it.switches = FakeFabric(FABRIC, compiler.rules(State()))
+    assert sent(it, "h2", it.ip("h5")) == Dropped("leaf1", "no-route:a/y")
+    let_in = world(*PEERED[:4], external_peer("a", ["x"], "inet", "10.2.0.0/16"), *HOSTS)
+    compiler = Compiler(FABRIC, let_in.tenancy, imported=imported)
+    it.switches = FakeFabric(FABRIC, compiler.rules(State()))
+    assert sent(it, "h1", it.ip("h5")) == Delivered("ext1", {})     # in the eyes of a, it is outside
+
+
 HOST = MacIpRoute(rd="65101:1", targets=frozenset({"65000:1001"}), next_hop=BORDER.ip, mac="02:00:00:00:00:99",
                   ip="10.1.0.9", vni=1002, l3vni=1001)
 
@@ -135,11 +147,11 @@ HOST = MacIpRoute(rd="65101:1", targets=frozenset({"65000:1001"}), next_hop=BORD
     (HOST, "only routes of type 5"), (learned("172.16.0.0/16", "10.254.2.2", 1).route, "its next hop is no External's"),
     (learned("172.16.0.0/16", BORDER.ip, 77).route, "its next hop is no External's"),
     (learned("10.1.0.3/32", "203.0.113.2", 1).route, "it would hide addresses of a/x"),
-    (learned("10.2.0.0/24", "203.0.113.2", 1).route, "it would hide addresses of b/z"),
+    (learned("10.3.0.128/25", "203.0.113.2", 1).route, "it would hide addresses of d/w"),
     (learned("203.0.113.2/32", "203.0.113.2", 1).route, "it would hide addresses of inet/link"),
 ])
 def test_a_route_of_a_peer_that_is_not_used_says_why(route: Route, reason: str) -> None:
-    it = world(*PEERED)
+    it = world(*PEERED, vpc("d", {"w": "10.3.0.0/24"}), peer(a=["y"], d=[]))
     (one,) = judge(FABRIC, it.tenancy, [Learned("frr1", route)])
     assert one.usable is None
     assert reason in one.reason
@@ -169,7 +181,9 @@ def test_a_route_of_a_peer_that_is_not_used_says_why(route: Route, reason: str) 
     ([A, INET, external_peer("a", ["w"], "inet", "0.0.0.0/0")], "objects.2.spec.permit.vpc.subnets.0",
      "one of the subnets x, y"),
     ([A, external("inet", "10.1.1.128/25"), external_peer("a", [], "inet", "0.0.0.0/0")], "objects.2.spec.permit",
-     "an External with no prefix inside of a subnet of a"),
+     "an External with no prefix inside of a subnet that a sees"),
+    ([A, B, peer(a=[], b=[]), external("inet", "10.2.0.0/24"), external_peer("a", [], "inet", "0.0.0.0/0")],
+     "objects.4.spec.permit", "an External with no prefix inside of a subnet that a sees"),
     ([A, vpc("c", {"w": "10.1.0.0/16"}), INET, LINK, OUT, external_peer("c", [], "inet", "0.0.0.0/0")],
      "objects.5.spec.permit", "peers whose subnets do not overlap"),
     ([A, INET, external("wan", "198.51.100.0/24"), OUT, external_peer("a", [], "wan", "0.0.0.0/0")],
