@@ -44,10 +44,11 @@ Row = tuple[Any, ...]
 
 @pytest.fixture(scope="module")
 def fabric_lab() -> Iterator[Lab]:
+    """FRR is an external peer, GoBGP an internal one."""
     spec = FabricSpec.model_validate({
         "name": "bgp", "leaves": 2, "spines": 2, "hosts_per_leaf": 2, "probes": False,
         "border": {"hosts": 1, "rate": "10mbit"},
-        "bgp": {"peers": {"frr1": {"router": "frr", "asn": 65101}, "go1": {"router": "gobgp", "asn": 65102}}}})
+        "bgp": {"peers": {"frr1": {"router": "frr", "asn": 65101}, "go1": {"router": "gobgp", "asn": 65000}}}})
     with running(spec) as net:
         lab = Lab(net)
         lab.spawn()
@@ -220,17 +221,34 @@ def test_a_route_that_leads_nowhere_is_shown_with_the_reason_and_changes_no_rule
     until(lambda: learned(lab), [])
 
 
+def test_the_routes_of_a_session_that_ends_go_and_come_back_with_it(lab: Lab) -> None:
+    apply_intent(lab.net.inventory, intent(*OUTSIDE))
+    before = lab.installed()
+    gobgp(lab, "global rib add -a evpn prefix 172.16.7.0/24 etag 0 label 7 rd 65102:1 rt 65000:1001 encap vxlan "
+               "nexthop 203.0.113.2")
+    until(lambda: lab.installed() != before, True)
+    lab.client.wait_converged(TIMEOUT)
+    led_out = lab.installed()
+    try:
+        gobgp(lab, "neighbor 10.254.2.1 disable")
+        until(lambda: (states(lab)["go1"], learned(lab)), ("down", []))
+        until(lab.installed, before)
+        gobgp(lab, "neighbor 10.254.2.1 enable")
+        until(lambda: (states(lab)["go1"], len(learned(lab))), ("up", 1))
+        until(lab.installed, led_out)
+        until(lambda: at_gobgp(lab), announced(lab))
+    finally:
+        gobgp(lab, "neighbor 10.254.2.1 enable")
+        gobgp(lab, "global rib del -a evpn all")
+    until(lambda: learned(lab), [])
+
+
 def speaker(lab: Lab) -> int:
-    """Its process: the controller's only child."""
-    assert lab.process is not None
-    (pid,) = Path(f"/proc/{lab.process.pid}/task/{lab.process.pid}/children").read_text().split() or _any_child(lab)
-    return int(pid)
-
-
-def _any_child(lab: Lab) -> list[str]:
+    """Its process: the controller's only child, of whatever thread."""
     assert lab.process is not None
     tasks = Path(f"/proc/{lab.process.pid}/task").glob("*/children")
-    return [pid for task in tasks for pid in task.read_text().split()]
+    (pid,) = (pid for task in tasks for pid in task.read_text().split())
+    return int(pid)
 
 
 def test_a_speaker_that_is_killed_comes_back_and_announces_everything_again(lab: Lab) -> None:
