@@ -223,8 +223,8 @@ def test_a_route_that_leads_nowhere_is_shown_with_the_reason_and_changes_no_rule
 
 def test_the_routes_of_a_session_that_ends_go_and_come_back_with_it(lab: Lab) -> None:
     apply_intent(lab.net.inventory, intent(*OUTSIDE))
-    before = lab.installed()
-    gobgp(lab, "global rib add -a evpn prefix 172.16.7.0/24 etag 0 label 7 rd 65102:1 rt 65000:1001 encap vxlan "
+    before, vni = lab.installed(), lab.client.intent()["allocation"]["vnis"]["a"]
+    gobgp(lab, f"global rib add -a evpn prefix 172.16.7.0/24 etag 0 label 7 rd 65102:1 rt 65000:{vni} encap vxlan "
                "nexthop 203.0.113.2")
     until(lambda: lab.installed() != before, True)
     lab.client.wait_converged(TIMEOUT)
