@@ -40,6 +40,7 @@ def ingress(fabric: Fabric, leaf: Node, vni: int, elsewhere: Container[str] = ()
         port = _port(fabric, host)
         if host.name not in elsewhere:
             yield from admitted(host.name, port, host.mac, host.ip, vni)
+            yield to_self(host.name, Match(in_port=port, eth_dst=host.mac))
         yield Flow(f"spoof:{host.name}", Table.INGRESS, Priority.GUARD, Match(in_port=port))
     yield Flow("from-fabric", Table.INGRESS, Priority.NORMAL,
                Match(in_port=addr.VXLAN_PORT, tunnel_id=vni), (), Table.DELIVER)
@@ -54,6 +55,11 @@ def admitted(host: str, port: int, mac: str, ip: str, vni: int) -> Iterator[Flow
                Match(in_port=port, eth_src=mac, eth_type=ETH_ARP, arp_spa=ip, arp_sha=mac), segment, Table.ARP)
     yield Flow(f"from:{host}", Table.INGRESS, Priority.NORMAL,
                Match(in_port=port, eth_src=mac, eth_type=ETH_IPV4, ipv4_src=ip), segment, Table.QOS)
+
+
+def to_self(host: str, match: Match, rank: int = 0) -> Flow:
+    """What a host sends to itself would be sent back to its port, which a switch refuses without counting it."""
+    return Flow(f"to-self:{host}", Table.INGRESS, Priority.OVERRIDE + rank, match)
 
 
 def arp_answer(mac: str, ip: str) -> tuple[Action, ...]:

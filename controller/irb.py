@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
-from controller.bridging import ARP_REQUEST, admitted, arp_answer, towards
+from controller.bridging import ARP_REQUEST, admitted, arp_answer, to_self, towards
 from controller.evpn import IpVrf, MacIpRoute, PrefixRoute, RouteTable, ip_vrfs, mac_vrfs
 from controller.rules import (
     ETH_ARP,
@@ -273,10 +273,10 @@ def _from_outside(segment: Segment, permitted: tuple[Segment, ...]) -> Iterator[
 
 
 def _to_self(member: Member) -> Iterator[Flow]:
-    """What a host sends to itself would be sent back to its port, which a switch refuses without counting it."""
+    """By its MAC, and by its address through the gateway."""
     for n, match in enumerate((Match(in_port=member.port, eth_dst=member.mac),
                                Match(in_port=member.port, eth_type=ETH_IPV4, ipv4_dst=member.ip))):
-        yield Flow(f"to-self:{member.host}", Table.INGRESS, Priority.OVERRIDE + n, match)
+        yield to_self(member.host, match, n)
 
 
 def _expired(table: Table, vni: int | None = None) -> Iterator[Flow]:

@@ -33,7 +33,7 @@ from topologies.spec import FabricSpec
 FABRIC = FabricSpec(name="fuzz", leaves=3, spines=2, hosts_per_leaf=3, probes=False)
 STEPS = 12
 VPCS = 3            # few, so that hosts meet
-SETTLE = 30.0       # seconds for the controller to install a step, and for a switch to notice its own dead port
+SETTLE = 120.0      # seconds for the controller to install a step, and for a switch to notice its own dead port
 
 
 @dataclass
