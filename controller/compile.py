@@ -100,7 +100,9 @@ class Compiler:
 
     def _tenant_flows(self, leaf: str) -> tuple[Flow, ...]:
         blocks = self._blocks[leaf].values()
-        return tuple(flow for _, flows in blocks for flow in flows) + (tuple(common_rules()) if blocks else ())
+        here = (t for t in self.tenancy.tenants if t.name in self._blocks[leaf])
+        return (*(flow for _, flows in blocks for flow in flows), *(common_rules() if blocks else ()),
+                *qos.marks(self._fabric, here))
 
     def rules(self, state: State) -> RuleSet:
         """Everything that every switch shall hold while the fabric is in `state`; transit switches first."""

@@ -21,7 +21,7 @@ from topologies.fabric import Fabric, Link
 from topologies.inventory import Inventory
 from topologies.ledger import Fault
 from topologies.scale import Scale
-from topologies.spec import QueueSpec
+from topologies.spec import ClassSpec, QueueSpec
 from traffic.workload import Compute, Workload
 
 SETTLE = 1.0        # seconds after a change in which losses still belong to it
@@ -52,11 +52,12 @@ class History:
 
     fabric: Fabric
     changes: list[Change] = field(default_factory=list)
+    classes: dict[str, ClassSpec] | None = None     # all of them, with the shares that the schedule left them
 
     def declared(self) -> Declared:
         """Rates and queues as the last events left them."""
         rates = {c.link: c.rate for c in self.changes if c.rate is not None}
-        return Declared(rates, {c.link: c.queue for c in self.changes if c.queue is not None})
+        return Declared(rates, {c.link: c.queue for c in self.changes if c.queue is not None}, self.classes)
 
     def windows(self, end: float) -> list[tuple[str, str, float, float]]:
         """(name, link, from, to) of every fault; one that was never mended lasts to the end."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from scenarios.moves import changes_of, places
-from scenarios.scenario import LinkEvent, RankEvent, Scenario
+from scenarios.scenario import LinkEvent, RankEvent, Scenario, ShareChange
 from topologies.fabric import Fabric, expand
 from topologies.scale import Scale
 from topologies.units import show_rate, show_size, show_time
@@ -55,8 +55,14 @@ def vpc_lines(scenario: Scenario) -> Iterator[str]:
         yield f"VPC {vpc}: {', '.join(hosts) or 'nobody'}"
     for phase in scenario.phases:
         for _, change in changes_of(scenario, phase.name):
-            moves = ", ".join(f"{host} to {subnet}" for host, subnet in change.move.items())
-            yield f"in phase {phase.name} after {show_time(change.at)}: {moves}"
+            what = [f"{host} to {subnet}" for host, subnet in change.move.items()]
+            what += [f"class {name} to {_shares(c)}" for name, c in change.shares.items()]
+            yield f"in phase {phase.name} after {show_time(change.at)}: {', '.join(what)}"
+
+
+def _shares(change: ShareChange) -> str:
+    given = {"min": change.min, "max": change.max}
+    return " and ".join(f"a {key} of {share:.4g} of each link" for key, share in given.items() if share is not None)
 
 
 def event_lines(scenario: Scenario) -> Iterator[str]:

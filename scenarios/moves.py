@@ -81,6 +81,10 @@ def untouched(scenario: Scenario, phase: str) -> set[str]:
 
 def vpc_problems(scenario: Scenario, fabric: Fabric) -> Iterator[Problem]:
     """What does not fit the fabric: in the VPCs, and in each change that follows. Paths are those of Scenario."""
+    for n, change in enumerate(scenario.schedule):
+        if change.move and not scenario.vpcs:
+            yield Problem(("schedule", n, "move"), "moves between VPCs of the scenario", "a scenario without vpcs")
+            return
     first = intent_problems(scenario.intent, fabric)
     yield from (Problem(("vpcs", *p.path[1:]), p.expected, p.found, p.hint) for p in first)
     if first:
@@ -109,7 +113,7 @@ def check_traffic(scenario: Scenario, fabric: Fabric, traffic: Mapping[str, Pair
     Raises SpecErrors: hosts that may not speak with each other, and hosts that get another address under a
     workload that uses them, which would cut its connections.
     """
-    if not scenario.vpcs and not scenario.schedule:
+    if not scenario.vpcs:
         return
     errors = [e for phase in scenario.phases for e in _phase_errors(scenario, fabric, phase, traffic[phase.name])]
     if errors:

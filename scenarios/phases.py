@@ -152,7 +152,7 @@ class PhaseRun:
         for name, pid in watched.items():
             m.watch(name, pid)
         timed = (Player(m.lab.inventory, self.scenario.link_events(self.phase.name), m.proof.history, m.t0),
-                 Timed("schedule", self.tenants.steps(self.phase.name)))
+                 Timed("schedule", self.tenants.steps(self.phase.name, m.proof.history)))
         start = time.monotonic() - m.t0
         for child in self.children:
             child.say("go")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scenarios.moves import vpc_problems
 from scenarios.scenario import LinkEvent, RankEvent, Scenario
+from scenarios.shares import class_problems
 from topologies.addressing import ETHERNET_HEADER
 from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
@@ -36,6 +37,7 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
     for name, workload in scenario.workloads.items():
         yield from _workload(fabric, workload, ("workloads", name))
     yield from vpc_problems(scenario, fabric)
+    yield from class_problems(scenario)
     for n, event in enumerate(scenario.events):
         if isinstance(event, RankEvent):
             yield from _rank_event(scenario, fabric, event, ("events", n, "rank"))

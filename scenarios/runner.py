@@ -22,7 +22,7 @@ from scenarios.events import slowest
 from scenarios.foretelling import Foretelling
 from scenarios.lab import Lab, lab
 from scenarios.measure import Measurement, Proof
-from scenarios.moves import check_traffic
+from scenarios.moves import changes_of, check_traffic
 from scenarios.phases import (
     PhaseRun,
     Progress,
@@ -139,7 +139,7 @@ def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[tuple[Traffic
                 tell.stage(f"phase {phase.name}")
                 _run_phase(PhaseRun(measurement, scenario, phase, its_traffic, tenants), measurement, tell.progress,
                            Foretelling(scenario, phase, foreseen, measurement, tenants))
-                if tenants.steps(phase.name):
+                if changes_of(scenario, phase.name):
                     tenants.prove(f"after phase {phase.name}")
             tell.stage("closing the books")
             measurement.finish()

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from controller.intent import Intent, IntentObject, SubnetRef
 from topologies.errors import Misfit, Misfits
-from topologies.spec import FabricSpec, QueueSpec, Rate, Strict, Time
+from topologies.spec import LEAST_SHARE, FabricSpec, QueueSpec, Rate, Share, Strict, Time
 from traffic.specs import WorkloadSpec
 
 WorkloadName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]      # it names files of a run
@@ -88,12 +88,26 @@ Event = Annotated[Annotated[LinkEvent, Tag("link-event")] | Annotated[RankEvent,
                   Discriminator(_kind_of_event)]
 
 
+class ShareChange(Strict):
+    """New shares of a class, on every wire; what is not given stays."""
+
+    min: Share | None = Field(None, ge=LEAST_SHARE)
+    max: Share | None = None
+
+
 class Scheduled(Strict):
-    """A declared change of who is in which VPC, `at` seconds after the phase starts."""
+    """A declared change of who is in which VPC, or of classes' shares, `at` seconds after the phase starts."""
 
     phase: str | None = Field(None, description="default: the first phase")
     at: Time
-    move: dict[str, SubnetRef] = Field(min_length=1, description="host -> the vpc/subnet that it is in from now on")
+    move: dict[str, SubnetRef] = Field({}, description="host -> the vpc/subnet that it is in from now on")
+    shares: dict[str, ShareChange] = Field({}, description="class -> its shares from now on")
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Scheduled:
+        if not self.move and not self.shares:
+            raise ValueError("at least one of move and shares")
+        return self
 
 
 class Scenario(Strict):

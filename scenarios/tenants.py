@@ -5,6 +5,7 @@
 What happened is tenants.json of the run:
     changes  [{t, phase, moves: {host: [from, to]}, version, rules, seconds, pending}]      s since t0; rules: s until
              all switches held the new rules; seconds: until the hosts had their new addresses as well
+    shares   [{t, phase, seconds, classes: {name: {min, max}}}]     of all classes, from then on; shares of a link
     proofs   [{t, when, pairs, allowed, denied, drops, false_allows, false_denies, uncounted, seconds}]; drops: how
              many of the probes a rule had to drop
 """
@@ -18,14 +19,17 @@ from typing import Any
 
 from controller.reachability import matrix
 from controller.vpc import Allocation
+from scenarios.events import History
 from scenarios.lab import Lab
 from scenarios.moves import changes_of, moved, places
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario, Scheduled
+from scenarios.shares import reshared
 from scenarios.timed import Step
 from scenarios.verify import Verification, verify
 from scenarios.vpcs import apply_intent
 from topologies.inventory import Inventory
+from topologies.wires import set_shares
 from traffic.engine.settings import prepare_namespace
 from traffic.records import RecordWriter
 
@@ -39,9 +43,11 @@ class Tenants:
     def __init__(self, lab: Lab, scenario: Scenario, run: RunDirectory, t0: float) -> None:
         self._lab, self._scenario, self._run, self._t0 = lab, scenario, run, t0
         self._intent = scenario.intent
-        self._used = bool(scenario.vpcs or scenario.schedule)
+        self._used = bool(scenario.vpcs)
         self._moved: set[str] = set()       # since the last phase began
+        self._classes = dict(lab.fabric.spec.classes)
         self._changes: list[Json] = []
+        self._shares: list[Json] = []
         self._proofs: list[Json] = []
 
     def begin(self) -> None:
@@ -49,18 +55,21 @@ class Tenants:
         if self._used:
             apply_intent(self._lab.inventory, self._intent)
 
-    def steps(self, phase: str) -> list[Step]:
-        """The changes of a phase, to be done at their times."""
+    def steps(self, phase: str, history: History) -> list[Step]:
+        """The changes of a phase, to be done at their times; what they declare to the proof goes into `history`."""
         scale = self._lab.fabric.spec.scale.scale
-        return [(scale.to_emulated_time(change.at), partial(self._change, phase, change))
+        return [(scale.to_emulated_time(change.at), partial(self._change, phase, change, history))
                 for _, change in changes_of(self._scenario, phase)]
 
     def prove(self, when: str) -> None:
-        """Test every pair of hosts by packets; what came of it is written down, good or bad."""
+        """Test every pair of hosts by packets, if there are VPCs; what came of it, good or bad, is written down with
+        all changes so far."""
+        if not self._used and not self._shares:
+            return
         if self._used:
             t, found = time.monotonic(), verify(self._lab.inventory)
             self._proofs.append({"t": t - self._t0, "when": when, **_summary(found), "seconds": time.monotonic() - t})
-            self._write()
+        self._write()
 
     def inventory(self, phase: str) -> Path:
         """Before a phase: the lab's inventory with the addresses that hosts have now, which its traffic goes by."""
@@ -84,8 +93,21 @@ class Tenants:
         allocation = Allocation.model_validate(self._lab.controller.intent()["allocation"])
         return {(c.source, c.target): c.next_mac for c in matrix(self._intent, self._lab.fabric, allocation)}
 
-    def _change(self, phase: str, change: Scheduled) -> None:
+    def _change(self, phase: str, change: Scheduled, history: History) -> None:
         """Raises LabError."""
+        if change.shares:
+            self._share(phase, change, history)
+        if change.move:
+            self._move(phase, change)
+
+    def _share(self, phase: str, change: Scheduled, history: History) -> None:
+        t, self._classes = time.monotonic(), reshared(self._classes, change.shares)
+        set_shares(self._lab.inventory, self._classes)
+        history.classes = self._classes
+        self._shares.append({"t": t - self._t0, "phase": phase, "seconds": time.monotonic() - t,
+                             "classes": {name: {"min": c.min, "max": c.max} for name, c in self._classes.items()}})
+
+    def _move(self, phase: str, change: Scheduled) -> None:
         before, after = places(self._intent), moved(self._intent, change.move)
         t = time.monotonic()
         answer = apply_intent(self._lab.inventory, after)
@@ -105,7 +127,7 @@ class Tenants:
         self._moved.clear()
 
     def _write(self) -> None:
-        self._run.write("tenants", {"changes": self._changes, "proofs": self._proofs})
+        self._run.write("tenants", {"changes": self._changes, "shares": self._shares, "proofs": self._proofs})
 
 
 def with_addresses(inventory: Inventory, hosts: dict[str, Json]) -> Inventory:

@@ -7,15 +7,17 @@ default buffers: each would give numbers that look right. The audit runs before 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from topologies import qdisc
+from topologies.classes import PARENT_CLASS, wire_classes
 from topologies.counters import read_sockets
 from topologies.fabric import Link
 from topologies.host_limits import SYSCTLS
 from topologies.inventory import Inventory
+from topologies.spec import ClassSpec
 from topologies.wires import Queue, kernel_limit, queues
 
 RATE_TOLERANCE = 1e-3       # the kernel keeps whole bytes per second
@@ -38,6 +40,7 @@ class Declared:
 
     rates: Mapping[str, float]
     queues: Mapping[str, int]
+    classes: Mapping[str, ClassSpec] | None = None      # all of them, where their shares have been changed
 
 
 NOTHING_DECLARED = Declared({}, {})
@@ -54,15 +57,20 @@ def _wires(inventory: Inventory, declared: Declared) -> Iterator[Finding]:
         path = f"/run/netns/{netns}"
         index = qdisc.interfaces(path)
         with qdisc.open_socket(path) as sock:
-            limits = {q.ifindex: q.limit for q in qdisc.dump(sock, qdisc.TRAFFIC_QUEUE)}
+            held = {(q.ifindex, q.handle): q.limit for q in qdisc.dump(sock)}
             for queue in (q for q in wanted if q.netns == netns):
                 device = index.get(queue.device, 0)
+                if queue.classes:
+                    yield from _classes(queue, qdisc.classes(sock, device), declared,
+                                        {h: held.get((device, h)) for h in queue.handles},
+                                        inventory.fabric.link(queue.link))
+                    continue
                 # The ceiling is what bounds a class: both have to be right.
                 rates = [r for c in qdisc.classes(sock, device) if c.handle == qdisc.TRAFFIC_CLASS
                          for r in (c.rate, c.ceil)]
                 rate = max(rates, key=lambda r: abs(r - declared.rates.get(queue.link, queue.rate)), default=None)
                 link = inventory.fabric.link(queue.link) if netns == inventory.wiring else None
-                yield from _queue(queue, rate, limits.get(device), declared, link)
+                yield from _queue(queue, rate, held.get((device, qdisc.TRAFFIC_QUEUE)), declared, link)
 
 
 def _queue(queue: Queue, rate: int | None, limit: int | None, declared: Declared,
@@ -74,6 +82,26 @@ def _queue(queue: Queue, rate: int | None, limit: int | None, declared: Declared
         yield Finding(queue.direction, "rate", "bit/s", want_rate, rate)
     if limit != want_limit:
         yield Finding(queue.direction, "queue", "bytes", want_limit, limit)
+
+
+def _classes(queue: Queue, held: Sequence[qdisc.HtbClass], declared: Declared, limits: Mapping[int, int | None],
+             link: Link) -> Iterator[Finding]:
+    """The link's rate, each class's two rates and its queue. limits: handle -> bytes."""
+    rate = declared.rates.get(queue.link, queue.rate)
+    want_limit = kernel_limit(link, declared.queues.get(queue.link, queue.limit))
+    found = {c.handle: (c.rate, c.ceil) for c in held}
+    classes = queue.classes if declared.classes is None else wire_classes(declared.classes)
+    wanted = [("rate", "ceiling", PARENT_CLASS, rate, rate)]
+    wanted += [(f"min of {c.name or 'the rest'}", f"max of {c.name or 'the rest'}", c.class_handle, c.min * rate,
+                c.max * rate) for c in classes]
+    for low, high, handle, least, most in wanted:
+        for what, want, has in zip((low, high), (least, most), found.get(handle, (None, None)), strict=True):
+            if has is None or abs(has / want - 1) > RATE_TOLERANCE:
+                yield Finding(queue.direction, what, "bit/s", want, has)
+    for c in classes:
+        if limits.get(c.handle) != want_limit:
+            yield Finding(queue.direction, f"queue of {c.name or 'the rest'}", "bytes", want_limit,
+                          limits.get(c.handle))
 
 
 def _switches(inventory: Inventory) -> Iterator[Finding]:

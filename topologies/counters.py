@@ -18,7 +18,7 @@ from topologies.inventory import Inventory
 from topologies.ledger import Counters, QueueCount, device_key
 from topologies.netns import inside
 from topologies.shell import run
-from topologies.wires import queues
+from topologies.wires import Queue, queues
 
 PolicyReader = Callable[[], Mapping[str, Mapping[str, int]]]
 _SOCKET = re.compile(r"\brb(\d+),t\d+,tb(\d+),.*?\bd(\d+)\)")
@@ -60,14 +60,15 @@ def read_queues(inventory: Inventory) -> dict[str, QueueCount]:
     for netns in {q.netns for q in queues(inventory)} | {inventory.wiring}:
         for device, q in device_queues(netns):
             held.setdefault((netns, device), {})[q.handle] = q
-    return {q.direction: _through(held.get((q.netns, q.device), {})) + _impaired(
+    return {q.direction: _through(q, held.get((q.netns, q.device), {})) + _impaired(
         held.get((inventory.wiring, q.leaves_by), {})) for q in queues(inventory)}
 
 
-def _through(held: Mapping[int, qdisc.Qdisc]) -> QueueCount:
+def _through(queue: Queue, held: Mapping[int, qdisc.Qdisc]) -> QueueCount:
     """The queues of one device, by their handles."""
-    found = [held[handle] for handle in (qdisc.TRAFFIC_QUEUE, qdisc.SENTINEL_QUEUE) if handle in held]
-    return QueueCount(sum(q.packets for q in found), sum(q.drops for q in found), sum(q.qlen for q in found))
+    found = [held[handle] for handle in (*queue.handles, qdisc.SENTINEL_QUEUE) if handle in held]
+    return QueueCount(sum(q.packets for q in found), sum(q.drops for q in found), sum(q.qlen for q in found),
+                      by_class={c.name: held[c.handle].drops for c in queue.classes if c.name and c.handle in held})
 
 
 def _impaired(held: Mapping[int, qdisc.Qdisc]) -> QueueCount:

@@ -35,10 +35,19 @@ class QueueCount:
     dropped: int = 0
     waiting: int = 0
     lost: int = 0
+    by_class: Mapping[str, int] = field(default_factory=dict)   # class -> those of `dropped` that were of it
 
     def __add__(self, other: QueueCount) -> QueueCount:
+        names = (*self.by_class, *other.by_class)
         return QueueCount(self.sent + other.sent, self.dropped + other.dropped, self.waiting + other.waiting,
-                          self.lost + other.lost)
+                          self.lost + other.lost,
+                          {name: self.by_class.get(name, 0) + other.by_class.get(name, 0) for name in names})
+
+    def drops(self, direction: str) -> dict[str, int]:
+        """Where packets were dropped: the direction, or its class for those of one."""
+        found = {f"{direction} class {name}": n for name, n in self.by_class.items()}
+        found[direction] = self.dropped - sum(found.values())
+        return {place: n for place, n in found.items() if n}
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class Ledger:
 
     sent: int
     received: int
-    queue_drops: dict[str, int]         # direction -> packets
+    queue_drops: dict[str, int]         # direction, or 'leaf1->h3 class gold' -> packets
     policy_drops: dict[str, int]        # 'leaf1 unknown-destination' -> packets
     emulator_drops: dict[str, int]      # place -> packets
     fault_losses: dict[str, int]        # fault -> packets
@@ -114,7 +123,8 @@ class _Books:
 
     def queue(self, direction: str) -> QueueCount:
         b, a = self.before.queues.get(direction, QueueCount()), self.after.queues.get(direction, QueueCount())
-        return QueueCount(a.sent - b.sent, a.dropped - b.dropped, a.waiting - b.waiting, a.lost - b.lost)
+        return QueueCount(a.sent - b.sent, a.dropped - b.dropped, a.waiting - b.waiting, a.lost - b.lost,
+                          {name: n - b.by_class.get(name, 0) for name, n in a.by_class.items()})
 
     def lose(self, place: str, packets: int) -> None:
         if packets:
@@ -176,7 +186,7 @@ def balance(fabric: Fabric, wires: Mapping[str, tuple[str, str]], before: Counte
     return Ledger(
         sent=sum(books.entered(h) for h in hosts),
         received=sum(books.rx(h, fabric.access_link(h).a.port) for h in hosts),
-        queue_drops={d: n for d in directions if (n := books.queue(d).dropped)},
+        queue_drops={place: n for d in directions for place, n in books.queue(d).drops(d).items()},
         policy_drops=found.drops, emulator_drops=emulator, fault_losses=found.in_faults,
         unexplained={p: n for p, n in found.rest.items() if n},
         receive_errors={h: n for h in hosts

@@ -10,6 +10,7 @@ Lines of the output, times in seconds since t0 (CLOCK_MONOTONIC):
      "queues":[bytes],"frames":[bytes of a full frame],"switches":[..],"watched":[..]}
     {"kind":"wires","t","took","late","v":[[bytes,packets,drops,backlog],..]}       in header order, as read
     {"kind":"cpu","t","seconds","idle","steal","softirq","runq":{name: fraction},"busy":{},"nice":{},"gone":[..]}
+Of a direction with classes v is the sum over their queues, backlog that over those that may use all of the link.
 t is the middle of a reading that took `took` seconds and began `late` seconds behind its schedule.
 
 Standard input: "watch NAME PID", "unwatch NAME", "stop"; end of file stops too. A process watched this
@@ -55,6 +56,7 @@ class Wires:
 
     def __init__(self, where: Sequence[Queue]) -> None:
         self.queues = where
+        self._handle = 0 if any(q.classes for q in where) else qdisc.TRAFFIC_QUEUE      # 0: all, to choose from here
         self._sockets: list[tuple[socket.socket, dict[int, int]]] = []
         for netns in dict.fromkeys(q.netns for q in where):
             path = f"/run/netns/{netns}"
@@ -66,16 +68,27 @@ class Wires:
         """What each queue counts, in order. Raises RunError that names a queue that is gone."""
         found: list[qdisc.Qdisc | None] = [None] * len(self.queues)
         for sock, positions in self._sockets:
-            for q in qdisc.dump(sock, qdisc.TRAFFIC_QUEUE):
+            for q in qdisc.dump(sock, self._handle):
                 position = positions.get(q.ifindex)
-                if position is not None:
-                    found[position] = q
+                if position is not None and q.handle in self.queues[position].handles:
+                    found[position] = _joined(found[position], q, self.queues[position])
         if None in found:
             queue = self.queues[found.index(None)]
             raise RunError(f"{queue.direction}: device {queue.device} in {queue.netns}",
                            "the queue bfifo 10: of this direction", "none",
                            "something outside of the lab changed its wires, or the lab went down")
         return [q for q in found if q is not None]
+
+
+def _joined(before: qdisc.Qdisc | None, q: qdisc.Qdisc, queue: Queue) -> qdisc.Qdisc:
+    """The queues of a direction's classes as one. What waits in a class that may not use all of the link is left
+    out: it may wait while the link is idle, and the link invariant is about links that have no reason to be."""
+    if any(c.handle == q.handle and c.max < 1 for c in queue.classes):
+        q = q._replace(backlog=0)
+    if before is None:
+        return q
+    return before._replace(bytes=before.bytes + q.bytes, packets=before.packets + q.packets,
+                           drops=before.drops + q.drops, backlog=before.backlog + q.backlog)
 
 
 def _ifindex(index: dict[str, int], queue: Queue) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -189,6 +189,31 @@ def _is_as(given: Any, right: Any) -> bool:
     return given is None or bool(given == right)
 
 
+ClassName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
+LEAST_SHARE = 0.01      # of a link: what a class, and what is in no class, gets at least
+
+
+class ClassSpec(Strict):
+    """A traffic class of every wire: packets with its DSCP, those of its VPCs among them. Shares of a link's rate."""
+
+    dscp: int = Field(ge=1, le=62)
+    min: Share = Field(ge=LEAST_SHARE, description="guaranteed on every wire")
+    max: Share = Field(1.0, description="more it never gets")
+    vpcs: tuple[str, ...] = Field((), description="VPCs whose packets are marked with the DSCP; "
+                                                  "default is that of hosts in no other")
+
+
+def share_problems(shares: Mapping[str, tuple[float, float]]) -> Iterator[tuple[str, str, str]]:
+    """(class or '', expected, found) of classes' shares (name -> min, max) that do not fit one link."""
+    for name, (least, most) in shares.items():
+        if least > most:
+            yield name, "a min of at most max", f"min {least:.4g}, max {most:.4g} of a link"
+    total = sum(least for least, _ in shares.values())
+    if shares and total > 1 - LEAST_SHARE + 1e-9:
+        yield "", f"minima of at most {1 - LEAST_SHARE:.0%} together, so that something is left for other packets", \
+            f"{total:.4g} of a link"
+
+
 class FabricSpec(Strict):
     """A leaf/spine fabric, or a rail-optimized one, whose leaves are rails.
 
@@ -223,6 +248,7 @@ class FabricSpec(Strict):
     datapath: Literal["auto", "user", "kernel"] = "auto"
     tcp: TcpSpec = TcpSpec()
     links: dict[str, LinkOverride] = Field(default_factory=dict)
+    classes: dict[ClassName, ClassSpec] = Field({}, max_length=8, description="traffic classes of every wire")
     bgp: BgpSpec | None = Field(None, description="routers that exchange EVPN routes with the controller")
     scale: ScaleSpec = ScaleSpec()
 
@@ -251,7 +277,7 @@ class FabricSpec(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> FabricSpec:
         misfits = [*self._one_uplink_rule(), *self._rails_of_rail_optimized(), *self._racks_fit(),
-                   *self._subnet_fits(), *self._routers_fit()]
+                   *self._subnet_fits(), *self._routers_fit(), *self._classes_fit()]
         if misfits:
             raise Misfits(misfits)
         return self
@@ -285,6 +311,19 @@ class FabricSpec(Strict):
                 if host in seen:
                     yield Misfit(at, "each host in one place", f"{host} in {seen[host]} and in {leaf}")
                 seen.setdefault(host, leaf)
+
+    def _classes_fit(self) -> Iterator[Misfit]:
+        for key, expected, found in share_problems({name: (c.min, c.max) for name, c in self.classes.items()}):
+            yield Misfit(("classes", key) if key else ("classes",), expected, found)
+        owner: dict[str | int, str] = {}
+        for name, c in self.classes.items():
+            owned: list[tuple[str, str | int]] = [("dscp", c.dscp), *(("vpcs", vpc) for vpc in c.vpcs)]
+            for key, what in owned:
+                if owner.setdefault(what, name) != name:
+                    yield Misfit(("classes", name, key), "each DSCP and each VPC in one class",
+                                 f"{what}, which is in {owner[what]}")
+        if self.classes and (self.delay or self.loss or any(k.delay or k.loss for k in self.links.values())):
+            yield Misfit(("classes",), "classes on links without delay and loss", "links that have them")
 
     def _subnet_fits(self) -> Iterator[Misfit]:
         at = ("subnet",)

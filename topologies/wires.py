@@ -23,14 +23,17 @@ queueing are exact, but a frame that meets empty queues does not pay for its own
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from topologies.addressing import SENTINEL_DSCP, VXLAN_OVERHEAD
+from topologies.classes import WireClass, class_lines, htb_words, wire_classes
 from topologies.errors import HostError
 from topologies.fabric import Fabric, Link
 from topologies.inventory import Inventory, WireDevices
+from topologies.qdisc import TRAFFIC_QUEUE
 from topologies.shell import run, tc_batch
+from topologies.spec import ClassSpec
 
 HOST_QUEUE = 4_000_000      # bytes; the socket buffer, not this queue, stops a TCP sender
 HOST_FIFO = f"bfifo limit {HOST_QUEUE}"
@@ -92,18 +95,29 @@ def impairment_words(link: Link) -> str:
     return " ".join([*words, f"limit {NETEM_LIMIT}"])
 
 
-def shaper(device: str, link: Link, rate: float, queue: str, sentinel: bool, impaired: bool = False) -> Iterator[str]:
-    """tc lines that shape what leaves `device`: rate bit/s, queue in tc's words, impairments before it if asked."""
+def shaper(device: str, link: Link, rate: float, queue: str, sentinel: bool, impaired: bool = False,
+           classes: Sequence[WireClass] = ()) -> Iterator[str]:
+    """tc lines that shape what leaves `device`: rate bit/s, queue in tc's words, impairments before it if asked.
+
+    With classes each has a queue of its own, as long as the one that the wire would have without.
+    """
     yield f"qdisc add dev {device} root handle 1: htb default 10"
-    yield f"class add dev {device} parent 1: classid 1:10 {_rate(link, rate)}"
+    yield f"class add dev {device} parent 1: classid 1:{'1' if classes else '10'} {_rate(link, rate)}"
+    for c in classes:
+        yield from class_lines(device, c, _class_words(link, rate, c), queue)
     if impaired:
         yield f"qdisc add dev {device} parent 1:10 handle 2: {impairment_words(link)}"
-    yield f"qdisc add dev {device} parent {_queue_parent(impaired)} handle 10: {queue}"
+    if not classes:
+        yield f"qdisc add dev {device} parent {_queue_parent(impaired)} handle 10: {queue}"
     if sentinel:
         yield f"class add dev {device} parent 1: classid 1:5 htb rate {SENTINEL_RATE}bit burst 15000 quantum 1600"
         yield f"qdisc add dev {device} parent 1:5 handle 5: bfifo limit {SENTINEL_QUEUE}"
         yield (f"filter add dev {device} parent 1: protocol ip u32 "
                f"match ip dsfield {SENTINEL_DSCP << 2:#x} 0xfc flowid 1:5")
+
+
+def _class_words(link: Link, rate: float, c: WireClass) -> str:
+    return htb_words(c, rate, burst(link, rate), link.max_frame + 100)
 
 
 def _queue_parent(impaired: bool) -> str:
@@ -118,14 +132,15 @@ def _redirect(device: str, to: str) -> Iterator[str]:
 
 def wire_lines(fabric: Fabric) -> Iterator[str]:
     """tc lines for all wires, in the wiring namespace."""
+    classes = wire_classes(fabric.spec.classes)
     for link, pair in zip(fabric.links, devices(fabric).values(), strict=True):
         yield from _redirect(pair.a, pair.b)
         yield from _redirect(pair.b, pair.a)
         sentinel = carries_sentinel(fabric, link)
         queue = queue_words(link, link.queue)
-        yield from shaper(pair.a, link, link.rate, queue, sentinel, link.impaired)
+        yield from shaper(pair.a, link, link.rate, queue, sentinel, link.impaired, classes)
         if link.kind == "fabric":
-            yield from shaper(pair.b, link, link.rate, queue, sentinel, link.impaired)
+            yield from shaper(pair.b, link, link.rate, queue, sentinel, link.impaired, classes)
         elif link.impaired:     # host -> leaf: the host shapes, the wire delays and loses
             yield from shaper(pair.b, link, UNSHAPED_RATE, HOST_FIFO, sentinel, impaired=True)
 
@@ -152,11 +167,18 @@ class Queue:
     limit: int          # bytes
     rate: float         # bit/s
     leaves_by: str      # device in the wiring namespace
+    classes: tuple[WireClass, ...] = ()     # none: one queue, 10:
+
+    @property
+    def handles(self) -> tuple[int, ...]:
+        """Of the queues that share the link's rate."""
+        return tuple(c.handle for c in self.classes) or (TRAFFIC_QUEUE,)
 
 
 def queues(inventory: Inventory) -> list[Queue]:
     """The queue of every direction of every link, in the fabric's order."""
     found = []
+    classes = wire_classes(inventory.fabric.spec.classes)
     for link in inventory.fabric.links:
         pair = inventory.wires[link.name]
         forward, back = link.directions
@@ -164,8 +186,9 @@ def queues(inventory: Inventory) -> list[Queue]:
             found.append(Queue(forward, inventory.netns[link.a.node], link.a.port, link.name, HOST_QUEUE, link.rate,
                                pair.b))
         else:
-            found.append(Queue(forward, inventory.wiring, pair.b, link.name, link.queue, link.rate, pair.b))
-        found.append(Queue(back, inventory.wiring, pair.a, link.name, link.queue, link.rate, pair.a))
+            found.append(Queue(forward, inventory.wiring, pair.b, link.name, link.queue, link.rate, pair.b,
+                               classes))
+        found.append(Queue(back, inventory.wiring, pair.a, link.name, link.queue, link.rate, pair.a, classes))
     return found
 
 
@@ -174,7 +197,22 @@ def set_rate(inventory: Inventory, name: str, rate: float) -> None:
     link = inventory.fabric.link(name)
     for queue in queues(inventory):
         if queue.link == link.name:
-            tc_batch([f"class change dev {queue.device} parent 1: classid 1:10 {_rate(link, rate)}"], queue.netns)
+            top = "1" if queue.classes else "10"
+            tc_batch([f"class change dev {queue.device} parent 1: classid 1:{top} {_rate(link, rate)}",
+                      *(f"class change dev {queue.device} {_class_words(link, rate, c)}" for c in queue.classes)],
+                     queue.netns)
+
+
+def set_shares(inventory: Inventory, classes: Mapping[str, ClassSpec]) -> None:
+    """Change the shares of all classes, on every wire, while it carries traffic; nothing queued is lost.
+
+    classes: all of the fabric's, with their new shares. For wires at the rates of their spec.
+    """
+    fabric, lines = inventory.fabric, []
+    for queue in (q for q in queues(inventory) if q.classes):
+        link = fabric.link(queue.link)
+        lines += [f"class change dev {queue.device} {_class_words(link, link.rate, c)}" for c in wire_classes(classes)]
+    tc_batch(lines, inventory.wiring)
 
 
 def set_queue(inventory: Inventory, name: str, size: int) -> None:
@@ -182,8 +220,11 @@ def set_queue(inventory: Inventory, name: str, size: int) -> None:
     link = inventory.fabric.link(name)
     for queue in queues(inventory):
         if queue.link == link.name and queue.netns == inventory.wiring:
-            tc_batch([f"qdisc change dev {queue.device} parent {_queue_parent(link.impaired)} handle 10: "
-                      f"{queue_words(link, size)}"], queue.netns)
+            words = queue_words(link, size)
+            lines = [f"qdisc change dev {queue.device} parent 1:{c.number:x} handle {c.number:x}: {words}"
+                     for c in queue.classes]
+            tc_batch(lines or [f"qdisc change dev {queue.device} parent {_queue_parent(link.impaired)} handle 10: "
+                               f"{words}"], queue.netns)
 
 
 def set_state(inventory: Inventory, name: str, up: bool) -> None:

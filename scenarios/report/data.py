@@ -73,6 +73,7 @@ def load(run: RunDirectory) -> RunData:
             missing.append(f"{name}: nothing was recorded")
         return value or empty
 
+    scheduled = run.scenario.vpcs or run.scenario.schedule
     nothing: dict[str, Json] = {}
     no_records: dict[str, list[Json]] = {}
     return RunData(
@@ -84,7 +85,7 @@ def load(run: RunDirectory) -> RunData:
         records=part("records", lambda: _by_kind(run), no_records),
         wires=part("counters", lambda: _usable(wire_series(run.counters())), None), missing=missing,
         notes=part("notes", lambda: run.read("notes"), nothing) if (run.path / "notes.json").exists() else nothing,
-        tenants=part("tenants", lambda: run.read("tenants"), None) if run.scenario.intent.objects else None)
+        tenants=part("tenants", lambda: run.read("tenants"), None) if scheduled else None)
 
 
 def _of_objects(value: Json | None) -> dict[str, Json]:

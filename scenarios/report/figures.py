@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -43,7 +44,10 @@ def phase_starts(data: RunData) -> dict[str, float]:
 def queue_drops(data: RunData) -> dict[str, int] | None:
     """Packets that each queue dropped: as the ledger counted, else as the sampler saw, None if neither did."""
     if data.ledger is not None:
-        return {place: int(n) for place, n in data.ledger.get("queue_drops", {}).items()}
+        found: Counter[str] = Counter()
+        for place, n in data.ledger.get("queue_drops", {}).items():
+            found[place.split(" class ")[0]] += int(n)
+        return dict(found)
     return {load.direction: load.drops for load in data.loads} if data.wires is not None else None
 
 

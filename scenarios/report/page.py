@@ -38,7 +38,7 @@ def build(run: RunDirectory) -> str:
         predictions=prediction_rows(data), notes=note_rows(data), provenance=provenance(data),
         limits=limits(data.scenario),
         moves=list(tenants.move_rows(data)), proofs=list(tenants.proof_rows(data)),
-        beside=list(tenants.beside_rows(data)),
+        shares=list(tenants.share_rows(data)), beside=list(tenants.beside_rows(data)),
         yaml=escape(scenario_yaml(data.scenario)), svg=Markup)  # figures escape their own text
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from scenarios.moves import at_start, changes_of, places, untouched
 from scenarios.report.data import RunData
-from scenarios.report.text import number, plural, quantity
+from scenarios.report.text import number, percent, plural, quantity
 
 Row = tuple[str, ...]
 Json = dict[str, Any]
@@ -93,6 +93,14 @@ def _untouched(streams: list[Beside]) -> str:
     sent, lost = sum(s.sent for s in streams), sum(s.lost for s in streams)
     what = f"{number(lost)} of" if lost else "none of"
     return f"Streams in VPCs that no move touched ({vpcs}) lost {what} {plural(sent, 'packet')} meanwhile."
+
+
+def share_rows(data: RunData) -> Iterator[Row]:
+    """time, phase, class, its minimum and maximum from then on, how long the change took."""
+    for c in (data.tenants or {}).get("shares", []):
+        for name, share in c["classes"].items():
+            yield (f"{c['t']:.2f} s", c["phase"], name, percent(share["min"]), percent(share["max"]),
+                   quantity(c["seconds"], "s"))
 
 
 def move_rows(data: RunData) -> Iterator[Row]:

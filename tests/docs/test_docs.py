@@ -23,14 +23,14 @@ from scenarios import cli
 from scenarios.invariants import headroom, link, timers
 from scenarios.load_scenario import KINDS, LIBRARY, load_scenario
 from scenarios.results import Part
-from scenarios.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario, Scheduled
+from scenarios.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario, Scheduled, ShareChange
 from scenarios.vpcs import check_intent
 from topologies import calibrate
 from topologies.errors import LabError
 from topologies.fabric import expand
 from topologies.load import CATALOG, load_fabric
 from topologies.scale import MIN_PACKETS, MIN_RTTS
-from topologies.spec import BorderSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
+from topologies.spec import BorderSpec, ClassSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
 from traffic.metrics.metric import ENOUGH, Definition
 from traffic.specs import AcceleratorSpec, GpuSpec, ModelSpec
 
@@ -235,7 +235,7 @@ def test_every_key_of_scenario_event_and_fabric_is_explained() -> None:
     assert table_keys(section("A fabric")) == set(FabricSpec.model_fields)
 
 
-SMALL_MODELS = (Phase, Flap, BorderSpec, TcpSpec, LinkOverride, ScaleSpec, ModelSpec, GpuSpec,
+SMALL_MODELS = (Phase, Flap, ShareChange, ClassSpec, BorderSpec, TcpSpec, LinkOverride, ScaleSpec, ModelSpec, GpuSpec,
                 AcceleratorSpec)
 
 

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.lab
 SCENARIO = """
 name: tenants
 question: What does a move cost the others?
-fabric: {name: tenants, leaves: 2, spines: 1, hosts_per_leaf: 3, host_rate: 10mbit}
+fabric:
+  {name: tenants, leaves: 2, spines: 1, hosts_per_leaf: 3, host_rate: 10mbit,
+   classes: {gold: {dscp: 10, min: 20%, vpcs: [c]}, bulk: {dscp: 20, min: 30%, max: 90%, vpcs: [a, b]}}}
 vpcs:
   - {kind: VPC, metadata: {name: a}, spec: {subnets: {x: {subnet: 10.1.0.0/24}, y: {subnet: 10.1.1.0/24}}}}
   - {kind: VPC, metadata: {name: b}, spec: {subnets: {x: {subnet: 10.1.0.0/24}}}}
@@ -40,6 +42,7 @@ phases:
   - {name: last, run: [after]}
 schedule:
   - {phase: move, at: 500ms, move: {h2: b/x}}
+  - {phase: move, at: 700ms, shares: {gold: {min: 50%}, bulk: {max: 60%}}}
 """
 
 
@@ -56,6 +59,10 @@ def test_a_host_moves_under_traffic_and_the_report_tells_what_it_cost(tmp_path: 
         for proof, allowed in zip(tenants["proofs"], (3 * 2 + 2, 2 + 2 + 2), strict=True):
             assert (proof["pairs"], proof["allowed"]) == (6 * 5, allowed)
             assert [*proof["false_allows"], *proof["false_denies"], *proof["uncounted"]] == []
+        (shares,) = tenants["shares"]
+        assert shares["classes"] == {"gold": {"min": 0.5, "max": 1.0}, "bulk": {"min": 0.3, "max": 0.6}}
+        assert not [r for r in it.reasons() if "of gold" in r["text"] or "of bulk" in r["text"]], "a declared change"
+        assert "Shares of classes" in (it.directory / "report.html").read_text()
         collectives = {r["workload"] for r in it.records() if r["kind"] == "collective"}
         assert collectives == {"before", "beside", "after"}, "hosts speak by the addresses that they have by then"
         paths = {(r["src"], r["dst"]): r["there"] for r in it.records() if r["kind"] == "path"}

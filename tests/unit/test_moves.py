@@ -95,7 +95,7 @@ BAD = {
     "vpc": ("{h2: c/x}", "schedule.0.move.h2: expected one of the VPCs a, b; found c"),
     "subnet": ("{h2: a/z}", "schedule.0.move.h2: expected one of the subnets x; found z"),
     "form": ("{h2: elsewhere}", "schedule.0.move.h2: expected text of the form"),
-    "nobody": ("{}", "schedule.0.move: expected at least 1 of them"),
+    "nobody": ("{}", "schedule.0: expected at least one of move and shares"),
 }
 
 
