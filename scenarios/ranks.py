@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from scenarios.lab import policy_drops
 from scenarios.report.bars import losses
 from scenarios.report.tables import books
-from topologies.counters import snapshot, wait_quiet, wires_by_link
+from topologies import qdisc
+from topologies.counters import device_queues, snapshot, wait_quiet, wires_by_link
 from topologies.errors import RunError
+from topologies.fabric import Fabric
 from topologies.inventory import Inventory
 from topologies.ledger import Ledger, balance
+from topologies.units import show_size
+from topologies.wires import queues
 from traffic.engine.settings import prepare_namespace
 from traffic.launch import Launch, Tell, ranks_on
+from traffic.metrics import fairness
 from traffic.placement import place
 
 
@@ -32,6 +37,25 @@ def run_ranks(inventory: Inventory, ranks: int, command: Sequence[str], tell: Te
     Launch(ranks_on(inventory, hosts), command, tell).run()
     wait_quiet(inventory)
     return balance(fabric, wires_by_link(inventory), before, snapshot(inventory, policy))
+
+
+def link_bytes(inventory: Inventory) -> dict[str, int]:
+    """Direction of each fabric link -> bytes that have left its queue so far."""
+    sent = {device: q.bytes for device, q in device_queues(inventory.wiring) if q.handle == qdisc.TRAFFIC_QUEUE}
+    return {q.direction: sent[q.device] for q in queues(inventory) if inventory.fabric.link(q.link).kind == "fabric"}
+
+
+def spread(fabric: Fabric, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+    """A line for each leaf that sent into the fabric: what its uplinks carried, and how evenly."""
+    moved = {direction: float(after[direction] - count) for direction, count in before.items()}
+    lines = []
+    for leaf, found in fairness.metrics(moved, fabric).items():
+        if leaf != "fabric":
+            uplinks = ", ".join(f"{k.far(leaf).node} {show_size(moved[f'{leaf}->{k.far(leaf).node}'])}"
+                                for k in fabric.uplinks(leaf))
+            index = next(m.value for m in found if m.tag == fairness.JFI.tag)
+            lines.append(f"  {leaf} sent to {uplinks}; Jain's index {index:.3f}")
+    return lines
 
 
 def told(ledger: Ledger) -> list[str]:

@@ -72,7 +72,7 @@ def execute(
 
     With --ranks the hosts are dealt out over the leaves, and each process finds RANK, WORLD_SIZE, LOCAL_RANK,
     LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT and the interface variables of Gloo and NCCL in its environment.
-    What it prints is told with its rank; then where the packets went.
+    What it prints is told with its rank; then where the packets went, and what each leaf's uplinks carried.
 
     Examples:
 
@@ -94,14 +94,15 @@ def execute(
 
 
 def _launch(inventory: Inventory, ranks: int, command: list[str]) -> None:
-    from scenarios.ranks import check, run_ranks, told
+    from scenarios.ranks import check, link_bytes, run_ranks, spread, told
 
     def tell(rank: int, name: str, line: str) -> None:
         typer.echo(f"[{rank}] {line}", err=name == "stderr")
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # it ends the ranks as Ctrl-C does
+    before = link_bytes(inventory)
     ledger = run_ranks(inventory, ranks, command, tell)
-    typer.echo("\n".join(told(ledger)))
+    typer.echo("\n".join([*told(ledger), *spread(inventory.fabric, before, link_bytes(inventory))]))
     check(ledger)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.lab import Lab
-from scenarios.ranks import run_ranks
+from scenarios.ranks import link_bytes, run_ranks
 from tests.bench.gloo import PYTHON, require_torch
 from topologies.errors import LabError, RunError, SpecError
 
@@ -33,8 +33,12 @@ class Said:
 
 
 def test_a_ring_program_gets_its_bytes_round_and_every_packet_is_in_the_books(small_lab: Lab) -> None:
-    said = Said()
+    said, before = Said(), link_bytes(small_lab.inventory)
     ledger = run_ranks(small_lab.inventory, 4, [sys.executable, RING], said)
+    moved = {d: count - before[d] for d, count in link_bytes(small_lab.inventory).items()}
+    # Ranks sit on the two leaves in turn, so every hop of the ring crosses the spines.
+    assert sum(b for d, b in moved.items() if d.startswith("leaf")) > 4 * 786_432
+    assert all(d.split("->")[0][:4] in {"leaf", "spin"} for d in moved)
     assert sorted(said.of("stdout")) == [0, 1, 2, 3]
     assert all(line.startswith("right: 786432 bytes") for line in said.of("stdout").values())
     assert ledger.closes

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from scenarios.ranks import spread
 from topologies.fabric import expand
 from topologies.inventory import Inventory
+from topologies.load import load_fabric
 from topologies.spec import FabricSpec
 from traffic.launch import LONGEST_LINE, Rank, _failures, _Stream, ranks_on
 
@@ -70,3 +72,11 @@ def test_a_line_without_end_is_told_in_pieces(pipe: tuple[_Stream, int]) -> None
         told += sum(len(line) for line in stream.lines() or ())
     assert told >= LONGEST_LINE
     os.close(write)
+
+
+def test_what_uplinks_carried_is_told_for_each_leaf_that_sent() -> None:
+    fabric = expand(load_fabric("small"))
+    before = {d: 1000 for k in fabric.links if k.kind == "fabric" for d in k.directions}
+    after = before | {"leaf1->spine1": 3_001_000, "leaf1->spine2": 1_001_000, "spine1->leaf2": 3_001_000}
+    assert spread(fabric, before, after) == ["  leaf1 sent to spine1 3 MB, spine2 1 MB; Jain's index 0.800"]
+    assert spread(fabric, before, before) == []
