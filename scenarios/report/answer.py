@@ -29,10 +29,11 @@ def sentences(data: RunData) -> list[str]:
     groups = grouped(data)
     same = len({name.split(".")[0] for name in groups}) == 1    # phases of one workload: what it felt is its time
     order = sorted(COMPARED, key=lambda c: c[0] != "step_time") if same else COMPARED
-    found = compared({name: tags for name, (_, tags, _) in groups.items()}, order)
+    found = [s for subject, tags, _ in groups.values() if (s := interference_sentence(subject, tags))]
+    found += compared({name: tags for name, (_, tags, _) in groups.items()}, order)
     for subject, tags, predicted in groups.values():
-        found += [s for s in (workload_sentence(subject, tags, predicted), interference_sentence(subject, tags),
-                              model_sentence(subject, tags, predicted), laggard_sentence(tags)) if s]
+        found += [s for s in (workload_sentence(subject, tags, predicted), model_sentence(subject, tags, predicted),
+                              laggard_sentence(tags)) if s]
     if not found:
         found.append("No metric was measured, so the question stays open.")
     phases = [p.name for p in data.scenario.phases]

@@ -119,3 +119,12 @@ def test_what_neither_network_nor_fault_lost_is_told(tmp_path: Path) -> None:
     text = " ".join(sentences(load(run_factory.make(tmp_path, ledger=ledger))))
     assert "4 packets dropped by policy (leaf1 unknown-destination 4)." in text
     assert "17 packets without an explanation: the books do not close (leaf2 17)." in text
+
+
+def test_what_sharing_cost_leads_the_answer(tmp_path: Path) -> None:
+    spec = run_factory.scenario().model_dump(mode="json")
+    spec["phases"] = [{"name": "alone", "run": ["ring"]}, {"name": "beside", "run": ["ring"]}]
+    metrics = run_factory.metrics(9e6, "ring.alone") | run_factory.metrics(4.5e6, "ring.beside")
+    metrics["ring.beside.interference"] = {"value": 1.9, "unit": "", "tag": "interference", "title": "interference"}
+    run = run_factory.make(tmp_path, type(run_factory.scenario()).model_validate(spec), metrics=metrics)
+    assert sentences(load(run))[0] == "The ring all-reduce in phase beside took 1.9 times as long as it did alone."
