@@ -48,6 +48,13 @@ if [ ${#missing[@]} -gt 0 ]; then
     as_root env DEBIAN_FRONTEND=noninteractive dpkg --configure -a
     as_root apt-get update -q
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+    # Labs start routers of their own, in namespaces: those that came with the packages just now would run on
+    # the machine itself. What was here before stays as it was.
+    for service in frr gobgpd; do
+        if [ -d /run/systemd/system ] && [[ " ${missing[*]} " == *" $service "* ]]; then
+            as_root systemctl disable --now "$service"
+        fi
+    done
 fi
 [ -x "$python" ] || die "$python is missing although python3-venv is installed"
 

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's affair: tests say whether a thing is right.
+settings.register_profile("aifab", deadline=None)
+settings.load_profile("aifab")
 
 ROOT = Path(__file__).parents[1]
 
