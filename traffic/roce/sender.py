@@ -1,6 +1,6 @@
 """The sending end of queue pairs: packets at their pace, ACKs and NAKs as they come, time-outs.
 
-    due = last due + 1 / pps; who is behind sends at most BURST in a row, less than half a period apart, and
+    due = last due + 1 / pps; who is behind sends at most BURST in a row, close to each other, and
     rests until these have taken half as long as they should have: lost time is made up for at twice the pace
 """
 
@@ -25,6 +25,7 @@ from traffic.streams.board import SENT, SLOTS, Board, Lane
 from traffic.streams.sender import FATAL, LEAD
 
 BURST = 8
+NEAR = 0.6                  # of a period: closer packets are one burst, at half a period in records of whole us too
 ACK_BATCH = 64              # taken from a socket before packets have their turn again
 TICK = 5_000_000            # ns between looks at time-outs
 COARSE = 2_000_000          # ns; shorter waits are slept, as a poll counts in milliseconds
@@ -95,13 +96,13 @@ class Outgoing:
     def _after(self, now: int) -> float:
         """When the next packet may leave, after one at `now`."""
         self.due += self.period
-        if now - self._last_at >= self.period / 2:
+        if now - self._last_at >= NEAR * self.period:
             self._burst, self._burst_at = 0, now
         self._burst += 1
         self._last_at = now
         if self._burst < BURST:
             return self.due
-        return max(self.due, now + self.period / 2, self._burst_at + BURST / 2 * self.period)
+        return max(self.due, now + NEAR * self.period, self._burst_at + BURST / 2 * self.period)
 
     def hear(self, data: bytes, sport: int, now: int) -> None:
         """An ACK or NAK of this queue pair has come."""
