@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 
 from controller import bridging, ecmp, pinning, qos, underlay
 from controller.evpn import Route, RouteTable, originated
@@ -22,12 +22,16 @@ from controller.vpc import Tenancy
 from topologies import addressing as addr
 from topologies.fabric import Fabric, Node
 
+KEPT_STATES = 4     # of the links: what is wanted now, and what is being left
+
 
 class Fixed:
-    """What depends on the fabric alone: underlay, classes, pins."""
+    """What depends on the fabric alone, whatever its tenants are: underlay, classes, pins, and the groups of paths."""
 
     def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
         leaves = fabric.leaves
+        self.paths = lru_cache(KEPT_STATES * len(leaves))(self._paths)
         pinned = fabric.spec.paths == "pinned"
         self.underlay = {leaf.name: tuple(underlay.leaf_flows(fabric, leaf)) for leaf in leaves}
         self.classes = {leaf.name: tuple(qos.flows(fabric, leaf)) for leaf in leaves}
@@ -36,6 +40,24 @@ class Fixed:
         self.neighbours = {leaf.name: underlay.neighbours(fabric, leaf) for leaf in leaves}
         self.spines = {spine.name: SwitchRules(spine.name, tuple(underlay.spine_flows(fabric, spine)))
                        for spine in fabric.spines}
+
+    def _paths(self, leaf: str, state: State) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+        """Groups of a leaf towards all others, and the names of those that it cannot reach."""
+        node = self._fabric.node(leaf)
+        groups: list[Group] = []
+        lost: list[str] = []
+        for target in [t for t in self._fabric.leaves if t.name != leaf]:
+            spines = live_spines(self._fabric, state, node, target)
+            # With no path left the group stays whole behind the named drops: none of its packets goes uncounted.
+            groups += self._groups(leaf, target, spines or self._fabric.spines)
+            if not spines:
+                lost.append(target.name)
+        return tuple(groups), tuple(lost)
+
+    def _groups(self, leaf: str, target: Node, spines: Sequence[Node]) -> Iterable[Group]:
+        if self._fabric.spec.paths == "pinned":
+            return pinning.groups_to(target, spines, self.pinned[leaf])
+        return (ecmp.group_to(target, spines),)
 
 
 class Flat:
@@ -109,19 +131,10 @@ class Compiler:
         return self._fixed.spines | {leaf.name: self._leaf(leaf, state) for leaf in self._fabric.leaves}
 
     def _leaf(self, leaf: Node, state: State) -> SwitchRules:
-        groups: list[Group] = []
-        lost: list[Flow] = []
-        for target in self._fabric.leaves:
-            if target.name == leaf.name:
-                continue
-            spines = live_spines(self._fabric, state, leaf, target)
-            # With no path left the group stays whole behind the named drops: none of its packets goes uncounted.
-            groups += self._groups(leaf, target, spines or self._fabric.spines)
-            if not spines:
-                lost += self._flat.unreachable[target.name]
-                lost += self._cut_off(leaf.name).get(target.name, ())
-        return SwitchRules(leaf.name, self._steady[leaf.name], tuple(lost), tuple(groups),
-                           self._fixed.neighbours[leaf.name])
+        groups, unreached = self._fixed.paths(leaf.name, state)
+        lost = tuple(flow for target in unreached
+                     for flow in (*self._flat.unreachable[target], *self._cut_off(leaf.name).get(target, ())))
+        return SwitchRules(leaf.name, self._steady[leaf.name], lost, groups, self._fixed.neighbours[leaf.name])
 
     def _tenants_cut_off(self, leaf: str) -> dict[str, list[Flow]]:
         """Target leaf -> drops that stand in for the VPCs' rules of `leaf` towards it."""
@@ -130,11 +143,6 @@ class Compiler:
             found.setdefault(target, []).append(
                 replace(flow, name=f"no-path:{target}", priority=Priority.OVERRIDE, actions=(), goto=None))
         return found
-
-    def _groups(self, leaf: Node, target: Node, spines: Sequence[Node]) -> Iterable[Group]:
-        if self._fabric.spec.paths == "pinned":
-            return pinning.groups_to(target, spines, self._fixed.pinned[leaf.name])
-        return (ecmp.group_to(target, spines),)
 
 
 def _same(old: dict[str, Block], new: dict[str, Block]) -> bool:

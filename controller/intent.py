@@ -14,6 +14,7 @@ here; any other field is refused by name. One YAML document for each object:
 from __future__ import annotations
 
 import ipaddress
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -234,7 +235,7 @@ class Intent(Strict):
 
     objects: tuple[IntentObject, ...] = ()
 
-    @property
+    @cached_property
     def vpcs(self) -> dict[str, VpcSpec]:
         return {o.metadata.name: o.spec for o in self.objects if isinstance(o, Vpc)}
 

@@ -148,12 +148,12 @@ class Fabric(_Frozen):
     def all_hosts(self) -> tuple[Node, ...]:
         return self.of(*HOST_ROLES)
 
-    @property
+    @cached_property
     def leaves(self) -> tuple[Node, ...]:
         """All leaves, border included."""
         return self.of(*LEAF_ROLES)
 
-    @property
+    @cached_property
     def spines(self) -> tuple[Node, ...]:
         return self.of("spine")
 
@@ -182,8 +182,16 @@ class Fabric(_Frozen):
         raise SpecError(f"fabric {self.spec.name}", "the name of a link, such as leaf1-spine1", name,
                         f"it has {', '.join(list(self.links_by_name)[:30])}")
 
+    @cached_property
+    def _links_by_node(self) -> dict[str, tuple[Link, ...]]:
+        found: dict[str, list[Link]] = {}
+        for link in self.links:
+            for end in (link.a, link.b):
+                found.setdefault(end.node, []).append(link)
+        return {node: tuple(links) for node, links in found.items()}
+
     def links_of(self, node: str) -> tuple[Link, ...]:
-        return tuple(k for k in self.links if node in (k.a.node, k.b.node))
+        return self._links_by_node.get(node, ())
 
     def access_link(self, host: str) -> Link:
         return next(k for k in self.links_of(host) if k.kind == "access")
