@@ -12,6 +12,7 @@ from tests.bench.book import Book
 from tests.bench.bringup import bringup
 from tests.bench.changes import changes
 from tests.bench.collectives import collectives
+from tests.bench.compile import compile_rules
 from tests.bench.daynight import daynight
 from tests.bench.ecmp import ecmp
 from tests.bench.engine import engine
@@ -33,7 +34,8 @@ from topologies.host_limits import require_root
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
     f.__name__: f for f in (ring, collectives, incast, spread, ecmp, training, neighbour, engine, failover, latency,
-                              roce, gloo, bringup, demo, verify, changes, fuzz, inference, daynight)}
+                              roce, gloo, bringup, demo, verify, changes, fuzz, inference, daynight,
+                              compile_rules)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 
