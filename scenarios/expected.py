@@ -140,9 +140,11 @@ def _requests(spec: RequestsSpec | ServingSpec, fabric: Fabric, name: str, seed:
     model = spec.model if isinstance(spec.model, str) else "a model of its own"
     prompts = sum(r.size for r in serving.requests)
     answers = sum(serving.answer_bytes(r.output) for r in serving.requests)
-    return (f"{model} on {len(serving.replicas)} replicas by {spec.routing}, {len(serving.requests)} requests, "
-            f"prompts of {show_size(prompts)} and answers of {show_size(answers)} in all, KV memory of "
-            f"{serving.kv_tokens} tokens a replica")
+    apart = f" that prefill and {len(serving.decode)} that decode" if serving.decode else ""
+    count = len(serving.replicas)
+    return (f"{model} on {count} replica{'s' if count > 1 else ''}{apart} by {spec.routing}, "
+            f"{len(serving.requests)} requests, prompts of {show_size(prompts)} and answers of {show_size(answers)} in "
+            f"all, KV memory of {serving.kv_tokens} tokens a replica")
 
 
 def _packets(fabric: Fabric, name: str, spec: StreamSpec | RoceSpec | ReplaySpec) -> str:

@@ -226,9 +226,11 @@ def _serving_hosts(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[P
     gateway = spec.gateway or fabric.hosts[0].name
     if spec.gateway is not None:
         yield from _host(fabric, spec.gateway, (*at, "gateway"), ("host", "outside"))
-    for key, names in (("clients", spec.clients), ("replicas", spec.replicas)):
+    for key, names in (("clients", spec.clients), ("replicas", spec.replicas), ("decode", spec.decode)):
         for n, name in enumerate(names or ()):
             yield from _host(fabric, name, (*at, key, n), ("host", "outside"))
+            if key == "decode" and name in (spec.replicas or ()):
+                yield Problem((*at, key, n), "hosts that do not prefill as well", f"{name} as both")
             if name == gateway:
                 yield Problem((*at, key, n), f"{key} that are not the gateway", f"{name} as both",
                               "the gateway is the first workload host unless `gateway:` names another")
@@ -236,6 +238,7 @@ def _serving_hosts(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[P
         if names == ():
             yield Problem((*at, key), f"at least one of the {key}", "none")
     replicas = spec.replicas if spec.replicas is not None else tuple(h.name for h in fabric.hosts if h.name != gateway)
+    replicas = tuple(dict.fromkeys((*replicas, *(spec.decode or ()))))
     for n, (name, _) in enumerate(spec.failures):
         if name not in replicas:
             yield Problem((*at, "failures", n, 0), f"a replica: {', '.join(replicas)}", name)

@@ -193,6 +193,7 @@ class ServingSpec(Strict):
     clients: tuple[str, ...] | None = Field(None, description="default: every outside host")
     gateway: str | None = Field(None, description="default: the first workload host")
     replicas: tuple[str, ...] | None = Field(None, description="default: every other workload host")
+    decode: tuple[str, ...] | None = Field(None, min_length=1, description="hosts that decode; replicas then prefill")
     routing: Literal["round_robin", "random", "power_of_two", "least_outstanding", "consistent_hash", "cache_aware",
                      "kv_cost"] = "least_outstanding"
     trace: str | None = None

@@ -22,6 +22,7 @@ ALIKE = 1.005                   # a smaller factor is not told: the digits shown
 # tags that workloads are compared by, the first that two of them share; whether more is better
 COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("ttft", False), ("e2e", False),
             ("rdma_goodput", True), ("loss", False))
+GOODPUT = (("request_goodput", True),)      # serving workloads are compared by it as well
 
 
 def sentences(data: RunData) -> list[str]:
@@ -29,8 +30,9 @@ def sentences(data: RunData) -> list[str]:
     groups = grouped(data)
     same = len({name.split(".")[0] for name in groups}) == 1    # phases of one workload: what it felt is its time
     order = sorted(COMPARED, key=lambda c: c[0] != "step_time") if same else COMPARED
+    all_tags = {name: tags for name, (_, tags, _) in groups.items()}
     found = [s for subject, tags, _ in groups.values() if (s := interference_sentence(subject, tags))]
-    found += compared({name: tags for name, (_, tags, _) in groups.items()}, order)
+    found += [*compared(all_tags, order), *compared(all_tags, GOODPUT)]
     for subject, tags, predicted in groups.values():
         found += [s for s in (workload_sentence(subject, tags, predicted), model_sentence(subject, tags, predicted),
                               laggard_sentence(tags)) if s]

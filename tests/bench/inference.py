@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from scenarios.load_scenario import load_scenario
@@ -14,6 +15,7 @@ from tests.lab.engine_lab import engine_lab
 from tests.lab.serving_lab import serve
 from topologies.host_limits import measuring_lock
 from traffic.inference.cache import Hierarchy, Tier, reuse
+from traffic.metrics.collective import bulk_limit
 from traffic.traces.mooncake import read
 
 TRACES = Path(__file__).parents[3] / "shared/traces"
@@ -27,7 +29,8 @@ SECONDS = 20
 
 def inference(book: Book) -> None:
     """50 requests/s and 800 streamed messages/s VALID on the default fabric, 500 and 5,000 without switches; 28.4 % of
-    Mooncake's blocks; Azure's and Mooncake's windows accounted for and VALID; affinity saves the prefill it avoids.
+    Mooncake's blocks; Azure's and Mooncake's windows accounted for and VALID; affinity saves the prefill it avoids; KV
+    caches at 90 % of the wire's payload rate; 1P7D to 7P1D with a maximum of goodput in between.
     """
     for what, rates, targets in (("requests", LOADS, 50), ("messages", MESSAGES, 800)):
         best = 0
@@ -43,6 +46,8 @@ def inference(book: Book) -> None:
         accounted(book, name)
     replay_of_originals(book)
     affinity(book)
+    kv_transfer(book)
+    disaggregated(book)
 
 
 def load_of(what: str, rate: int, seconds: int) -> dict[str, Any]:
@@ -136,3 +141,22 @@ def affinity(book: Book) -> None:
     for name in ("affinity", "round-robin"):
         book.median(f"prompt blocks found, {name}", [100 * r[name]["hit_share"] for r in rows], "%")
     book.figure("TTFT gained / prefill saved by affinity", ratio, target="0.9 to 1.1", met=0.9 <= ratio <= 1.1)
+
+
+def kv_transfer(book: Book) -> None:
+    """The rate of a KV cache alone on a wire of 20 Mbit/s, against what TCP can carry there."""
+    tiny = {"layers": 2, "hidden": 512, "ffn": 2048, "heads": 8, "kv_heads": 1, "vocab": 1000}     # 512 B a token
+    with contextlib.nullcontext() if book.quick else measuring_lock(wait=True), engine_lab(book.work, 5) as lab:
+        done = serve(lab, model=tiny, replicas=["h3"], decode=["h5"], process="constant", rate=0.8, requests=5,
+                     variation=0, input_tokens=1000, output_tokens=12, bytes_per_input_token=1)
+    rates = [8 * r["kv_bytes"] / (r["kv_end"] - r["kv_start"]) / bulk_limit(20e6) for r in done.requests]
+    book.median("KV transfer / payload rate of the wire", rates, target="at least 0.9", met=median(rates) >= 0.9)
+
+
+def disaggregated(book: Book) -> None:
+    """Goodput of every way to divide eight workers."""
+    result = run(book, "inference-disaggregated")
+    goodput = {f"p{n}d{8 - n}": result.metrics[f"p{n}d{8 - n}.request_goodput"]["value"] for n in range(1, 8)}
+    best = max(goodput, key=lambda split: goodput[split])
+    book.figure("1P7D ... 7P1D: the division with most goodput", best, target="neither end",
+                met=best not in ("p1d7", "p7d1"), goodput=goodput, verdict=result.verdict.level.name)

@@ -147,6 +147,34 @@ def test_requests_of_a_replica_that_dies_in_mid_stream_go_on_elsewhere_or_fail(
     assert all(r["replica"] != "h4" for r in late)
 
 
+TINY = {"layers": 2, "hidden": 512, "ffn": 2048, "heads": 8, "kv_heads": 1, "vocab": 1000}    # 512 B of KV a token
+
+
+def test_a_kv_cache_goes_over_the_wire_whole_and_at_its_rate(lab: EngineLab) -> None:
+    run = serve(lab, model=TINY, gpu="l40s", replicas=["h3", "h4"], decode=["h5"], rate=3, requests=10, variation=0,
+                input_tokens=1000, output_tokens=12, bytes_per_input_token=1)
+    assert [r["status"] for r in run.requests] == ["ok"] * 10, run.events[-1]
+    assert all(r["output_tokens"] == 12 and r["decoder"] == "h5" and r["attempts"] == 1 for r in run.requests)
+    assert {r["kv_bytes"] for r in run.requests} == {512_000}
+    moved = sum(c["bytes"] for c in run.of("connection") if (c["src"], c["dst"]) in {("h3", "h5"), ("h4", "h5")})
+    assert moved == 10 * 512_000 + 2
+    assert all(r["made"] <= r["kv_start"] for r in run.requests)
+    least = 512_000 * 8 / (20e6 * 1448 / 1514)
+    assert all(r["kv_end"] - r["kv_start"] > 0.98 * least for r in run.requests), "no faster than the wire"
+    assert all(t > r["kv_end"] for r in run.requests for t, _ in r["messages"][1:])
+
+
+@pytest.mark.parametrize("victim", ["h4", "h5"])
+def test_when_a_decoder_dies_its_requests_begin_again_with_another(lab: EngineLab, victim: str) -> None:
+    run = serve(lab, model=TINY, gpu="l40s", replicas=["h3"], decode=["h4", "h5"], process="constant", rate=12,
+                requests=20, variation=0, input_tokens=400, output_tokens=300, coalesce=20, bytes_per_input_token=1,
+                failures=[[victim, "900ms"]], retries=2)
+    assert {r["status"] for r in run.requests} == {"ok"}
+    assert {r["output_tokens"] for r in run.requests} == {300}
+    late = run.requests[15:]
+    assert all(r["decoder"] != victim for r in late)
+
+
 def test_when_every_replica_is_dead_requests_fail_at_once(lab: EngineLab) -> None:
     run = serve(lab, replicas=["h3"], process="constant", rate=10, requests=8, output_tokens=4, variation=0,
                 bytes_per_input_token=1, failures=[["h3", "450ms"]])

@@ -32,7 +32,7 @@ def request(at: float, ttft: float = 0.4, tokens: int = 5, gap: float = 0.02, **
             "sent": at + 0.001, "arrived": at + 0.1 * ttft, "admitted": at + 0.3 * ttft, "made": at + 0.8 * ttft,
             "first": times[0], "done": times[-1], "messages": [[t, 1] for t in times], "output_tokens": tokens,
             "input_tokens": 100, "request_bytes": 20_000, "blocks": 4, "hit_gpu": 1, "hit_host": 1, "hit_tokens": 60,
-            "order": 0, **more}
+            "order": 0, "kv_end": None, **more}
 
 
 def lost(at: float, status: str) -> Row:
@@ -109,6 +109,13 @@ def test_the_caches_share_is_of_the_prompts_that_were_looked_up(fabric: Fabric) 
     of = found(fabric, request(0), request(1, hit_gpu=4, hit_host=0, blocks=4), request(2, order=-1))
     assert of["hit_share"].value == pytest.approx(6 / 8)
     assert of["tokens_saved"].value == 120
+
+
+def test_kv_transfers_have_a_time_and_a_rate(fabric: Fabric) -> None:
+    of = found(fabric, request(0, kv_start=0.3, kv_end=0.5, kv_bytes=100_000), request(1))
+    assert of["kv_transfer"].value == pytest.approx(0.2)
+    assert of["kv_bandwidth"].value == pytest.approx(4e6)
+    assert "kv_transfer" not in found(fabric, request(0))
 
 
 def test_one_token_has_no_time_per_output_token_and_meets_that_slo(fabric: Fabric) -> None:

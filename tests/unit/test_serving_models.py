@@ -147,6 +147,16 @@ def test_what_is_dropped_in_the_middle_of_a_step_gets_no_token() -> None:
     assert batch.held == 0
 
 
+def test_a_context_whose_cache_came_from_elsewhere_decodes_at_once() -> None:
+    batch = Batch(size=2, chunk=100, memory=130)
+    for number in range(2):
+        sequence = Sequence(number, prompt=60, target=4)
+        sequence.done, sequence.generated = 60, 1
+        batch.add(sequence)
+    assert run(batch) == [[0, 1], [0, 1], [0, 1]]
+    assert batch.held == 0
+
+
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 40)), min_size=1, max_size=12),
        st.integers(1, 6), st.integers(1, 200), st.integers(340, 900))

@@ -84,6 +84,8 @@ class Batch:
     def next_step(self) -> Step | None:
         """What to compute now; None when there is nothing."""
         self._make_room()
+        while self.waiting and not self.waiting[0].in_prefill and self._admits(self.waiting[0], 1):
+            self._admit()       # its KV cache was computed elsewhere
         decode = [s for s in self.running if not s.in_prefill]
         for s in decode:
             s.kv += 1
@@ -107,18 +109,24 @@ class Batch:
         for s in self.running:
             if s.in_prefill and budget > 0:
                 budget -= self._take(s, budget, found)
-        while budget > 0 and self.waiting and self._admits(self.waiting[0]):
-            s = self.waiting.popleft()
-            s.kv = s.prompt
-            self.held += s.kv
-            self.running.append(s)
+        while budget > 0 and self.waiting and self.waiting[0].in_prefill and self._admits(self.waiting[0]):
+            s = self._admit()
             if not s.preempted:
                 s.done = min(self._found(s), s.prompt - 1)      # the last token is computed, for the next one
             budget -= self._take(s, budget, found)
         return found
 
-    def _admits(self, sequence: Sequence) -> bool:
-        return len(self.running) < self._size and self.held + sequence.prompt <= self._memory
+    def _admits(self, sequence: Sequence, more: int = 0) -> bool:
+        """Whether it finds a place and memory, with `more` tokens for each that decodes."""
+        decoding = sum(not s.in_prefill for s in self.running) + 1
+        return len(self.running) < self._size and self.held + sequence.prompt + more * decoding <= self._memory
+
+    def _admit(self) -> Sequence:
+        sequence = self.waiting.popleft()
+        sequence.kv = sequence.prompt
+        self.held += sequence.kv
+        self.running.append(sequence)
+        return sequence
 
     @staticmethod
     def _take(s: Sequence, budget: int, found: list[tuple[Sequence, int]]) -> int:

@@ -116,14 +116,21 @@ class Exchange:
         attempts = [a for call in self._calls for a in call.attempts]
         if not attempts:
             return
-        record.attempts += sum(len(c.attempts) - 1 for c in self._calls if c.attempts)
+        record.attempts += sum(c.retried for c in self._calls)
         replica, attempt = next(((r, a) for r, a in attempts if a.made is not None), attempts[-1])
         record.replica = replica.name
         record.arrived, record.admitted, record.made = (
             _since(t, t0) for t in (attempt.arrived, attempt.admitted, attempt.made))
         record.hit_gpu, record.hit_host = (attempt.hit.get(tier, 0) for tier in ("gpu", "host"))
         record.hit_tokens, record.order, record.kept = attempt.hit_tokens, attempt.order, attempt.kept
+        self._of_transfer(record, t0)
         record.preempted = attempt.sequence.preempted if attempt.sequence is not None else 0
+
+    def _of_transfer(self, record: ServingRecord, t0: float) -> None:
+        """The last KV cache that went from one replica to another."""
+        for transfer in (c.transfer for c in self._calls if c.transfer is not None):
+            record.decoder, record.kv_bytes = transfer.decoder, transfer.size
+            record.kv_start, record.kv_end = _since(transfer.start, t0), _since(transfer.end, t0)
 
 
 def _since(when: float | None, t0: float) -> float | None:

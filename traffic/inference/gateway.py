@@ -11,8 +11,10 @@ its request cancelled everywhere at once: half a round trip earlier than a reset
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from time import monotonic
 from typing import Protocol
 
 from traffic.inference.links import Lease, Links
@@ -21,7 +23,7 @@ from traffic.inference.replica import Attempt, Replica
 from traffic.inference.requests import Request
 from traffic.inference.routing import POLICIES, Ask
 
-ERROR_BYTES = 128       # of an answer that says no: status line and headers
+CONTROL_BYTES = 128     # of a message without content, such as an answer that says no: status line and headers
 
 
 class Caller(Protocol):
@@ -35,13 +37,31 @@ class Caller(Protocol):
 
 
 @dataclass(slots=True)
+class Transfer:
+    """A KV cache on its way from the replica that prefilled to the one that decodes. Times of time.monotonic()."""
+
+    decoder: str
+    size: int
+    start: float
+    end: float | None = None
+
+
+@dataclass(slots=True)
 class Call:
-    """A request while the gateway has it."""
+    """A request while the gateway has it.
+
+    active   replicas that work on it        leases   connections that it holds, but for the client's
+    round    grows when a replica failed: what comes of an earlier one is thrown away
+    """
 
     caller: Caller
     lease: Lease                # to the client
     attempts: list[tuple[Replica, Attempt]] = field(default_factory=list)
-    upstream: Lease | None = None
+    active: list[tuple[Replica, Attempt]] = field(default_factory=list)
+    leases: list[Lease] = field(default_factory=list)
+    transfer: Transfer | None = None
+    round: int = 0
+    retried: int = 0
     passed: int = 0             # tokens sent on to the client
     is_over: bool = False
 
@@ -63,77 +83,140 @@ class Gateway:
         self._route(call)
         return call
 
+    def _alive(self, names: tuple[str, ...]) -> list[Replica]:
+        return [r for name in names if (r := self._replicas[name]).is_alive]
+
     def _route(self, call: Call) -> None:
         request, limit = call.caller.request, self._serving.spec.admission
-        alive = [r for r in self._replicas.values() if r.is_alive]
+        alive, decoders = self._alive(self._serving.replicas), self._alive(self._serving.decode)
         free = [r for r in alive if limit is None or r.outstanding < limit]
-        if not free:
-            self._refuse(call, "rejected" if alive else "failed")
+        if not free or (self._serving.decode and not decoders):
+            self._refuse(call, "rejected" if alive and not free else "failed")
             return
         ask = Ask(self._routed, (self._draws.random(), self._draws.random()), request.session,
                   request.input / self._serving.spec.block)
         self._routed += 1
         chosen = self._replicas[self._policy(ask, [r.view(request) for r in free]).name]
-        self._send(call, chosen)
+        decoder = min(decoders, key=lambda r: r.outstanding) if decoders else None
+        self._send(call, chosen, decoder)
 
-    def _send(self, call: Call, replica: Replica) -> None:
-        attempt = Attempt(call.caller.request, partial(self._made, call), already=call.passed)
-        call.attempts.append((replica, attempt))
-        replica.outstanding += 1
-        replica.coming += attempt.prompt
-        call.upstream = self._links.lease(self._serving.gateway, replica.name, partial(self._lost, call))
+    def _send(self, call: Call, replica: Replica, decoder: Replica | None) -> None:
+        """To a replica; with a decoder, which learns of the request at the same time."""
+        lease = self._lease(call, replica.name)
+        attempt = Attempt(call.caller.request, partial(self._made, call, lease), already=call.passed)
+        if decoder is not None and call.caller.request.output - call.passed > 1:
+            attempt.hand_over = self._prepared(call, replica, attempt, decoder)
+        self._begin(call, replica, attempt)
         size = call.caller.request.size + (self._serving.answer_bytes(call.passed) if call.passed else 0)
-        call.upstream.ask(size, partial(self._arrived, call, replica, attempt))
+        lease.ask(size, partial(self._arrived, call, call.round, replica, attempt))
+
+    def _lease(self, call: Call, name: str) -> Lease:
+        lease = self._links.lease(self._serving.gateway, name, partial(self._lost, call, call.round))
+        call.leases.append(lease)
+        return lease
 
     @staticmethod
-    def _arrived(call: Call, replica: Replica, attempt: Attempt) -> None:
-        if not call.is_over and not attempt.finished:
+    def _begin(call: Call, replica: Replica, attempt: Attempt) -> None:
+        call.attempts.append((replica, attempt))
+        call.active.append((replica, attempt))
+        replica.outstanding += 1
+        replica.coming += attempt.prompt
+
+    @staticmethod
+    def _arrived(call: Call, number: int, replica: Replica, attempt: Attempt) -> None:
+        if not call.is_over and number == call.round and not attempt.finished:
             replica.submit(attempt)
 
-    def _made(self, call: Call, tokens: int) -> None:
-        """A replica sends a message; its last one ends the attempt there."""
-        attempt = call.attempts[-1][1]
-        if call.upstream is not None and not call.is_over:
-            call.upstream.answer(self._serving.answer_bytes(tokens), partial(self._pass, call, tokens, attempt))
+    # -- prefill here, decode there ------------------------------------------------------------------
 
-    def _pass(self, call: Call, tokens: int, attempt: Attempt) -> None:
+    def _prepared(self, call: Call, replica: Replica, prefill: Attempt, decoder: Replica) -> Callable[[], None]:
+        """Tell the decoder; what to do when the prefill is over: the KV cache goes over, then decoding begins."""
+        lease, number = self._lease(call, decoder.name), call.round
+        attempt = Attempt(call.caller.request, partial(self._made, call, lease), already=call.passed, ready=1)
+        missing = {"word", "cache"}
+
+        def have(what: str) -> None:
+            missing.discard(what)
+            if not missing:
+                self._arrived(call, number, decoder, attempt)
+
+        def hand_over() -> None:
+            if call.is_over or number != call.round:
+                return
+            if not decoder.is_alive:
+                self._lost(call, number)
+                return
+            call.active.remove((replica, prefill))
+            replica.outstanding -= 1
+            self._begin(call, decoder, attempt)
+            size = max(round(prefill.prompt * self._serving.kv_bytes), 1)
+            transfer = call.transfer = Transfer(decoder.name, size, monotonic())
+            cache = self._links.lease(replica.name, decoder.name, partial(self._lost, call, number))
+            call.leases.append(cache)
+
+            def whole() -> None:
+                transfer.end = monotonic()
+                cache.release()
+                have("cache")
+
+            cache.ask(size, whole)
+
+        lease.ask(CONTROL_BYTES, partial(have, "word"))
+        return hand_over
+
+    # -- answers -------------------------------------------------------------------------------------
+
+    def _made(self, call: Call, lease: Lease, tokens: int) -> None:
+        """A replica sends a message."""
+        if not call.is_over:
+            lease.answer(self._serving.answer_bytes(tokens), partial(self._pass, call, call.round, tokens))
+
+    def _pass(self, call: Call, number: int, tokens: int) -> None:
         """A message has come from a replica: on to the client."""
-        if call.is_over or attempt is not call.attempts[-1][1]:
+        if call.is_over or number != call.round:
             return
         call.passed += tokens
         last = call.passed >= call.caller.request.output
         if last:
             self._leave(call)
-            if call.upstream is not None:
-                call.upstream.release()
+            for lease in call.leases:
+                lease.release()
             call.is_over = True
             del self._open[call.caller.request.id]
         call.lease.answer(self._serving.answer_bytes(tokens), partial(call.caller.tokens, tokens, last=last))
 
     @staticmethod
     def _leave(call: Call) -> None:
-        """The attempt at a replica is over, one way or another."""
-        if call.attempts:
-            replica, attempt = call.attempts[-1]
+        """No replica works on it any more."""
+        for replica, attempt in call.active:
             replica.outstanding -= 1
             if not attempt.finished:
                 replica.cancel(attempt)
+        call.active.clear()
 
-    def _lost(self, call: Call) -> None:
-        """The connection to a replica broke."""
-        if call.is_over:
+    def _lost(self, call: Call, number: int) -> None:
+        """A connection to a replica, or between two, broke."""
+        if call.is_over or number != call.round:
             return
-        self._leave(call)
+        call.round += 1
+        self._abandon(call)
         if call.caller.retries_left > 0:
             call.caller.retries_left -= 1
+            call.retried += 1
             self._route(call)
         else:
             self._refuse(call, "failed")
 
+    def _abandon(self, call: Call) -> None:
+        self._leave(call)
+        for lease in call.leases:
+            lease.abandon()
+        call.leases.clear()
+
     def _refuse(self, call: Call, status: str) -> None:
         call.is_over = True
         del self._open[call.caller.request.id]
-        call.lease.answer(ERROR_BYTES, partial(call.caller.refused, status))
+        call.lease.answer(CONTROL_BYTES, partial(call.caller.refused, status))
 
     def cancel(self, call: Call) -> None:
         """The client has given up."""
@@ -141,15 +224,12 @@ class Gateway:
             return
         call.is_over = True
         del self._open[call.caller.request.id]
-        self._leave(call)
-        if call.upstream is not None:
-            call.upstream.abandon()
+        self._abandon(call)
 
     def kill(self, name: str) -> None:
         """A replica dies; the connections to it break."""
         replica = self._replicas[name]
         replica.kill()
         for call in list(self._open.values()):
-            if call.attempts and call.attempts[-1][0] is replica and call.upstream is not None:
-                call.upstream.abandon()
-                self._lost(call)
+            if any(r is replica for r, _ in call.active):
+                self._lost(call, call.round)

@@ -23,6 +23,8 @@ class Serving(BaseModel):
 
     kv_tokens    KV memory of a replica for running requests, in tokens
     token_bytes  of an answer's token on the wire       time   emulated seconds of a real one
+    decode       hosts that decode what `replicas` have prefilled; () where replicas do both
+    kv_bytes     of a token's KV cache on the wire, from one to the other
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,9 +33,11 @@ class Serving(BaseModel):
     clients: tuple[str, ...]
     gateway: str
     replicas: tuple[str, ...]
+    decode: tuple[str, ...] = ()
     requests: tuple[Request, ...]
     kv_tokens: int
     token_bytes: float
+    kv_bytes: float
     time: float
     congestion_control: str
 
@@ -43,7 +47,7 @@ class Serving(BaseModel):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.clients, self.gateway, *self.replicas)))
+        return tuple(dict.fromkeys((*self.clients, self.gateway, *self.replicas, *self.decode)))
 
     def answer_bytes(self, tokens: int) -> int:
         """Of a message with this many tokens, at least 1."""
@@ -77,7 +81,8 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
     hosts = [h.name for h in fabric.hosts]
     gateway = spec.gateway or hosts[0]
     clients = spec.clients if spec.clients is not None else tuple(n.name for n in fabric.of("outside"))
-    replicas = spec.replicas if spec.replicas is not None else tuple(h for h in hosts if h != gateway)
+    replicas = spec.replicas if spec.replicas is not None else tuple(
+        h for h in hosts if h != gateway and h not in (spec.decode or ()))
     for key, names in (("clients", clients), ("replicas", replicas)):
         if not names:
             raise SpecError(f"{where}.{key}", f"at least one of the {key}", "none")
@@ -85,7 +90,8 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
     serving = Serving(
         name=name, spec=spec, clients=clients, gateway=gateway, replicas=replicas, kv_tokens=kv_tokens,
         requests=tuple(requests_of(spec, clients, scale, seed)), token_bytes=scale.to_emulated_size(
-            spec.bytes_per_output_token), time=scale.time,
+            spec.bytes_per_output_token), time=scale.time, decode=spec.decode or (),
+        kv_bytes=scale.to_emulated_size(Roofline.of(spec.model, spec.gpu, spec.gpus).kv_bytes_per_token),
         congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control)
     if not serving.requests:
         raise SpecError(f"{where}.thinning", "a share that leaves requests", f"{spec.thinning:g}, which leaves none")

@@ -45,6 +45,10 @@ class ServingRecord:
     order: int = -1             # number of its look-up among the events of its replica's cache
     kept: int = -1              # number of the event that put its whole context there
     preempted: int = 0
+    decoder: str = ""           # the replica that decoded, where another one prefilled
+    kv_bytes: int = 0           # of the KV cache that went from one to the other
+    kv_start: float | None = None
+    kv_end: float | None = None
     messages: tuple[tuple[float, int], ...] = ()    # when each message of the answer arrived, and its tokens
 
 

@@ -27,11 +27,15 @@ class Attempt:
     """A request at one replica. Stamps of time.monotonic(); None until reached.
 
     already    tokens that an earlier replica had made before it failed: they are part of the prompt now
+    hand_over  called when the first token is made: the rest is decoded elsewhere
+    ready      tokens that came with a KV cache that was computed elsewhere
     """
 
     request: Request
     emit: Emit
     already: int = 0
+    hand_over: Callable[[], None] | None = None
+    ready: int = 0
     arrived: float | None = None
     admitted: float | None = None
     made: float | None = None
@@ -49,7 +53,7 @@ class Attempt:
 
     @property
     def target(self) -> int:
-        return self.request.output - self.already
+        return 1 if self.hand_over is not None else self.request.output - self.already
 
 
 def tiers_of(serving: Serving) -> Hierarchy:
@@ -94,6 +98,8 @@ class Replica:
         if not self.is_alive:
             return
         attempt.sequence = Sequence(attempt.request.id, attempt.prompt, attempt.target)
+        if attempt.ready:
+            attempt.sequence.done, attempt.sequence.generated = attempt.prompt, attempt.ready
         self._attempts[attempt.sequence] = attempt
         self.batch.add(attempt.sequence)
         if not self._is_busy:
@@ -149,6 +155,8 @@ class Replica:
         if first or last or attempt.unsent >= self._serving.spec.coalesce:
             tokens, attempt.unsent = attempt.unsent, 0
             attempt.emit(tokens)
+        if last and attempt.hand_over is not None:
+            attempt.hand_over()
 
     # -- prefix cache -------------------------------------------------------------------------------
 
@@ -168,7 +176,8 @@ class Replica:
 
     def _keep(self, attempt: Attempt) -> None:
         """An answer is complete: the whole context may be asked for again."""
-        if self.cache.tiers and attempt.request.kept != attempt.request.blocks:
+        whole = attempt.hand_over is None       # else the answer is made elsewhere
+        if whole and self.cache.tiers and attempt.request.kept != attempt.request.blocks:
             self.cache.insert(attempt.request.kept)
             attempt.kept, self._events = self._events, self._events + 1
 

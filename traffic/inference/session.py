@@ -41,7 +41,7 @@ class Runtime:
                  over: Callable[[Exchange], None]) -> None:
         self.serving, self._timers = serving, timers
         self.links = Links(network, serving.name, job.phase, job.seed, serving.congestion_control)
-        self.replicas = {name: Replica(name, serving, timers) for name in serving.replicas}
+        self.replicas = {name: Replica(name, serving, timers) for name in (*serving.replicas, *serving.decode)}
         self.gateway = Gateway(serving, self.replicas, self.links, job.seed)
         self.clients = Clients(serving, self.gateway, self.links, timers, over)
         self.left = len(serving.requests)
@@ -51,7 +51,8 @@ class Runtime:
     def pairs(self) -> list[tuple[str, str]]:
         """(client, server) of every pair of hosts that talks."""
         s = self.serving
-        return [*((c, s.gateway) for c in s.clients), *((s.gateway, r) for r in s.replicas)]
+        return [*((c, s.gateway) for c in s.clients), *((s.gateway, r) for r in self.replicas),
+                *((p, d) for p in s.replicas for d in s.decode)]
 
     def start(self, when: float) -> None:
         """Requests and failures from `when` on."""

@@ -67,6 +67,9 @@ HITS = Definition("hit_share", "", "prompt blocks found in the prefix cache",
 SAVED = Definition("tokens_saved", "tokens", "prompt tokens that were not computed", "tokens of blocks found", SOURCE)
 BUSY = Definition("gpu_busy", "", "time that replicas computed (mean)",
                   "mean over replicas of seconds in steps / (last end - first due)", SOURCE)
+KV_TIME = Definition("kv_transfer", "s", "KV transfer (median)", "median of KV cache whole at the decoder - begun",
+                     SOURCE)
+KV_BW = Definition("kv_bandwidth", "bit/s", "KV transfer rate (median)", "median of 8 x KV bytes / KV transfer", SOURCE)
 PREEMPTED = Definition("preemptions", "", "preemptions", "contexts dropped because KV memory was full", SOURCE)
 
 
@@ -77,7 +80,7 @@ def metrics(requests: Sequence[Row], replicas: Sequence[Row], setups: Sequence[R
     answered = [r for r in requests if r["status"] == "ok"]
     return [*_latencies(answered), *_lag(requests), *_split(answered), *_tail(answered),
             *_rates(requests, answered, setups[0]),
-            *_outcomes(requests), *_cache(requests), *_replicas(requests, replicas)]
+            *_outcomes(requests), *_cache(requests), *_transfers(requests), *_replicas(requests, replicas)]
 
 
 def ttft(r: Row) -> float:
@@ -180,6 +183,14 @@ def _cache(requests: Sequence[Row]) -> Iterator[Metric]:
     if blocks:
         yield HITS.of(sum(r["hit_gpu"] + r["hit_host"] for r in looked) / blocks, len(looked))
         yield SAVED.of(sum(r["hit_tokens"] for r in looked), len(looked))
+
+
+def _transfers(requests: Sequence[Row]) -> Iterator[Metric]:
+    """KV caches that went from a replica that prefilled to one that decodes."""
+    moved = [r for r in requests if r["kv_end"] is not None]
+    if moved:
+        yield KV_TIME.median([r["kv_end"] - r["kv_start"] for r in moved])
+        yield KV_BW.median([8 * r["kv_bytes"] / (r["kv_end"] - r["kv_start"]) for r in moved])
 
 
 def _replicas(requests: Sequence[Row], replicas: Sequence[Row]) -> Iterator[Metric]:
