@@ -112,9 +112,12 @@ def test_the_caches_share_is_of_the_prompts_that_were_looked_up(fabric: Fabric) 
 
 
 def test_kv_transfers_have_a_time_and_a_rate(fabric: Fabric) -> None:
-    of = found(fabric, request(0, kv_start=0.3, kv_end=0.5, kv_bytes=100_000), request(1))
+    of = found(fabric, request(0, kv_start=0.3, kv_end=0.5, kv_bytes=200_000), request(1))
     assert of["kv_transfer"].value == pytest.approx(0.2)
-    assert of["kv_bandwidth"].value == pytest.approx(4e6)
+    assert of["kv_bandwidth"].value == pytest.approx(8e6)
+    short = found(fabric, request(0, kv_start=0.3, kv_end=0.5, kv_bytes=144_000))
+    assert short["kv_transfer"].value == pytest.approx(0.2)
+    assert "kv_bandwidth" not in short, "of fewer than 100 packets a link's burst would show as rate"
     assert "kv_transfer" not in found(fabric, request(0))
 
 

@@ -24,6 +24,7 @@ from traffic.metrics.metric import ENOUGH, Definition, Metric, percentile, sprea
 Row = Mapping[str, Any]
 SOURCE = "METHODS: inference"
 MSS = 1448
+LONG = 100      # packets of a transfer whose rate is told: a link's idle bucket lets two pass at once (decision 003)
 
 TTFT = Definition("ttft", "s", "time to first token (median)", "median of first token at the client - due", SOURCE)
 E2EL = Definition("e2el", "s", "end-to-end latency (median)", "median of last token at the client - due", SOURCE)
@@ -69,7 +70,8 @@ BUSY = Definition("gpu_busy", "", "time that replicas computed (mean)",
                   "mean over replicas of seconds in steps / (last end - first due)", SOURCE)
 KV_TIME = Definition("kv_transfer", "s", "KV transfer (median)", "median of KV cache whole at the decoder - begun",
                      SOURCE)
-KV_BW = Definition("kv_bandwidth", "bit/s", "KV transfer rate (median)", "median of 8 x KV bytes / KV transfer", SOURCE)
+KV_BW = Definition("kv_bandwidth", "bit/s", "KV transfer rate (median)", "median of 8 x KV bytes / KV transfer, of "
+                   "caches of 100 packets or more", SOURCE)
 PREEMPTED = Definition("preemptions", "", "preemptions", "contexts dropped because KV memory was full", SOURCE)
 
 
@@ -190,7 +192,8 @@ def _transfers(requests: Sequence[Row]) -> Iterator[Metric]:
     moved = [r for r in requests if r["kv_end"] is not None]
     if moved:
         yield KV_TIME.median([r["kv_end"] - r["kv_start"] for r in moved])
-        yield KV_BW.median([8 * r["kv_bytes"] / (r["kv_end"] - r["kv_start"]) for r in moved])
+    if long := [r for r in moved if r["kv_bytes"] >= LONG * MSS]:
+        yield KV_BW.median([8 * r["kv_bytes"] / (r["kv_end"] - r["kv_start"]) for r in long])
 
 
 def _replicas(requests: Sequence[Row], replicas: Sequence[Row]) -> Iterator[Metric]:
