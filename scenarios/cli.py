@@ -16,6 +16,7 @@ from scenarios.commands.labs import capture, cli, execute, up
 from scenarios.commands.replay import replay
 from scenarios.commands.run import run
 from scenarios.commands.schema import schema
+from scenarios.commands.trace import trace
 from scenarios.commands.upkeep import clean, doctor, report
 from scenarios.commands.vpc import evpn, verify, vpc
 from topologies.errors import LabError
@@ -26,7 +27,7 @@ app = typer.Typer(
     name="aifab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="The AI fabric lab: emulate the network of an AI cluster, packet by packet, and prove what was measured.",
     epilog="Exit codes: 0 fine (run: VALID), 1 error, 2 wrong usage or file, 3 INVALID, 4 SUSPECT.")
-for command in (check, run, bench, replay, report, up, cli, capture, evpn, verify, clean, doctor, schema):
+for command in (check, run, bench, replay, report, up, cli, capture, evpn, verify, trace, clean, doctor, schema):
     app.command()(command)
 app.command("exec")(execute)
 app.add_typer(vpc, name="vpc")

@@ -87,7 +87,7 @@ def test_a_module_imports_only_what_its_room_may(module: str) -> None:
     ("controller.app", "topologies.switch"), ("controller.app", "mininet.node"), ("controller.paths", "traffic.specs"),
     ("traffic.engine", "controller.rules"), ("traffic.engine", "mininet.net"), ("traffic.specs", "topologies.network"),
     ("scenarios.runner", "mininet.cli"), ("scenarios.runner", "os_ken"), ("traffic.specs", "scenarios.scenario"),
-    ("controller.api", "tests.fake_switch"),
+    ("controller.api", "tests.stream_1khz"),
 ])
 def test_the_rules_refuse_what_would_join_two_rooms(module: str, name: str) -> None:
     assert violations(module, [name]) == [name]

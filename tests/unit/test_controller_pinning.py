@@ -15,7 +15,7 @@ from controller.pinning import preferred
 from controller.reconcile import SetGroup, difference
 from controller.state import State
 from controller.tables import Table
-from tests.fake_switch import Delivered, Dropped, FakeFabric
+from controller.walk import Delivered, Dropped, Walker
 from tests.unit.test_controller_reconcile import applied, holds
 from tests.unit.test_controller_rules import udp
 from topologies.fabric import expand
@@ -28,13 +28,13 @@ WHOLE = COMPILER.rules(State())
 UPLINKS = [k.name for k in FABRIC.links if k.kind == "fabric"]
 
 
-def fake(*down: str, known: bool = True) -> FakeFabric:
+def fake(*down: str, known: bool = True) -> Walker:
     """The fabric with links down; known: the controller has compiled for it."""
     state = State(frozenset(down) if known else frozenset())
-    return FakeFabric(FABRIC, COMPILER.rules(state), frozenset(down))
+    return Walker(FABRIC, COMPILER.rules(state), frozenset(down))
 
 
-def spines_of(switches: FakeFabric, source: str, target: str, flows: int = 20) -> set[str]:
+def spines_of(switches: Walker, source: str, target: str, flows: int = 20) -> set[str]:
     """The spines that flows of a pair take. Fails if one does not arrive."""
     found = set()
     for port in range(5000, 5000 + flows):
@@ -70,7 +70,7 @@ def test_every_pair_talks_and_all_flows_between_leaves_take_the_senders_spine() 
 
 def test_a_ring_over_alternate_leaves_loads_every_link_of_the_fabric_alike() -> None:
     fabric = expand(FabricSpec(leaves=2, spines=2, hosts_per_leaf=4, paths="pinned"))
-    switches = FakeFabric(fabric, compile_rules(fabric))
+    switches = Walker(fabric, compile_rules(fabric))
     ranks = ["h1", "h5", "h2", "h6", "h3", "h7", "h4", "h8"]
     load: Counter[tuple[int, str]] = Counter()
     for a, b in zip(ranks, [*ranks[1:], ranks[0]], strict=True):

@@ -11,7 +11,7 @@ from controller.compile import Compiler, compile_rules
 from controller.rules import ETH_ARP, ETH_IPV4, UDP, Flow, Match, Value
 from controller.state import LinkState, State
 from controller.tables import Priority, Table, check_jumps
-from tests.fake_switch import Delivered, Dropped, FakeFabric, Packet
+from controller.walk import Delivered, Dropped, Packet, Walker
 from topologies.addressing import SENTINEL_DSCP, leaf_mac
 from topologies.fabric import Fabric, expand
 from topologies.spec import BorderSpec, FabricSpec
@@ -33,12 +33,12 @@ def arp(source: str, target_ip: str, **changes: Value) -> Packet:
             "arp_spa": a.ip, "arp_tha": "00:00:00:00:00:00", "arp_tpa": target_ip} | changes
 
 
-def fake(down: frozenset[str] = frozenset(), known: bool = True) -> FakeFabric:
+def fake(down: frozenset[str] = frozenset(), known: bool = True) -> Walker:
     """The fabric with links down; known: the controller has compiled for it."""
-    return FakeFabric(FABRIC, COMPILER.rules(State(down if known else frozenset())), down)
+    return Walker(FABRIC, COMPILER.rules(State(down if known else frozenset())), down)
 
 
-def paths(switches: FakeFabric, source: str, target: str, flows: int = 200) -> list[tuple[str, ...]]:
+def paths(switches: Walker, source: str, target: str, flows: int = 200) -> list[tuple[str, ...]]:
     """The links that flows 0.. of a pair take. Fails if one does not arrive."""
     found = []
     for n in range(flows):
@@ -213,4 +213,4 @@ def test_a_fabric_of_one_leaf_needs_no_groups() -> None:
     fabric = expand(FabricSpec(leaves=1, spines=1, hosts_per_leaf=2))
     rules = compile_rules(fabric)
     assert rules["leaf1"].groups == rules["leaf1"].neighbours == ()
-    assert isinstance(FakeFabric(fabric, rules).send("h1", udp(fabric, "h1", "h2")).end, Delivered)
+    assert isinstance(Walker(fabric, rules).send("h1", udp(fabric, "h1", "h2")).end, Delivered)

@@ -18,7 +18,7 @@ from controller.intent import read_intent
 from controller.intent_checks import intent_problems
 from controller.state import State
 from controller.vpc import GATEWAY_MAC
-from tests.fake_switch import Delivered, Dropped, FakeFabric
+from controller.walk import Delivered, Dropped, Walker
 from tests.unit.intents import Spec, attach, external, external_attach, external_peer, intent, peer, vpc
 from tests.unit.test_vpc_rules import World, judged, seen
 from topologies.document import dotted
@@ -110,11 +110,11 @@ def test_a_learned_route_leads_out_and_only_where_its_targets_and_the_peering_sa
         imported = importable(FABRIC, it.tenancy, [one])
         assert imported == (replace(one.route, next_hop=BORDER.ip, router_mac=BORDER.mac, vni=vni),)
         compiler = Compiler(FABRIC, it.tenancy, previous=it.compiler, imported=imported)
-        it.switches = FakeFabric(FABRIC, compiler.rules(State()))
+        it.switches = Walker(FABRIC, compiler.rules(State()))
         assert sent(it, "h4", "172.16.7.1") == Delivered("ext1", {})
         assert sent(it, "h2", "172.16.7.1") == Dropped("leaf1", "no-route:a/y")     # it imports it, but may not
         assert sent(it, "h5", "172.16.7.1") == Dropped("leaf2", "no-route:b/z")
-    it.switches = FakeFabric(FABRIC, Compiler(FABRIC, it.tenancy, previous=compiler).rules(State()))
+    it.switches = Walker(FABRIC, Compiler(FABRIC, it.tenancy, previous=compiler).rules(State()))
     assert sent(it, "h4", "172.16.7.1") == Dropped("leaf2", "no-route:a/x")         # withdrawn
 
 
@@ -131,11 +131,11 @@ def test_a_learned_route_may_have_addresses_of_a_vpc_that_is_not_in_view() -> No
     it = world(*PEERED)
     imported = importable(FABRIC, it.tenancy, [learned("10.2.0.0/24", "203.0.113.2", 1)])
     compiler = Compiler(FABRIC, it.tenancy, previous=it.compiler, imported=imported)
-    it.switches = FakeFabric(FABRIC, compiler.rules(State()))
+    it.switches = Walker(FABRIC, compiler.rules(State()))
     assert sent(it, "h2", it.ip("h5")) == Dropped("leaf1", "no-route:a/y")
     let_in = world(*PEERED[:4], external_peer("a", ["x"], "inet", "10.2.0.0/16"), *HOSTS)
     compiler = Compiler(FABRIC, let_in.tenancy, imported=imported)
-    it.switches = FakeFabric(FABRIC, compiler.rules(State()))
+    it.switches = Walker(FABRIC, compiler.rules(State()))
     assert sent(it, "h1", it.ip("h5")) == Delivered("ext1", {})     # in the eyes of a, it is outside
 
 

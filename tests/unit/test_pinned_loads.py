@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from controller.compile import compile_rules
-from tests.fake_switch import Delivered, FakeFabric
+from controller.walk import Delivered, Walker
 from tests.unit.test_controller_rules import udp
 from topologies.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.fabric import Fabric, expand
@@ -32,7 +32,7 @@ def busiest(fabric: Fabric, **collective: object) -> float:
     """
     spec = CollectiveSpec.model_validate({"kind": "collective", "size": "1200kB", **collective})
     workload = workload_of(spec, fabric, "w", 1)
-    switches = FakeFabric(fabric, compile_rules(fabric))
+    switches = Walker(fabric, compile_rules(fabric))
     load: Counter[str] = Counter()
     for op in lower(workload).ops:
         if isinstance(op, Transfer):
@@ -44,7 +44,7 @@ def busiest(fabric: Fabric, **collective: object) -> float:
     return uplinks * (frame + VXLAN_OVERHEAD) / frame / ports
 
 
-def _directions(switches: FakeFabric, source: str, target: str) -> list[str]:
+def _directions(switches: Walker, source: str, target: str) -> list[str]:
     """The directions that a packet of one pair takes, host to host."""
     walk = switches.send(source, udp(switches.fabric, source, target))
     assert isinstance(walk.end, Delivered)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from controller.compile import compile_rules
+from controller.walk import Delivered, Walker
 from scenarios.expected import fabric_line
 from scenarios.load_scenario import load_scenario
-from tests.fake_switch import Delivered, FakeFabric
 from tests.unit.test_controller_rules import udp
 from topologies.clos import RailOptimized
 from topologies.errors import LabError, SpecError, SpecErrors
@@ -58,7 +58,7 @@ def test_rail_placement_needs_rails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("paths", ["hash", "pinned"])
 def test_ranks_of_one_rail_meet_no_spine_and_all_others_cross_one(fabric: Fabric, paths: str) -> None:
     built = expand(fabric.spec.model_copy(update={"paths": paths}))
-    switches = FakeFabric(built, compile_rules(built))
+    switches = Walker(built, compile_rules(built))
     for a, b in permutations(built.hosts, 2):
         walk = switches.send(a.name, udp(built, a.name, b.name))
         assert isinstance(walk.end, Delivered)

@@ -16,7 +16,7 @@ from controller.reachability import Cell, matrix
 from controller.rules import ETH_ARP, ETH_IPV4, ICMP, UDP, Match, Value
 from controller.state import State
 from controller.vpc import GATEWAY_MAC, Allocation, Tenancy, allocate, resolve
-from tests.fake_switch import Delivered, Dropped, FakeFabric, Packet
+from controller.walk import Delivered, Dropped, Packet, Walker
 from tests.unit.intents import attach, intent, intents, peer, vpc
 from topologies.fabric import Fabric, Node, expand
 from topologies.spec import FabricSpec
@@ -42,7 +42,7 @@ class World:
         self.allocation = allocate(wanted, Allocation())
         self.tenancy = resolve(wanted, fabric, self.allocation)
         self.compiler = Compiler(fabric, self.tenancy, routes)
-        self.switches = FakeFabric(fabric, self.compiler.rules(State(down)), down)
+        self.switches = Walker(fabric, self.compiler.rules(State(down)), down)
         self.cells = matrix(wanted, fabric, self.allocation)
 
     def ip(self, host: str) -> str:

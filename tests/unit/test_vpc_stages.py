@@ -20,8 +20,8 @@ from controller.rules import ETH_IPV4, UDP, RuleSet
 from controller.stages import RuleSource, Stage, stages
 from controller.state import State
 from controller.vpc import Allocation, allocate, resolve
+from controller.walk import Delivered, Packet, Walker
 from controller.writer import Conflict, Unfit, Writer
-from tests.fake_switch import Delivered, FakeFabric, Packet
 from tests.unit.intents import attach, intent, intents, peer, vpc
 from topologies.errors import LabError
 from topologies.fabric import expand
@@ -62,7 +62,7 @@ def between(old: Compiler, new: Compiler) -> list[RuleSet]:
 
 
 def reached(rules: RuleSet, cell: Cell, source_ip: str) -> str:
-    end = FakeFabric(FABRIC, rules).send(cell.source, packet(cell, source_ip)).end
+    end = Walker(FABRIC, rules).send(cell.source, packet(cell, source_ip)).end
     return end.host if isinstance(end, Delivered) else ""
 
 
