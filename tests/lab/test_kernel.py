@@ -114,6 +114,25 @@ def test_a_marking_queue_marks_what_can_be_marked_and_drops_the_rest() -> None:
         assert audit(it.inventory) == []
 
 
+@need("sch_red")
+@pytest.mark.parametrize("datapath", ["user", "kernel"])
+def test_a_mark_that_a_spine_sets_on_the_tunnel_reaches_the_host(datapath: str) -> None:
+    if not has_module("openvswitch") and datapath == "kernel":
+        pytest.skip("this kernel has no openvswitch")
+    marking = {"bytes": "60kB", "kind": "red", "min": "8kB", "max": "8kB", "ecn": True}
+    # Two hosts behind one slow link between spine and leaf: the tunnel's outer header is what gets marked there.
+    narrow = {"leaf1-spine1": {"rate": "5mbit", "queue": marking}}
+    with lab(spec(spines=1, host_rate="10mbit", datapath=datapath, links=narrow)) as it:
+        warm_neighbours(it, [(s, "h1") for s in ("h3", "h4")])
+        with books(it) as kept:
+            marks, received = _marked_burst(it, ["h3", "h4"], ECT, 40)
+        assert kept.ledger.closes, kept.ledger
+        assert marks > 0
+        assert received + sum(kept.ledger.queue_drops.values()) == 80
+        unmarked, _ = _marked_burst(it, ["h2"], ECT, 40)       # the same leaf: no tunnel, no such queue
+        assert unmarked == 0
+
+
 def _marked_burst(it: Lab, sources: Sequence[str], tos: int, count: int) -> tuple[int, int]:
     """(packets that arrived with CE, packets that arrived) of a burst to h1 sent with this TOS byte."""
     receiver = udp(it, "h1", PORT)
