@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from topologies.errors import LabError
+from topologies.errors import LabError, RunError
 from vm import disks, host, qemu, vagrant
 from vm.figures import figures, reasons
 from vm.steps import STEPS, Step, outcomes
@@ -42,8 +43,13 @@ def _run(how: host.Settings, image: Path, scratch: Path, steps: list[Step]) -> N
     disks.pack(job, host.ROOT, steps)
     disks.empty(results)
     os.environ["TMPDIR"] = str(scratch)     # where QEMU keeps what the guest changes
-    qemu.boot(qemu.command(how, image, job, results), RESULTS / "console.log",
-              BOOT_TIMEOUT + sum(s.timeout for s in steps))
+    try:
+        qemu.boot(qemu.command(how, image, job, results), RESULTS / "console.log",
+                  BOOT_TIMEOUT + sum(s.timeout for s in steps))
+    except RunError:
+        with contextlib.suppress(RunError):     # what it brought back before
+            disks.unpack(results, RESULTS)
+        raise
     disks.unpack(results, RESULTS)
 
 
