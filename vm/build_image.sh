@@ -35,21 +35,23 @@ printf '#!/bin/sh\nexit 101\n' > "$tree/usr/sbin/policy-rc.d"     # a chroot sta
 chmod +x "$tree/usr/sbin/policy-rc.d"
 cp /etc/resolv.conf "$tree/etc/resolv.conf"
 install -D /etc/ssl/certs/ca-certificates.crt "$tree/run/certificates.crt"
-mkdir -p "$tree/build" "$tree/opt/aifab/wheels"
+mkdir -p "$tree/vagrant" "$tree/opt/aifab/wheels"
 tar c -C "$here/.." --exclude-caches-all --exclude=./.git --exclude=./.venv --exclude=./runs --exclude=./vm-results . \
-    | tar x -C "$tree/build"
+    | tar x -C "$tree/vagrant"
 
 echo "build_image.sh: provision.sh"
 # The machine's own certificates reach pip under a name of their own; paths of the machine mean nothing in there.
 unshare --mount --pid --fork --mount-proc="$tree/proc" chroot "$tree" /usr/bin/env \
     -u REQUESTS_CA_BUNDLE -u CURL_CA_BUNDLE -u PIP_FIND_LINKS \
-    AIFAB_VENV=/build/venv PIP_CERT=/run/certificates.crt bash -euc '
-        cd /build
+    AIFAB_VENV=/opt/aifab/venv PIP_CERT=/run/certificates.crt bash -euc '
+        cd /vagrant
         ./provision.sh --dev
-        venv/bin/python -m pip wheel -q -w /opt/aifab/wheels ".[dev]" "setuptools>=68" wheel
+        /opt/aifab/venv/bin/python -m pip wheel -q -w /opt/aifab/wheels ".[dev]" "setuptools>=68" wheel
         rm -f /opt/aifab/wheels/aifab-*.whl
         apt-get clean' > "$out/provision.log" 2>&1 || { tail -20 "$out/provision.log" >&2; exit 1; }
-rm -rf "$tree/build" "$tree/usr/sbin/policy-rc.d" "$tree/run/certificates.crt" "$tree/var/lib/apt/lists"/*_Packages
+# Without its stamp the environment counts as half made, as after an interruption: in the VM provision.sh and pip
+# have to finish it. To make it there from nothing takes an emulated processor ten minutes.
+rm -rf "$tree/vagrant" "$tree/opt/aifab/venv/.provisioned" "$tree/usr/sbin/policy-rc.d" "$tree/run/certificates.crt" "$tree/var/lib/apt/lists"/*_Packages
 
 # Inside there is no network: pip takes the wheels.
 printf '[global]\nno-index = true\nfind-links = /opt/aifab/wheels\n' > "$tree/etc/pip.conf"
