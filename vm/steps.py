@@ -8,6 +8,7 @@ from typing import Any
 
 PYTHON = "/opt/aifab/venv/bin/python"
 TESTS = f"{PYTHON} -m pytest -p no:cacheprovider"
+PROCESSES = 2
 VALID, SUSPECT = 0, 4       # exit codes of `aifab run`
 
 
@@ -35,10 +36,10 @@ STEPS = (
     Step("provision", "bash vm/guest/set_up.sh", 600),
     Step("provision again", "bash vm/guest/set_up.sh", 60),
     Step("doctor", "aifab doctor"),
-    Step("unit tests", f"{TESTS} tests/unit tests/test_layers.py", 900),
-    Step("lab tests", f"{TESTS} tests/lab/test_kernel.py tests/lab/test_ledger.py tests/lab/test_network.py", 1200),
+    *(Step(f"lab tests, {name}", f"{TESTS} tests/lab/test_{name}.py", 900) for name in ("kernel", "ledger", "network")),
     Step("round trip", f"{PYTHON} -m vm.rtt $RESULTS/rtt.json"),
     *(scenario(name) for name in ("incast-user", "incast-kernel", "delay", "loss", "cubic", "dctcp")),
+    Step("unit tests", f"{TESTS} -n {PROCESSES} tests/unit tests/test_layers.py", 900),
 )
 
 
