@@ -11,11 +11,12 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from topologies.errors import LabError, RunError
 from vm import disks, host, qemu, vagrant
-from vm.figures import figures, reasons
+from vm.figures import broken, figures, reasons
 from vm.steps import STEPS, Step, outcomes
 
 RESULTS = host.ROOT / "vm-results"
@@ -56,7 +57,7 @@ def _run(how: host.Settings, image: Path, scratch: Path, steps: list[Step]) -> N
 def show(steps: list[Step], seconds: float) -> bool:
     """Print and keep what came of it; true if every step and every figure is good."""
     found = json.loads((RESULTS / "steps.json").read_text())
-    lines = list(outcomes(steps, found))
+    lines = list(outcomes(steps, found, partial(broken, RESULTS / "runs")))
     for line in lines:
         print(f"{'ok  ' if line.good else 'FAIL'}  {line.name:32} {line.seconds:6.0f} s  {line.found}")
         for reason in reasons(RESULTS / "runs", line.name):
@@ -65,9 +66,9 @@ def show(steps: list[Step], seconds: float) -> bool:
     for figure in reached:
         print(f"{'ok  ' if figure.good else 'FAIL'}  {figure.text}")
     print(f"{seconds / 60:.1f} minutes; logs and runs are in {RESULTS}")
-    (RESULTS / "summary.json").write_text(json.dumps({
-        "minutes": round(seconds / 60, 1), "steps": [asdict(x) for x in lines],
-        "figures": [asdict(x) for x in reached]}, indent=1))
+    told = [asdict(x) | {"reasons": reasons(RESULTS / "runs", x.name)} for x in lines]
+    (RESULTS / "summary.json").write_text(json.dumps(
+        {"minutes": round(seconds / 60, 1), "steps": told, "figures": [asdict(x) for x in reached]}, indent=1))
     return all(x.good for x in lines) and all(x.good for x in reached)
 
 

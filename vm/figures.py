@@ -99,13 +99,22 @@ def marking(runs: Path) -> Iterator[Figure]:
                  f"(at least {RATE_SHARE})", rate >= RATE_SHARE)
 
 
-def reasons(runs: Path, step: str) -> list[str]:
-    """Why the verdict of a scenario's step is not VALID; nothing for another step."""
+def verdict(runs: Path, step: str) -> list[dict[str, Any]]:
+    """Why the verdict of a scenario's step is not VALID, as verdict.json has it; nothing for another step."""
     run = run_of(runs, step.replace("scenario ", "vm-", 1)) if step.startswith("scenario ") else None
     if run is None or not (run / "verdict.json").exists():
         return []
-    verdict = json.loads((run / "verdict.json").read_text())
-    return [f"{r['level']}, {r['invariant']}: {r['text']}" for r in verdict["reasons"]]
+    return list(json.loads((run / "verdict.json").read_text())["reasons"])
+
+
+def reasons(runs: Path, step: str) -> list[str]:
+    """The same in words."""
+    return [f"{r['level']}, {r['invariant']}: {r['text']}" for r in verdict(runs, step)]
+
+
+def broken(runs: Path, step: str) -> frozenset[str]:
+    """The invariants that make a step's run INVALID."""
+    return frozenset(r["invariant"] for r in verdict(runs, step) if r["level"] == "INVALID")
 
 
 def figures(results: Path) -> list[Figure]:

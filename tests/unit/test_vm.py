@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.invariants.evidence import NAMES
 from topologies.errors import HostError, RunError
 from vm import disks, host, qemu, vagrant
-from vm.figures import figures, reasons
-from vm.steps import STEPS, Step, outcomes, scenario
+from vm.figures import broken, figures, reasons
+from vm.steps import SPEED, STEPS, Step, outcomes, scenario
 
 MEMINFO = "MemTotal:        8000000 kB\nMemAvailable:    4000000 kB\n"
 
@@ -180,6 +181,19 @@ def test_a_step_is_good_by_its_exit_code_and_a_suspect_scenario_is_told() -> Non
                      ("SUSPECT", True), ("INVALID", False), ("not reached", False)]
 
 
+@pytest.mark.parametrize(("reasons_of", "good"), [
+    ({"headroom"}, True), ({"headroom", "link", "timers"}, True), ({"headroom", "ledger"}, False),
+    ({"calibration"}, False), ({"no emulator loss"}, False), (set(), False)])
+def test_an_invalid_run_passes_only_where_nothing_but_speed_broke_it(reasons_of: set[str], good: bool) -> None:
+    (outcome,) = outcomes([scenario("a")], [{"name": "scenario a", "exit": 3, "seconds": 1.0}], lambda name: reasons_of)
+    assert outcome.good is good
+    assert outcome.found.startswith("INVALID")
+
+
+def test_the_invariants_of_speed_are_some_of_the_verdicts() -> None:
+    assert set(NAMES.values()) > SPEED
+
+
 def test_a_box_boots_the_images_own_kernel_and_names_its_driver() -> None:
     files = vagrant.box_files(host.settings({}))
     assert json.loads(files["metadata.json"])["format"] == "qcow2"
@@ -255,6 +269,7 @@ def test_a_verdict_is_told_with_its_reasons(tmp_path: Path) -> None:
     (run / "verdict.json").write_text(json.dumps(
         {"reasons": [{"level": "SUSPECT", "invariant": "headroom", "text": "too slow"}]}))
     assert reasons(tmp_path, "scenario delay") == ["SUSPECT, headroom: too slow"]
+    assert broken(tmp_path, "scenario delay") == set()
     assert reasons(tmp_path, "unit tests") == reasons(tmp_path, "scenario other") == []
 
 
