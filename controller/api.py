@@ -4,6 +4,7 @@ GET /health    {expected, connected: switches; converged: every switch that is n
                 generation: number of the wanted rule set; changed: its time, s since the epoch;
                 dead: [switches whose process has ended, until they hold their rules again];
                 down: [links that are down, those of dead switches among them];
+                rates: {link: bit/s} of those that are known to have another rate than the fabric's;
                 switches: {name: {connected, settled, flow_mods, group_mods: sent since it connected, errors}}}
 GET /topology  {switches: [name], hosts: [{name, ip, mac, leaf}], links: [{name, ends: [a, b], up}]}
 GET /rules     {switch: text, as ovs-ofctl reads it}

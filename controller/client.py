@@ -72,6 +72,11 @@ class ControllerClient:
         """Make this the whole intent, if `version` still counts; returns when the switches hold it."""
         return self._ask("PUT", "/intent", {"objects": objects}, version)
 
+    def set_rates(self, rates: dict[str, float]) -> dict[str, Any]:
+        """Tell which links have another rate (bit/s) than the fabric's; those not named have the fabric's again.
+        Returns when the switches hold what follows from it. Raises LabError for a link that is none."""
+        return self._ask("PUT", "/rates", {"rates": rates})
+
     def _get(self, path: str) -> dict[str, Any]:
         return self._ask("GET", path)
 

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from controller import bridging, ecmp, pinning, qos, underlay
 from controller.evpn import Route, RouteTable, originated
 from controller.irb import Inputs, Tenants, common_rules
-from controller.paths import live_spines
+from controller.paths import live_spines, path_rates
 from controller.rules import Flow, Group, RuleSet, SwitchRules
 from controller.state import State
 from controller.tables import Priority, check_jumps
@@ -49,14 +49,17 @@ class Fixed:
         for target in [t for t in self._fabric.leaves if t.name != leaf]:
             spines = live_spines(self._fabric, state, node, target)
             # With no path left the group stays whole behind the named drops: none of its packets goes uncounted.
-            groups += self._groups(leaf, target, spines or self._fabric.spines)
+            groups += self._groups(node, target, spines or self._fabric.spines, state)
             if not spines:
                 lost.append(target.name)
         return tuple(groups), tuple(lost)
 
-    def _groups(self, leaf: str, target: Node, spines: Sequence[Node]) -> Iterable[Group]:
+    def _groups(self, leaf: Node, target: Node, spines: Sequence[Node], state: State) -> Iterable[Group]:
         if self._fabric.spec.paths == "pinned":
-            return pinning.groups_to(target, spines, self.pinned[leaf])
+            return pinning.groups_to(target, spines, self.pinned[leaf.name])
+        if self._fabric.spec.paths == "weighted":
+            rates = path_rates(self._fabric, state, leaf, target, spines)
+            return (ecmp.weighted_group_to(target, spines, rates),)
         return (ecmp.group_to(target, spines),)
 
 

@@ -92,6 +92,13 @@ class Control:
             self._names.update((f.cookie, f.name) for rules in self.wanted.values() for f in rules.steady)
             return changes
 
+    def rated(self, rates: Mapping[str, float]) -> RuleSource:
+        """From now on these links have another rate than the fabric's: link -> bit/s. What says what is wanted then;
+        move() to it brings the switches there."""
+        with self.lock:
+            self._links.rated(rates)
+            return self._source
+
     def settle(self, record: Record, compiler: Compiler) -> None:
         """A change of tenancy has come to its end."""
         with self.lock:
@@ -182,6 +189,7 @@ class Control:
             switches = {name: self._session(name) for name in self.wanted}
             return {"expected": len(self.wanted), "connected": len(self.sessions), "converged": self.converged(),
                     "generation": self.generation, "changed": self.changed, "down": sorted(self.state.down),
+                    "rates": dict(sorted(self.state.rates)),
                     "dead": sorted(self._links.dead),
                     "switches": switches}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from controller.state import State
 from topologies.fabric import Fabric, Node
 
@@ -13,3 +15,14 @@ def live_spines(fabric: Fabric, state: State, source: Node, target: Node) -> tup
     return tuple(
         spine for spine in fabric.spines
         if not state.down & {f"{source.name}-{spine.name}", f"{target.name}-{spine.name}"})
+
+
+def path_rates(fabric: Fabric, state: State, source: Node, target: Node, spines: Sequence[Node]) -> list[float]:
+    """bit/s from leaf `source` to leaf `target` through each spine: the lower of its two links' rates."""
+    changed = dict(state.rates)
+
+    def rate(leaf: Node, spine: Node) -> float:
+        name = f"{leaf.name}-{spine.name}"
+        return changed.get(name, fabric.links_by_name[name].rate)
+
+    return [min(rate(source, spine), rate(target, spine)) for spine in spines]

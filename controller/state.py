@@ -1,4 +1,4 @@
-"""What the controller knows of the fabric's condition: which links are down.
+"""What the controller knows of the fabric's condition: which links are down, and which have another rate.
 
 A link is down while either of its ends says so, and while the switch at one of its ends is dead: a dead
 switch's ports keep their carrier, so nobody else would say so. State is a value for `compile`; LinkState
@@ -15,9 +15,10 @@ from topologies.fabric import Fabric
 
 @dataclass(frozen=True)
 class State:
-    """down: names of links that carry nothing."""
+    """down: names of links that carry nothing. rates: (name, bit/s) of links that have not the fabric's rate."""
 
     down: frozenset[str] = frozenset()
+    rates: frozenset[tuple[str, float]] = frozenset()
 
 
 class LinkState:
@@ -27,11 +28,12 @@ class LinkState:
         self._links = {(end.node, end.number): link.name for link in fabric.links for end in (link.a, link.b)}
         self._down_ends: set[tuple[str, int]] = set()
         self._dead: set[str] = set()
+        self._rates: frozenset[tuple[str, float]] = frozenset()
 
     @property
     def state(self) -> State:
         dead_ends = {end for end in self._links if end[0] in self._dead} if self._dead else set()
-        return State(frozenset(self._links[end] for end in self._down_ends | dead_ends))
+        return State(frozenset(self._links[end] for end in self._down_ends | dead_ends), self._rates)
 
     @property
     def dead(self) -> frozenset[str]:
@@ -49,6 +51,12 @@ class LinkState:
                 self._down_ends.discard(end)
             else:
                 self._down_ends.add(end)
+        return self.state != before
+
+    def rated(self, rates: Mapping[str, float]) -> bool:
+        """Link -> bit/s of those that have another rate than the fabric's. Tells whether any has changed by it."""
+        before = self.state
+        self._rates = frozenset(rates.items())
         return self.state != before
 
     def died(self, switch: str) -> bool:

@@ -7,6 +7,8 @@ PUT    /intent       body {objects: [...]}: the whole intent from now on. With I
                      pending: [connected switches that have not confirmed]}. It comes when the switches hold it.
 POST   /intent/plan  the same body: what PUT would change, and nothing is changed
 DELETE /intent       as PUT with no objects
+PUT    /rates        body {rates: {link: bit/s}}: the links that have another rate than the fabric's, all of them. Where
+                     paths are weighted, leaves follow. {seconds: until all switches held what follows from it}
 GET    /evpn         {routes, vnis, macs, arp, peers}: see controller/evpn_view.py
 
 Errors are application/problem+json (RFC 9457): {title, status, detail}; 422 adds errors: [{where, expected,
@@ -18,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
@@ -32,8 +34,10 @@ from controller.intent import Intent, as_objects, problems_in_words
 from controller.writer import Conflict, Plan, Unfit, Writer
 from topologies.document import MAX_BYTES, Problem
 from topologies.explain import explain
+from topologies.spec import Strict
 
 Json = dict[str, Any]
+Asked = TypeVar("Asked")
 
 
 def problem(status: HTTPStatus, detail: str = "", **more: Any) -> JSONResponse:
@@ -67,6 +71,10 @@ def add(api: FastAPI, control: Control, writer: Writer, peers: Callable[[], list
     async def delete(request: Request) -> JSONResponse:
         return await _answer(request, _nothing, lambda intent, version: _applied(control, writer, intent, version))
 
+    @api.put("/rates")
+    async def rates(request: Request) -> JSONResponse:
+        return await _answer(request, _rates, lambda rates, _: {"seconds": writer.rated(rates)})
+
     @api.get("/evpn")
     def evpn() -> Json:
         compiler = control.compiler
@@ -75,12 +83,12 @@ def add(api: FastAPI, control: Control, writer: Writer, peers: Callable[[], list
             "peers": peers()}
 
 
-async def _answer(request: Request, parse: Callable[[bytes], Intent],
-                  then: Callable[[Intent, int | None], Json]) -> JSONResponse:
+async def _answer(request: Request, parse: Callable[[bytes], Asked],
+                  then: Callable[[Asked, int | None], Json]) -> JSONResponse:
     """Read a request's body, do what it says in a thread of its own, turn what goes wrong into an answer."""
     try:
-        intent = parse(await _body(request))
-        return JSONResponse(await run_in_threadpool(then, intent, _version(request)))
+        asked = parse(await _body(request))
+        return JSONResponse(await run_in_threadpool(then, asked, _version(request)))
     except _Refused as refused:
         return refused.answer
     except Unfit as unfit:
@@ -110,11 +118,27 @@ def _nothing(_body: bytes) -> Intent:
     return Intent()
 
 
-def _intent(body: bytes) -> Intent:
+def _json(body: bytes) -> Any:
     try:
-        data = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise _Refused(problem(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}")) from None
+
+
+class _Rates(Strict):
+    rates: dict[str, float]
+
+
+def _rates(body: bytes) -> dict[str, float]:
+    data = _json(body)
+    try:
+        return _Rates.model_validate(data).rates
+    except ValidationError as error:
+        raise _Refused(_unfit(explain(error, _Rates, data))) from None
+
+
+def _intent(body: bytes) -> Intent:
+    data = _json(body)
     try:
         return Intent.model_validate(data)
     except ValidationError as error:

@@ -10,9 +10,9 @@ back decapsulated from the tunnel port.
 from __future__ import annotations
 
 import ipaddress
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from controller import rules as r
@@ -105,7 +105,7 @@ def matches(match: Match, packet: Packet) -> bool:
 def by_hash(_switch: str, group: Group, packet: Packet, live: Sequence[Bucket]) -> Bucket:
     """Rendezvous hashing, as selection_method=hash does, though with another hash than a switch's."""
     flow = tuple(packet.get(HASHED.get(f, f)) for f in group.hash_fields)
-    return max(live, key=lambda b: zlib.crc32(repr((b.id, flow)).encode()))
+    return max(live, key=lambda b: blake2b(repr((b.id, flow)).encode(), digest_size=4).digest())
 
 
 class Walker:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from controller.record import Record
 from controller.stages import RuleSource, stages
 from controller.state import State
 from controller.vpc import allocate, resolve
-from topologies.document import Problem
+from topologies.document import Problem, nearest
 
 CONFIRM = 5.0       # seconds for all switches to confirm a stage; one that does not is told, and does not hold it up
 
@@ -104,6 +105,21 @@ class Writer:
             compiler = self._compiler(self._control.record)
             if compiler.routes != self._control.compiler.routes:
                 self._install(self._control.record, compiler)
+
+    def rated(self, rates: Mapping[str, float]) -> float:
+        """From now on these links have another rate than the fabric's: link -> bit/s. Seconds until all switches
+        held what follows from it. Raises Unfit."""
+        known = self._control.fabric.links_by_name
+        problems = [Problem(("rates", name), "the name of a link", name, nearest(name, list(known)))
+                    for name in rates if name not in known]
+        problems += [Problem(("rates", name), "bit/s over 0", f"{rate:g}") for name, rate in rates.items()
+                     if not 0 < rate < math.inf]
+        if problems:
+            raise Unfit(problems)
+        with self._writing:
+            started = time.monotonic()
+            _wait(list(self._follower.follow(self._control.rated(rates))), CONFIRM)
+            return time.monotonic() - started
 
     def _compiler(self, record: Record) -> Compiler:
         control = self._control

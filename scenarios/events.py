@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from controller.client import ControllerClient
 from scenarios.scenario import LinkEvent, Scenario
 from scenarios.timed import Timed
 from topologies import wires
@@ -59,6 +60,10 @@ class History:
         rates = {c.link: c.rate for c in self.changes if c.rate is not None}
         return Declared(rates, {c.link: c.queue for c in self.changes if c.queue is not None}, self.classes)
 
+    def known_rates(self) -> dict[str, float]:
+        """Link -> bit/s as the last event left it, of changes that are not hidden."""
+        return {c.link: c.rate for c in self.changes if c.rate is not None and not c.hidden}
+
     def windows(self, end: float) -> list[tuple[str, str, float, float]]:
         """(name, link, from, to) of every fault; one that was never mended lasts to the end."""
         found: list[tuple[str, str, float, float]] = []
@@ -86,8 +91,13 @@ class Player(Timed):
 
     def __init__(self, inventory: Inventory, events: Sequence[LinkEvent], history: History, t0: float) -> None:
         scale = inventory.fabric.spec.scale.scale
-        super().__init__("events", [
-            (scale.to_emulated_time(e.at), partial(apply, inventory, e, history.changes.append, t0)) for e in events])
+        self._inventory, self._history, self._t0 = inventory, history, t0
+        super().__init__("events", [(scale.to_emulated_time(e.at), partial(self._happen, e)) for e in events])
+
+    def _happen(self, event: LinkEvent) -> None:
+        apply(self._inventory, event, self._history.changes.append, self._t0)
+        if event.rate is not None and not event.hidden and self._inventory.fabric.spec.paths == "weighted":
+            ControllerClient(self._inventory.api_socket).set_rates(self._history.known_rates())
 
 
 def apply(inventory: Inventory, event: LinkEvent, note: Callable[[Change], None], t0: float) -> None:

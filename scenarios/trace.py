@@ -69,8 +69,10 @@ def trace(inventory: Inventory, source: str, target: str, port: int = PORT) -> T
         raise LabError(target, f"another host than {source}", "the same", "a host reaches itself without the fabric")
     cell = next(c for c in matrix(intent, inventory.fabric, allocation) if (c.source, c.target) == (source, target))
     ip = where[source].ip
-    down = frozenset(client.health()["down"])
-    rules = Compiler(inventory.fabric, resolve(intent, inventory.fabric, allocation)).rules(State(down))
+    health = client.health()
+    down = frozenset(health["down"])
+    rules = Compiler(inventory.fabric, resolve(intent, inventory.fabric, allocation)).rules(
+        State(down, frozenset(health["rates"].items())))
     walk = Walker(inventory.fabric, rules, down, _Asked(inventory, cell, ip, port)).send(
         source, _packet(inventory, cell, ip, port))
     return Trace(cell, walk, *_observe(inventory, client, cell, ip, port, walk))

@@ -242,8 +242,9 @@ class FabricSpec(Strict):
     subnet: str = "10.9.0.0/16"
     border: BorderSpec | None = None
     probes: bool = Field(True, description="one probe host per leaf, for the sentinel stream")
-    paths: Literal["hash", "pinned"] = Field("hash", description=(
+    paths: Literal["hash", "weighted", "pinned"] = Field("hash", description=(
         "how leaves choose a spine: hash = ECMP, each flow by the hash of its 5-tuple; "
+        "weighted = the same, each path with a part of the flows that is in proportion to its rate; "
         "pinned = each host's traffic takes one spine, the hosts of a leaf dealt over the spines in turn"))
     datapath: Literal["auto", "user", "kernel"] = "auto"
     tcp: TcpSpec = TcpSpec()

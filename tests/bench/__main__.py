@@ -29,13 +29,14 @@ from tests.bench.roce import roce
 from tests.bench.spread import spread
 from tests.bench.training import training
 from tests.bench.verify import verify
+from tests.bench.weighted import weighted
 from topologies.errors import LabError
 from topologies.host_limits import require_root
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
-    f.__name__: f for f in (ring, collectives, incast, spread, ecmp, training, neighbour, engine, failover, latency,
-                              roce, gloo, bringup, demo, verify, changes, fuzz, inference, daynight,
-                              compile_rules)}
+    f.__name__: f for f in (ring, collectives, incast, spread, ecmp, weighted, training, neighbour, engine, failover,
+                            latency, roce, gloo, bringup, demo, verify, changes, fuzz, inference, daynight,
+                            compile_rules)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 

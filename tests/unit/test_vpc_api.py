@@ -30,12 +30,12 @@ def client(path: str) -> ControllerClient:
     return ControllerClient(path, timeout=5)
 
 
-def ask(path: str, method: str, body: bytes | None, **headers: str) -> tuple[int, str, Spec]:
+def ask(path: str, method: str, body: bytes | None, what: str = "/intent", **headers: str) -> tuple[int, str, Spec]:
     """One request as it is; status, type and body of the answer."""
     connection = http.client.HTTPConnection("controller", timeout=5)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(path)
-    connection.request(method, "/intent", body, {k.replace("_", "-"): v for k, v in headers.items()})
+    connection.request(method, what, body, {k.replace("_", "-"): v for k, v in headers.items()})
     reply = connection.getresponse()
     found = reply.status, reply.headers["content-type"], json.loads(reply.read())
     connection.close()
@@ -67,6 +67,21 @@ def test_delete_brings_back_the_one_flat_network(path: str, client: ControllerCl
     assert ask(path, "DELETE", None)[2]["version"] == 2
     assert client.rules() == before
     assert client.intent()["objects"] == []
+
+
+def test_rates_of_links_are_taken_and_what_is_no_link_or_no_rate_is_told_whole(
+        path: str, client: ControllerClient) -> None:
+    client.set_rates({"leaf1-spine1": 2e6})
+    assert client.health()["rates"] == {"leaf1-spine1": 2e6}
+    status, kind, body = ask(path, "PUT", b'{"rates": {"leaf1-spine9": 1e6, "leaf1-spine1": 0}}', "/rates")
+    assert (status, kind) == (422, "application/problem+json")
+    assert [(e["where"], e["found"]) for e in body["errors"]] == [
+        ("rates.leaf1-spine9", "leaf1-spine9"), ("rates.leaf1-spine1", "0")]
+    assert ask(path, "PUT", b'{"rates": {"leaf1-spine1": "fast"}}', "/rates")[0] == 422
+    assert ask(path, "PUT", b"no json", "/rates")[0] == 400
+    assert client.health()["rates"] == {"leaf1-spine1": 2e6}
+    client.set_rates({})
+    assert client.health()["rates"] == {}
 
 
 def test_two_writers_of_one_version(path: str, client: ControllerClient) -> None:
