@@ -15,7 +15,7 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_c
 from controller import openflow, processes
 from controller.control import Control
 from controller.exchange import Exchange
-from controller.ofctl import set_neighbours
+from controller.ofctl import forget_cached, set_neighbours
 from controller.openflow import FlowCounter
 from controller.reconcile import Change, Installed, by_phase
 from controller.stages import RuleSource
@@ -145,11 +145,11 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         if changes:
             LOG.info("down: %s", ", ".join(sorted(self.control.state.down)) or "no link")
 
-    def _send_all(self, changes: Mapping[str, tuple[Change, ...]]) -> list[Future[list[Any]]]:
+    def _send_all(self, changes: Mapping[str, tuple[Change, ...]]) -> list[Future[None]]:
         """Send, phase by phase, with a barrier behind for each switch. Under the lock."""
         for target, due in by_phase(changes):
             self._send(target, due)
-        return [self._confirm(switch) for switch in changes]
+        return [self._confirm(switch, changed=True) for switch in changes]
 
     def _bring_up(self, switch: str, datapath: Any) -> None:
         """A connected switch: tunnel neighbours, what it holds, what it lacks. Runs on a worker."""
@@ -161,8 +161,9 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
                                   dict(groups.result(REPLY_TIMEOUT)))
             with self.control.lock:
                 if self._datapaths.get(switch) is datapath:
-                    self._send(switch, self.control.installed(switch, installed))
-                    self._confirm(switch)
+                    changes = self.control.installed(switch, installed)
+                    self._send(switch, changes)
+                    self._confirm(switch, changed=bool(changes))
         except CancelledError:
             return      # it is gone already
         except (LabError, TimeoutError) as error:
@@ -174,18 +175,31 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         for buffer in openflow.packed(datapath, openflow.messages(datapath, changes)):
             datapath.send(buffer)
 
-    def _confirm(self, switch: str) -> Future[list[Any]]:
-        """A barrier behind a batch of changes."""
+    def _confirm(self, switch: str, *, changed: bool) -> Future[None]:
+        """A barrier behind a batch of changes, and what has to follow it; done when the switch forwards by them."""
         datapath, batch = self._datapaths[switch], self.control.sessions[switch].sent
+        done: Future[None] = Future()
 
-        def confirmed(reply: Future[list[Any]]) -> None:
-            with self.control.lock:
-                if not reply.cancelled() and self._datapaths.get(switch) is datapath:
-                    self._apply(self.control.confirm(switch, batch))
+        def confirm() -> None:
+            try:
+                if changed:
+                    forget_cached(self.inventory.switches[switch])
+                with self.control.lock:
+                    if self._datapaths.get(switch) is datapath:
+                        self._apply(self.control.confirm(switch, batch))
+            except LabError as error:
+                LOG.error("%s", error)      # it is dying; whoever sees that says so
+            finally:
+                done.set_result(None)
 
-        barrier = self._ask(datapath, openflow.barrier)
-        barrier.add_done_callback(confirmed)
-        return barrier
+        def replied(reply: Future[list[Any]]) -> None:
+            if reply.cancelled():
+                done.cancel()
+            else:
+                self._workers.submit(confirm).add_done_callback(_tell)
+
+        self._ask(datapath, openflow.barrier).add_done_callback(replied)
+        return done
 
     def _ask(self, datapath: Any, request: Callable[[Any], Any]) -> Future[list[Any]]:
         with self.control.lock:     # os-ken numbers messages without a lock of its own
@@ -193,8 +207,8 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
 
     # ---- for the API
 
-    def follow(self, source: RuleSource) -> list[Future[list[Any]]]:
-        """From now on `source` says what is wanted; a barrier for each switch that gets something by it."""
+    def follow(self, source: RuleSource) -> list[Future[None]]:
+        """From now on `source` says what is wanted; for each switch that gets something by it, when it has it."""
         with self.control.lock:
             return self._send_all(self.control.move(source))
 

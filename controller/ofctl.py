@@ -123,6 +123,15 @@ def set_neighbours(process: SwitchProcess, neighbours: Iterable[Neighbour]) -> N
         unixctl.call(process, "tnl/neigh/set", process.bridge, neighbour.ip, neighbour.mac)
 
 
+def forget_cached(process: SwitchProcess) -> None:
+    """Drop the decisions that a switch has cached, so that the next packet of each flow is held against the rules.
+
+    A switch adapts cached decisions to new rules by itself, but not always: docs/decisions/025-caches-are-emptied.md.
+    No packet is lost by it. Raises LabError if the switch does not answer.
+    """
+    unixctl.call(process, "revalidator/purge")
+
+
 def _install_switch(process: SwitchProcess, rules: SwitchRules) -> None:
     if rules.neighbours:
         set_neighbours(process, rules.neighbours)
