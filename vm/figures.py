@@ -12,6 +12,8 @@ RING_SHARE = 0.90       # of the ring's limit, over links of 1 ms
 QUEUE_SHARE = 0.5       # DCTCP's p90 queue over Cubic's
 RATE_SHARE = 0.95       # DCTCP's throughput over Cubic's
 SETTLED = 0.25          # of the time with traffic, left out at the start: slow start
+LOSSY, LOSS = ("leaf1->spine1", "spine1->leaf1"), 0.005     # of vm/scenarios/loss.yml
+PACKETS = 1             # in a reading of counters.jsonl: bytes, packets, drops, backlog
 RTT_SHARE, RTT_FLOOR = 0.15, 0.5e-3     # a round trip may be off by a share of it, or by seconds if that is more
 
 
@@ -63,6 +65,24 @@ def incast(runs: Path) -> Iterator[Figure]:
         yield Figure(f"incast, {datapath} datapath: {lost} packets lost, {named} named by the ledger, which "
                      f"{'closes' if ledger['closes'] else 'does not close'} (equal, above 0, closes)",
                      lost == named > 0 and ledger["closes"])
+
+
+def loss(runs: Path) -> Iterator[Figure]:
+    """What the lossy uplink lost of what it was given, both ways, against its spec; nothing may be lost elsewhere."""
+    run = run_of(runs, "vm-loss")
+    if run is None:
+        return
+    ledger = json.loads((run / "ledger.json").read_text())
+    lost = {d: ledger["link_losses"].get(d, 0) for d in LOSSY}
+    lines = [json.loads(x) for x in (run / "counters.jsonl").read_text().splitlines()]
+    directions = next(x for x in lines if x["kind"] == "header")["directions"]
+    last = [x for x in lines if x["kind"] == "wires"][-1]["v"]
+    passed = sum(last[directions.index(d)][PACKETS] for d in LOSSY)
+    share = sum(lost.values()) / (sum(lost.values()) + passed)
+    elsewhere = sum(ledger["link_losses"].values()) - sum(lost.values())
+    yield Figure(f"link with loss: {share:.2%} of {sum(lost.values()) + passed} packets lost (0.25 % to 0.75 %), "
+                 f"{elsewhere} elsewhere (0), books that {'close' if ledger['closes'] else 'do not close'}",
+                 LOSS / 2 <= share <= LOSS * 1.5 and not elsewhere and ledger["closes"])
 
 
 def round_trip(path: Path) -> Iterator[Figure]:
@@ -120,4 +140,4 @@ def broken(runs: Path, step: str) -> frozenset[str]:
 def figures(results: Path) -> list[Figure]:
     """Of what came back: runs/ and rtt.json."""
     runs = results / "runs"
-    return [*incast(runs), *ring(runs), *round_trip(results / "rtt.json"), *marking(runs)]
+    return [*incast(runs), *ring(runs), *loss(runs), *round_trip(results / "rtt.json"), *marking(runs)]

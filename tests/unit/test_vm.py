@@ -263,6 +263,22 @@ def test_a_round_trip_is_held_against_delays_serialisation_and_floor(
     assert "spec's 10.00" in figure.text
 
 
+@pytest.mark.parametrize(("losses", "closes", "good"), [
+    ({"leaf1->spine1": 5}, True, True), ({"leaf1->spine1": 3, "spine1->leaf1": 2}, True, True),
+    ({"leaf1->spine1": 9}, True, False), ({}, True, False), ({"leaf1->spine1": 5, "h1->leaf1": 1}, True, False),
+    ({"leaf1->spine1": 5}, False, False)])
+def test_losses_are_held_against_what_the_link_should_lose(
+        tmp_path: Path, losses: dict[str, int], closes: bool, good: bool) -> None:
+    _run(tmp_path / "runs", "vm-loss", {}, [])
+    run = next((tmp_path / "runs").iterdir())
+    (run / "ledger.json").write_text(json.dumps({"closes": closes, "link_losses": losses}))
+    lines = [{"kind": "header", "directions": ["spine1->leaf1", "leaf1->spine1"]},
+             {"kind": "wires", "t": 1.0, "v": [[9, 100, 0, 0], [9, 895, 0, 0]]}, {"kind": "cpu", "t": 1.0}]
+    (run / "counters.jsonl").write_text("".join(f"{json.dumps(x)}\n" for x in lines))
+    (figure,) = figures(tmp_path)
+    assert figure.good is good
+
+
 def test_a_verdict_is_told_with_its_reasons(tmp_path: Path) -> None:
     _run(tmp_path, "vm-delay", {}, [])
     run = next(tmp_path.iterdir())
