@@ -27,8 +27,9 @@ def need(module: str) -> Callable[..., pytest.MarkDecorator]:
 
 
 def spec(**keys: object) -> FabricSpec:
+    """Slow links: an emulated processor has to be able to fill their queues."""
     return FabricSpec.model_validate({"name": "kernel", "leaves": 2, "spines": 2, "hosts_per_leaf": 2,
-                                      "queue": "40packets", **keys})
+                                      "host_rate": "2mbit", "queue": "40packets", **keys})
 
 
 @need("openvswitch")
@@ -121,8 +122,8 @@ def test_a_mark_that_a_spine_sets_on_the_tunnel_reaches_the_host(datapath: str) 
         pytest.skip("this kernel has no openvswitch")
     marking = {"bytes": "60kB", "kind": "red", "min": "8kB", "max": "8kB", "ecn": True}
     # Two hosts behind one slow link between spine and leaf: the tunnel's outer header is what gets marked there.
-    narrow = {"leaf1-spine1": {"rate": "5mbit", "queue": marking}}
-    with lab(spec(spines=1, host_rate="10mbit", datapath=datapath, links=narrow)) as it:
+    narrow = {"leaf1-spine1": {"rate": "2mbit", "queue": marking}}
+    with lab(spec(spines=1, host_rate="4mbit", datapath=datapath, links=narrow)) as it:
         warm_neighbours(it, [(s, "h1") for s in ("h3", "h4")])
         with books(it) as kept:
             marks, received = _marked_burst(it, ["h3", "h4"], ECT, 40)
