@@ -25,7 +25,7 @@ BOOT_TIMEOUT = 300      # seconds, beside the steps' own
 
 def test(how: host.Settings, only: str) -> bool:
     """Boot the VM and run the steps; true if each of them went as it should. Raises LabError."""
-    steps = [s for s in STEPS if not only or only in s.name or s.name == "provision"]
+    steps = [s for s in STEPS if any(word in s.name for word in only.split(",")) or s.name == "provision"]
     host.require_programs(host.BOOT_PROGRAMS)
     host.require_virtualization(how)
     image = host.image(how)
@@ -75,7 +75,7 @@ def show(steps: list[Step], seconds: float) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 -m vm", description="The lab VM in QEMU.")
     parser.add_argument("what", choices=["image", "test", "vagrant"])
-    parser.add_argument("--only", default="", metavar="WORD", help="test: only steps with this word in their names")
+    parser.add_argument("--only", default="", metavar="WORD,...", help="test: only steps with a word in their names")
     arguments = parser.parse_args()
     try:
         how = host.settings(os.environ)

@@ -16,7 +16,7 @@ cat > /etc/motd <<MOTD
 
 aifab, the AI fabric lab. Three commands to begin with:
 
-  aifab doctor                 what this machine offers
+  sudo aifab doctor            what this machine offers
   sudo aifab run allreduce     run a scenario, judge it, write its report to runs/
   sudo aifab cli small         a fabric with Mininet's own command line
 
