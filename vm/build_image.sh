@@ -67,6 +67,7 @@ chroot "$tree" chown -R vagrant:vagrant /home/vagrant/.ssh
 echo 'vagrant ALL=(ALL) NOPASSWD: ALL' > "$tree/etc/sudoers.d/vagrant"
 printf '[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\n' > "$tree/etc/systemd/network/ethernet.network"
 chroot "$tree" systemctl -q enable systemd-networkd.service
+chroot "$tree" systemctl -q disable frr.service gobgpd.service     # labs start routers of their own
 install -m 755 "$here/guest/aifab-job" "$tree/usr/local/sbin/aifab-job"
 install -m 644 "$here/guest/aifab-job.service" "$tree/etc/systemd/system/aifab-job.service"
 chroot "$tree" systemctl -q enable aifab-job.service
