@@ -10,8 +10,8 @@ PYTHON = "/opt/aifab/venv/bin/python"
 TESTS = f"{PYTHON} -m pytest -p no:cacheprovider"
 PROCESSES = 2
 VALID, INVALID, SUSPECT = 0, 3, 4       # exit codes of `aifab run`
-# Invariants that a slow machine breaks, and an emulated processor is one. The rates of wires, the books, and loss in the
-# emulator are not among them.
+# Invariants that a slow machine breaks, and an emulated processor is one. The rates of wires, the books, and loss in
+# the emulator are not among them.
 SPEED = frozenset({"link", "headroom", "timers"})
 
 

@@ -182,7 +182,8 @@ def test_a_step_is_good_by_its_exit_code_and_a_suspect_scenario_is_told() -> Non
 
 
 @pytest.mark.parametrize(("reasons_of", "good"), [
-    ({"headroom"}, True), ({"headroom", "link", "timers"}, True), ({"calibration", "headroom"}, False), ({"headroom", "ledger"}, False),
+    ({"headroom"}, True), ({"headroom", "link", "timers"}, True), ({"calibration", "headroom"}, False),
+    ({"headroom", "ledger"}, False),
     ({"lock"}, False), ({"no emulator loss"}, False), (set(), False)])
 def test_an_invalid_run_passes_only_where_nothing_but_speed_broke_it(reasons_of: set[str], good: bool) -> None:
     (outcome,) = outcomes([scenario("a")], [{"name": "scenario a", "exit": 3, "seconds": 1.0}], lambda name: reasons_of)
