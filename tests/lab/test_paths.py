@@ -74,7 +74,8 @@ def test_a_slow_uplink_behind_the_specs_back_is_named_from_counters_and_never_va
     assert [r for r in reasons if "leaf2->spine1" in r["text"]], "a wire at another rate than its spec's is told"
     assert metrics["fabric.broken.pacing"]["where"] in {"leaf2->spine1", "spine1->leaf2"}
     assert metrics["fabric.broken.pacing_rate"]["value"] == pytest.approx(1.06e6, rel=0.1)
-    assert metrics["fabric.healthy.pacing"]["where"] != metrics["fabric.broken.pacing"]["where"]
+    healthy = metrics["fabric.healthy.pacing_rate"]["value"]      # some link paces a sound fabric too, at its own rate
+    assert healthy > 3 * metrics["fabric.broken.pacing_rate"]["value"]
     assert "In phase broken, leaf2→spine1 paced" in report or "In phase broken, spine1→leaf2 paced" in report
     assert metrics["ring.broken.step_time"]["value"] > 3 * predictions["ring.broken.step_time_on_paths"]["value"]
 
