@@ -1,62 +1,29 @@
-"""python -m traffic.engine JOB.json: the traffic of one phase, told in lines of JSON.
+"""python -m traffic.engine JOB.json: the traffic of one phase, told in lines of JSON (see command.py), and besides
 
-    stdout  {"event": "ready", "connections"}   they stand (channels.Standing); then a line on stdin starts the traffic
+    stdout  "ready" has "connections": those that stand (channels.Standing)
             {"event": "progress", "workload", "done", "total"}      bytes, at most 4 a second
             {"event": "iteration", "workload", "iteration", "seconds"}
-            {"event": "error", "where", "expected", "found", "hint"}        exit 1
-            {"event": "done"}                                               exit 0
-    SIGTERM, SIGINT, end of stdin before the start, death of the parent: records kept, exit 130
 """
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
-from pathlib import Path
 
-from topologies.errors import LabError
 from topologies.inventory import Inventory
+from traffic.engine.command import command_line
 from traffic.engine.job import Job
-from traffic.engine.namespaces import die_with_parent, run_beside_switches
-from traffic.engine.session import Interrupted, Session
-from traffic.protocol import INTERRUPTED, emit, error_event, go_line
+from traffic.engine.session import Session
+from traffic.protocol import emit
 from traffic.records import RecordWriter
 
 
-async def _phase(job: Job, inventory: Inventory, writer: RecordWriter) -> None:
-    session = Session(job, inventory, emit, writer)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, session.interrupt, signal.Signals(number).name)
-    try:
-        await session.connect()
-        go = go_line(loop)
-        emit({"event": "ready", "connections": session.standing()})
-        await session.wait(go)
-        await session.run()
-    finally:
-        session.close()
+def _session(job: Job, inventory: Inventory, writer: RecordWriter) -> Session:
+    return Session(job, inventory, emit, writer)
 
 
 def main(arguments: list[str]) -> int:
     """Run the job and return the exit code."""
-    die_with_parent(signal.SIGTERM)
-    try:
-        if len(arguments) != 1:
-            raise LabError("python -m traffic.engine", "one argument, a job as JSON", f"{len(arguments)}")
-        job = Job.read(Path(arguments[0]))
-        inventory = Inventory.read(job.inventory)
-        run_beside_switches()
-        with RecordWriter(job.records) as writer:
-            asyncio.run(_phase(job, inventory, writer))
-    except LabError as error:
-        emit(error_event(error))
-        return 1
-    except (Interrupted, EOFError):
-        return INTERRUPTED
-    emit({"event": "done"})
-    return 0
+    return command_line(arguments, "traffic.engine", Job.read, _session, lambda s: {"connections": s.standing()})
 
 
 if __name__ == "__main__":
