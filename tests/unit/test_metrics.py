@@ -16,9 +16,10 @@ from topologies.spec import FabricSpec, ScaleSpec
 from traffic.metrics import collective, fairness, steps
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Definition, percentile, variation, with_real
+from traffic.metrics.predict import compute_only_seconds
 from traffic.metrics.registry import as_json, compute
 from traffic.records import CollectiveRecord, ComputeRecord, IperfRecord, Record, RequestRecord, StepRecord, encode
-from traffic.workload import Collective, Compute, Workload
+from traffic.workload import Collective, Compute, Transfer, Workload
 
 Row = dict[str, Any]
 S = 4_000_000
@@ -155,6 +156,19 @@ def test_utilisation_and_lost_gpu_hours(fabric: Fabric) -> None:
     assert found["ring.gpu_utilisation"].value == pytest.approx(0.25)
     assert found["ring.gpu_utilisation"].spread == pytest.approx((0.2, 0.4))
     assert found["ring.lost_gpu_hours"].value == pytest.approx((3 * 0.8 + 0.6) * 20 / 3600)
+
+
+def test_the_network_is_blamed_for_no_more_than_what_a_network_without_time_would_save(fabric: Fabric) -> None:
+    found = compute(timeline(), fabric, [timeline_job()])
+    assert found["ring.ideal_step"].value == 4
+    assert found["ring.network_gpu_hours"].value == pytest.approx(4 * (20 - 2 * 4) / 3600)
+    assert found["ring.network_gpu_hours"].value < found["ring.lost_gpu_hours"].value
+
+
+def test_a_pipelines_bubbles_are_not_the_networks() -> None:
+    stages = job(Compute("first", 0, 2.0), Transfer("on", 0, 1, 8_000_000, after=("first",)),
+                 Compute("second", 1, 3.0, after=("on",)))
+    assert compute_only_seconds(stages) == 5
 
 
 def test_a_job_without_compute_has_no_utilisation(fabric: Fabric) -> None:

@@ -31,6 +31,7 @@ def request(at: float, ttft: float = 0.4, tokens: int = 5, gap: float = 0.02, **
     return {"kind": "serving", "workload": "chat", "phase": "main", "id": 0, "status": "ok", "scheduled": at,
             "sent": at + 0.001, "arrived": at + 0.1 * ttft, "admitted": at + 0.3 * ttft, "made": at + 0.8 * ttft,
             "first": times[0], "done": times[-1], "messages": [[t, 1] for t in times], "output_tokens": tokens,
+            "wanted_tokens": tokens,
             "input_tokens": 100, "request_bytes": 20_000, "blocks": 4, "hit_gpu": 1, "hit_host": 1, "hit_tokens": 60,
             "order": 0, "kv_end": None, **more}
 
@@ -88,6 +89,8 @@ def test_goodput_counts_what_met_every_slo_over_all_the_time(fabric: Fabric) -> 
     assert of["request_goodput"].value == pytest.approx(2 / 4.5)
     assert of["request_throughput"].value == pytest.approx(4 / 4.5)
     assert of["output_throughput"].value == pytest.approx(21 / 4.5)
+    assert of["token_goodput"].value == pytest.approx(11 / 4.5)
+    assert of["tokens_missed"].value == 5 + 5 + 5       # too late, too slow, and never come
     assert of["gpu_busy"].value == pytest.approx(1.5 / 4.5)
     assert of["preemptions"].value == 3
 

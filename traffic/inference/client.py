@@ -104,6 +104,7 @@ class Exchange:
         record = ServingRecord(
             serving.name, phase, request.id, request.session, request.client, status=self.status,
             attempts=self.attempts, input_tokens=request.input, output_tokens=sum(n for _, n in self.messages),
+            wanted_tokens=request.output,
             request_bytes=request.size, response_bytes=sum(serving.answer_bytes(n) for _, n in self.messages),
             scheduled=self.due - t0, sent=_since(self.sent, t0), done=_since(self.done, t0),
             first=_since(self.messages[0][0], t0) if self.messages else None, blocks=len(request.blocks),

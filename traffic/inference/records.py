@@ -29,6 +29,7 @@ class ServingRecord:
     attempts: int = 0
     input_tokens: int = 0
     output_tokens: int = 0      # at the client
+    wanted_tokens: int = 0      # of an answer in full
     request_bytes: int = 0
     response_bytes: int = 0
     scheduled: float = 0.0

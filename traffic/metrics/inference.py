@@ -57,6 +57,10 @@ TOKENS = Definition("output_throughput", "tokens/s", "output tokens per second",
                     "output tokens of answered requests / (last end - first due)", SOURCE)
 GOODPUT = Definition("request_goodput", "requests/s", "requests that met every SLO, per second",
                      "requests with TTFT and TPOT within their SLO / (last end - first due)", SOURCE)
+GOOD_TOKENS = Definition("token_goodput", "tokens/s", "output tokens per second of requests that met every SLO",
+                         "output tokens of requests within their SLOs / (last end - first due)", SOURCE)
+MISSED = Definition("tokens_missed", "tokens", "output tokens not served within the SLOs",
+                    "output tokens that were asked for - output tokens of requests within their SLOs", SOURCE)
 MET = Definition("slo_share", "", "share of requests that met every SLO", "requests within the SLOs / requests", SOURCE)
 COMPLETED = Definition("completed", "requests", "requests answered in full", "requests with status ok", SOURCE)
 REJECTED = Definition("rejected", "requests", "requests rejected", "requests with status rejected", SOURCE)
@@ -166,11 +170,14 @@ def _seconds(requests: Sequence[Row]) -> float:
 
 
 def _rates(requests: Sequence[Row], answered: Sequence[Row], setup: Row) -> Iterator[Metric]:
-    seconds, good = _seconds(requests), sum(met(r, setup) for r in requests)
+    within = [r for r in requests if met(r, setup)]
+    seconds, good, tokens = _seconds(requests), len(within), sum(r["output_tokens"] for r in within)
     yield MET.of(good / len(requests), len(requests))
+    yield MISSED.of(sum(r["wanted_tokens"] for r in requests) - tokens, len(requests))
     if seconds > 0:
         yield THROUGHPUT.of(len(answered) / seconds, len(answered))
         yield GOODPUT.of(good / seconds, len(requests))
+        yield GOOD_TOKENS.of(tokens / seconds, len(requests))
         yield TOKENS.of(sum(r["output_tokens"] for r in answered) / seconds, len(answered))
 
 

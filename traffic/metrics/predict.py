@@ -168,10 +168,16 @@ def step_seconds(workload: Workload, fabric: Fabric) -> float:
     return max(last, busy_seconds(workload, fabric))
 
 
-def _ends(workload: Workload, fabric: Fabric) -> dict[str, dict[int, float]]:
+def compute_only_seconds(workload: Workload) -> float:
+    """Seconds of one iteration over a network that takes no time: the longest chain of computes, bubbles included."""
+    return max((t for times in _ends(workload, None).values() for t in times.values()), default=0.0)
+
+
+def _ends(workload: Workload, fabric: Fabric | None) -> dict[str, dict[int, float]]:
     """Op -> rank -> second at which it is over there; on each rank it starts when what it comes after is over.
 
-    A collective starts when it can on its last rank; a transfer behind another starts after it.
+    A collective starts when it can on its last rank; a transfer behind another starts after it. Without a
+    fabric what is sent takes no time.
     """
     over: dict[str, dict[int, float]] = {}
 
@@ -183,10 +189,10 @@ def _ends(workload: Workload, fabric: Fabric) -> dict[str, dict[int, float]]:
             over[op.id] = {op.rank: ready(op.after, op.rank) + op.seconds}
         elif isinstance(op, Transfer):
             start = max(op.at, ready(_waits(op), op.src))
-            over[op.id] = {op.dst: start + _transfer_seconds(op, workload, fabric)}
+            over[op.id] = {op.dst: start + (_transfer_seconds(op, workload, fabric) if fabric else 0.0)}
         else:
             end = max(ready(op.after, rank) for rank in op.ranks)
-            end += fluid_seconds(op, workload, fabric) + latency(op, workload, fabric)
+            end += fluid_seconds(op, workload, fabric) + latency(op, workload, fabric) if fabric else 0.0
             over[op.id] = dict.fromkeys(op.ranks, end)
     return over
 
