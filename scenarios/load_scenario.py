@@ -35,15 +35,16 @@ KINDS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(WorkloadSpec)[0])}
 
 
-def load_scenario(name: str, overrides: Sequence[str] = ()) -> Scenario:
-    """A scenario by path or by its name in the library, with `--set` options applied.
+def load_scenario(name: str, overrides: Sequence[str | Override] = ()) -> Scenario:
+    """A scenario by path or by its name in the library, with `--set` options applied; ready ones come last.
 
     Raises SpecError or SpecErrors: all that is wrong with its shape, or else all that is wrong
     with its names (hosts, links, ranks, traces).
     """
     path, shown = find_spec(name, LIBRARY, "scenario")
     document = read_document(path, shown)
-    options = _addressed(document, parse_overrides(overrides))
+    options = _addressed(document, [*parse_overrides([o for o in overrides if isinstance(o, str)]),
+                                    *(o for o in overrides if isinstance(o, Override))])
     apply_overrides(document, [o for o in options if o.path in CHOOSES_FABRIC])
     problems, errors = _resolve_fabric(document)
     if problems or errors:

@@ -120,7 +120,7 @@ class RunDirectory:
         """The run at a path, or the one of that id under `base`. Raises LabError if it is none."""
         path = next((p for p in (Path(target), base / target) if p.is_dir()), None)
         if path is None:
-            known = ", ".join(run.name for run in _runs(base)[:5])
+            known = ", ".join(run.name for run in run_directories(base)[:5])
             raise LabError(str(target), f"a run directory, or the id of a run in {base}/", "no such directory",
                            f"the newest runs are {known}" if known else "start one with: aifab run SCENARIO")
         run = cls(path.resolve())
@@ -130,7 +130,7 @@ class RunDirectory:
     @classmethod
     def latest(cls, base: Path = Path("runs")) -> RunDirectory:
         """The run that started last."""
-        runs = _runs(base)
+        runs = run_directories(base)
         if not runs:
             raise LabError(f"{base}/", "at least one run", "none", "start one with: aifab run SCENARIO")
         return cls.open(runs[0])
@@ -203,16 +203,20 @@ class RunDirectory:
         self._write("meta.json", meta.model_dump_json(indent=1).encode())
 
     def _write(self, name: str, content: bytes) -> None:
-        path = self.path / name
-        part = path.with_name(name + ".part")
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError as error:
-            raise _unwritable(path, error) from error
+        write_whole(self.path / name, content)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under another name and rename it: one that exists is whole. Raises RunError."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:
@@ -229,8 +233,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
-def _runs(base: Path) -> list[Path]:
-    """Run directories, newest first; two of one second in the order of their making."""
+def run_directories(base: Path) -> list[Path]:
+    """Run directories below `base`, newest first; two of one second in the order of their making."""
     found = [p for p in base.glob("*") if RUN_ID.fullmatch(p.name) and p.is_dir()]
     return sorted(found, key=_started, reverse=True)
 

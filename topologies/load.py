@@ -43,7 +43,12 @@ def parse_override(text: str) -> Override:
         value = parse_yaml(right)
     except (YAMLError, ValueError, RecursionError) as error:
         raise SpecError(option, "a YAML value", str(error).splitlines()[0]) from None
-    return Override(tuple(int(p) if p.isdigit() else p for p in parts), value, option)
+    return Override(key_path(left.strip()), value, option)
+
+
+def key_path(text: str) -> KeyPath:
+    """'events.0.at' -> ('events', 0, 'at')."""
+    return tuple(int(part) if part.isdigit() else part for part in text.split("."))
 
 
 def parse_overrides(texts: Sequence[str]) -> list[Override]:
@@ -65,11 +70,18 @@ def apply_overrides(document: Document, overrides: Sequence[Override]) -> None:
         document.set(override.path, override.value, override.option)
 
 
-def find_spec(name: str, catalog: Path, what: str, relative_to: Path | None = None) -> tuple[Path, str]:
+def ready_files(catalog: Path, suffix: str = ".yml") -> dict[str, Path]:
+    """Name -> file of everything in a catalog that has just this suffix: NAME.study.yml is no NAME.yml."""
+    found = {p.name.removesuffix(suffix): p for p in sorted(catalog.glob(f"*{suffix}"))}
+    return {name: path for name, path in found.items() if "." not in name}
+
+
+def find_spec(name: str, catalog: Path, what: str, relative_to: Path | None = None,
+              suffix: str = ".yml") -> tuple[Path, str]:
     """A catalog's name or a path -> (the file, how errors call it). Raises SpecError."""
-    ready = {p.stem: p for p in sorted(catalog.glob("*.yml"))}
+    ready = ready_files(catalog, suffix)
     if name in ready:
-        return ready[name], f"{catalog.name}/{name}.yml"
+        return ready[name], f"{catalog.name}/{name}{suffix}"
     path = (relative_to or Path()) / name
     try:
         is_file = path.exists()

@@ -1,0 +1,108 @@
+"""What the runs of a study say: medians of each design, differences from the baseline, and who leads. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scenarios.study.result import StudyResult
+from scenarios.study.spec import MetricChoice
+from scenarios.study.statistics import Difference, Estimate, difference, estimate
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One design held against another in one metric. difference: None where no seed has both."""
+
+    design: str
+    against: str
+    difference: Difference | None
+
+    @property
+    def seen(self) -> bool:
+        return self.difference is not None and self.difference.seen
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric over the designs that have it.
+
+    ranked      designs that may win, the best median first
+    leaders     the first of them, and those that cannot be told apart from it
+    findings    every other design against the baseline
+    of_leader   the first of them against every other candidate
+    mixed       why the metric was not compared: its unit differs; or empty
+    """
+
+    choice: MetricChoice
+    label: str
+    unit: str
+    estimates: dict[str, Estimate]
+    findings: tuple[Finding, ...]
+    ranked: tuple[str, ...]
+    of_leader: dict[str, Finding]
+    mixed: str = ""
+
+    @property
+    def leaders(self) -> tuple[str, ...]:
+        return (*self.ranked[:1], *(name for name in self.ranked[1:] if not self._beats(name)))
+
+    def _beats(self, name: str) -> bool:
+        """Whether the first is better in the pairs as well, not by its median alone."""
+        d = self.of_leader[name].difference
+        return d is not None and d.seen and self.is_better(d.median)
+
+    def is_better(self, value: float) -> bool:
+        """Whether a difference of that sign is an improvement."""
+        return value > 0 if self.choice.better == "higher" else value < 0
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that is told of a study. comparisons: how many differences were looked at."""
+
+    result: StudyResult
+    metrics: tuple[Compared, ...]
+
+    @property
+    def comparisons(self) -> list[Difference]:
+        return [f.difference for m in self.metrics for f in m.findings if f.difference is not None]
+
+
+def analyse(result: StudyResult) -> Analysis:
+    """Medians, differences and leaders, in every metric of the study."""
+    labels = _labels(result)
+    return Analysis(result, tuple(_compared(result, choice, labels[choice.metric]) for choice in result.metrics))
+
+
+def _labels(result: StudyResult) -> dict[str, str]:
+    """Metric -> what to call it; the workload's name is added where two would have the same."""
+    titles = {c.metric: c.title or _said(result, c.metric, "title") or c.metric for c in result.metrics}
+    names = list(titles.values())
+    return {key: f"{title} of {key.split('.')[0]}" if names.count(title) > 1 else title
+            for key, title in titles.items()}
+
+
+def _said(result: StudyResult, metric: str, what: str) -> str:
+    """Unit or title of a metric as the first run that has it says."""
+    return next((str(getattr(run.metrics[metric], what)) for _, run in result.outcomes if metric in run.metrics), "")
+
+
+def _compared(result: StudyResult, choice: MetricChoice, label: str) -> Compared:
+    key, unit = choice.metric, _said(result, choice.metric, "unit")
+    units = {choice.unit} if choice.unit is not None else set()
+    units |= {run.metrics[key].unit for _, run in result.outcomes if key in run.metrics}
+    if len(units) > 1:
+        return Compared(choice, label, unit, {}, (), (), {}, f"its unit is {' and '.join(sorted(units))}")
+    values = {name: design.values(key) for name, design in result.designs.items()}
+    estimates = {name: e for name, v in values.items() if (e := estimate(list(v.values()), f"{key} {name}"))}
+    better = -1 if choice.better == "higher" else 1
+    ranked = sorted((name for name in estimates if not result.designs[name].reference),
+                    key=lambda name: better * estimates[name].median)
+
+    def against(name: str, other: str) -> Finding:
+        return Finding(name, other, difference(values[name], values[other], f"{key} {name} {other}"))
+
+    base = result.baseline
+    findings = tuple(against(name, base) for name in estimates if name != base) if base in estimates else ()
+    of_leader = {name: against(ranked[0], name) for name in ranked[1:]}
+    return Compared(choice, label, unit, estimates, findings, tuple(ranked), of_leader)

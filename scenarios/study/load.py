@@ -1,0 +1,218 @@
+"""Study file -> Plan: every design loaded and compiled, every metric known, before anything runs.
+
+Errors are those of scenarios: each with file, line, path, what was expected and what was found, all at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import traffic.metrics
+from scenarios.events import slowest
+from scenarios.load_scenario import CHOOSES_FABRIC, LIBRARY, load_scenario
+from scenarios.moves import check_traffic
+from scenarios.phases import as_run, pairs_of, traffic_of
+from scenarios.scenario import Scenario
+from scenarios.study.spec import Cell, MetricChoice, Settings, Study
+from topologies.document import Document, Problem, nearest, read_document
+from topologies.errors import LabError, SpecError, SpecErrors
+from topologies.fabric import expand
+from topologies.load import (
+    CATALOG,
+    Override,
+    apply_overrides,
+    find_spec,
+    key_path,
+    parse_overrides,
+    ready_files,
+    validate,
+)
+from traffic.metrics.metric import Definition
+
+SUFFIX = ".study.yml"
+PERCENTILE = re.compile(r"_p\d+$")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A design that is ready to run. settings: dotted path -> value, all that the study changes in the scenario."""
+
+    name: str
+    scenario: Scenario
+    settings: Settings
+    reference: bool
+    description: str
+
+    def with_seed(self, seed: int) -> Scenario:
+        return self.scenario.model_copy(update={"seed": seed})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that is ready to run. order: (design, seed) of every run, seed after seed."""
+
+    study: Study
+    quick: bool
+    designs: dict[str, Planned]
+    baseline: str
+    seeds: tuple[int, ...]
+    order: tuple[tuple[str, int], ...]
+    directory: Path
+
+
+def find_study(name: str) -> tuple[Path, str]:
+    """A study by path or by its name in the library -> (file, how errors call it). Raises SpecError."""
+    return find_spec(name, LIBRARY, "study", suffix=SUFFIX)
+
+
+def load_study(name: str, overrides: Sequence[str] = (), *, quick: bool = False) -> Plan:
+    """A study, with `--set` options applied to its file. Raises SpecError or SpecErrors with all that is wrong."""
+    path, shown = find_study(name)
+    document = read_document(path, shown)
+    apply_overrides(document, [_whole(o) for o in parse_overrides(overrides)])
+    study, problems = validate(document, Study)
+    if study is None:
+        raise SpecErrors(document.errors(problems))
+    if quick and study.quick is None:
+        raise SpecError(f"{shown} quick", "a quick form: what --quick makes smaller", "none",
+                        "run it without --quick, or write one, such as quick: {repeats: 3}")
+    cells, repeats = study.of_quick(quick)
+    designs = _designs(document, cells)
+    baseline = study.baseline or cells[0].name
+    problems = [*_scale_problems(designs, baseline), *_metric_problems(study.metrics, designs)]
+    if baseline not in designs:
+        problems.append(Problem(("quick", "designs"), f"the baseline {baseline} among them", ", ".join(designs)))
+    if problems:
+        raise SpecErrors(document.errors(problems))
+    seeds = tuple(range(study.seed, study.seed + repeats))
+    return Plan(study, quick, designs, baseline, seeds, order_of(tuple(designs), seeds), document.directory)
+
+
+def order_of(designs: tuple[str, ...], seeds: tuple[int, ...]) -> tuple[tuple[str, int], ...]:
+    """Randomised blocks: all designs of one seed in an order that this seed draws, then the next seed.
+
+    Runs that are compared are near in time, no design is always first, and more repeats leave the order of
+    those before them as it was.
+    """
+    found: list[tuple[str, int]] = []
+    for seed in seeds:
+        names = list(designs)
+        random.Random(f"order {seed}").shuffle(names)       # noqa: S311 - no secret
+        found += [(name, seed) for name in names]
+    return tuple(found)
+
+
+def _whole(override: Override) -> Override:
+    """A dotted path below `set` or `axes` is one key there: set.fabric.spines=4 sets {fabric.spines: 4}."""
+    path = override.path
+    held = {"set": 1, "axes": 1, "quick": 2, "designs": 3}.get(str(path[0]), 0)     # keys up to `set` or `axes`
+    if not held or len(path) <= held or path[held - 1] not in {"set", "axes"}:
+        return override
+    return Override((*path[:held], ".".join(str(p) for p in path[held:])), override.value, override.option)
+
+
+def _designs(document: Document, cells: Sequence[Cell]) -> dict[str, Planned]:
+    """Every design loaded and compiled. Raises SpecErrors with everything wrong in any of them."""
+    found: dict[str, Planned] = {}
+    errors: list[LabError] = []
+    for cell in cells:
+        try:
+            found[cell.name] = _planned(document, cell)
+        except SpecErrors as several:
+            errors += [_of_design(cell.name, e) for e in several.errors]
+        except LabError as error:
+            errors.append(_of_design(cell.name, error))
+    if errors:
+        raise SpecErrors(list({str(e): e for e in errors}.values()))
+    return found
+
+
+def _of_design(name: str, error: LabError) -> SpecError:
+    return SpecError(f"design {name}: {error.where}", error.expected, error.found, error.hint)
+
+
+def _planned(document: Document, cell: Cell) -> Planned:
+    overrides, settings = [], {}
+    for at, text, value in cell.settings:
+        where = document.place(at).where(at)
+        path = key_path(text)
+        if path == ("seed",):
+            raise SpecError(where, "no seed: every design runs with the study's seeds", str(value),
+                            "take it away; `seed` of the study is the first repeat's")
+        settings[text] = value
+        overrides.append(Override(path, _beside(document.directory, path, value), where))
+    # an axis that comes later in the list takes the place of an earlier setting of the same path
+    scenario = load_scenario(_base(document, cell), overrides)
+    check_compiles(scenario)
+    return Planned(cell.name, scenario, settings, cell.reference, cell.description)
+
+
+def _base(document: Document, cell: Cell) -> str:
+    """A name of the library, or the path of a file that lies beside the study."""
+    try:
+        path, _ = find_spec(cell.scenario, LIBRARY, "scenario", document.directory)
+    except SpecError as error:
+        named = next((at for at in (("designs", cell.name, "scenario"), ("scenario",)) if at in document.places), ())
+        raise SpecError(document.place(named).where(named), error.expected, error.found, error.hint) from None
+    return cell.scenario if path.parent == LIBRARY and "/" not in cell.scenario else str(path)
+
+
+def _beside(directory: Path, path: tuple[str | int, ...], value: Any) -> Any:
+    """A relative trace or fabric file that a study names lies beside the study."""
+    names_file = path in CHOOSES_FABRIC or path[-1] == "trace"
+    if not names_file or not isinstance(value, str) or value in ready_files(CATALOG):
+        return value
+    return str((directory / value).absolute())
+
+
+def check_compiles(scenario: Scenario) -> None:
+    """What a run would refuse before it begins. Raises LabError."""
+    fabric = expand(scenario.fabric)
+    runs = {p.name: as_run(scenario, p, traffic_of(scenario, p, fabric)) for p in scenario.phases}
+    slowest(scenario, fabric)
+    check_traffic(scenario, fabric, {phase: pairs_of(run) for phase, run in runs.items()})
+
+
+def _scale_problems(designs: dict[str, Planned], baseline: str) -> Iterator[Problem]:
+    """Emulated seconds and bits of two scales are not the same seconds and bits."""
+    if baseline not in designs:
+        return
+    wanted = designs[baseline].scenario.fabric.scale
+    for name, design in designs.items():
+        scale = design.scenario.fabric.scale
+        if scale != wanted:
+            yield Problem(("designs", name), f"the scale of {baseline}, rate {wanted.rate:g} and size {wanted.size:g}: "
+                          "runs of different scale cannot be compared, for TCP's timers, frames and the machine's "
+                          "noise do not scale", f"rate {scale.rate:g} and size {scale.size:g}",
+                          "give all designs one fabric.scale")
+
+
+def _metric_problems(metrics: Sequence[MetricChoice], designs: dict[str, Planned]) -> Iterator[Problem]:
+    """A metric starts with a workload of some design or with `fabric`, and ends with a tag that there is."""
+    owners = list(dict.fromkeys(["fabric", *(w for d in designs.values() for w in d.scenario.workloads)]))
+    for n, choice in enumerate(metrics):
+        owner, _, rest = choice.metric.partition(".")
+        tag = PERCENTILE.sub("", rest.rsplit(".", 1)[-1])
+        if owner not in owners:
+            yield Problem(("metrics", n, "metric"), f"a key WORKLOAD.TAG, of one of {', '.join(owners)}", choice.metric,
+                          nearest(owner, {o: f"{o}.{rest}" for o in owners}))
+        elif tag not in known_tags() and rest.rsplit(".", 1)[-1] not in known_tags():
+            yield Problem(("metrics", n, "metric"), "a tag of docs/methods.md after the workload's name",
+                          rest or "nothing", nearest(tag, {t: f"{owner}.{t}" for t in known_tags()}))
+
+
+@cache
+def known_tags() -> tuple[str, ...]:
+    """Tags of every metric that has a definition; percentiles are those of a tag with _p90, _p99, _p999."""
+    names = [m.name for m in pkgutil.iter_modules(traffic.metrics.__path__)]
+    modules = [importlib.import_module(f"traffic.metrics.{name}") for name in names]
+    found = {d.tag for module in modules for d in vars(module).values() if isinstance(d, Definition)}
+    return tuple(sorted(found))

@@ -1,0 +1,144 @@
+"""What a study has found, in sentences that are computed: other data give other sentences.
+
+A difference is told as one only if its interval leaves out zero; otherwise the sentence says that none was seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from scenarios.report.text import number, percent, plural, quantity
+from scenarios.study.analysis import Analysis, Compared, Finding
+from scenarios.study.statistics import MIN_PAIRS, Difference, Estimate, confidence
+
+
+def signed(value: float, unit: str) -> str:
+    """'-1.2 ms', '+3 requests/s', '0 s'."""
+    return f"{'-' if value < 0 else '+' if value > 0 else ''}{quantity(abs(value), unit)}"
+
+
+def interval(e: Estimate, unit: str) -> str:
+    """'1.2 s to 1.4 s'; a dash of a single value, which has none."""
+    if e.n == 1:
+        return "-"
+    show = signed if isinstance(e, Difference) else quantity
+    return f"{show(e.low, unit)} to {show(e.high, unit)}"
+
+
+def sure(d: Difference, unit: str) -> str:
+    """'94 % interval of the paired difference -1.3 s to -0.9 s, 5 of 5 pairs alike'."""
+    return (f"{percent(confidence(d.n))} interval of the paired difference {interval(d, unit)}, "
+            f"{d.agree} of {plural(d.n, 'pair')} alike")
+
+
+def finding_sentence(metric: Compared, finding: Finding) -> str:
+    """One design against another in one metric."""
+    d, a, b = finding.difference, finding.design, finding.against
+    if d is None:
+        return f"{a} and {b} cannot be compared in {metric.label}: no seed has both."
+    if d.n < MIN_PAIRS:
+        return (f"Too few pairs to tell {a} and {b} apart in {metric.label}: {d.n}, and {MIN_PAIRS} are needed "
+                f"(differences {interval(d, metric.unit) if d.n > 1 else signed(d.median, metric.unit)}).")
+    if not d.seen:
+        return (f"No difference seen between {a} and {b} in {metric.label} "
+                f"({percent(confidence(d.n))} interval of the paired difference {interval(d, metric.unit)}, "
+                f"{plural(d.n, 'pair')}).")
+    verb = "is better than" if metric.is_better(d.median) else "is worse than"
+    return (f"{a} {verb} {b} in {metric.label}: {quantity(metric.estimates[a].median, metric.unit)}, "
+            f"{by_how_much(d, metric.unit)} than {quantity(d.base, metric.unit)} ({sure(d, metric.unit)}).")
+
+
+def by_how_much(d: Difference, unit: str) -> str:
+    """'1.1 s (78 %) less'."""
+    share = f" ({percent(abs(d.share))})" if d.share is not None else ""
+    return f"{quantity(abs(d.median), unit)}{share} {'more' if d.median > 0 else 'less'}"
+
+
+def lead_sentence(metric: Compared) -> str:
+    """Which design won in one metric, by how much, and how sure that is."""
+    if metric.mixed:
+        return f"The designs cannot be compared in {metric.label}: {metric.mixed}."
+    if not metric.ranked:
+        return f"No usable run of a design that could win has measured {metric.label}."
+    leaders, best = metric.leaders, metric.ranked[0]
+    beaten = [name for name in metric.ranked if name not in leaders]
+    if not beaten:
+        return _undecided(metric)
+    value = quantity(metric.estimates[best].median, metric.unit)
+    if len(leaders) == 1:
+        words = f"{best} wins in {metric.label} with {value}"
+    else:
+        words = (f"{_list(leaders)} lead in {metric.label}, {best} with {value}; "
+                 "between them no difference was seen")
+    return f"{words}: {_ahead(metric, beaten[0])}."
+
+
+def _ahead(metric: Compared, second: str) -> str:
+    """How far the leader is ahead of the best design that it beats, told from the leader's side."""
+    d = metric.of_leader[second].difference
+    if d is None:
+        return f"no seed has {second} as well"
+    return f"{by_how_much(d, metric.unit)} than {second}, the next ({sure(d, metric.unit)})"
+
+
+def _undecided(metric: Compared) -> str:
+    names = metric.ranked
+    value = quantity(metric.estimates[names[0]].median, metric.unit)
+    if len(names) == 1:
+        return f"Only {names[0]} has measured {metric.label}: {value}."
+    pairs = [f.difference.n for f in metric.of_leader.values() if f.difference is not None]
+    if not pairs or min(pairs) < MIN_PAIRS:
+        return (f"Too few runs to say which design is best in {metric.label}: {plural(min(pairs, default=0), 'pair')} "
+                f"with the same seeds, and {MIN_PAIRS} are needed; {names[0]} has the best median, "
+                f"{value}.")
+    return f"No difference was seen between {_list(names)} in {metric.label}."
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def answer(analysis: Analysis) -> list[str]:
+    """The leader of each metric, the study's first metric first; then every finding."""
+    return [*(lead_sentence(m) for m in analysis.metrics), *findings(analysis)]
+
+
+def findings(analysis: Analysis) -> list[str]:
+    """Every design against the baseline: differences that were seen first, then those that were not."""
+    told = [(f.seen, finding_sentence(m, f)) for m in analysis.metrics for f in m.findings]
+    return [s for seen, s in told if seen] + [s for seen, s in told if not seen]
+
+
+def caveats(analysis: Analysis) -> list[str]:
+    """What a reader has to know of the runs behind it."""
+    return list(_caveats(analysis))
+
+
+def _caveats(analysis: Analysis) -> Iterator[str]:
+    result = analysis.result
+    levels = Counter(run.verdict for _, run in result.outcomes)
+    if result.missing:
+        yield f"{plural(len(result.missing), 'planned run')} of {len(result.order)} have no usable result."
+    if levels["INVALID"]:
+        again = sum(1 for name, run in result.outcomes if not run.usable and run.seed in result.designs[name].used)
+        yield (f"{plural(levels['INVALID'], 'run')} INVALID and left out"
+               + (f"; {number(again)} of them done again" if again else "") + ".")
+    suspect = sum(run.verdict == "SUSPECT" for d in result.designs.values() for run in d.used.values())
+    if suspect:
+        used = sum(len(d.used) for d in result.designs.values())
+        yield (f"{suspect} of the {used} runs that count are SUSPECT: "
+               "it cannot be excluded that the machine shaped them.")
+    machines = sorted({run.made_on for d in result.designs.values() for run in d.used.values()})
+    if len(machines) > 1:
+        yield f"The runs were not all made alike: {'; '.join(machines)}."
+    yield from _chance(analysis)
+
+
+def _chance(analysis: Analysis) -> Iterator[str]:
+    """Many comparisons find something by chance: how many differences that are none one would expect to be told."""
+    enough = [d for d in analysis.comparisons if d.n >= MIN_PAIRS]
+    if len(enough) > 1:
+        expected = sum(1 - d.confidence for d in enough)
+        yield (f"{len(enough)} comparisons with the baseline were made; were there no differences at all, "
+               f"about {number(round(expected, 1))} of them would be told by chance.")
