@@ -58,7 +58,8 @@ def metrics(step_time: float) -> Json:
     return found
 
 
-def run(base: Path, scenario: Scenario, step_time: float, level: str = "VALID", status: str = "complete") -> RunDirectory:
+def run(base: Path, scenario: Scenario, step_time: float, level: str = "VALID",
+        status: str = "complete") -> RunDirectory:
     """One finished run. INVALID ones are so by the machine."""
     whole = status == "complete"
     return run_factory.make(base, scenario, status=status, verdict=run_factory.verdict(level, level != "VALID"),

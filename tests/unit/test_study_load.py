@@ -33,15 +33,15 @@ def refusal(directory: Path, old: str, new: str, *overrides: str, quick: bool = 
      "  -> did you mean ring?"),
     ("{fabric.spines: 4}", "{seed: 4}", "designs.four.set.seed: expected no seed: every design runs with the study's "),
     ("{fabric.spines: 4}", "{fabric.scale: {rate: 1/10}}",
-     "spread.study.yml:7 designs.four: expected the scale of two, rate 1 and size 1: runs of different scale cannot be "
-     "compared, for TCP's timers, frames and the machine's noise do not scale; found rate 0.1 and size 1"),
-    ("metric: ring.busbw", "metric: rung.busbw", "spread.study.yml:12 metrics.1.metric: expected a key WORKLOAD.TAG, of "
-     "one of fabric, ring; found rung.busbw\n  -> did you mean ring.busbw?"),
+     "spread.study.yml:7 designs.four: expected the scale of two, rate 1 and size 1: runs of different scale cannot "
+     "be compared, for TCP's timers, frames and the machine's noise do not scale; found rate 0.1 and size 1"),
+    ("metric: ring.busbw", "metric: rung.busbw", "spread.study.yml:12 metrics.1.metric: expected a key WORKLOAD.TAG, "
+     "of one of fabric, ring; found rung.busbw\n  -> did you mean ring.busbw?"),
     ("metric: ring.busbw", "metric: ring.bussbw", "found bussbw\n  -> did you mean ring.busbw?"),
     ("metric: ring.busbw", "metric: ring.step_time", "metrics.1.metric: expected each metric once"),
-    ("better: higher", "better: more", "expected lower or higher; found more"),
+    ("better: higher", "better: more", "expected higher or lower; found more"),
     ("scenario: base.yml", "scenario: bass.yml", "bass.yml: expected a file; found no such file"),
-    ("scenario: base.yml", "scenario: allreduse", "spread.study.yml:3 scenario: expected a file, or a scenario of the "),
+    ("scenario: base.yml", "scenario: allreduse", "spread.study.yml:3 scenario: expected a file, or a scenario of "),
     ("designs: [one, two]", "designs: [one, tow]", "quick.designs.1: expected a design: one, two, four; found tow"),
 ])
 def test_what_is_wrong_is_told_with_its_line_before_anything_runs(
