@@ -153,6 +153,7 @@ class PhaseRun:
             m.watch(name, pid)
         timed = (Player(m.lab.inventory, self.scenario.link_events(self.phase.name), m.proof.history, m.t0),
                  Timed("schedule", self.tenants.steps(self.phase.name, m.proof.history)))
+        m.begin_second()
         start = time.monotonic() - m.t0
         for child in self.children:
             child.say("go")
@@ -168,7 +169,9 @@ class PhaseRun:
                                "let them happen earlier, or the traffic last longer")
         for name in watched:
             m.unwatch(name)
-        return start, time.monotonic() - m.t0
+        end = time.monotonic() - m.t0
+        m.begin_second()
+        return start, end
 
     def _until_done(self, progress: Progress) -> None:
         def on_event(event: Event) -> None:

@@ -13,8 +13,9 @@ Lines of the output, times in seconds since t0 (CLOCK_MONOTONIC):
 Of a direction with classes v is the sum over their queues, backlog that over those that may use all of the link.
 t is the middle of a reading that took `took` seconds and began `late` seconds behind its schedule.
 
-Standard input: "watch NAME PID", "unwatch NAME", "stop"; end of file stops too. A process watched this
-way may end within the second: what it did until then is in the next cpu line. Standard output:
+Standard input: "watch NAME PID", "unwatch NAME", "second", "stop"; end of file stops too. A process watched
+this way may end within the second: what it did until then is in the next cpu line. "second" ends the second here
+and begins the next one, so that no cpu line lies half in a phase; a rest too short to tell of goes on. Standard output:
 {"event":"ready"}, {"event":"done"} or {"event":"error",where,expected,found,hint}. The process ends
 with its parent (strictly: with the parent's thread that started it).
 """
@@ -139,6 +140,8 @@ class Sampler:
         self._watched: dict[str, Process] = {}
         self._passing: dict[str, Process] = {}      # watched while it runs: they may end at any moment
         self._ended: dict[str, ProcessTime] = {}    # unwatched since the last cpu line
+        self._cpu_from = 0.0                        # when the second began that the next cpu line is about
+        self._counted = False
         self.stopping = False
         self.watch("sampler", os.getpid())
 
@@ -153,12 +156,16 @@ class Sampler:
                 self._passing[name] = self._watched[name]
             case ["unwatch", name]:
                 self._unwatch(name)
+            case ["second"]:
+                if time.monotonic() - self._cpu_from >= MIN_CPU_PERIOD:
+                    self._cpu()
             case ["stop"]:
                 self.stopping = True
             case []:
                 pass
             case _:
-                raise RunError("the sampler's standard input", "watch NAME PID, unwatch NAME or stop", line.strip())
+                raise RunError("the sampler's standard input", "watch NAME PID, unwatch NAME, second or stop",
+                               line.strip())
 
     def _unwatch(self, name: str) -> None:
         """Its last part of a second still goes into the next cpu line."""
@@ -174,22 +181,20 @@ class Sampler:
         self._output.add(self._header(period, first, scheduler))
         _say(event="ready")
         commands = _Commands(self)
-        due = cpu_from = time.monotonic()
-        counted = False
+        due = self._cpu_from = time.monotonic()
         while not self.stopping:
             self._sample(due)
             for process in self._passing.values():
                 process.look()
-            if due - cpu_from >= CPU_PERIOD - period / 2:
-                cpu_from = self._cpu(cpu_from)
-                counted = True
+            if due - self._cpu_from >= CPU_PERIOD - period / 2:
+                self._cpu()
             due += period
             if due < time.monotonic():      # late by more than a period: the missed readings are not made up for
                 due += math.ceil((time.monotonic() - due) / period) * period
             commands.until(due)
         self._sample(time.monotonic())
-        if not counted or time.monotonic() - cpu_from >= MIN_CPU_PERIOD:
-            self._cpu(cpu_from)
+        if not self._counted or time.monotonic() - self._cpu_from >= MIN_CPU_PERIOD:
+            self._cpu()
         self._output.flush()
 
     def _choose_period(self) -> tuple[float, list[qdisc.Qdisc]]:
@@ -219,10 +224,10 @@ class Sampler:
                           "late": round(begin - due, 6),
                           "v": [(q.bytes, q.packets, q.drops, q.backlog) for q in counts]})
 
-    def _cpu(self, since: float) -> float:
-        """One cpu line about the time since `since`; returns its end."""
+    def _cpu(self) -> None:
+        """One cpu line about the time since the last one."""
         now = time.monotonic()
-        seconds = now - since
+        seconds, self._cpu_from, self._counted = now - self._cpu_from, now, True
         line: dict[str, Any] = {"kind": "cpu", "t": round(now - self._t0, 6), "seconds": round(seconds, 6)}
         line |= {k: round(v, 4) for k, v in self._machine.step()._asdict().items()}
         steps = {name: process.step() for name, process in self._watched.items()}
@@ -234,7 +239,6 @@ class Sampler:
         line["gone"] = [name for name, step in steps.items() if step is None]
         self._output.add(line)
         self._output.flush()
-        return now
 
 
 class _Commands:

@@ -233,6 +233,19 @@ def test_a_process_that_lives_for_less_than_a_second_is_seen(lab: Inventory, tmp
     assert all("engine" not in x["gone"] for x in cpu)
 
 
+def test_a_second_ends_where_it_is_told_to_unless_it_has_only_begun(lab: Inventory, tmp_path: Path) -> None:
+    sampling = Sampling(tmp_path)
+    first = sampling.until(lambda x: x["kind"] == "cpu")
+    time.sleep(0.6)
+    sampling.say("second")
+    sampling.say("second")      # at once again: a rest of nothing goes on
+    cpu = [x for x in sampling.end() if x["kind"] == "cpu" and x["t"] > first["t"]]
+    assert 0.5 <= cpu[0]["seconds"] < 0.9
+    assert all(x["seconds"] >= 0.5 for x in cpu)
+    for before, after in pairwise([first, *cpu]):
+        assert after["t"] - after["seconds"] == pytest.approx(before["t"], abs=1e-3)
+
+
 def test_a_queue_that_vanishes_is_an_error_that_names_it(lab: Inventory, tmp_path: Path) -> None:
     sampling = Sampling(tmp_path)
     run("tc", "-n", lab.netns["h2"], "qdisc", "del", "dev", "h2-eth0", "root")
