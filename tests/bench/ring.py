@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from scenarios.invariants.headroom import STEAL
 from scenarios.runner import Result, run_scenario
 from scenarios.scenario import Scenario
 from tests.bench.book import Book
-from tests.bench.labs import Row, of_kind
+from tests.bench.labs import Row, of_kind, stolen
 from topologies.load import load_fabric
 from traffic.metrics.collective import ACK_FRAME, TCP_IP_HEADERS, ring_limit
 
 WANTED, AIM = 0.97, 0.99
-STEAL = 0.05            # of any second: the limit of the verdict's headroom
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def run_ring(book: Book, fabric: str, rate: str, size: str, iterations: int, pat
     found = Ring(
         share=metric, share_k=metric * ring_limit(host_rate) / ring_limit(host_rate, k), k=k,
         verdict=result.verdict.level.name, result=result, idle=idle(result.run.counters(), window),
-        steal=steal(result.run.counters()),
+        steal=stolen(result.run.counters()),
         engine=engine_share(records))
     print(found.line(), flush=True)
     return found
@@ -122,11 +122,6 @@ def idle(counters: Iterable[Row], window: tuple[float, float]) -> list[float]:
     cpu = [c for c in counters if c["kind"] == "cpu"]
     inside = [c for c in cpu if window[0] <= c["t"] - c["seconds"] and c["t"] <= window[1]]
     return [c["idle"] for c in inside or cpu]
-
-
-def steal(counters: Iterable[Row]) -> float:
-    """The largest fraction of a second that the hypervisor took in the whole run."""
-    return max(c["steal"] for c in counters if c["kind"] == "cpu")
 
 
 def engine_share(records: list[Row]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from scenarios.runner import Result, run_scenario
+from scenarios.runner import Result
 from scenarios.scenario import Scenario
 from tests.bench.book import Book
 from tests.bench.training import against_model, note
@@ -36,15 +36,13 @@ def weighted(book: Book) -> None:
 
 def run(book: Book, paths: str, size: int, seed: int) -> Result:
     """One all-to-all; the seed picks source ports, hence paths."""
-    result = run_scenario(Scenario.model_validate({
+    return note(book, f"{paths}, seed {seed}", Scenario.model_validate({
         "name": f"bench-weighted-{paths}", "question": "What does a leaf gain that knows of a slow uplink?",
         "seed": seed, "fabric": load_fabric("spines4", [
             "hosts_per_leaf=4", f"uplink_rate={RATE / 1e6}mbit", "tcp.rto_min=50ms", f"paths={paths}",
             f"links={{leaf1-spine1: {{rate: {RATE / SLOW / 1e6}mbit}}}}"]),
         "workloads": {"shuffle": {"kind": "collective", "op": "all-to-all", "ranks": HOSTS, "size": f"{size}B",
-                                  "flows_per_pair": FLOWS, "iterations": 2, "warmup": 0}}}), book.work)
-    note(book, f"{paths}, seed {seed}", result)
-    return result
+                                  "flows_per_pair": FLOWS, "iterations": 2, "warmup": 0}}}))
 
 
 def ideal(size: int) -> float:
