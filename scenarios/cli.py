@@ -10,6 +10,7 @@ import sys
 
 import typer
 
+from scenarios.commands.analyse import analyse
 from scenarios.commands.bench import bench
 from scenarios.commands.check import check
 from scenarios.commands.labs import capture, cli, execute, up
@@ -27,7 +28,8 @@ app = typer.Typer(
     name="aifab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="The AI fabric lab: emulate the network of an AI cluster, packet by packet, and prove what was measured.",
     epilog="Exit codes: 0 fine (run: VALID), 1 error, 2 wrong usage or file, 3 INVALID, 4 SUSPECT.")
-for command in (check, run, bench, replay, report, up, cli, capture, evpn, verify, trace, clean, doctor, schema):
+for command in (check, run, bench, replay, report, up, cli, capture, analyse, evpn, verify, trace, clean, doctor,
+                schema):
     app.command()(command)
 app.command("exec")(execute)
 app.add_typer(vpc, name="vpc")

@@ -17,6 +17,7 @@ from scapy.utils import PcapReader
 
 from tests.lab.stream_lab import TIMEOUT, Process, StreamLab, run, stream_lab
 from topologies.netns import inside
+from traffic.roce.analysis import findings
 from traffic.roce.plan import QueuePair, RoceJob
 from traffic.roce.wire import OVERHEAD
 
@@ -159,6 +160,9 @@ def test_what_is_on_the_wire_is_read_by_scapy_and_by_tshark(lab: StreamLab, star
             assert bytes(parsed) == whole       # Scapy's own ICRC, over what the kernel sent
             frames += 1
     assert frames == expected
+    seen = {one.src: one for one in findings(file)}
+    assert set(seen) == {str(lab.fabric.host(h).ip) for h in ("h1", "h2")}
+    assert [(p.packets, p.missing, p.repeated, p.bad_icrc) for p in seen.values()] == [(100, 0, 0, 0)] * 2
     if shutil.which("tshark") is None:
         pytest.skip("tshark is not installed")
     fields = ("-T", "fields", "-e", "infiniband.bth.opcode", "-e", "_ws.malformed")
