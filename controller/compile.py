@@ -49,7 +49,7 @@ class Fixed:
         for target in [t for t in self._fabric.leaves if t.name != leaf]:
             spines = live_spines(self._fabric, state, node, target)
             # With no path left the group stays whole behind the named drops: none of its packets goes uncounted.
-            groups += self._groups(node, target, spines or self._fabric.spines, state)
+            groups += self._groups(node, target, spines or self._fabric.spines_of(leaf), state)
             if not spines:
                 lost.append(target.name)
         return tuple(groups), tuple(lost)

@@ -10,10 +10,11 @@ from topologies.fabric import Fabric, Node
 
 def live_spines(fabric: Fabric, state: State, source: Node, target: Node) -> tuple[Node, ...]:
     """Spines through which `source` reaches `target` (two leaves), spine 1 first; may be empty."""
+    between = fabric.spines_between(source.name, target.name)
     if not state.down:
-        return fabric.spines
+        return between
     return tuple(
-        spine for spine in fabric.spines
+        spine for spine in between
         if not state.down & {f"{source.name}-{spine.name}", f"{target.name}-{spine.name}"})
 
 

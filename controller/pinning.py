@@ -26,7 +26,8 @@ _GROUPS_PER_LEAF = 100      # group numbers kept for each target leaf; more than
 
 def preferred(fabric: Fabric, leaf: Node) -> dict[str, Node]:
     """Host of `leaf` -> the spine of its traffic to other leaves, dealt in turn; probes come behind the others."""
-    return {host.name: spine for host, spine in zip(fabric.hosts_of(leaf.name), cycle(fabric.spines), strict=False)}
+    spines = cycle(fabric.spines_of(leaf.name))
+    return {host.name: spine for host, spine in zip(fabric.hosts_of(leaf.name), spines, strict=False)}
 
 
 def _number(target: Node, spine: Node) -> int:

@@ -8,7 +8,7 @@ in the last case the rule that has to have dropped it is named as well.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain, permutations
 
@@ -86,6 +86,15 @@ class _Judge:
         self._networks |= {(a.external, LINK): a.static.network for a in intent.external_attachments}
 
     def cell(self, source: Place, target: Place) -> Cell:
+        """A pair; what may reach its receiver and has no path to it is dropped for want of one."""
+        cell = self._permitted(source, target)
+        here = self._fabric.host(source.host).leaf
+        there = self._fabric.host(cell.receiver).leaf if cell.receiver else here
+        if here == there or self._fabric.spines_between(here, there):
+            return cell
+        return replace(cell, receiver="", drop=f"no-path:{there}", reason=f"{here} and {there} share no spine")
+
+    def _permitted(self, source: Place, target: Place) -> Cell:
         if not source.vpc:
             return self._from_default(source, target)
         reached, reason, drop = self._resolve(source, target.ip)

@@ -16,7 +16,7 @@ def _vxlan(in_port: int, destination: str) -> Match:
 
 def leaf_flows(fabric: Fabric, leaf: Node) -> Iterator[Flow]:
     """Out of the tunnel to the uplink of the alias; from an uplink to LOCAL, where the switch decapsulates."""
-    for spine in fabric.spines:
+    for spine in fabric.spines_of(leaf.name):
         k = spine.index
         yield Flow(f"uplink:{spine.name}", Table.INGRESS, Priority.NORMAL, _vxlan(LOCAL, f"{addr.vtep(0, k)}/24"),
                    (Output(k),))
@@ -26,7 +26,7 @@ def leaf_flows(fabric: Fabric, leaf: Node) -> Iterator[Flow]:
 
 def spine_flows(fabric: Fabric, spine: Node) -> Iterator[Flow]:
     """Routes to each leaf's VTEP and to its alias through this spine."""
-    for leaf in fabric.leaves:
+    for leaf in (x for x in fabric.leaves if spine in fabric.spines_of(x.name)):
         for vtep in (leaf.ip, leaf.aliases[spine.index - 1]):
             yield Flow(f"route:{leaf.name}", Table.INGRESS, Priority.NORMAL,
                        Match(eth_type=ETH_IPV4, ipv4_dst=vtep), (DecTtl(), Output(leaf.index)))

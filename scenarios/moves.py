@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from controller.intent import KEY, AttachmentSpec, Intent, IntentObject, Metadata, VpcAttachment
 from controller.intent_checks import intent_problems
-from controller.reachability import matrix
+from controller.reachability import Cell, matrix
 from controller.vpc import Allocation, allocate
 from scenarios.scenario import Phase, Scenario, Scheduled
 from topologies.document import KeyPath, Problem
 from topologies.errors import SpecError, SpecErrors
 from topologies.fabric import Fabric
+from topologies.ledger import NO_PATH
 
 Pairs = Mapping[str, Iterable[tuple[str, str]]]     # workload -> (from, to) of what it sends, names of hosts
 
@@ -108,12 +109,12 @@ def _host_of(path: KeyPath, intent: Intent, change: Scheduled) -> KeyPath:
 
 
 def check_traffic(scenario: Scenario, fabric: Fabric, traffic: Mapping[str, Pairs]) -> None:
-    """Refuse traffic that the VPCs cannot carry. traffic: phase -> its workloads' pairs.
+    """Refuse traffic that the VPCs, or a fabric of several sides, cannot carry. traffic: phase -> its workloads' pairs.
 
-    Raises SpecErrors: hosts that may not speak with each other, and hosts that get another address under a
+    Raises SpecErrors: hosts that may not or cannot speak with each other, and hosts that get another address under a
     workload that uses them, which would cut its connections.
     """
-    if not scenario.vpcs:
+    if not scenario.vpcs and fabric.spec.sides is None:
         return
     errors = [e for phase in scenario.phases for e in _phase_errors(scenario, fabric, phase, traffic[phase.name])]
     if errors:
@@ -123,16 +124,24 @@ def check_traffic(scenario: Scenario, fabric: Fabric, traffic: Mapping[str, Pair
 def _phase_errors(scenario: Scenario, fabric: Fabric, phase: Phase, traffic: Pairs) -> Iterator[SpecError]:
     intent = at_start(scenario, phase.name)
     cells = matrix(intent, fabric, allocate(intent, Allocation()))
-    denied = {(c.source, c.target): c.reason for c in cells if not c.allowed}
+    denied = {(c.source, c.target): c for c in cells if not c.allowed}
     moving = {host for _, change in changes_of(scenario, phase.name) for host in change.move}
     for name, pairs in traffic.items():
         where = f"workload {name} in phase {phase.name}"
         wanted = sorted(set(pairs))
         for a, b in [p for p in wanted if p in denied][:1]:
-            yield SpecError(where, "hosts whose VPCs let them speak with each other", f"{a} -> {b}: {denied[a, b]}",
-                            "choose other hosts, attach them to one subnet, or add a VPCPeering")
+            yield _refused(where, denied[a, b])
         for host in sorted(moving & {h for pair in wanted for h in pair})[:1]:
             yield SpecError(where, "hosts that stay where they are while it runs",
                             f"{host}, which the schedule moves meanwhile",
                             "a host that is moved gets another address, which cuts its connections: "
                             "let it move in a phase in which it is not used")
+
+
+def _refused(where: str, cell: Cell) -> SpecError:
+    found = f"{cell.source} -> {cell.target}: {cell.reason}"
+    if cell.drop.startswith(NO_PATH):
+        return SpecError(where, "hosts that the fabric joins, of one side", found,
+                         "name hosts of one side in its placement, pairs, clients or replicas")
+    return SpecError(where, "hosts whose VPCs let them speak with each other", found,
+                     "choose other hosts, attach them to one subnet, or add a VPCPeering")

@@ -219,6 +219,7 @@ def pairs_of(traffic: Traffic) -> Pairs:
         for w in traffic.workloads}
     for of in (traffic.streams, traffic.roce, traffic.bulk):
         found |= {name: set(spec.pairs) for name, spec in of.items()}
+    found |= {s.name: set(s.pairs) for s in traffic.serving}
     return found | {name: {(s.src, s.dst) for s in r.streams} for name, r in traffic.replays.items()}
 
 

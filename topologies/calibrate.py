@@ -263,9 +263,8 @@ def ping(inventory: Inventory, src: str, dst: str, dscp: int = 0, count: int = P
 
 
 def _pairs(fabric: Fabric) -> list[tuple[str, str]]:
-    """Probe hosts: first with each other one (they stand on every leaf)."""
-    probes = [h.name for h in fabric.of("probe")]
-    return [(probes[0], p) for p in probes[1:]]
+    """Probe hosts: the first with each other one that it reaches (they stand on every leaf)."""
+    return [(ring[0], p) for ring in fabric.probe_rings for p in ring[1:]]
 
 
 def check_rtts(inventory: Inventory) -> list[RttCheck]:

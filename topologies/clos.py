@@ -7,6 +7,11 @@
         h1 h2    h3 h4
         s1g1     s1g2       RailOptimized(servers=2, rails=2, spines=2): leaf k is rail k, and has GPU k
         s2g1     s2g2       of every server; NVLink inside a server is not emulated
+
+      spine1      spine2
+      /    \\      /    \\    Bifurcated(sides={"training": [["t1"], ["t2"]], "inference": [["s1"], ["s2"]]}, spines=2):
+  leaf1  leaf2  leaf3  leaf4    fabrics of their own, between which there is no path
+   t1     t2     s1     s2
 """
 
 from __future__ import annotations
@@ -50,3 +55,11 @@ class RailOptimized(LeafSpine):
     def build(self, **params: Any) -> None:
         """servers, rails, and every other parameter of FabricSpec but those that follow. Raises SpecErrors."""
         super().build(topology="rail-optimized", **params)
+
+
+class Bifurcated(LeafSpine):
+    """Separate fabrics side by side: each of `sides` has leaves of its own and an equal part of the spines."""
+
+    def build(self, **params: Any) -> None:
+        """sides, and every other parameter of FabricSpec but those that follow. Raises SpecErrors."""
+        super().build(topology="bifurcated", **params)

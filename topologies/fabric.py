@@ -5,6 +5,9 @@
     leaf1    leaf2      border1                   (one per leaf), links "h1-leaf1", "leaf1-spine1"
     h1 h2    h3 h4      ext1
 
+A bifurcated fabric is several of these side by side: no link between the leaves of one side and the spines of another.
+Its border leaf, which leads to the outside, is joined with all spines.
+
 A link has two directions, written "leaf1->spine1" and "spine1->leaf1".
 """
 
@@ -200,6 +203,30 @@ class Fabric(_Frozen):
         """Fabric links of a leaf, spine 1 first."""
         return tuple(k for k in self.links_of(leaf) if k.kind == "fabric")
 
+    @cached_property
+    def _spines_by_leaf(self) -> dict[str, tuple[Node, ...]]:
+        return {leaf.name: tuple(self.by_name[k.b.node] for k in self.uplinks(leaf.name)) for leaf in self.leaves}
+
+    def spines_of(self, leaf: str) -> tuple[Node, ...]:
+        """Spines that a leaf has a link with, spine 1 first."""
+        return self._spines_by_leaf[leaf]
+
+    def spines_between(self, a: str, b: str) -> tuple[Node, ...]:
+        """Spines that join two leaves; none between the sides of a bifurcated fabric."""
+        if self.spec.sides is None:
+            return self.spines
+        return tuple(s for s in self.spines_of(a) if s in self.spines_of(b))
+
+    @property
+    def probe_rings(self) -> tuple[tuple[str, ...], ...]:
+        """Probe hosts that reach each other: all, or those of each side; the border's with the first."""
+        probes = self.of("probe")
+        if self.spec.sides is None:
+            return (tuple(p.name for p in probes),)
+        rings = [[p.name for p in probes if p.leaf in leaves] for leaves in self.spec.side_leaves.values()]
+        rings[0] += [p.name for p in probes if self.by_name[p.leaf].role == "border"]
+        return tuple(map(tuple, rings))
+
     def hosts_of(self, leaf: str) -> tuple[Node, ...]:
         return tuple(n for n in self.all_hosts if n.leaf == leaf)
 
@@ -291,17 +318,27 @@ def _access_links(spec: FabricSpec, scale: Scale, leaves: list[Node], hosts: lis
                 discipline=_discipline(spec.queue, scale), **_impairments(spec, scale))
 
 
+def _spines_for(spec: FabricSpec, leaf: Node) -> range:
+    """Numbers of the spines that a leaf is joined with: all, or those of its side."""
+    sides = list(spec.side_leaves.values())
+    each = spec.spines // max(len(sides), 1)
+    for n, leaves in enumerate(sides):
+        if leaf.name in leaves:
+            return range(n * each + 1, (n + 1) * each + 1)
+    return range(1, spec.spines + 1)
+
+
 def uplink_rate(spec: FabricSpec, leaf: Node) -> float:
     """Real rate of one uplink of a leaf: given, derived from oversubscription, or non-blocking."""
-    frame = spec.mtu + addr.ETHERNET_HEADER
+    frame, spines = spec.mtu + addr.ETHERNET_HEADER, len(_spines_for(spec, leaf))
     if leaf.role == "border" and spec.border:
         if spec.border.uplink_rate is not None:
             return spec.border.uplink_rate
-        return spec.border.hosts * spec.border.rate / spec.spines * NON_BLOCKING
+        return spec.border.hosts * spec.border.rate / spines * NON_BLOCKING
     if spec.uplink_rate is not None:
         return spec.uplink_rate
     hosts = len(spec.racks[leaf.name]) if spec.racks is not None else spec.hosts_per_leaf
-    down = max(hosts, 1) * spec.host_rate / spec.spines
+    down = max(hosts, 1) * spec.host_rate / spines
     if spec.oversubscription is not None:
         return down * (frame + addr.VXLAN_OVERHEAD) / frame / spec.oversubscription
     return down * NON_BLOCKING
@@ -313,7 +350,7 @@ def _fabric_links(spec: FabricSpec, scale: Scale, leaves: list[Node], spines: li
     queue = spec.uplink_queue or spec.queue.model_copy(update={      # twice as long, of the same kind
         unit: length * 2 for unit, length in (("packets", spec.queue.packets), ("bytes", spec.queue.bytes)) if length})
     for leaf in leaves:
-        for spine in spines:
+        for spine in (spines[k - 1] for k in _spines_for(spec, leaf)):
             yield Link(
                 name=f"{leaf.name}-{spine.name}", kind="fabric", mtu=mtu,
                 a=End(node=leaf.name, port=f"{leaf.name}-eth{spine.index}", number=spine.index),

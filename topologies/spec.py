@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from topologies.errors import Misfit, Misfits
+from topologies.racks import MAX_HOSTS_PER_LEAF, racks_that_follow
 from topologies.scale import Scale
 from topologies.units import parse_rate, parse_share, parse_size, parse_time
 
@@ -47,7 +48,6 @@ Share = Annotated[float, BeforeValidator(parse_share),
 Factor = Annotated[float, WithJsonSchema({"type": ["number", "string"], "examples": ["1/40000", 0.001]})]
 
 HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,9}")      # its interface NAME-eth0 has to fit 15 characters
-MAX_HOSTS_PER_LEAF = 200      # addressing counts a leaf's hosts in one byte, and ports from 101 below 1000
 UNDERLAY = ipaddress.IPv4Network("10.255.0.0/16")       # VTEPs and their aliases
 RESERVED_NAME = re.compile(r"(leaf|spine|border|probe|ext)\d*")
 
@@ -177,18 +177,6 @@ class LinkOverride(Strict):
     reorder: Share | None = None
 
 
-def rail_racks(servers: int, rails: int) -> dict[str, tuple[str, ...]]:
-    """Leaf -> its hosts: leaf k has GPU k of each server, named s1g1, s1g2 ... (server, GPU)."""
-    return {f"leaf{k}": tuple(f"s{s}g{k}" for s in range(1, servers + 1)) for k in range(1, rails + 1)}
-
-
-def _is_as(given: Any, right: Any) -> bool:
-    """Whether a key was left out, or says what it has to (in a saved spec it does)."""
-    if isinstance(right, dict) and isinstance(given, dict):
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()} == right
-    return given is None or bool(given == right)
-
-
 ClassName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
 LEAST_SHARE = 0.01      # of a link: what a class, and what is in no class, gets at least
 
@@ -215,15 +203,18 @@ def share_problems(shares: Mapping[str, tuple[float, float]]) -> Iterator[tuple[
 
 
 class FabricSpec(Strict):
-    """A leaf/spine fabric, or a rail-optimized one, whose leaves are rails.
+    """A leaf/spine fabric, or a rail-optimized one, whose leaves are rails, or a bifurcated one: two or more fabrics.
 
     Give `uplink_rate` or `oversubscription`, or neither for non-blocking.
     """
 
     name: str = Field("fabric", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
-    topology: Literal["leaf-spine", "rail-optimized"] = "leaf-spine"
+    topology: Literal["leaf-spine", "rail-optimized", "bifurcated"] = "leaf-spine"
     servers: int | None = Field(None, ge=1, le=MAX_HOSTS_PER_LEAF, description="rail-optimized: how many")
     rails: int | None = Field(None, ge=1, le=64, description="rail-optimized: GPUs of a server, each on its own leaf")
+    sides: dict[ClassName, tuple[tuple[str, ...], ...]] | None = Field(
+        None, description="bifurcated: side -> its racks, each the names of its hosts; a side has leaves and spines of "
+                          "its own, an equal part of `spines`")
     leaves: int = Field(2, ge=1, le=64)
     spines: int = Field(2, ge=1, le=32)
     hosts_per_leaf: int = Field(4, ge=1, le=MAX_HOSTS_PER_LEAF)
@@ -255,30 +246,15 @@ class FabricSpec(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _rails_are_racks(cls, value: Any) -> Any:
-        """A rail-optimized fabric is a leaf for each rail, with one GPU of every server on it."""
-        if not isinstance(value, dict) or value.get("topology") != "rail-optimized":
-            return value
-        servers, rails = value.get("servers"), value.get("rails")
-        missing = [key for key, n in (("servers", servers), ("rails", rails)) if n is None]
-        if missing:
-            raise Misfits([Misfit((key,), "a number of them with topology: rail-optimized", "nothing")
-                           for key in missing])
-        if not (isinstance(servers, int) and isinstance(rails, int)) or max(servers, rails) > MAX_HOSTS_PER_LEAF:
-            return value        # their own rules tell
-        racks = rail_racks(servers, rails)
-        follows = {"leaves": rails, "hosts_per_leaf": servers, "racks": racks}
-        misfits = [Misfit((key,), f"no {key}: with topology: rail-optimized it follows from servers and rails",
-                          str(value[key])[:80], "take it away; over a base fabric's key, null takes it away")
-                   for key, right in follows.items() if not _is_as(value.get(key), right)]
-        if misfits:
-            raise Misfits(misfits)
-        return value | follows
+    def _racks_follow(cls, value: Any) -> Any:
+        """A rail-optimized fabric is a leaf for each rail, with one GPU of every server on it; the leaves of a
+        bifurcated one are the racks of its sides."""
+        return racks_that_follow(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> FabricSpec:
-        misfits = [*self._one_uplink_rule(), *self._rails_of_rail_optimized(), *self._racks_fit(),
-                   *self._subnet_fits(), *self._routers_fit(), *self._classes_fit()]
+        misfits = [*self._one_uplink_rule(), *self._keys_of_topologies(), *self._sides_fit(),
+                   *self._racks_fit(), *self._subnet_fits(), *self._routers_fit(), *self._classes_fit()]
         if misfits:
             raise Misfits(misfits)
         return self
@@ -288,10 +264,22 @@ class FabricSpec(Strict):
             yield Misfit(("oversubscription",), "either uplink_rate or oversubscription", "both",
                          "take one away; over a base fabric's key, null takes it away")
 
-    def _rails_of_rail_optimized(self) -> Iterator[Misfit]:
-        for key in ("servers", "rails"):
-            if self.topology == "leaf-spine" and getattr(self, key) is not None:
-                yield Misfit((key,), f"{key} with topology: rail-optimized only", str(getattr(self, key)))
+    def _keys_of_topologies(self) -> Iterator[Misfit]:
+        for key, topology in (("servers", "rail-optimized"), ("rails", "rail-optimized"), ("sides", "bifurcated")):
+            if self.topology != topology and getattr(self, key) is not None:
+                yield Misfit((key,), f"{key} with topology: {topology} only", str(getattr(self, key))[:80])
+
+    def _sides_fit(self) -> Iterator[Misfit]:
+        """Two sides at least, each with two leaves, between which the lab's own packets cross its spines."""
+        if self.sides is None:
+            return
+        if len(self.sides) < 2:
+            yield Misfit(("sides",), "at least two sides", ", ".join(self.sides) or "none")
+        for name, racks in self.sides.items():
+            if len(racks) < 2:
+                yield Misfit(("sides", name), "at least two racks, which its spines join", str(len(racks)))
+        if self.sides and self.spines % len(self.sides):
+            yield Misfit(("spines",), f"a multiple of {len(self.sides)}, as many for each side", str(self.spines))
 
     def _racks_fit(self) -> Iterator[Misfit]:
         if self.racks is None:
@@ -351,6 +339,12 @@ class FabricSpec(Strict):
             if taken or not HOST_NAME.fullmatch(name) or RESERVED_NAME.fullmatch(name):
                 yield Misfit(("bgp", "peers", name), "a name of at most 10 small letters and digits that starts with a "
                              "letter and that no host, leaf or spine has", name or "an empty text")
+
+    @property
+    def side_leaves(self) -> dict[str, tuple[str, ...]]:
+        """Side -> names of its leaves; none where the fabric is one."""
+        leaves = iter(self.racks or ())
+        return {side: tuple(next(leaves) for _ in racks) for side, racks in (self.sides or {}).items()}
 
     @property
     def host_count(self) -> int:

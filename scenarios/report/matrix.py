@@ -56,7 +56,7 @@ def _busiest(hosts: Sequence[Node], loads: Mapping[str, Load]) -> list[Node]:
 
 def _cells(fabric: Fabric, spines: Sequence[str], columns: Sequence[Sequence[Node]]) -> Iterator[Cell]:
     for x, (leaf, hosts) in enumerate(zip(fabric.leaves, columns, strict=True)):
-        for y, spine in enumerate(spines):
+        for y, spine in ((y, s) for y, s in enumerate(spines) if f"{leaf.name}-{s}" in fabric.links_by_name):
             yield x, y, f"{leaf.name}->{spine}", f"{spine}->{leaf.name}"
         for y, host in enumerate(hosts):
             yield x, len(spines) + 0.5 + y, f"{host.name}->{leaf.name}", f"{leaf.name}->{host.name}"

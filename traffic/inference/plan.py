@@ -49,6 +49,13 @@ class Serving(BaseModel):
     def hosts(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.clients, self.gateway, *self.replicas, *self.decode)))
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(client, server) of every pair of hosts that talks."""
+        both = (*self.replicas, *self.decode)
+        return [*((c, self.gateway) for c in self.clients), *((self.gateway, r) for r in dict.fromkeys(both)),
+                *((p, d) for p in self.replicas for d in self.decode)]
+
     def answer_bytes(self, tokens: int) -> int:
         """Of a message with this many tokens, at least 1."""
         return max(round(tokens * self.token_bytes), 1)

@@ -47,13 +47,6 @@ class Runtime:
         self.left = len(serving.requests)
         self.total = 2 * sum(r.size + serving.answer_bytes(r.output) for r in serving.requests)
 
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """(client, server) of every pair of hosts that talks."""
-        s = self.serving
-        return [*((c, s.gateway) for c in s.clients), *((s.gateway, r) for r in self.replicas),
-                *((p, d) for p in s.replicas for d in s.decode)]
-
     def start(self, when: float) -> None:
         """Requests and failures from `when` on."""
         self.clients.start(when)
@@ -83,10 +76,10 @@ class Session:
         """One connection of each pair stands before traffic starts; more open on demand. Raises LabError."""
         allow_descriptors(DESCRIPTORS)
         for r in self._runtimes.values():
-            for _, server in r.pairs:
+            for _, server in r.serving.pairs:
                 self._network.listen(self._network.hosts[server])
         for r in self._runtimes.values():
-            await warm(r.links, r.pairs, READY)
+            await warm(r.links, r.serving.pairs, READY)
 
     async def run(self) -> None:
         """Start everything and wait for the end. Raises LabError or Interrupted."""

@@ -158,8 +158,9 @@ def path_seconds(fabric: Fabric, src: str, dst: str) -> float:
     if a.leaf == b.leaf:
         return ends
     inside = 8 * (frame + VXLAN_OVERHEAD)
-    return ends + max(sum(k.delay + inside / k.rate for k in both)
-                      for both in zip(fabric.uplinks(a.leaf), fabric.uplinks(b.leaf), strict=True))
+    return ends + max(sum(k.delay + inside / k.rate for leaf in (a.leaf, b.leaf)
+                          for k in [fabric.link(f"{leaf}-{spine.name}")])
+                      for spine in fabric.spines_between(a.leaf, b.leaf))
 
 
 def step_seconds(workload: Workload, fabric: Fabric) -> float:

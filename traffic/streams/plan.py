@@ -150,14 +150,12 @@ def sentinel_streams(fabric: Fabric, seed: int) -> tuple[Stream, ...]:
     250 a second each, fewer where many leaves would make them a load of their own. A fabric with fewer
     than two probe hosts has none.
     """
-    probes = [p.name for p in fabric.of("probe")]
-    if len(probes) < 2:
-        return ()
-    pps = min(SENTINEL_PPS, SENTINEL_TOTAL_PPS / len(probes))
-    ring = zip(probes, probes[1:] + probes[:1], strict=True)
+    rings = [ring for ring in fabric.probe_rings if len(ring) > 1]
+    pairs = [pair for ring in rings for pair in zip(ring, ring[1:] + ring[:1], strict=True)]
+    pps = min(SENTINEL_PPS, SENTINEL_TOTAL_PPS / max(len(pairs), 1))
     return tuple(Stream(name=f"{SENTINEL}/{i}", workload=SENTINEL, src=src, dst=dst, pps=pps,
                         frame=SENTINEL_FRAME, dscp=SENTINEL_DSCP, seed=seed)
-                 for i, (src, dst) in enumerate(ring))
+                 for i, (src, dst) in enumerate(pairs))
 
 
 def sentinel_job(fabric: Fabric, inventory: str, t0: float, records: str, seed: int) -> Job | None:
