@@ -26,7 +26,6 @@ from topologies.load import validate
 from topologies.spec import Strict
 
 API_VERSION: Final = "vpc.githedgehog.com/v1beta1"
-DEFAULT_VPC = "default"     # the VPC of hosts without an attachment; no name for another
 KEY = "objects"             # all objects of a file: {objects: [...]}, as the northbound API takes them
 
 

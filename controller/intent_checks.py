@@ -8,7 +8,6 @@ from itertools import combinations
 
 from controller.external_checks import external_problems, unknown
 from controller.intent import (
-    DEFAULT_VPC,
     KEY,
     AttachmentSpec,
     External,
@@ -23,6 +22,7 @@ from controller.intent import (
 )
 from topologies.document import KeyPath, Problem, nearest
 from topologies.fabric import Fabric
+from topologies.spec import DEFAULT_VPC
 
 VNI_POOL = range(1001, 10000)   # of the lab's VPCs; one for each VPC and one for each subnet
 UNICAST = (ipaddress.IPv4Network("1.0.0.0/8"), ipaddress.IPv4Network("223.255.255.0/24"))   # first and last

@@ -19,11 +19,14 @@ def live_spines(fabric: Fabric, state: State, source: Node, target: Node) -> tup
 
 
 def path_rates(fabric: Fabric, state: State, source: Node, target: Node, spines: Sequence[Node]) -> list[float]:
-    """bit/s from leaf `source` to leaf `target` through each spine: the lower of its two links' rates."""
+    """bit/s from leaf `source` to leaf `target` through each spine: the lower of its two links' rates.
+
+    Spines of another side, which have one link only, have its rate: no packet gets as far as there.
+    """
     changed = dict(state.rates)
 
-    def rate(leaf: Node, spine: Node) -> float:
-        name = f"{leaf.name}-{spine.name}"
-        return changed.get(name, fabric.links_by_name[name].rate)
+    def rate(spine: Node) -> float:
+        names = [f"{leaf.name}-{spine.name}" for leaf in (source, target)]
+        return min(changed.get(n, fabric.links_by_name[n].rate) for n in names if n in fabric.links_by_name)
 
-    return [min(rate(source, spine), rate(target, spine)) for spine in spines]
+    return [rate(spine) for spine in spines]

@@ -1,21 +1,22 @@
-"""Rules on DSCP: the sentinel's, and those of classes.
+"""Rules on DSCP: the sentinel's, and those of classes, where a leaf takes packets in: hosts choose no class that is not
+open to their VPC.
 
 `tos=inherit` on the tunnel port carries the inner DSCP to the outer header.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from controller.intent import DEFAULT_VPC
 from controller.rules import ETH_IPV4, Flow, Match, SetField
 from controller.tables import Priority, Table
 from controller.vpc import Tenant
 from topologies.addressing import DEFAULT_VNI, SENTINEL_DSCP
 from topologies.fabric import Fabric, Node
-from topologies.spec import ClassSpec
+from topologies.spec import DEFAULT_VPC, ClassSpec, class_of, open_classes
 
 MARK = Priority.NORMAL + 10     # a class goes before what is done with a DSCP that a host has chosen
+CHOICE = MARK + 1               # unless the class that it has chosen is open to its VPC
 
 
 def flows(fabric: Fabric, leaf: Node) -> Iterator[Flow]:
@@ -27,21 +28,29 @@ def flows(fabric: Fabric, leaf: Node) -> Iterator[Flow]:
                        Match(in_port=port, eth_type=ETH_IPV4, ip_dscp=SENTINEL_DSCP), (), Table.BRIDGE)
     yield Flow("reserved-dscp", Table.QOS, Priority.NORMAL,
                Match(eth_type=ETH_IPV4, ip_dscp=SENTINEL_DSCP), (SetField("ip_dscp", 0),), Table.BRIDGE)
-    for name, spec in fabric.spec.classes.items():
-        if DEFAULT_VPC in spec.vpcs:
-            yield _mark(name, spec, DEFAULT_VPC, DEFAULT_VNI)
+    yield from _rules(fabric.spec.classes, DEFAULT_VPC, DEFAULT_VPC, DEFAULT_VNI)
     yield Flow("dscp-kept", Table.QOS, Priority.DEFAULT, Match(), (), Table.BRIDGE)
 
 
 def marks(fabric: Fabric, tenants: Iterable[Tenant]) -> Iterator[Flow]:
-    """Packets of these VPCs get the DSCP of their class, whatever their hosts have written there."""
-    classes = {vpc: (name, spec) for name, spec in fabric.spec.classes.items() for vpc in spec.vpcs}
+    """Packets of these VPCs are in the class of their VPC, or in one open to it that their host has chosen."""
     for tenant in tenants:
-        if tenant.name in classes:
-            for segment in tenant.segments:
-                yield _mark(*classes[tenant.name], segment.name, segment.vni)
+        for segment in tenant.segments:
+            yield from _rules(fabric.spec.classes, tenant.name, segment.name, segment.vni)
 
 
-def _mark(name: str, spec: ClassSpec, whose: str, vni: int) -> Flow:
-    return Flow(f"class:{name}:{whose}", Table.QOS, MARK, Match(tunnel_id=vni, eth_type=ETH_IPV4),
-                (SetField("ip_dscp", spec.dscp),), Table.BRIDGE)
+def _rules(classes: Mapping[str, ClassSpec], vpc: str, whose: str, vni: int) -> Iterator[Flow]:
+    """A DSCP of an open class stays; all else gets that of the VPC's class, or, where it has none, loses a class's."""
+    own, free = class_of(classes, vpc), open_classes(classes, vpc)
+
+    def flow(what: str, name: str, priority: int, actions: tuple[SetField, ...], **match: int) -> Flow:
+        return Flow(f"{what}:{name}:{whose}", Table.QOS, priority,
+                    Match(tunnel_id=vni, eth_type=ETH_IPV4, **match), actions, Table.BRIDGE)
+
+    for name in free:
+        yield flow("chosen", name, CHOICE, (), ip_dscp=classes[name].dscp)
+    if own:
+        yield flow("class", own, MARK, (SetField("ip_dscp", classes[own].dscp),))
+    for name in classes if not own else ():
+        if name not in free:
+            yield flow("not-open", name, MARK, (SetField("ip_dscp", 0),), ip_dscp=classes[name].dscp)

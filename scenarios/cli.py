@@ -13,6 +13,7 @@ import typer
 from scenarios.commands.analyse import analyse
 from scenarios.commands.bench import bench
 from scenarios.commands.check import check
+from scenarios.commands.classes import classes
 from scenarios.commands.labs import capture, cli, execute, up
 from scenarios.commands.replay import replay
 from scenarios.commands.run import run
@@ -33,6 +34,7 @@ for command in (check, run, bench, replay, report, up, cli, capture, analyse, ev
     app.command()(command)
 app.command("exec")(execute)
 app.add_typer(vpc, name="vpc")
+app.add_typer(classes, name="class")
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from scenarios.phases import (
 from scenarios.report.page import build as build_report
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
+from scenarios.shares import check_classes
 from scenarios.tenants import Tenants
 from scenarios.verdict import Verdict, judge
 from topologies.errors import LabError
@@ -78,7 +79,9 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
     planned = [traffic_of(scenario, phase, fabric) for phase in scenario.phases]
     traffic = [as_run(scenario, phase, t) for phase, t in zip(scenario.phases, planned, strict=True)]
     slowest(scenario, fabric)       # raises for a link that the fabric does not have
-    check_traffic(scenario, fabric, {p.name: pairs_of(t) for p, t in zip(scenario.phases, traffic, strict=True)})
+    pairs = {p.name: pairs_of(t) for p, t in zip(scenario.phases, traffic, strict=True)}
+    check_traffic(scenario, fabric, pairs)
+    check_classes(scenario, pairs)
     with _terminable(), measuring_lock() if lock else contextlib.nullcontext():
         run = RunDirectory.create(base, scenario, argv)
         try:

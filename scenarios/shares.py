@@ -1,14 +1,14 @@
-"""Classes of a scenario: their shares as the schedule changes them, and what of it cannot be. Pure."""
+"""Classes of a scenario: who is in them, their shares as the schedule changes them, and what of it cannot be. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from controller.intent import DEFAULT_VPC
-from scenarios.moves import changes_of
+from scenarios.moves import Pairs, at_start, changes_of, places
 from scenarios.scenario import LinkEvent, Scenario, ShareChange
-from topologies.document import Problem, nearest
-from topologies.spec import ClassSpec, share_problems
+from topologies.document import KeyPath, Problem, nearest
+from topologies.errors import SpecError, SpecErrors
+from topologies.spec import DEFAULT_VPC, ClassSpec, class_of, open_classes, share_problems
 
 Classes = Mapping[str, ClassSpec]
 
@@ -23,11 +23,16 @@ def class_problems(scenario: Scenario) -> Iterator[Problem]:
     """What does not fit: VPCs that nobody has, and changes of shares. Paths are those of Scenario."""
     vpcs = [*scenario.intent.vpcs, DEFAULT_VPC]
     for name, spec in scenario.fabric.classes.items():
-        for n, vpc in enumerate(spec.vpcs):
-            if vpc not in vpcs:
-                yield Problem(("fabric", "classes", name, "vpcs", n), f"one of the VPCs {', '.join(vpcs)}", vpc,
-                              nearest(vpc, vpcs))
+        for key, named in (("vpcs", spec.vpcs), ("open_to", spec.open_to)):
+            for n, vpc in enumerate(named):
+                if vpc not in vpcs:
+                    yield Problem(("fabric", "classes", name, key, n), f"one of the VPCs {', '.join(vpcs)}", vpc,
+                                  nearest(vpc, vpcs))
     classes = scenario.fabric.classes
+    for name, workload in scenario.workloads.items():
+        chosen = getattr(workload, "traffic_class", None)
+        if chosen is not None and chosen not in classes:
+            yield _no_class(("workloads", name, "traffic_class"), classes, chosen)
     for phase in scenario.phases:
         for n, change in changes_of(scenario, phase.name):
             yield from _unknown(classes, change.shares, n)
@@ -37,12 +42,43 @@ def class_problems(scenario: Scenario) -> Iterator[Problem]:
     yield from _rates_change_too(scenario)
 
 
+def _no_class(at: KeyPath, classes: Classes, name: str) -> Problem:
+    return Problem(at, f"one of the classes {', '.join(classes) or 'of the fabric (it has none)'}", name,
+                   nearest(name, list(classes)))
+
+
+def check_classes(scenario: Scenario, traffic: Mapping[str, Pairs]) -> None:
+    """Refuse workloads that choose a class which is not open to their hosts: leaves would take it from their packets.
+
+    traffic: phase -> its workloads' pairs. Raises SpecErrors.
+    """
+    errors = [error for phase in scenario.phases for name, pairs in traffic[phase.name].items()
+              for error in _not_open(scenario, phase.name, name, sorted({h for pair in pairs for h in pair}))]
+    if errors:
+        raise SpecErrors(errors)
+
+
+def _not_open(scenario: Scenario, phase: str, workload: str, hosts: Sequence[str]) -> Iterator[SpecError]:
+    """At most one error: the first host that may not."""
+    classes, chosen = scenario.fabric.classes, getattr(scenario.workloads[workload], "traffic_class", None)
+    if chosen is None:
+        return
+    at = places(at_start(scenario, phase))
+    for host in hosts:
+        vpc = at[host].split("/")[0] if host in at else DEFAULT_VPC
+        may = dict.fromkeys([*filter(None, [class_of(classes, vpc)]), *open_classes(classes, vpc)])
+        if chosen not in may:
+            yield SpecError(f"workload {workload} in phase {phase}: traffic_class",
+                            f"a class that hosts of the VPC {vpc} may be in: {', '.join(may) or 'none'}",
+                            f"{chosen}, for {host}", f"add {vpc} to fabric.classes.{chosen}.open_to")
+            return
+
+
 def _unknown(classes: Classes, changes: Mapping[str, ShareChange], n: int) -> Iterator[Problem]:
     for name, change in changes.items():
         at = ("schedule", n, "shares", name)
         if name not in classes:
-            yield Problem(at, f"one of the classes {', '.join(classes) or 'of the fabric (it has none)'}", name,
-                          nearest(name, list(classes)))
+            yield _no_class(at, classes, name)
         elif change.max is not None and (change.max < 1) != (classes[name].max < 1):
             # The sampler tells by the spec whose packets must not wait while a link has room.
             yield Problem((*at, "max"), "a max that stays at 100%, or stays below it", f"{change.max:.4g} of a link",

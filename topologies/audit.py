@@ -63,7 +63,7 @@ def _wires(inventory: Inventory, declared: Declared) -> Iterator[Finding]:
                 if queue.classes:
                     yield from _classes(queue, qdisc.classes(sock, device), declared,
                                         {h: held.get((device, h)) for h in queue.handles},
-                                        inventory.fabric.link(queue.link))
+                                        inventory.fabric.link(queue.link) if netns == inventory.wiring else None)
                     continue
                 # The ceiling is what bounds a class: both have to be right.
                 rates = [r for c in qdisc.classes(sock, device) if c.handle == qdisc.TRAFFIC_CLASS
@@ -77,18 +77,22 @@ def _queue(queue: Queue, rate: int | None, limit: int | None, declared: Declared
            link: Link | None) -> Iterator[Finding]:
     """link: the one that the wire shapes here; None where a host shapes."""
     want_rate = declared.rates.get(queue.link, queue.rate)
-    want_limit = kernel_limit(link, declared.queues.get(queue.link, queue.limit)) if link else queue.limit
+    want_limit = _limit(queue, declared, link)
     if rate is None or abs(rate / want_rate - 1) > RATE_TOLERANCE:
         yield Finding(queue.direction, "rate", "bit/s", want_rate, rate)
     if limit != want_limit:
         yield Finding(queue.direction, "queue", "bytes", want_limit, limit)
 
 
+def _limit(queue: Queue, declared: Declared, link: Link | None) -> int:
+    return kernel_limit(link, declared.queues.get(queue.link, queue.limit)) if link else queue.limit
+
+
 def _classes(queue: Queue, held: Sequence[qdisc.HtbClass], declared: Declared, limits: Mapping[int, int | None],
-             link: Link) -> Iterator[Finding]:
-    """The link's rate, each class's two rates and its queue. limits: handle -> bytes."""
+             link: Link | None) -> Iterator[Finding]:
+    """The link's rate, each class's two rates and its queue. limits: handle -> bytes; link: as _queue()."""
     rate = declared.rates.get(queue.link, queue.rate)
-    want_limit = kernel_limit(link, declared.queues.get(queue.link, queue.limit))
+    want_limit = _limit(queue, declared, link)
     found = {c.handle: (c.rate, c.ceil) for c in held}
     classes = queue.classes if declared.classes is None else wire_classes(declared.classes)
     wanted = [("rate", "ceiling", PARENT_CLASS, rate, rate)]

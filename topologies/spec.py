@@ -178,6 +178,7 @@ class LinkOverride(Strict):
 
 
 ClassName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
+DEFAULT_VPC = "default"     # of hosts in no other
 LEAST_SHARE = 0.01      # of a link: what a class, and what is in no class, gets at least
 
 
@@ -189,6 +190,19 @@ class ClassSpec(Strict):
     max: Share = Field(1.0, description="more it never gets")
     vpcs: tuple[str, ...] = Field((), description="VPCs whose packets are marked with the DSCP; "
                                                   "default is that of hosts in no other")
+    open_to: tuple[str, ...] = Field((), description="VPCs whose hosts may choose it for some of their packets")
+
+
+def class_of(classes: Mapping[str, ClassSpec], vpc: str) -> str:
+    """The class that all packets of a VPC are in, unless its hosts choose another that is open to it; '' for none."""
+    return next((name for name, c in classes.items() if vpc in c.vpcs), "")
+
+
+def open_classes(classes: Mapping[str, ClassSpec], vpc: str) -> tuple[str, ...]:
+    """Classes that hosts of a VPC may choose by their own DSCP; hosts in no VPC all, where no class speaks of them."""
+    if vpc == DEFAULT_VPC and not any(vpc in (*c.vpcs, *c.open_to) for c in classes.values()):
+        return tuple(classes)
+    return tuple(name for name, c in classes.items() if vpc in c.open_to)
 
 
 def share_problems(shares: Mapping[str, tuple[float, float]]) -> Iterator[tuple[str, str, str]]:
@@ -311,6 +325,9 @@ class FabricSpec(Strict):
                 if owner.setdefault(what, name) != name:
                     yield Misfit(("classes", name, key), "each DSCP and each VPC in one class",
                                  f"{what}, which is in {owner[what]}")
+            for vpc in c.open_to:
+                if vpc in c.vpcs:
+                    yield Misfit(("classes", name, "open_to"), "VPCs that are not in the class anyway", vpc)
         if self.classes and (self.delay or self.loss or any(k.delay or k.loss for k in self.links.values())):
             yield Misfit(("classes",), "classes on links without delay and loss", "links that have them")
 
@@ -339,6 +356,10 @@ class FabricSpec(Strict):
             if taken or not HOST_NAME.fullmatch(name) or RESERVED_NAME.fullmatch(name):
                 yield Misfit(("bgp", "peers", name), "a name of at most 10 small letters and digits that starts with a "
                              "letter and that no host, leaf or spine has", name or "an empty text")
+
+    def dscp_of(self, traffic_class: str | None) -> int:
+        """DSCP of a class; 0 for none."""
+        return self.classes[traffic_class].dscp if traffic_class else 0
 
     @property
     def side_leaves(self) -> dict[str, tuple[str, ...]]:

@@ -148,7 +148,8 @@ def wire_lines(fabric: Fabric) -> Iterator[str]:
 def host_lines(fabric: Fabric, host: str) -> list[str]:
     """tc lines for one host's own interface. Its delay, if any, is the wire's."""
     link = fabric.access_link(host)
-    return list(shaper(link.a.port, link, link.rate, HOST_FIFO, carries_sentinel(fabric, link)))
+    return list(shaper(link.a.port, link, link.rate, HOST_FIFO, carries_sentinel(fabric, link),
+                       classes=wire_classes(fabric.spec.classes)))
 
 
 def carries_sentinel(fabric: Fabric, link: Link) -> bool:
@@ -184,7 +185,7 @@ def queues(inventory: Inventory) -> list[Queue]:
         forward, back = link.directions
         if link.kind == "access":
             found.append(Queue(forward, inventory.netns[link.a.node], link.a.port, link.name, HOST_QUEUE, link.rate,
-                               pair.b))
+                               pair.b, classes))
         else:
             found.append(Queue(forward, inventory.wiring, pair.b, link.name, link.queue, link.rate, pair.b,
                                classes))
@@ -208,11 +209,13 @@ def set_shares(inventory: Inventory, classes: Mapping[str, ClassSpec]) -> None:
 
     classes: all of the fabric's, with their new shares. For wires at the rates of their spec.
     """
-    fabric, lines = inventory.fabric, []
+    fabric, lines = inventory.fabric, dict[str, list[str]]()
     for queue in (q for q in queues(inventory) if q.classes):
         link = fabric.link(queue.link)
-        lines += [f"class change dev {queue.device} {_class_words(link, link.rate, c)}" for c in wire_classes(classes)]
-    tc_batch(lines, inventory.wiring)
+        lines.setdefault(queue.netns, []).extend(
+            f"class change dev {queue.device} {_class_words(link, link.rate, c)}" for c in wire_classes(classes))
+    for netns, several in lines.items():
+        tc_batch(several, netns)
 
 
 def set_queue(inventory: Inventory, name: str, size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from topologies.errors import SpecError
@@ -62,4 +63,5 @@ _BUILDERS: dict[type[Any], Callable[[Any, Fabric, str, int], Workload]] = {
 def workload_of(spec: CollectiveSpec | TrainingJobSpec | TrainingTraceSpec | RequestsSpec, fabric: Fabric,
                 name: str, seed: int) -> Workload:
     """The workload of a spec that the TCP engine runs. Raises SpecError, TraceError."""
-    return _BUILDERS[type(spec)](spec, fabric, name, seed)
+    built = _BUILDERS[type(spec)](spec, fabric, name, seed)
+    return replace(built, dscp=fabric.spec.dscp_of(spec.traffic_class))

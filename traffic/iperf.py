@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from topologies.errors import HostError, LabError, RunError, SpecError
 from topologies.inventory import Inventory
+from topologies.spec import FabricSpec
 from traffic.engine.namespaces import die_with_parent
 from traffic.engine.settings import prepare_namespace
 from traffic.protocol import INTERRUPTED, emit, error_event, go_line
@@ -50,6 +51,7 @@ class Pair:
     connections: int
     congestion_control: str
     port: int = FIRST_PORT
+    dscp: int = 0
     workload: str = "iperf"
 
     @property
@@ -81,11 +83,12 @@ class Job(BaseModel):
             found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             raise SpecError(str(path), "a job of bulk flows as JSON", found) from None
 
-    def pairs(self, default_cc: str) -> list[Pair]:
+    def pairs(self, fabric: FabricSpec) -> list[Pair]:
         """Every transfer, each with a port of its own."""
         wanted = [(name, spec, src, dst) for name, spec in self.bulks.items() for src, dst in spec.pairs]
-        return [Pair(src, dst, spec.duration, spec.connections, spec.congestion_control or default_cc,
-                     FIRST_PORT + i, name)
+        return [Pair(src, dst, spec.duration, spec.connections,
+                     spec.congestion_control or fabric.tcp.congestion_control, FIRST_PORT + i,
+                     fabric.dscp_of(spec.traffic_class), name)
                 for i, (name, spec, src, dst) in enumerate(wanted)]
 
 
@@ -151,7 +154,7 @@ async def transfer(inventory: Inventory, pair: Pair, t0: float, phase: str) -> I
     command = _command(
         inventory, pair.src, "--client", dst, "--bind", src, "--port", str(pair.port),
         "--time", str(pair.whole_seconds), "--parallel", str(pair.connections),
-        "--congestion", pair.congestion_control, "--json")
+        "--congestion", pair.congestion_control, "--dscp", str(pair.dscp), "--json")
     start = time.monotonic()
     async with _process(command) as client:
         try:
@@ -210,7 +213,7 @@ async def _phase(job: Job, inventory: Inventory, writer: RecordWriter) -> None:
 
 
 async def _flows(job: Job, inventory: Inventory, writer: RecordWriter) -> None:
-    pairs = job.pairs(inventory.fabric.spec.tcp.congestion_control)
+    pairs = job.pairs(inventory.fabric.spec)
     for host in sorted({name for p in pairs for name in (p.src, p.dst)}):
         name = inventory.fabric.host(host).name
         writer.write(prepare_namespace(inventory.netns[name], inventory.fabric.spec.tcp, name))

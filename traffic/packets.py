@@ -77,8 +77,8 @@ class DataTemplate:
 class AckTemplate:
     """ACKs and NAKs of one queue pair."""
 
-    def __init__(self, src: str, dst: str, qpn: int) -> None:
-        self._packet = _built(src, dst, 0, BTH(opcode=ACKNOWLEDGE, migreq=1, dqpn=qpn), AETH(syndrome=ACK))
+    def __init__(self, src: str, dst: str, qpn: int, dscp: int = 0) -> None:
+        self._packet = _built(src, dst, dscp, BTH(opcode=ACKNOWLEDGE, migreq=1, dqpn=qpn), AETH(syndrome=ACK))
         self.icrc = Icrc(bytes(self._packet[:HEADERS]))
         self._covered = memoryview(self._packet)[HEADERS:-ICRC_SIZE]
 

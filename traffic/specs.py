@@ -31,7 +31,13 @@ def _address(text: str) -> str:
 Address = Annotated[str, AfterValidator(_address)]
 
 
-class CollectiveSpec(Strict):
+class Classed(Strict):
+    """A workload whose packets may be in a class."""
+
+    traffic_class: str | None = Field(None, description="class of the fabric that its packets are in")
+
+
+class CollectiveSpec(Classed):
     """One collective, repeated. `size` is S of METHODS' algbw, in bytes."""
 
     kind: Literal["collective"]
@@ -52,7 +58,7 @@ class CollectiveSpec(Strict):
     congestion_control: str | None = None
 
 
-class TrainingTraceSpec(Strict):
+class TrainingTraceSpec(Classed):
     """A training step of a trace replayed: its collectives with their true sizes, splits and gaps."""
 
     kind: Literal["training-trace"]
@@ -107,7 +113,7 @@ class GpuSpec(Strict):
     utilisation: float = Field(0.4, gt=0, le=1, description="model FLOPs utilisation")
 
 
-class TrainingJobSpec(Strict):
+class TrainingJobSpec(Classed):
     """A training job from its model, GPU and parallel layout, in real units: one iteration, repeated.
 
     ranks = data x tensor x pipeline; `expert` ranks of each data-parallel group share the experts.
@@ -152,7 +158,7 @@ class TrainingJobSpec(Strict):
         return self.data * self.tensor * self.pipeline
 
 
-class RequestsSpec(Strict):
+class RequestsSpec(Classed):
     """Requests of a trace as request/response transfers, open loop: clients never wait for each other."""
 
     kind: Literal["requests"]
@@ -179,7 +185,7 @@ class AcceleratorSpec(Strict):
     mbu: float = Field(0.7, gt=0, le=1, description="share of the memory bandwidth that decoding reaches")
 
 
-class ServingSpec(Strict):
+class ServingSpec(Classed):
     """Inference serving, open loop: clients, a gateway, replicas whose GPU time follows a roofline.
 
     Requests come from a trace, or are drawn (`rate`, `requests`, tokens), or come in sessions (`turns`).
@@ -251,7 +257,7 @@ class ServingSpec(Strict):
         return ""
 
 
-class StreamSpec(Strict):
+class StreamSpec(Classed):
     """Paced UDP from some hosts to some hosts; `rate` counts whole Ethernet frames, or give `pps`."""
 
     kind: Literal["udp"]
@@ -272,7 +278,7 @@ class StreamSpec(Strict):
         return self
 
 
-class RoceSpec(Strict):
+class RoceSpec(Classed):
     """RoCEv2 from some hosts to some hosts: `size` bytes over each pair, in messages, at a pace.
 
     A reliable connection (rc) repeats from the first lost packet on (go-back-N), an unreliable one (uc) never.
@@ -303,7 +309,7 @@ class ReplaySpec(Strict):
     speedup: float = Field(1.0, gt=0, description="divides the times between packets")
 
 
-class BulkSpec(Strict):
+class BulkSpec(Classed):
     """A long TCP transfer by iperf3, as background or for calibration."""
 
     kind: Literal["bulk"]

@@ -92,6 +92,7 @@ class Workload:
     warmup: int = 0
     flows_per_pair: int = 1
     congestion_control: str = "cubic"
+    dscp: int = 0               # of its packets
     connections: Literal["shared", "pool"] = "shared"       # pool: a transfer takes an idle connection or opens one
     timeout: float = 60.0       # seconds without progress of a transfer: then the run fails; in a pool, that request
     notes: dict[str, str] = field(default_factory=dict)     # origin, factors: what a report states

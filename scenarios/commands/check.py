@@ -44,6 +44,7 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
     from scenarios.expected import event_lines, fabric_line, traffic_lines, vpc_lines
     from scenarios.moves import check_traffic
     from scenarios.phases import as_run, pairs_of, traffic_of
+    from scenarios.shares import check_classes
 
     if _is_fabric(name):
         yield f"{name}: OK, a fabric"
@@ -53,7 +54,9 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
     traffic = list(traffic_lines(scenario))
     fabric = expand(scenario.fabric)
     runs = {p.name: as_run(scenario, p, traffic_of(scenario, p, fabric)) for p in scenario.phases}
-    check_traffic(scenario, fabric, {phase: pairs_of(run) for phase, run in runs.items()})
+    pairs = {phase: pairs_of(run) for phase, run in runs.items()}
+    check_traffic(scenario, fabric, pairs)
+    check_classes(scenario, pairs)
     phases = ", ".join(phase.name for phase in scenario.phases)
     yield f"{name}: OK, a scenario (phases: {phases}): {scenario.question}"
     yield fabric_line(fabric)

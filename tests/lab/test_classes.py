@@ -7,11 +7,18 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
 from controller.intent import Intent
 from scenarios.lab import Lab, lab
+from scenarios.live_shares import change_shares, held_classes
+from scenarios.measure import Measurement
+from scenarios.phases import PhaseRun, traffic_of
+from scenarios.results import RunDirectory
+from scenarios.scenario import Scenario
+from scenarios.tenants import Tenants
 from scenarios.vpcs import apply_intent
 from tests.lab.fabric_lab import books, udp, waiting_at, warm_neighbours
 from tests.unit.intents import attach, intent, vpc
@@ -210,6 +217,87 @@ def test_a_vpc_is_in_its_class_on_every_wire_whatever_its_hosts_mark(it: Lab) ->
             assert grown["bulk"] == 0, direction
     finally:
         apply_intent(it.inventory, Intent())
+
+
+def test_a_host_whose_vpc_is_in_no_class_gets_into_none_by_marking_its_packets(it: Lab) -> None:
+    """Its own link believes it; from its leaf on it is in no class, encapsulated or not."""
+    apply_intent(it.inventory, intent(vpc("p", {"x": "10.1.0.0/24"}), attach("h2", "p/x"), attach("h4", "p/x")))
+    way = ("h2->leaf1", "leaf1->spine1", "spine1->leaf2", LAST)
+    try:
+        hosts = it.controller.intent()["hosts"]
+        before = {d: sent_by_class(it, d) for d in way}
+        with ExitStack() as stack:
+            receiver, sender = (stack.enter_context(udp_at(it, h, hosts[h]["ip"])) for h in ("h4", "h2"))
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, GOLD << 2)
+            for _ in range(20):
+                sender.sendto(bytes(1000), (hosts["h4"]["ip"], receiver.getsockname()[1]))
+            wait_quiet(it.inventory)
+            assert waiting_at(receiver) == 20
+        grown = {d: {name: n - before[d][name] for name, n in sent_by_class(it, d).items()} for d in way}
+        assert grown["h2->leaf1"]["gold"] > 20 * 1000
+        for direction in way[1:]:
+            assert grown[direction]["gold"] == 0, direction
+            assert grown[direction][""] > 20 * 1000, direction
+    finally:
+        apply_intent(it.inventory, Intent())
+
+
+WORKLOADS = {
+    "collective": ({"kind": "collective", "placement": ["h2", "h5"], "size": "200kB", "iterations": 1, "warmup": 0},
+                   "h2->leaf1"),
+    "serving": ({"kind": "serving", "clients": ["h3"], "gateway": "h5", "replicas": ["h6"], "rate": 10, "requests": 5,
+                 "input_tokens": 400, "output_tokens": 4, "bytes_per_input_token": 100}, "h3->leaf1"),
+    "udp": ({"kind": "udp", "pairs": [["h2", "h5"]], "pps": 200, "frame": 1000, "count": 100}, "h2->leaf1"),
+    "rocev2": ({"kind": "rocev2", "pairs": [["h2", "h5"]], "rate": "2mbit", "size": "100kB"}, "h2->leaf1"),
+    "bulk": ({"kind": "bulk", "pairs": [["h2", "h5"]], "duration": "1s"}, "h2->leaf1"),
+}
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_a_workloads_packets_are_in_its_class_on_every_wire_from_the_hosts_own_on(
+        it: Lab, tmp_path: Path, kind: str) -> None:
+    """What it sends, what comes back, and the books close. iperf3's own control connection is in no class."""
+    spec, first = WORKLOADS[kind]
+    way = (first, "leaf1->spine1", "spine1->leaf2", "leaf2->spine1", "spine1->leaf1")
+    before = {d: sent_by_class(it, d) for d in way}
+    with books(it) as kept:
+        play(it, tmp_path, {**spec, "traffic_class": "gold"})
+    assert kept.ledger.closes, kept.ledger
+    for direction in way:
+        grown = {name: n - before[direction][name] for name, n in sent_by_class(it, direction).items()}
+        assert grown["bulk"] == 0, (direction, grown)
+        assert grown[""] < (20_000 if kind == "bulk" else 2_000), (direction, grown)      # ARP; iperf3's control
+        if kind != "udp" or "leaf1->" in direction or "->leaf2" in direction or direction == first:
+            assert grown["gold"] > 1_000, (direction, grown)
+
+
+def play(it: Lab, directory: Path, workload: Mapping[str, object]) -> None:
+    """Run one workload in the lab to its end."""
+    scenario = Scenario.model_validate({"name": "c", "question": "?", "fabric": it.fabric.spec.model_dump(mode="json"),
+                                        "workloads": {"w": workload}})
+    phase, run = scenario.phases[0], RunDirectory.create(directory, scenario)
+    measurement = Measurement(it, run, time.monotonic(), 1)
+    measurement.watch = measurement.unwatch = lambda *_: None      # type: ignore[method-assign]  # no sampler here
+    one = PhaseRun(measurement, scenario, phase, traffic_of(scenario, phase, it.fabric),
+                   Tenants(it, scenario, run, measurement.t0))
+    try:
+        one.run(lambda *_: None, lambda _: None)
+    finally:
+        one.end()
+
+
+def test_a_live_change_of_shares_holds_on_every_wire_and_reads_back(it: Lab) -> None:
+    classes = it.fabric.spec.classes
+    assert held_classes(it.inventory) == classes
+    try:
+        found, _ = change_shares(it.inventory, "bulk", "20%", "40%")
+        assert (found.min, found.max) == (0.2, 0.4)
+        assert held_classes(it.inventory) == {**classes, "bulk": found}
+        assert audit(it.inventory, Declared({}, {}, {**classes, "bulk": found})) == []
+        assert {f.where for f in audit(it.inventory)} == {q.direction for q in queues(it.inventory)}
+    finally:
+        set_shares(it.inventory, classes)
+    assert audit(it.inventory) == []
 
 
 def udp_at(it: Lab, host: str, ip: str) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Bifurcated fabrics: sides with leaves and spines of their own, as much bandwidth as one shared fabric, no path between."""
+"""Bifurcated fabrics: sides with leaves and spines of their own, in all as much bandwidth as a shared fabric has."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def test_a_saved_spec_reads_back(fabric: Fabric) -> None:
 
 @pytest.mark.parametrize(("overrides", "words"), [
     (["topology=bifurcated"], "sides: expected the racks of each side with topology: bifurcated; found nothing"),
-    (["sides={a: [[x], [y]], b: [[z], [w]]}"], "sides: expected sides with topology: bifurcated only"),
+    (["sides={a: [[x], [y]], b: [[z], [w]]}"], "expected sides with topology: bifurcated only"),
     (["topology=bifurcated", "sides={a: [[x], [y]], b: [[z], [w]]}"],
      "leaves: expected no leaves: with topology: bifurcated it follows from sides; found 2"),
-    (["topology=bifurcated", "leaves=null", "sides={a: [[x], [y]]}"], "sides: expected at least two sides; found a"),
+    (["topology=bifurcated", "leaves=null", "sides={a: [[x], [y]]}"], "expected at least two sides; found a"),
     (["topology=bifurcated", "leaves=null", "sides={a: [[x], [y]], b: [[z]]}"],
-     "sides.b: expected at least two racks, which its spines join; found 1"),
+     "(sides.b): expected at least two racks, which its spines join; found 1"),
     (["topology=bifurcated", "leaves=null", "spines=3", "sides={a: [[x], [y]], b: [[z], [w]]}"],
-     "spines: expected a multiple of 2, as many for each side; found 3"),
+     "expected a multiple of 2, as many for each side; found 3"),
     (["topology=bifurcated", "leaves=null", "sides={a: [[x], [y]], b: [[x], [w]]}"],
      "expected each host in one place; found x in leaf1 and in leaf3"),
     (["topology=bifurcated", "sides=4"], "sides"),

@@ -96,9 +96,17 @@ def test_each_class_has_a_queue_and_a_filter_on_every_shaped_end_of_a_wire() -> 
             "0x28 0xfc flowid 1:11", "0x50 0xfc flowid 1:12"]
 
 
-def test_a_hosts_own_queue_has_no_classes_and_a_fabric_without_classes_is_as_it_was() -> None:
-    assert wires.host_lines(FABRIC, "h1") == wires.host_lines(PLAIN, "h1")
-    assert [q.classes for q in wires.queues(inventory()) if q.netns != "w"] == [()] * 4
+def test_a_host_divides_its_own_link_with_queues_that_never_drop() -> None:
+    lines = wires.host_lines(FABRIC, "h1")
+    for number, low, high in (("10", 0.3, 1.0), ("11", 0.6, 1.0), ("12", 0.1, 0.5)):
+        assert any(f"parent 1:1 classid 1:{number} htb rate {round(low * 10e6)}bit ceil {round(high * 10e6)}bit" in x
+                   for x in lines)
+        assert f"qdisc add dev h1-eth0 parent 1:{number} handle {number}: bfifo limit {wires.HOST_QUEUE}" in lines
+    assert [len(q.classes) for q in wires.queues(inventory()) if q.netns != "w"] == [3] * 4
+
+
+def test_a_fabric_without_classes_has_none_on_any_wire() -> None:
+    assert not any("1:11" in x or "parent 1:1 " in x for x in wires.host_lines(PLAIN, "h1"))
     assert not any("1:11" in x or "parent 1:1 " in x for x in wires.wire_lines(PLAIN))
 
 

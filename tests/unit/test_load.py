@@ -58,10 +58,11 @@ def test_every_wrong_file_is_refused_with_file_and_line(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in CATALOG.glob("*.yml")))
-def test_every_fabric_of_the_catalog_expands_without_blocking(name: str) -> None:
+def test_every_fabric_of_the_catalog_expands_without_more_blocking_than_it_says(name: str) -> None:
     fabric = expand(load_fabric(name))
     assert fabric.spec.name == name
-    assert all(fabric.oversubscription(leaf.name) <= 1 for leaf in fabric.leaves)
+    limit = fabric.spec.oversubscription or 1
+    assert all(fabric.oversubscription(leaf.name) <= limit + 1e-9 for leaf in fabric.leaves)
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in LIBRARY.glob("*.yml")))

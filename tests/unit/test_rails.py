@@ -81,7 +81,7 @@ def test_a_saved_spec_reads_back_and_may_be_changed(fabric: Fabric) -> None:
     (["topology=rail-optimized", "servers=0", "rails=2"], "servers"),
     (["topology=rail-optimized", "servers=2", "rails=65"], "rails"),
     (["topology=rail-optimized", "servers=two", "rails=2"], "servers"),
-    (["topology=rails"], "expected leaf-spine or rail-optimized; found rails"),
+    (["topology=rails"], "expected leaf-spine, rail-optimized or bifurcated; found rails"),
 ])
 def test_what_does_not_go_with_rails_is_told(overrides: list[str], words: str) -> None:
     with pytest.raises(LabError) as caught:

@@ -12,6 +12,7 @@ from typing import Protocol, TypedDict
 from topologies.errors import LabError
 from traffic.engine.lane import Lane, Meter
 from traffic.engine.mesh import PORT, Connection, Host, Network, Opened, broken_between
+from traffic.engine.namespaces import Tcp
 from traffic.lowering import Program
 from traffic.records import ConnectionRecord
 from traffic.workload import Transfer
@@ -37,7 +38,7 @@ class Channels(Protocol):
 
     meter: Meter
 
-    def wanted(self) -> list[tuple[Host, Host, str, random.Random, Opened]]:
+    def wanted(self) -> list[tuple[Host, Host, Tcp, random.Random, Opened]]:
         """Connections that must stand before traffic starts."""
 
     def lanes(self, op: Transfer, ready: Lanes) -> None:
@@ -63,6 +64,7 @@ class _Base:
         self.workload, self.network, self.phase = program.workload, network, phase
         self._seed, self._on_broken = seed, broken
         self.meter = Meter()
+        self.tcp = Tcp(self.workload.congestion_control, self.workload.dscp)
         self.told: list[ConnectionRecord] = []
 
     def _host(self, rank: int) -> Host:
@@ -95,10 +97,10 @@ class Shared(_Base):
         super().__init__(program, network, seed, phase, broken)
         self._pairs: dict[tuple[int, int], list[Connection]] = {pair: [] for pair in program.pairs()}
 
-    def wanted(self) -> list[tuple[Host, Host, str, random.Random, Opened]]:
-        found: list[tuple[Host, Host, str, random.Random, Opened]] = []
+    def wanted(self) -> list[tuple[Host, Host, Tcp, random.Random, Opened]]:
+        found: list[tuple[Host, Host, Tcp, random.Random, Opened]] = []
         for src, dst in self._pairs:
-            one = (self._host(src), self._host(dst), self.workload.congestion_control, self._ports(src, dst),
+            one = (self._host(src), self._host(dst), self.tcp, self._ports(src, dst),
                    partial(self._opened, src, dst))
             found += [one] * self.workload.flows_per_pair
         return found
@@ -148,7 +150,7 @@ class Pool(_Base):
         self._holding: dict[Connection, tuple[str, Transfer]] = {}
         self._connecting: set[str] = set()
 
-    def wanted(self) -> list[tuple[Host, Host, str, random.Random, Opened]]:
+    def wanted(self) -> list[tuple[Host, Host, Tcp, random.Random, Opened]]:
         return []
 
     def standing(self) -> list[Standing]:
@@ -165,7 +167,7 @@ class Pool(_Base):
             self._take(idle.pop(), op, ready)
             return
         self._connecting.add(op.id)
-        self.network.connect(self._host(op.src), self._host(op.dst), self.workload.congestion_control,
+        self.network.connect(self._host(op.src), self._host(op.dst), self.tcp,
                              self._port_draws[op.src, op.dst], partial(self._opened, op, ready),
                              partial(self._refused, op))
 

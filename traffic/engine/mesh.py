@@ -20,7 +20,7 @@ from functools import partial
 
 from topologies.errors import LabError, RunError
 from traffic.engine.lane import Lane, Meter
-from traffic.engine.namespaces import prepare, tcp_socket
+from traffic.engine.namespaces import Tcp, prepare, tcp_socket
 
 PORT = 7000                     # every host listens here
 SOURCE_PORTS = (10_000, 30_000)  # below Linux's own ephemeral range
@@ -114,7 +114,7 @@ class Network:
         """Have `host` accept connections. Raises RunError where its port is taken or its address missing."""
         if host.name in self._listeners:
             return
-        sock = tcp_socket(host.netns, "reno")       # an accepted socket is given its own
+        sock = tcp_socket(host.netns, Tcp("reno"))      # an accepted socket is given its own
         try:
             sock.bind((host.ip, PORT))
             sock.listen(BACKLOG)
@@ -125,13 +125,13 @@ class Network:
         self._listeners[host.name] = sock
         self._loop.add_reader(sock.fileno(), self._accept, host, sock)
 
-    def connect(self, client: Host, server: Host, cc: str, ports: random.Random, opened: Opened,
+    def connect(self, client: Host, server: Host, tcp: Tcp, ports: random.Random, opened: Opened,
                 failed: Failed) -> None:
         """Open a connection from a port drawn from `ports`; one of the two is called, perhaps at once."""
-        near = tcp_socket(client.netns, cc)
+        near = tcp_socket(client.netns, tcp)
         try:
             key = (server.ip, (client.ip, self._bind(near, client, ports)))
-            self._opening[key] = _Opening(near, partial(self._prepared, cc, opened), failed)
+            self._opening[key] = _Opening(near, partial(self._prepared, tcp, opened), failed)
             code = near.connect_ex((server.ip, PORT))
         except OSError as error:
             near.close()
@@ -142,8 +142,8 @@ class Network:
         else:
             self._loop.add_writer(near.fileno(), self._connected, key)
 
-    def _prepared(self, cc: str, opened: Opened, near: socket.socket, far: socket.socket) -> None:
-        prepare(far, cc)
+    def _prepared(self, tcp: Tcp, opened: Opened, near: socket.socket, far: socket.socket) -> None:
+        prepare(far, tcp)
         opened(near, far)
 
     def _bind(self, sock: socket.socket, client: Host, ports: random.Random) -> int:
@@ -219,7 +219,7 @@ def broken_between(client: Host, server: Host, doing: str, error: OSError) -> La
                     f"is the interface of {client.name} ({client.ip}) or of {server.name} ({server.ip}) down?")
 
 
-async def connect_all(network: Network, wanted: list[tuple[Host, Host, str, random.Random, Opened]],
+async def connect_all(network: Network, wanted: list[tuple[Host, Host, Tcp, random.Random, Opened]],
                       timeout: float) -> None:
     """Open all of `wanted`, a limited number at a time. Raises RunError naming a pair that failed."""
     done = asyncio.get_running_loop().create_future()
@@ -236,10 +236,10 @@ async def connect_all(network: Network, wanted: list[tuple[Host, Host, str, rand
 
     def more() -> None:
         while waiting and len(underway) < SETUP_AT_ONCE and not done.done():
-            client, server, cc, ports, opened = waiting.popleft()
+            client, server, tcp, ports, opened = waiting.popleft()
             number = len(waiting)
             underway[number] = (client, server)
-            network.connect(client, server, cc, ports, partial(over, number, opened), partial(fail, client, server))
+            network.connect(client, server, tcp, ports, partial(over, number, opened), partial(fail, client, server))
         if not waiting and not underway and not done.done():
             done.set_result(None)
 

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import NamedTuple
 
 from topologies.errors import HostError, LabError
 
@@ -55,8 +56,15 @@ def inside(path: str) -> Iterator[None]:
         os.close(here)
 
 
-def tcp_socket(path: str, congestion_control: str) -> socket.socket:
-    """A non-blocking TCP socket in the namespace `path`, with its congestion control set.
+class Tcp(NamedTuple):
+    """What a connection's sockets have set at both ends."""
+
+    congestion_control: str
+    dscp: int = 0
+
+
+def tcp_socket(path: str, tcp: Tcp) -> socket.socket:
+    """A non-blocking TCP socket in the namespace `path`, with its congestion control and its DSCP set.
 
     Raises HostError naming the kernel module where the congestion control is not available.
     """
@@ -64,17 +72,18 @@ def tcp_socket(path: str, congestion_control: str) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    prepare(sock, congestion_control)
+    prepare(sock, tcp)
     return sock
 
 
-def prepare(sock: socket.socket, congestion_control: str) -> None:
+def prepare(sock: socket.socket, tcp: Tcp) -> None:
     """What every TCP socket of the engine has set, those of accepted connections too."""
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion_control.encode())
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, tcp.congestion_control.encode())
     except OSError:
-        raise unavailable(congestion_control) from None
+        raise unavailable(tcp.congestion_control) from None
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tcp.dscp << 2)
 
 
 def unavailable(congestion_control: str) -> HostError:

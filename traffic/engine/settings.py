@@ -23,6 +23,7 @@ def prepare_namespace(netns: str, tcp: TcpSpec, host: str = "") -> TcpSettingsRe
     """Set the TCP of the namespace /run/netns/`netns` and return what was set.
 
     tcp_no_metrics_save      a run does not start with what an earlier one learned of the path
+    tcp_reflect_tos          who is asked answers in the class of who asks, from the first packet on
     tcp_slow_start_after_idle, tcp_congestion_control    from the spec; programs take them from here
     rto_min                  on every IPv4 route of the namespace, in whole milliseconds
 
@@ -31,6 +32,7 @@ def prepare_namespace(netns: str, tcp: TcpSpec, host: str = "") -> TcpSettingsRe
     path = f"/run/netns/{netns}"
     with inside(path):      # /proc/sys/net shows the namespace of the thread that opens it
         _write("tcp_no_metrics_save", "1")
+        _write("tcp_reflect_tos", "1")
         _write("tcp_slow_start_after_idle", str(int(tcp.slow_start_after_idle)))
     try:
         with _allowed(tcp.congestion_control), inside(path):

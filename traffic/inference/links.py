@@ -18,6 +18,7 @@ from functools import partial
 from topologies.errors import RunError
 from traffic.engine.lane import Flow, Lane, Meter
 from traffic.engine.mesh import PORT, Connection, Network
+from traffic.engine.namespaces import Tcp
 from traffic.records import ConnectionRecord
 from traffic.workload import Transfer
 
@@ -81,9 +82,9 @@ class Lease:
 class Links:
     """All connections of one workload."""
 
-    def __init__(self, network: Network, name: str, phase: str, seed: int, congestion_control: str) -> None:
+    def __init__(self, network: Network, name: str, phase: str, seed: int, tcp: Tcp) -> None:
         self._network, self._name, self._phase, self._seed = network, name, phase, seed
-        self._cc = congestion_control
+        self._tcp = tcp
         self.meter = Meter()
         self.told: list[ConnectionRecord] = []
         self._idle: dict[tuple[str, str], list[Connection]] = {}
@@ -103,7 +104,7 @@ class Links:
     def _open(self, src: str, dst: str, lease: Lease) -> None:
         draws = self._ports.setdefault((src, dst), random.Random(f"{self._seed}/{self._name}/{src}/{dst}"))  # noqa: S311
         hosts = self._network.hosts
-        self._network.connect(hosts[src], hosts[dst], self._cc, draws, partial(self._opened, lease),
+        self._network.connect(hosts[src], hosts[dst], self._tcp, draws, partial(self._opened, lease),
                               lambda _error: lease.fail())
 
     def _use(self, connection: Connection, lease: Lease) -> None:

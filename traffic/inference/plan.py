@@ -40,6 +40,7 @@ class Serving(BaseModel):
     kv_bytes: float
     time: float
     congestion_control: str
+    dscp: int = 0
 
     @property
     def roofline(self) -> Roofline:
@@ -99,7 +100,8 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
         requests=tuple(requests_of(spec, clients, scale, seed)), token_bytes=scale.to_emulated_size(
             spec.bytes_per_output_token), time=scale.time, decode=spec.decode or (),
         kv_bytes=scale.to_emulated_size(Roofline.of(spec.model, spec.gpu, spec.gpus).kv_bytes_per_token),
-        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control)
+        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
+        dscp=fabric.spec.dscp_of(spec.traffic_class))
     if not serving.requests:
         raise SpecError(f"{where}.thinning", "a share that leaves requests", f"{spec.thinning:g}, which leaves none")
     longest = max(serving.requests, key=lambda r: r.input + r.output)

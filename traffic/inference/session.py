@@ -12,7 +12,7 @@ from typing import Any
 from topologies.errors import RunError, SpecError, SpecErrors
 from topologies.inventory import Inventory
 from traffic.engine.mesh import Host, Network
-from traffic.engine.namespaces import allow_descriptors
+from traffic.engine.namespaces import Tcp, allow_descriptors
 from traffic.engine.session import Interrupted
 from traffic.engine.settings import prepare_namespace
 from traffic.engine.timers import Heartbeat, Slips, Timers
@@ -40,7 +40,8 @@ class Runtime:
     def __init__(self, serving: Serving, network: Network, timers: Timers, job: ServingJob,
                  over: Callable[[Exchange], None]) -> None:
         self.serving, self._timers = serving, timers
-        self.links = Links(network, serving.name, job.phase, job.seed, serving.congestion_control)
+        self.links = Links(network, serving.name, job.phase, job.seed,
+                           Tcp(serving.congestion_control, serving.dscp))
         self.replicas = {name: Replica(name, serving, timers) for name in (*serving.replicas, *serving.decode)}
         self.gateway = Gateway(serving, self.replicas, self.links, job.seed)
         self.clients = Clients(serving, self.gateway, self.links, timers, over)

@@ -74,7 +74,8 @@ def queue_pairs(spec: RoceSpec, fabric: Fabric, name: str, seed: int) -> tuple[Q
     return tuple(QueuePair(
         name=f"{name}/{i}.{k}", workload=name, src=src, dst=dst, pps=pps, frame=spec.mtu + OVERHEAD, count=packets,
         flows=SPRAY_PORTS if spec.spray else 1, seed=seed, mtu=spec.mtu, service=spec.service,
-        message=_packets(scale.to_emulated_size(spec.message), spec.mtu), timeout=retry_timeout(fabric))
+        message=_packets(scale.to_emulated_size(spec.message), spec.mtu), timeout=retry_timeout(fabric),
+        dscp=fabric.spec.dscp_of(spec.traffic_class))
         for i, (src, dst) in enumerate(spec.pairs) for k in range(spec.queue_pairs))
 
 

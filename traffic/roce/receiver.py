@@ -25,7 +25,7 @@ class Incoming:
         self.ports = pair.ports()
         self._way = {port: k for k, port in enumerate(self.ports)}
         self.responder = Responder(pair.first_psn, pair.service == "rc")
-        self._template = AckTemplate(dst, self._src, FIRST_QPN + number)
+        self._template = AckTemplate(dst, self._src, FIRST_QPN + number, pair.dscp)
         self.bad_icrc = self.unanswered = 0
         self.delivered_at = 0       # CLOCK_REALTIME ns
 

@@ -38,7 +38,8 @@ class Outgoing:
                  sock: socket.socket) -> None:
         src, self._dst = addresses
         self.pair, self.lane, self._socket = pair, lane, sock
-        self.template = DataTemplate(src, self._dst, FIRST_QPN + number, pair.mtu, pair.service)
+        self.template = DataTemplate(src, self._dst, FIRST_QPN + number, pair.mtu, pair.service,
+                                     pair.dscp)
         self._acks = AckTemplate(self._dst, src, FIRST_QPN + number).icrc
         self.requester = Requester(pair.packets or 0, pair.message, pair.first_psn, pair.service == "rc")
         self.ports = pair.ports()

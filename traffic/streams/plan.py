@@ -129,7 +129,8 @@ def streams_of(spec: StreamSpec, fabric: Fabric, name: str, seed: int) -> tuple[
     for i, (src, dst) in enumerate(spec.pairs):
         _fits_on(fabric, name, src, dst, spec.frame)
         streams.append(Stream(name=f"{name}/{i}", workload=name, src=src, dst=dst, pps=pps, frame=spec.frame,
-                              count=spec.count, duration=duration, flows=spec.flows, seed=seed))
+                              count=spec.count, duration=duration, flows=spec.flows, seed=seed,
+                              dscp=fabric.spec.dscp_of(spec.traffic_class)))
     return tuple(streams)
 
 
