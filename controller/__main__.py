@@ -1,7 +1,8 @@
-"""The controller as a process: python -m controller --inventory PATH
+"""The controller as a process: python -m controller --inventory PATH [--listen 127.0.0.1:PORT]
 
 It serves the switches on the inventory's OpenFlow socket and the API on its API socket until SIGTERM,
-SIGINT, or the end of the thread that started it. Its log is standard error.
+SIGINT, or the end of the thread that started it; with --listen the API over TCP as well, for those who have its
+token (controller/tcp.py). Its log is standard error.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from controller import runtime
+from controller import runtime, tcp
 from controller.api import build
 from controller.app import FabricApp
 from controller.bgp_link import BgpLink
@@ -39,12 +41,20 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _api_server(inventory: Inventory, api: FastAPI) -> None:
+def _api_server(inventory: Inventory, api: FastAPI, listen: str) -> None:
     """Serve the API in a daemon thread; the socket is ours alone, which uvicorn's own would not be."""
     runtime.claim(inventory.api_socket)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(inventory.api_socket)
-    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", access_log=False))
+    served: list[tuple[ASGIApp, socket.socket]] = [(api, listener)]
+    if listen:
+        served.append((tcp.TokenGate(api, tcp.new_token(Path(inventory.directory))), tcp.listener(listen)))
+    for app, sock in served:
+        _serve(app, sock)
+
+
+def _serve(app: ASGIApp, listener: socket.socket) -> None:
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
 
 
@@ -54,7 +64,7 @@ def _renew_for_ever(app: FabricApp) -> None:
         app.renew_all_neighbours()
 
 
-def serve(inventory: Inventory) -> None:
+def serve(inventory: Inventory, listen: str = "") -> None:
     """Until a signal says stop. Raises LabError before it serves."""
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)     # before any thread: sigwait below takes them
@@ -64,7 +74,7 @@ def serve(inventory: Inventory) -> None:
     link = BgpLink(inventory)
     writer = Writer(control, app, memory, link.announce)
     link.start(writer.learn)
-    _api_server(inventory, build(control, app, writer, link.peers))
+    _api_server(inventory, build(control, app, writer, link.peers), listen)
     threading.Thread(target=_renew_for_ever, args=(app,), daemon=True).start()
     signal.sigwait(_STOP)
     for path in (inventory.controller_socket, inventory.api_socket):
@@ -76,12 +86,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 after a stop, 1 for an error, 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m controller", description="The fabric controller of a running lab.")
     parser.add_argument("--inventory", type=Path, required=True, help="inventory.json of a running lab")
-    path: Path = parser.parse_args(arguments).inventory
+    parser.add_argument("--listen", metavar="127.0.0.1:PORT", default="", help="serve the API over TCP as well")
+    chosen = parser.parse_args(arguments)
     _die_with_parent()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("os_ken").setLevel(logging.WARNING)
     try:
-        serve(Inventory.read(path))
+        serve(Inventory.read(chosen.inventory), chosen.listen)
     except LabError as error:
         print(error, file=sys.stderr)
         return error.exit_code

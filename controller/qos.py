@@ -43,14 +43,14 @@ def _rules(classes: Mapping[str, ClassSpec], vpc: str, whose: str, vni: int) -> 
     """A DSCP of an open class stays; all else gets that of the VPC's class, or, where it has none, loses a class's."""
     own, free = class_of(classes, vpc), open_classes(classes, vpc)
 
-    def flow(what: str, name: str, priority: int, actions: tuple[SetField, ...], **match: int) -> Flow:
+    def flow(what: str, name: str, priority: int, actions: tuple[SetField, ...], dscp: int | None = None) -> Flow:
         return Flow(f"{what}:{name}:{whose}", Table.QOS, priority,
-                    Match(tunnel_id=vni, eth_type=ETH_IPV4, **match), actions, Table.BRIDGE)
+                    Match(tunnel_id=vni, eth_type=ETH_IPV4, ip_dscp=dscp), actions, Table.BRIDGE)
 
     for name in free:
-        yield flow("chosen", name, CHOICE, (), ip_dscp=classes[name].dscp)
+        yield flow("chosen", name, CHOICE, (), classes[name].dscp)
     if own:
         yield flow("class", own, MARK, (SetField("ip_dscp", classes[own].dscp),))
     for name in classes if not own else ():
         if name not in free:
-            yield flow("not-open", name, MARK, (SetField("ip_dscp", 0),), ip_dscp=classes[name].dscp)
+            yield flow("not-open", name, MARK, (SetField("ip_dscp", 0),), classes[name].dscp)

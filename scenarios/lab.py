@@ -63,14 +63,15 @@ def policy_drops(inventory: Inventory) -> dict[str, dict[str, int]]:
 
 
 @contextmanager
-def lab(what: Fabric | Any, log: Path | None = None) -> Iterator[Lab]:
+def lab(what: Fabric | Any, log: Path | None = None, listen: str = "") -> Iterator[Lab]:
     """Bring a fabric up with its controller; wait until every switch holds its rules.
 
-    what: a Fabric, a FabricSpec or a Topo such as LeafSpine. log: where the controller writes.
+    what: a Fabric, a FabricSpec or a Topo such as LeafSpine. log: where the controller writes. listen: an address and
+    a port on loopback for its API, besides its socket (controller/tcp.py).
     """
     with running(what) as net:
         path = log or net.journal.directory / "controller.log"
-        process = start_controller(net, path)
+        process = start_controller(net, path, listen)
         try:
             client = ControllerClient(net.inventory.api_socket)
             wait_converged(client, process, path)
@@ -82,10 +83,11 @@ def lab(what: Fabric | Any, log: Path | None = None) -> Iterator[Lab]:
             process.wait()
 
 
-def start_controller(net: LabNetwork, log: Path) -> subprocess.Popen[bytes]:
+def start_controller(net: LabNetwork, log: Path, listen: str = "") -> subprocess.Popen[bytes]:
     """A process of its own, in the lab's journal."""
+    more = ["--listen", listen] if listen else []
     with log.open("ab") as file:
-        process = subprocess.Popen([sys.executable, "-m", "controller", "--inventory", str(net.inventory_path)],
+        process = subprocess.Popen([sys.executable, "-m", "controller", "--inventory", str(net.inventory_path), *more],
                                    stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
     net.journal.note_process(process.pid, "controller")
     return process

@@ -33,15 +33,14 @@ def held_classes(inventory: Inventory) -> dict[str, ClassSpec]:
         "max": round(held[c.class_handle].ceil / queue.rate, DIGITS)}) for c in wire_classes(classes) if c.name}
 
 
-def share(option: str, text: str, least: float = 0.0) -> float:
-    """'30%' -> 0.3. Raises SpecError."""
+def _check_share(option: str, text: str, least: float) -> None:
+    """Raises SpecError for what is no share such as '30%', or one below the least."""
     try:
         value = parse_share(text)
     except ValueError as error:
         raise SpecError(option, str(error), text) from None
     if value < least:
         raise SpecError(option, f"a share of at least {least:.0%}", text)
-    return value
 
 
 def changed(classes: Mapping[str, ClassSpec], name: str, change: ShareChange) -> dict[str, ClassSpec]:
@@ -61,9 +60,10 @@ def change_shares(inventory: Inventory, name: str, least: str | None, most: str 
     """Give a class another min or max ('30%') on every wire: its new shares, and the seconds that it took."""
     if least is None and most is None:
         raise SpecError("aifab class set", "--min, --max or both", "neither")
-    given = {"min": least and share("--min", least, LEAST_SHARE), "max": most and share("--max", most)}
-    change = ShareChange.model_construct(**{k: v for k, v in given.items() if v is not None})
-    classes = changed(held_classes(inventory), name, change)
+    for option, text, floor in (("--min", least, LEAST_SHARE), ("--max", most, 0.0)):
+        if text is not None:
+            _check_share(option, text, floor)
+    classes = changed(held_classes(inventory), name, ShareChange.model_validate({"min": least, "max": most}))
     start = time.monotonic()
     set_shares(inventory, classes)
     return classes[name], time.monotonic() - start

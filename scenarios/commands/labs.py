@@ -18,7 +18,11 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE
 LabId = Annotated[str, typer.Option("--lab", metavar="ID", help="which lab, if several are up")]
 
 
-def up(fabric: Fabric = "small", settings: Settings = None) -> None:
+def up(
+    fabric: Fabric = "small", settings: Settings = None,
+    listen: Annotated[str, typer.Option(
+        metavar="127.0.0.1:PORT", help="serve the controller's API over TCP, on loopback, to who has its token")] = "",
+) -> None:
     """Bring a fabric up with its controller and keep it until Ctrl-C.
 
     Examples:
@@ -26,19 +30,26 @@ def up(fabric: Fabric = "small", settings: Settings = None) -> None:
       sudo aifab up
 
       sudo aifab up spines4 --set host_rate=5mbit
+
+      sudo aifab up small --listen 127.0.0.1:8080
     """
+    from controller.tcp import TOKEN_FILE, loopback
     from scenarios.expected import fabric_line
     from scenarios.lab import lab
     from topologies.fabric import expand
     from topologies.load import load_fabric
 
     wanted = expand(load_fabric(fabric, settings or []))
+    if listen:
+        loopback(listen)
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # it takes the lab down as Ctrl-C does
-    with lab(wanted) as it, contextlib.suppress(KeyboardInterrupt):
+    with lab(wanted, listen=listen) as it, contextlib.suppress(KeyboardInterrupt):
         typer.echo(fabric_line(wanted))
         typer.echo(f"lab {it.inventory.lab} is up; hosts: {', '.join(h.name for h in wanted.all_hosts)}")
         first, last = wanted.all_hosts[0], wanted.hosts[-1]
         typer.echo(f"from another terminal:  aifab exec {first.name} -- ping -c3 {last.ip}")
+        if listen:
+            typer.echo(f"API on http://{listen}, with the token in {Path(it.inventory.directory) / TOKEN_FILE}")
         typer.echo("Ctrl-C takes it down")
         signal.pause()
 

@@ -268,7 +268,7 @@ def test_a_workloads_packets_are_in_its_class_on_every_wire_from_the_hosts_own_o
         assert grown["bulk"] == 0, (direction, grown)
         assert grown[""] < (20_000 if kind == "bulk" else 2_000), (direction, grown)      # ARP; iperf3's control
         if kind != "udp" or "leaf1->" in direction or "->leaf2" in direction or direction == first:
-            assert grown["gold"] > 1_000, (direction, grown)
+            assert grown["gold"] > 500, (direction, grown)
 
 
 def play(it: Lab, directory: Path, workload: Mapping[str, object]) -> None:

@@ -11,7 +11,7 @@ from controller.compile import compile_rules
 from controller.state import State
 from controller.vpc import Allocation, allocate, resolve
 from controller.walk import Delivered, Walker
-from scenarios.live_shares import change_shares, changed, share
+from scenarios.live_shares import change_shares, changed
 from scenarios.load_scenario import load_scenario
 from scenarios.phases import Traffic, pairs_of, traffic_of
 from scenarios.scenario import ShareChange
@@ -190,4 +190,12 @@ def test_a_live_change_that_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch, n
     with pytest.raises(LabError) as caught:
         change_shares(inventory(), name, least, most)
     assert words in str(caught.value)
-    assert share("--min", "30%", 0.01) == 0.3
+
+
+def test_a_live_change_is_made_on_all_wires_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, ClassSpec]] = []
+    monkeypatch.setattr("scenarios.live_shares.held_classes", lambda _: of(CLASSES))
+    monkeypatch.setattr("scenarios.live_shares.set_shares", lambda _, classes: made.append(classes))
+    found, _ = change_shares(inventory(), "bulk", "30%", None)
+    assert (found.min, found.max) == (0.3, 1.0)
+    assert [(c["bulk"], c["gold"]) for c in made] == [(found, of(CLASSES)["gold"])]
