@@ -4,6 +4,9 @@ python := $(if $(AIFAB_VENV),$(AIFAB_VENV),.venv)/bin/python
 aifab  := $(dir $(python))aifab
 root   := $(if $(filter 0,$(shell id -u)),,sudo)
 
+pure   := tests/unit tests/test_layers.py tests/docs/test_docs.py
+pytest := $(python) -m pytest -p no:cacheprovider -n auto --dist worksteal
+
 vm-variables := AIFAB_CACHE,AIFAB_CPUS,AIFAB_MEMORY,AIFAB_ACCEL,AIFAB_SUITE,AIFAB_MIRROR
 
 .DEFAULT_GOAL := help
@@ -21,11 +24,12 @@ setup-dev:
 demo: setup  ## set up, run the demo scenario, write its report
 	$(root) $(aifab) run scenarios/library/demo.yml
 
-test: setup-dev  ## set up, then every test: pure ones and ones on real namespaces and switches
-	$(root) $(python) -m pytest -p no:cacheprovider tests
+test: setup-dev  ## set up, then every test: pure ones on all processors, then ones on real namespaces and switches
+	$(root) $(pytest) $(pure)
+	$(root) $(python) -m pytest -p no:cacheprovider --durations=20 $(addprefix --ignore=,$(pure)) tests
 
 unit: setup-dev  ## tests that need neither root nor a network
-	$(python) -m pytest -n auto --dist worksteal tests/unit tests/test_layers.py tests/docs/test_docs.py
+	$(pytest) $(pure)
 
 lint: setup-dev  ## ruff and mypy
 	$(dir $(python))ruff check .
