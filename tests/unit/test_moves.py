@@ -85,6 +85,12 @@ def test_a_host_that_moves_under_its_own_traffic_is_refused() -> None:
     assert "found h4, which the schedule moves meanwhile" in refused(scenario([{"at": "1s", "move": {"h4": "b/y"}}]))
 
 
+def test_serving_whose_hosts_may_not_speak_is_refused() -> None:
+    chat = {"kind": "serving", "rate": 1, "clients": ["h1"], "gateway": "h2", "replicas": ["h3", "h4"]}
+    assert ("workload w in phase one: expected hosts whose VPCs let them speak with each other; found h2 -> h3"
+            in refused(scenario([], workloads={"w": chat})))
+
+
 def test_without_vpcs_no_traffic_is_refused() -> None:
     made = scenario([], vpcs=[], workloads={"w": STREAM | {"pairs": [["h1", "h3"]]}})
     check_traffic(made, expand(made.fabric), {})

@@ -107,6 +107,7 @@ class Network:
     def __init__(self, loop: asyncio.AbstractEventLoop, hosts: dict[str, Host]) -> None:
         self._loop, self.hosts = loop, hosts
         self._listeners: dict[str, socket.socket] = {}
+        # By the server's name, not its address: two tenants may have the same addresses.
         self._opening: dict[tuple[str, tuple[str, int]], _Opening] = {}
         self._taken: set[tuple[str, int]] = set()
 
@@ -130,7 +131,7 @@ class Network:
         """Open a connection from a port drawn from `ports`; one of the two is called, perhaps at once."""
         near = tcp_socket(client.netns, tcp)
         try:
-            key = (server.ip, (client.ip, self._bind(near, client, ports)))
+            key = (server.name, (client.ip, self._bind(near, client, ports)))
             self._opening[key] = _Opening(near, partial(self._prepared, tcp, opened), failed)
             code = near.connect_ex((server.ip, PORT))
         except OSError as error:
@@ -182,7 +183,7 @@ class Network:
             far, peer = listener.accept()
         except (BlockingIOError, ConnectionError):      # it went away before we came
             return
-        key = (host.ip, (peer[0], peer[1]))
+        key = (host.name, (peer[0], peer[1]))
         opening = self._opening.get(key)
         if opening is None:                             # not one of ours, or given up
             far.close()
