@@ -50,7 +50,8 @@ def test_two_tenants_with_the_same_addresses_serve_side_by_side(tmp_path: Path) 
         requests = [r for r in it.records() if r["kind"] == "serving"]
         assert {r["status"] for r in requests} == {"ok"}
         connections = [c for c in it.records() if c["kind"] == "connection"]
-        moved = {name: {(c["src"], c["dst"]) for c in connections if c["workload"] == name} for name in ("chat", "code")}
+        moved = {name: {(c["src"], c["dst"]) for c in connections if c["workload"] == name}
+                 for name in ("chat", "code")}
         assert moved == {"chat": {("h3", "h1"), ("h1", "h4")}, "code": {("h6", "h2"), ("h2", "h5")}}
         metrics = {key: m["value"] for key, m in json.loads((it.directory / "metrics.json").read_text()).items()}
         assert (metrics["chat.completed"], metrics["code.completed"]) == (30, 12)
