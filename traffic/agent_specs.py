@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from topologies.spec import Share, Size, Strict, Time
 
-MOST_STEPS, MOST_FAN_OUT = 64, 16
+MOST = {"steps": 64, "fan_out": 16}
 
 
 class ToolSpec(Strict):
@@ -40,23 +40,10 @@ class AgentSpec(Strict):
 
     @field_validator("steps", "fan_out")
     @classmethod
-    def _range(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if not 1 <= value[0] <= value[1]:
-            raise ValueError("[from, to] with 1 <= from <= to")
-        return value
-
-    @field_validator("steps")
-    @classmethod
-    def _few_steps(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if value[1] > MOST_STEPS:
-            raise ValueError(f"at most {MOST_STEPS} steps")
-        return value
-
-    @field_validator("fan_out")
-    @classmethod
-    def _few_at_once(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if value[1] > MOST_FAN_OUT:
-            raise ValueError(f"at most {MOST_FAN_OUT} calls at once")
+    def _range(cls, value: tuple[int, int], info: ValidationInfo) -> tuple[int, int]:
+        most = MOST[str(info.field_name)]
+        if not 1 <= value[0] <= value[1] <= most:
+            raise ValueError(f"[from, to] with 1 <= from <= to <= {most}")
         return value
 
     @property

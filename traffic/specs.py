@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from topologies.spec import Rate, Size, Strict, Time
+from traffic.agent_specs import AgentSpec
 from traffic.roce.wire import OVERHEAD
 
 Placement = Literal["packed", "strided", "rail", "random"] | tuple[str, ...]
@@ -188,7 +189,8 @@ class AcceleratorSpec(Strict):
 class ServingSpec(Classed):
     """Inference serving, open loop: clients, a gateway, replicas whose GPU time follows a roofline.
 
-    Requests come from a trace, or are drawn (`rate`, `requests`, tokens), or come in sessions (`turns`).
+    Requests come from a trace, or are drawn (`rate`, `requests`, tokens), or come in sessions (`turns`), or are
+    those of agents that work on tasks (`agent`).
     Times, rates and sizes are real ones and follow the fabric's scale.
     """
 
@@ -215,7 +217,8 @@ class ServingSpec(Classed):
     output_tokens: int = Field(128, ge=1, description="median of an answer")
     variation: float = Field(0.5, ge=0, le=2, description="sigma of the log-normal of both; 0: all alike")
     turns: int = Field(1, ge=1, description="requests of a session, each with all that was said before")
-    think: Time = Field(1.0, ge=0, description="mean pause of a session between an answer and its next turn")
+    think: Time = Field(1.0, ge=0, description="mean pause of a session, of an agent, before each turn but the first")
+    agent: AgentSpec | None = Field(None, description="each request is a task of an agent, a tree of calls")
     bytes_per_input_token: float = Field(4.0, gt=0)
     bytes_per_output_token: float = Field(4.0, gt=0)
     coalesce: int = Field(1, ge=1, description="tokens of a message of the answer's stream")
@@ -232,7 +235,8 @@ class ServingSpec(Classed):
     timeout: Time = Field(60.0, gt=0, description="from when a request was due to its last token")
     slo_ttft: Time = Field(0.5, gt=0)
     slo_tpot: Time = Field(0.05, gt=0)
-    failures: tuple[tuple[str, Time], ...] = Field((), description="[replica, seconds after the start] it dies")
+    failures: tuple[tuple[str, Time], ...] = Field(
+        (), description="[replica or tool server, seconds after the start] it dies")
     congestion_control: str | None = None
 
     @model_validator(mode="after")
@@ -241,6 +245,8 @@ class ServingSpec(Classed):
             raise ValueError("one of trace and rate")
         if self.trace is not None and self.turns > 1:
             raise ValueError("turns with rate only")
+        if self.agent is not None and (self.trace is not None or self.turns > 1):
+            raise ValueError("agent with rate and without turns")
         if self.trace is None and (self.window or self.speedup != 1 or self.thinning != 1):
             raise ValueError("window, speedup and thinning with trace only")
         if self.format == "mooncake" and self.block != 512:

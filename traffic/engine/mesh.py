@@ -23,6 +23,7 @@ from traffic.engine.lane import Lane, Meter
 from traffic.engine.namespaces import Tcp, prepare, tcp_socket
 
 PORT = 7000                     # every host listens here
+CLOSED = 6999                   # nobody listens here
 SOURCE_PORTS = (10_000, 30_000)  # below Linux's own ephemeral range
 PORT_TRIES = 50
 SETUP_AT_ONCE = 64              # connections; more would overflow small queues with SYNs
@@ -127,13 +128,13 @@ class Network:
         self._loop.add_reader(sock.fileno(), self._accept, host, sock)
 
     def connect(self, client: Host, server: Host, tcp: Tcp, ports: random.Random, opened: Opened,
-                failed: Failed) -> None:
+                failed: Failed, port: int = PORT) -> None:
         """Open a connection from a port drawn from `ports`; one of the two is called, perhaps at once."""
         near = tcp_socket(client.netns, tcp)
         try:
             key = (server.name, (client.ip, self._bind(near, client, ports)))
             self._opening[key] = _Opening(near, partial(self._prepared, tcp, opened), failed)
-            code = near.connect_ex((server.ip, PORT))
+            code = near.connect_ex((server.ip, port))
         except OSError as error:
             near.close()
             failed(error)

@@ -84,13 +84,20 @@ class Exchange:
             self._end("failed")
 
     def _time_out(self) -> None:
+        self._give_up("timeout")
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._give_up("cancelled")
+
+    def _give_up(self, status: str) -> None:
         if self.status:
             return
         if self._call is not None:
             self._clients.gateway.cancel(self._call)
         if self._lease is not None:
             self._lease.abandon()
-        self._end("timeout")
+        self._end(status)
 
     def _end(self, status: str) -> None:
         self.status, self.done = status, monotonic()
@@ -106,7 +113,7 @@ class Exchange:
             attempts=self.attempts, input_tokens=request.input, output_tokens=sum(n for _, n in self.messages),
             wanted_tokens=request.output,
             request_bytes=request.size, response_bytes=sum(serving.answer_bytes(n) for _, n in self.messages),
-            scheduled=self.due - t0, sent=_since(self.sent, t0), done=_since(self.done, t0),
+            task=request.task, scheduled=self.due - t0, sent=_since(self.sent, t0), done=_since(self.done, t0),
             first=_since(self.messages[0][0], t0) if self.messages else None, blocks=len(request.blocks),
             messages=tuple((t - t0, n) for t, n in self.messages))
         self._of_replica(record, t0)
@@ -122,6 +129,7 @@ class Exchange:
         record.replica = replica.name
         record.arrived, record.admitted, record.made = (
             _since(t, t0) for t in (attempt.arrived, attempt.admitted, attempt.made))
+        record.computed = next((_since(a.computed, t0) for _, a in reversed(attempts) if a.computed is not None), None)
         record.hit_gpu, record.hit_host = (attempt.hit.get(tier, 0) for tier in ("gpu", "host"))
         record.hit_tokens, record.order, record.kept = attempt.hit_tokens, attempt.order, attempt.kept
         self._of_transfer(record, t0)
@@ -150,7 +158,7 @@ class Clients:
     def start(self, when: float) -> None:
         """The open loop begins at `when`."""
         for request in self.serving.requests:
-            if request.after < 0:
+            if request.after < 0 and request.task < 0:
                 self._plan(request, when + request.at)
 
     def _plan(self, request: Request, due: float) -> None:

@@ -17,7 +17,7 @@ from functools import partial
 
 from topologies.errors import RunError
 from traffic.engine.lane import Flow, Lane, Meter
-from traffic.engine.mesh import PORT, Connection, Network
+from traffic.engine.mesh import CLOSED, PORT, Connection, Network
 from traffic.engine.namespaces import Tcp
 from traffic.records import ConnectionRecord
 from traffic.workload import Transfer
@@ -101,11 +101,17 @@ class Links:
             self._open(src, dst, lease)
         return lease
 
-    def _open(self, src: str, dst: str, lease: Lease) -> None:
+    def refused(self, src: str, dst: str, broken: Over) -> Lease:
+        """A connection to a program that has ended: the host's kernel answers the SYN with a reset."""
+        lease = Lease(self, (src, dst), broken)
+        self._open(src, dst, lease, CLOSED)
+        return lease
+
+    def _open(self, src: str, dst: str, lease: Lease, port: int = PORT) -> None:
         draws = self._ports.setdefault((src, dst), random.Random(f"{self._seed}/{self._name}/{src}/{dst}"))  # noqa: S311
         hosts = self._network.hosts
         self._network.connect(hosts[src], hosts[dst], self._tcp, draws, partial(self._opened, lease),
-                              lambda _error: lease.fail())
+                              lambda _error: lease.fail(), port)
 
     def _use(self, connection: Connection, lease: Lease) -> None:
         self._users[connection] = lease

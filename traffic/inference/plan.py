@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from topologies.errors import SpecError
 from topologies.fabric import Fabric
 from topologies.units import show_size
+from traffic.inference.agent import Task, tasks_of
 from traffic.inference.gpu import Roofline
 from traffic.inference.requests import Request, requests_of
 from traffic.specs import ServingSpec
@@ -35,6 +36,7 @@ class Serving(BaseModel):
     replicas: tuple[str, ...]
     decode: tuple[str, ...] = ()
     requests: tuple[Request, ...]
+    tasks: tuple[Task, ...] = ()        # of agents, whose model calls are the requests
     kv_tokens: int
     token_bytes: float
     kv_bytes: float
@@ -48,14 +50,24 @@ class Serving(BaseModel):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.clients, self.gateway, *self.replicas, *self.decode)))
+        return tuple(dict.fromkeys((self.gateway, *(host for pair in self.pairs for host in pair))))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """(client, server) of every pair of hosts that talks."""
-        both = (*self.replicas, *self.decode)
-        return [*((c, self.gateway) for c in self.clients), *((self.gateway, r) for r in dict.fromkeys(both)),
-                *((p, d) for p in self.replicas for d in self.decode)]
+        replicas, agent = dict.fromkeys((*self.replicas, *self.decode)), self.spec.agent
+        callers = agent.hosts if agent is not None else self.clients
+        tools = () if agent is None else (*((c, a) for c in self.clients for a in agent.hosts),
+                                          *((a, s) for a in agent.hosts for s in agent.servers))
+        return [*((c, self.gateway) for c in callers), *((self.gateway, r) for r in replicas),
+                *((p, d) for p in self.replicas for d in self.decode), *tools]
+
+    @property
+    def planned_bytes(self) -> int:
+        """What goes over the network if all goes well, KV caches not counted."""
+        calls = [c for t in self.tasks for c in t.calls]
+        return (2 * sum(r.size + self.answer_bytes(r.output) for r in self.requests)
+                + sum(x.ask + x.answer for x in (*self.tasks, *calls)))
 
     def answer_bytes(self, tokens: int) -> int:
         """Of a message with this many tokens, at least 1."""
@@ -89,16 +101,18 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
     hosts = [h.name for h in fabric.hosts]
     gateway = spec.gateway or hosts[0]
     clients = spec.clients if spec.clients is not None else tuple(n.name for n in fabric.of("outside"))
-    replicas = spec.replicas if spec.replicas is not None else tuple(
-        h for h in hosts if h != gateway and h not in (spec.decode or ()))
+    elsewhere = {gateway, *(spec.decode or ()), *((*spec.agent.hosts, *spec.agent.servers) if spec.agent else ())}
+    replicas = spec.replicas if spec.replicas is not None else tuple(h for h in hosts if h not in elsewhere)
     for key, names in (("clients", clients), ("replicas", replicas)):
         if not names:
             raise SpecError(f"{where}.{key}", f"at least one of the {key}", "none")
     kv_tokens = _kv_tokens(spec, where)
+    outside = frozenset(n.name for n in fabric.of("outside"))
+    tasks, asked = tasks_of(spec, clients, outside, scale, seed, where)
     serving = Serving(
         name=name, spec=spec, clients=clients, gateway=gateway, replicas=replicas, kv_tokens=kv_tokens,
-        requests=tuple(requests_of(spec, clients, scale, seed)), token_bytes=scale.to_emulated_size(
-            spec.bytes_per_output_token), time=scale.time, decode=spec.decode or (),
+        requests=tuple(asked or requests_of(spec, clients, scale, seed)), tasks=tuple(tasks),
+        token_bytes=scale.to_emulated_size(spec.bytes_per_output_token), time=scale.time, decode=spec.decode or (),
         kv_bytes=scale.to_emulated_size(Roofline.of(spec.model, spec.gpu, spec.gpus).kv_bytes_per_token),
         congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         dscp=fabric.spec.dscp_of(spec.traffic_class))
@@ -106,7 +120,8 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
         raise SpecError(f"{where}.thinning", "a share that leaves requests", f"{spec.thinning:g}, which leaves none")
     longest = max(serving.requests, key=lambda r: r.input + r.output)
     if longest.input + longest.output > kv_tokens:
-        raise SpecError(f"{where}, request {longest.id}", f"at most {kv_tokens} tokens, what a replica's KV memory "
+        what = f"request {longest.id}" if longest.task < 0 else f"task {longest.task}"
+        raise SpecError(f"{where}, {what}", f"at most {kv_tokens} tokens, what a replica's KV memory "
                         "holds", f"a context of {longest.input + longest.output} tokens",
                         "more gpus, a larger kv_memory, a smaller gpu_cache, or shorter requests")
     return serving

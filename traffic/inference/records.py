@@ -15,7 +15,7 @@ class ServingRecord:
 
     scheduled  due           sent     first byte given to the client's kernel     arrived  prompt whole at the replica
     admitted   in its batch  made     its first token is computed                 first    at the client
-    done       last token, or the error, at the client; or when it was given up
+    computed   its last token is     done     last token, or the error, at the client; or when it was given up
     """
 
     kind: ClassVar[str] = "serving"
@@ -25,7 +25,8 @@ class ServingRecord:
     session: str
     client: str
     replica: str = ""
-    status: str = ""        # ok | rejected | timeout | failed
+    task: int = -1          # of an agent that it belongs to
+    status: str = ""        # ok | rejected | timeout | failed | cancelled
     attempts: int = 0
     input_tokens: int = 0
     output_tokens: int = 0      # at the client
@@ -38,6 +39,7 @@ class ServingRecord:
     admitted: float | None = None
     made: float | None = None
     first: float | None = None
+    computed: float | None = None
     done: float | None = None
     blocks: int = 0             # of the prompt
     hit_gpu: int = 0            # of them found in each tier
@@ -51,6 +53,61 @@ class ServingRecord:
     kv_start: float | None = None
     kv_end: float | None = None
     messages: tuple[tuple[float, int], ...] = ()    # when each message of the answer arrived, and its tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRecord:
+    """A tool call of an agent's task, at its end. Stamps and server are those of the last try.
+
+    sent  the try began      arrived  the call whole at the server      made  the server was done
+    """
+
+    kind: ClassVar[str] = "tool"
+    workload: str
+    phase: str
+    task: int
+    id: int
+    tool: str
+    place: str              # tool | external
+    agent: str
+    server: str
+    status: str             # ok | timeout | failed | cancelled
+    tries: int
+    request_bytes: int
+    response_bytes: int
+    service: float          # s, as drawn
+    scheduled: float
+    sent: float | None
+    arrived: float | None
+    made: float | None
+    done: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task of an agent, at its end, with the tree of its calls as it was drawn.
+
+    asked   the user's prompt at the agent      answered  the last call over, at the agent
+    begun   calls that were due before its end  calls     (id, kind, after, pause) of all: model calls have a `serving`
+            record with their id, the others a `tool` record
+    """
+
+    kind: ClassVar[str] = "task"
+    workload: str
+    phase: str
+    id: int
+    user: str
+    agent: str
+    status: str             # ok | timeout | failed
+    reason: str
+    request_bytes: int
+    response_bytes: int
+    scheduled: float
+    asked: float | None
+    answered: float | None
+    done: float | None
+    begun: int
+    calls: tuple[tuple[int, str, tuple[int, ...], float], ...]
 
 
 @dataclass(frozen=True, slots=True)

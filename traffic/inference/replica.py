@@ -39,6 +39,7 @@ class Attempt:
     arrived: float | None = None
     admitted: float | None = None
     made: float | None = None
+    computed: float | None = None       # its last token
     hit: dict[str, int] = field(default_factory=dict)
     hit_tokens: int = 0
     order: int = -1
@@ -149,7 +150,7 @@ class Replica:
             attempt.made = now
         attempt.unsent += 1
         if last:
-            attempt.finished = True
+            attempt.finished, attempt.computed = True, now
             del self._attempts[sequence]
             self._keep(attempt)
         if first or last or attempt.unsent >= self._serving.spec.coalesce:

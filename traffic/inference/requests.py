@@ -25,6 +25,7 @@ class Request(BaseModel):
     """A request. `at` in emulated seconds after the start, or after the end of request `after`.
 
     size   bytes of the prompt, emulated     blocks  ids of the prompt's blocks     kept  of the whole context's
+    task   of an agent that it belongs to, which then says when it is due
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,7 @@ class Request(BaseModel):
     after: int = -1
     blocks: tuple[int, ...] = ()
     kept: tuple[int, ...] = ()
+    task: int = -1
 
 
 def requests_of(spec: ServingSpec, clients: tuple[str, ...], scale: Scale, seed: int) -> list[Request]:
@@ -47,10 +49,15 @@ def requests_of(spec: ServingSpec, clients: tuple[str, ...], scale: Scale, seed:
     """
     rows = list(_rows(spec, seed))
     return [Request(id=i, at=scale.to_emulated_time(at), input=given, output=max(made, 1),
-                    size=max(round(scale.to_emulated_size(given * spec.bytes_per_input_token)), 1),
+                    size=prompt_bytes(spec, scale, given),
                     client=clients[(i if owner < 0 else owner) % len(clients)],
                     session="" if owner < 0 else f"s{owner}", after=after, blocks=blocks, kept=kept)
             for i, (at, given, made, owner, after, blocks, kept) in enumerate(rows)]
+
+
+def prompt_bytes(spec: ServingSpec, scale: Scale, tokens: int) -> int:
+    """Emulated bytes of a prompt with this many tokens, at least 1."""
+    return max(round(scale.to_emulated_size(tokens * spec.bytes_per_input_token)), 1)
 
 
 _Row = tuple[float, int, int, int, int, tuple[int, ...], tuple[int, ...]]

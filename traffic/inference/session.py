@@ -22,8 +22,10 @@ from traffic.inference.gateway import Gateway
 from traffic.inference.links import Links, warm
 from traffic.inference.plan import Serving, ServingJob
 from traffic.inference.records import ServingSetupRecord
+from traffic.inference.tasks import Agents, TaskRun
+from traffic.inference.tools import ToolCall
 from traffic.inference.replica import Replica
-from traffic.records import InterruptedRecord, RecordWriter, SlipRecord, SlipRunRecord
+from traffic.records import InterruptedRecord, Record, RecordWriter, SlipRecord, SlipRunRecord
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -35,24 +37,51 @@ READY = 30.0                # seconds for a connection of each pair to stand
 
 
 class Runtime:
-    """One workload while it runs."""
+    """One workload while it runs. `over` is called when all that it was asked has ended."""
 
     def __init__(self, serving: Serving, network: Network, timers: Timers, job: ServingJob,
-                 over: Callable[[Exchange], None]) -> None:
-        self.serving, self._timers = serving, timers
+                 write: Callable[[Record], None], over: Callable[[], None]) -> None:
+        self.serving, self._timers, self._job, self._write, self._over = serving, timers, job, write, over
         self.links = Links(network, serving.name, job.phase, job.seed,
                            Tcp(serving.congestion_control, serving.dscp))
         self.replicas = {name: Replica(name, serving, timers) for name in (*serving.replicas, *serving.decode)}
         self.gateway = Gateway(serving, self.replicas, self.links, job.seed)
-        self.clients = Clients(serving, self.gateway, self.links, timers, over)
-        self.left = len(serving.requests)
-        self.total = 2 * sum(r.size + serving.answer_bytes(r.output) for r in serving.requests)
+        self.clients = Clients(serving, self.gateway, self.links, timers, self._exchange_over)
+        self.agents = Agents(serving, self.clients, self.links, timers, self._tool_over, self._task_over)
+        self.total = serving.planned_bytes
+        self.left = len(serving.tasks) or len(serving.requests)
 
     def start(self, when: float) -> None:
         """Requests and failures from `when` on."""
         self.clients.start(when)
+        self.agents.start(when)
         for name, after in self.serving.spec.failures:
-            self._timers.at(when + after * self.serving.time, partial(self.gateway.kill, name))
+            self._timers.at(when + after * self.serving.time, partial(self._kill, name))
+
+    def _kill(self, host: str) -> None:
+        """The replica and the tool servers on a host die."""
+        if host in self.replicas:
+            self.gateway.kill(host)
+        self.agents.tools.kill(host)
+
+    def _exchange_over(self, exchange: Exchange) -> None:
+        self._write(exchange.record(self._job.phase, self._job.t0))
+        if exchange.request.task < 0:
+            self._one_less()
+        else:
+            self.agents.ended(exchange)
+
+    def _tool_over(self, call: ToolCall) -> None:
+        self._write(call.record(self.serving.name, self._job.phase, self._job.t0))
+
+    def _task_over(self, task: TaskRun) -> None:
+        self._write(task.record(self.serving.name, self._job.phase, self._job.t0))
+        self._one_less()
+
+    def _one_less(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self._over()
 
 
 class Session:
@@ -68,7 +97,7 @@ class Session:
         self._timers = Timers(self._loop)
         self._network = Network(self._loop, hosts)
         self._end: asyncio.Future[None] = self._loop.create_future()
-        self._runtimes = {s.name: Runtime(s, self._network, self._timers, job, partial(self._over, s.name))
+        self._runtimes = {s.name: Runtime(s, self._network, self._timers, job, writer.write, self._over)
                           for s in job.workloads}
         self._heartbeat: Heartbeat | None = None
         self._watch = InterfaceWatch(self._loop, list(hosts.values()), self._interface_down)
@@ -125,9 +154,7 @@ class Session:
 
     # -- what happens meanwhile ---------------------------------------------------------------------
 
-    def _over(self, name: str, exchange: Exchange) -> None:
-        self._writer.write(exchange.record(self._job.phase, self._job.t0))
-        self._runtimes[name].left -= 1
+    def _over(self) -> None:
         if not any(r.left for r in self._runtimes.values()) and not self._end.done():
             self._end.set_result(None)
 
