@@ -16,7 +16,7 @@ from scenarios.results import RunDirectory
 from scenarios.verdict import sentinels
 from topologies import ledger
 from topologies.fabric import Fabric
-from traffic.metrics import registry, vllm
+from traffic.metrics import registry, tasks, vllm
 from traffic.metrics.pacing import Samples
 from traffic.replay.plan import NAMES
 from traffic.roce.wire import ROCE_PORT
@@ -56,6 +56,16 @@ def serving_of(run: RunDirectory, fabric: Fabric) -> dict[str, Any]:
             of[r["kind"]].append(r)
     scale = fabric.spec.scale.scale
     return {key: vllm.bench_serve(of["serving"], of["serving-setup"][0], scale) for key, of in found.items()}
+
+
+def tasks_of(run: RunDirectory) -> dict[str, Any]:
+    """tasks.json: workload and phase ('agents.main') -> the critical path of every answered task, and its parts, s."""
+    kinds = ("task", "serving", "tool")
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for r in run.records():
+        if r["kind"] in kinds:
+            found.setdefault(f"{r['workload']}.{r['phase']}", {k: [] for k in kinds})[r["kind"]].append(r)
+    return {key: [a.as_json() for a in tasks.anatomies(*of.values())] for key, of in found.items() if of["task"]}
 
 
 def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[str, Any],

@@ -145,9 +145,11 @@ def _requests(spec: RequestsSpec | ServingSpec, fabric: Fabric, name: str, seed:
     answers = sum(serving.answer_bytes(r.output) for r in serving.requests)
     apart = f" that prefill and {len(serving.decode)} that decode" if serving.decode else ""
     count = len(serving.replicas)
+    tools = sum(c.kind != "model" for t in serving.tasks for c in t.calls)
+    agents = f"{len(serving.tasks)} tasks of agents, {tools} tool calls, " if serving.tasks else ""
     return (f"{model} on {count} replica{'s' if count > 1 else ''}{apart} by {spec.routing}, "
-            f"{len(serving.requests)} requests, prompts of {show_size(prompts)} and answers of {show_size(answers)} in "
-            f"all, KV memory of {serving.kv_tokens} tokens a replica")
+            f"{agents}{len(serving.requests)} requests, prompts of {show_size(prompts)} and answers of "
+            f"{show_size(answers)} in all, KV memory of {serving.kv_tokens} tokens a replica")
 
 
 def _packets(fabric: Fabric, name: str, spec: StreamSpec | RoceSpec | ReplaySpec) -> str:

@@ -12,6 +12,7 @@ from topologies.addressing import ETHERNET_HEADER
 from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
 from topologies.fabric import Fabric, Link, Role, expand
+from traffic.agent_specs import AgentSpec
 from traffic.jobs.job import problems as job_problems
 from traffic.placement import WITHOUT_RAILS
 from traffic.roce.wire import OVERHEAD
@@ -211,6 +212,8 @@ def _serving(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[Problem
     if spec.trace is not None:
         yield from _trace(spec.trace, at)
     yield from _serving_hosts(fabric, spec, at)
+    if spec.agent is not None:
+        yield from _agents(fabric, spec, spec.agent, (*at, "agent"))
     if spec.lacks:
         yield Problem((*at, "routing"), f"a policy that does without {spec.lacks}, which {spec.format} traces do not "
                       "have, such as least_outstanding", spec.routing)
@@ -237,11 +240,38 @@ def _serving_hosts(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[P
         yield from _distinct(names or (), (*at, key))
         if names == ():
             yield Problem((*at, key), f"at least one of the {key}", "none")
-    replicas = spec.replicas if spec.replicas is not None else tuple(h.name for h in fabric.hosts if h.name != gateway)
-    replicas = tuple(dict.fromkeys((*replicas, *(spec.decode or ()))))
+    servers = spec.agent.servers if spec.agent is not None else ()
+    taken = {gateway, *(spec.agent.hosts if spec.agent is not None else ()), *servers}
+    replicas = spec.replicas if spec.replicas is not None else tuple(
+        h.name for h in fabric.hosts if h.name not in taken)
+    replicas = tuple(dict.fromkeys((*replicas, *(spec.decode or ()), *servers)))
     for n, (name, _) in enumerate(spec.failures):
         if name not in replicas:
-            yield Problem((*at, "failures", n, 0), f"a replica: {', '.join(replicas)}", name)
+            what = "a replica or a tool server" if servers else "a replica"
+            yield Problem((*at, "failures", n, 0), f"{what}: {', '.join(replicas)}", name)
+
+
+def _agents(fabric: Fabric, spec: ServingSpec, agent: AgentSpec, at: KeyPath) -> Iterator[Problem]:
+    """Agents and tool servers on hosts of the fabric, and apart where they would else speak with themselves."""
+    gateway = spec.gateway or fabric.hosts[0].name
+    outside = {n.name for n in fabric.of("outside")}
+    for n, name in enumerate(agent.hosts):
+        where = (*at, "hosts", n)
+        yield from _host(fabric, name, where, ("host", "outside"))
+        for what, others in (("the gateway", (gateway,)), ("a tool server", agent.servers),
+                             ("a client", outside if spec.clients is None else spec.clients)):
+            if name in others:
+                yield Problem(where, "hosts of agents alone: what they send has to cross the network",
+                              f"{name}, {what} as well")
+    yield from _distinct(agent.hosts, (*at, "hosts"))
+    for key, tool in agent.tools.items():
+        where = (*at, "tools", key, "hosts")
+        for n, name in enumerate(tool.hosts):
+            yield from _host(fabric, name, (*where, n), ("host", "outside"))
+        yield from _distinct(tool.hosts, where)
+        if 0 < len(outside & set(tool.hosts)) < len(tool.hosts):
+            yield Problem(where, "servers that are all inside or all outside of the data centre", ", ".join(tool.hosts),
+                          "make two tools of it: an external service has its own time on the critical path")
 
 
 def _pairs(fabric: Fabric, pairs: Sequence[tuple[str, str]], at: KeyPath) -> Iterator[Problem]:

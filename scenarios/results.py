@@ -40,7 +40,7 @@ from traffic.records import lines
 M = TypeVar("M", bound=BaseModel)
 Status = Literal["running", "complete", "interrupted", "failed"]
 Part = Literal["scenario", "meta", "inventory", "predictions", "ledger", "verdict", "metrics", "tenants", "serving",
-               "notes"]
+               "tasks", "notes"]
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[a-z0-9-]+-[0-9a-f]{4}")
 _PROGRAMS = {
     "ovs": ("ovs-vswitchd", "--version"), "iproute2": ("tc", "-V"), "iperf3": ("iperf3", "--version"),

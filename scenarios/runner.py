@@ -175,6 +175,8 @@ def _conclude(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], ru
     run.write("metrics", metrics)
     if serving := evidence.serving_of(run, fabric):
         run.write("serving", serving)
+    if tasks := evidence.tasks_of(run):
+        run.write("tasks", tasks)
     ledger: dict[str, Any] = proof.ledger.as_json() if proof.ledger else {}
     run.write("ledger", ledger)
     verdict = judge(evidence.assemble(run, fabric, proof, metrics, traffic, locked=locked))

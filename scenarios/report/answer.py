@@ -12,6 +12,7 @@ from scenarios.report import tenants
 from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences, spread_sentences
 from scenarios.report.data import RunData
 from scenarios.report.series import Load
+from scenarios.report.tasks import difference_sentence, tasks_text
 from scenarios.report.text import number, percent, plural, quantity
 from traffic.collectives import algorithm_for
 
@@ -20,8 +21,8 @@ Tags = Mapping[str, Json]       # tag -> metric, of one workload (in one phase)
 SHORT_OF_LIMIT = 0.9            # METHODS' reference line for bus bandwidth; below it the sentence says "only"
 ALIKE = 1.005                   # a smaller factor is not told: the digits shown would be equal
 # tags that workloads are compared by, the first that two of them share; whether more is better
-COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("ttft", False), ("e2e", False),
-            ("rdma_goodput", True), ("loss", False))
+COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("task_time", False), ("ttft", False),
+            ("e2e", False), ("rdma_goodput", True), ("loss", False))
 GOODPUT = (("request_goodput", True),)      # serving workloads are compared by it as well
 
 
@@ -33,6 +34,7 @@ def sentences(data: RunData) -> list[str]:
     all_tags = {name: tags for name, (_, tags, _) in groups.items()}
     found = [s for subject, tags, _ in groups.values() if (s := interference_sentence(subject, tags))]
     found += [*compared(all_tags, order), *compared(all_tags, GOODPUT)]
+    found += [s] if (s := difference_sentence(all_tags)) else []
     for subject, tags, predicted in groups.values():
         found += [s for s in (workload_sentence(subject, tags, predicted), model_sentence(subject, tags, predicted),
                               laggard_sentence(tags)) if s]
@@ -68,7 +70,7 @@ def workload_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
     if (busbw := _value(tags, "busbw")) is not None:
         return f"{subject} {_bandwidth(busbw, tags, predicted)}."
     if "completed" in tags or "answered" in tags:
-        return f"{subject}: {_serving(tags) if 'completed' in tags else _requests(tags, predicted)}."
+        return f"{subject}: {_answered(tags, predicted)}."
     for tag, words in (("step_time", "a step"), ("jct", "to complete")):
         if (seconds := _value(tags, tag)) is not None:
             return f"{subject} took {quantity(seconds, 's')} {words}{_times_predicted(seconds, predicted, tag)}."
@@ -90,6 +92,12 @@ def _bandwidth(busbw: float, tags: Tags, predicted: Tags) -> str:
     only = "only " if share is not None and share < SHORT_OF_LIMIT else ""
     against = f", {number(share)} {words}" if share is not None else ""
     return f"reached {only}{quantity(busbw, 'bit/s')} of bus bandwidth{against}"
+
+
+def _answered(tags: Tags, predicted: Tags) -> str:
+    if "tasks_done" in tags:
+        return tasks_text(tags)
+    return _serving(tags) if "completed" in tags else _requests(tags, predicted)
 
 
 def _requests(tags: Tags, predicted: Tags) -> str:

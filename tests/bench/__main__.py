@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
+from tests.bench.agents import agents
 from tests.bench.beside import beside
 from tests.bench.book import Book
 from tests.bench.bringup import bringup
@@ -36,8 +37,8 @@ from topologies.host_limits import require_root
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
     f.__name__: f for f in (ring, collectives, incast, spread, ecmp, weighted, training, neighbour, engine, failover,
-                            latency, roce, gloo, bringup, demo, verify, changes, fuzz, inference, beside, daynight,
-                            compile_rules)}
+                            latency, roce, gloo, bringup, demo, verify, changes, fuzz, inference, beside, agents,
+                            daynight, compile_rules)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 

@@ -31,6 +31,7 @@ from topologies.fabric import expand
 from topologies.load import CATALOG, load_fabric
 from topologies.scale import MIN_PACKETS, MIN_RTTS
 from topologies.spec import BorderSpec, ClassSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
+from traffic.agent_specs import AgentSpec, ToolSpec
 from traffic.metrics.metric import ENOUGH, Definition
 from traffic.specs import AcceleratorSpec, GpuSpec, ModelSpec
 
@@ -236,7 +237,7 @@ def test_every_key_of_scenario_event_and_fabric_is_explained() -> None:
 
 
 SMALL_MODELS = (Phase, Flap, ShareChange, ClassSpec, BorderSpec, TcpSpec, LinkOverride, ScaleSpec, ModelSpec, GpuSpec,
-                AcceleratorSpec)
+                AcceleratorSpec, AgentSpec, ToolSpec)
 
 
 @pytest.mark.parametrize("model", SMALL_MODELS, ids=lambda m: m.__name__)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,11 @@ class ServingRun:
         return sorted(self.of("serving"), key=lambda r: int(r["id"]))
 
 
-def serve(lab: EngineLab, seed: int = 1, **keys: Any) -> ServingRun:
-    """Run one workload to its end; clients are h1's neighbours unless named. Seconds are real ones."""
+def serve(lab: EngineLab, seed: int = 1, meanwhile: Callable[[], None] | None = None, **keys: Any) -> ServingRun:
+    """Run one workload to its end; clients are h1's neighbours unless named. Seconds are real ones.
+
+    meanwhile: called once, when the first bytes have moved.
+    """
     spec = ServingSpec.model_validate({"kind": "serving", "gateway": "h1", "clients": ["h2"], **keys})
     serving = serving_of(spec, lab.fabric, "chat", seed)
     records = lab.directory / f"serving-{time.monotonic_ns()}.jsonl"
@@ -45,8 +50,30 @@ def serve(lab: EngineLab, seed: int = 1, **keys: Any) -> ServingRun:
                      workloads=(serving,))
     path = Path(f"{records}.job")
     path.write_text(json.dumps(job.model_dump(mode="json")))
-    done = subprocess.run([sys.executable, "-m", "traffic.inference", str(path)], input="go\n", text=True, check=False,
-                          capture_output=True, timeout=LONGEST)
-    assert not done.stderr, done.stderr
-    return ServingRun(serving, done.returncode, [json.loads(line) for line in done.stdout.splitlines()],
-                      list(lines(records)))
+    command = [sys.executable, "-m", "traffic.inference", str(path)]
+    if meanwhile is None:
+        done = subprocess.run(command, input="go\n", text=True, check=False, capture_output=True, timeout=LONGEST)
+        assert not done.stderr, done.stderr
+        return ServingRun(serving, done.returncode, [json.loads(line) for line in done.stdout.splitlines()],
+                          list(lines(records)))
+    code, events = _disturbed(command, meanwhile)
+    return ServingRun(serving, code, events, list(lines(records)))
+
+
+def _disturbed(command: list[str], meanwhile: Callable[[], None]) -> tuple[int, list[Json]]:
+    """(exit code, events) of a run in which something happens as soon as bytes have moved."""
+    events: list[Json] = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        guard = threading.Timer(LONGEST, process.kill)
+        guard.start()
+        print("go", file=process.stdin, flush=True)
+        happened = False
+        for line in process.stdout:
+            events.append(json.loads(line))
+            if not happened and events[-1].get("done"):
+                happened = True
+                meanwhile()
+        guard.cancel()
+    return process.returncode, events

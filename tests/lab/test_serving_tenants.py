@@ -15,6 +15,7 @@ import pytest
 from tests.lab.engine_lab import run
 from tests.lab.run_process import aifab_run
 from traffic.engine.mesh import Host, Network
+from traffic.engine.namespaces import Tcp
 
 pytestmark = pytest.mark.lab
 
@@ -92,7 +93,7 @@ def test_connections_of_the_same_addresses_and_ports_at_the_same_time_keep_their
         for n in (1, 2):
             network.listen(twins[f"s{n}"])
         for n in (1, 2):
-            network.connect(twins[f"c{n}"], twins[f"s{n}"], "reno", random.Random(7),     # noqa: S311
+            network.connect(twins[f"c{n}"], twins[f"s{n}"], Tcp("reno"), random.Random(7),     # noqa: S311
                             lambda near, far, n=n: done[n].set_result((near, far)), done[n].set_exception)
         try:
             return await asyncio.wait_for(asyncio.gather(*done.values()), 20)

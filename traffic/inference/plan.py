@@ -65,9 +65,9 @@ class Serving(BaseModel):
     @property
     def planned_bytes(self) -> int:
         """What goes over the network if all goes well, KV caches not counted."""
-        calls = [c for t in self.tasks for c in t.calls]
-        return (2 * sum(r.size + self.answer_bytes(r.output) for r in self.requests)
-                + sum(x.ask + x.answer for x in (*self.tasks, *calls)))
+        models = sum(r.size + self.answer_bytes(r.output) for r in self.requests)
+        tools = sum(c.ask + c.answer for t in self.tasks for c in t.calls)
+        return 2 * models + tools + sum(t.ask + t.answer for t in self.tasks)
 
     def answer_bytes(self, tokens: int) -> int:
         """Of a message with this many tokens, at least 1."""

@@ -22,9 +22,9 @@ from traffic.inference.gateway import Gateway
 from traffic.inference.links import Links, warm
 from traffic.inference.plan import Serving, ServingJob
 from traffic.inference.records import ServingSetupRecord
+from traffic.inference.replica import Replica
 from traffic.inference.tasks import Agents, TaskRun
 from traffic.inference.tools import ToolCall
-from traffic.inference.replica import Replica
 from traffic.records import InterruptedRecord, Record, RecordWriter, SlipRecord, SlipRunRecord
 
 Emit = Callable[[dict[str, Any]], None]

@@ -65,8 +65,10 @@ MET = Definition("slo_share", "", "share of requests that met every SLO", "reque
 COMPLETED = Definition("completed", "requests", "requests answered in full", "requests with status ok", SOURCE)
 REJECTED = Definition("rejected", "requests", "requests rejected", "requests with status rejected", SOURCE)
 TIMED_OUT = Definition("timed_out", "requests", "requests timed out", "requests with status timeout", SOURCE)
+CANCELLED = Definition("cancelled", "requests", "requests cancelled", "requests with status cancelled, whose answers "
+                       "nobody waited for any more", SOURCE)
 BROKEN = Definition("broken", "requests", "requests failed", "requests with status failed", SOURCE)
-OUTCOMES = {"ok": COMPLETED, "rejected": REJECTED, "timeout": TIMED_OUT, "failed": BROKEN}
+OUTCOMES = {"ok": COMPLETED, "rejected": REJECTED, "timeout": TIMED_OUT, "failed": BROKEN, "cancelled": CANCELLED}
 HITS = Definition("hit_share", "", "prompt blocks found in the prefix cache",
                   "blocks found / blocks of all prompts that were looked up", SOURCE)
 SAVED = Definition("tokens_saved", "tokens", "prompt tokens that were not computed", "tokens of blocks found", SOURCE)

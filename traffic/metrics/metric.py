@@ -23,7 +23,7 @@ class Metric:
     spread   smallest and largest sample, or None where there is one value only
     formula  how it is computed                   source   where the definition comes from
     real     the value in real units, where the fabric is scaled and the unit is one that scales
-    where    the link or the rank that was found by it, where it is about one
+    where    the link, the rank or the part that was found by it, where it is about one
     """
 
     value: float

@@ -26,6 +26,7 @@ from traffic.metrics import (
     requests,
     roce,
     steps,
+    tasks,
     utilisation,
 )
 from traffic.metrics.below import classes_below_scale
@@ -34,7 +35,7 @@ from traffic.workload import Collective, Workload
 
 Row = Mapping[str, Any]
 KINDS = ("step", "compute", "collective", "request", "stream", "packets", "roce", "iperf", "serving",
-         "serving-replica", "serving-setup")
+         "serving-replica", "serving-setup", "task", "tool")
 TRAFFIC = (*KINDS, "transfer")
 SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing from the workloads
 Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
@@ -131,6 +132,7 @@ def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]], fabric: Fabric) 
                   *roce.metrics(kinds.get("roce", []), kinds.get("stream", [])),
                   *requests.metrics(kinds.get("request", [])),
                   *inference.metrics(*(kinds.get(k, []) for k in ("serving", "serving-replica", "serving-setup"))),
+                  *tasks.metrics(*(kinds.get(k, []) for k in ("task", "serving", "tool"))),
                   *(bulk.metrics(kinds["iperf"], fabric) if "iperf" in kinds else ())]
     yield from ((m.tag, m) for m in of_records)
     if job is not None and not of_records:      # streams and requests in an open loop have no iterations to time
