@@ -14,6 +14,7 @@ from scenarios.commands.analyse import analyse
 from scenarios.commands.bench import bench
 from scenarios.commands.check import check
 from scenarios.commands.classes import classes
+from scenarios.commands.cost import cost
 from scenarios.commands.labs import capture, cli, execute, up
 from scenarios.commands.replay import replay
 from scenarios.commands.run import run
@@ -29,7 +30,7 @@ app = typer.Typer(
     name="aifab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="The AI fabric lab: emulate the network of an AI cluster, packet by packet, and prove what was measured.",
     epilog="Exit codes: 0 fine (run: VALID), 1 error, 2 wrong usage or file, 3 INVALID, 4 SUSPECT.")
-for command in (check, run, bench, replay, report, up, cli, capture, analyse, evpn, verify, trace, clean, doctor,
+for command in (check, run, bench, replay, report, cost, up, cli, capture, analyse, evpn, verify, trace, clean, doctor,
                 schema):
     app.command()(command)
 app.command("exec")(execute)

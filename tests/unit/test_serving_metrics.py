@@ -91,6 +91,7 @@ def test_goodput_counts_what_met_every_slo_over_all_the_time(fabric: Fabric) -> 
     assert of["output_throughput"].value == pytest.approx(21 / 4.5)
     assert of["token_goodput"].value == pytest.approx(11 / 4.5)
     assert of["tokens_missed"].value == 5 + 5 + 5       # too late, too slow, and never come
+    assert of["token_slo_share"].value == pytest.approx(11 / 26)
     assert of["gpu_busy"].value == pytest.approx(1.5 / 4.5)
     assert of["preemptions"].value == 3
 

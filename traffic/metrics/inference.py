@@ -61,6 +61,8 @@ GOOD_TOKENS = Definition("token_goodput", "tokens/s", "output tokens per second 
                          "output tokens of requests within their SLOs / (last end - first due)", SOURCE)
 MISSED = Definition("tokens_missed", "tokens", "output tokens not served within the SLOs",
                     "output tokens that were asked for - output tokens of requests within their SLOs", SOURCE)
+TOKENS_MET = Definition("token_slo_share", "", "share of output tokens served within every SLO",
+                        "output tokens of requests within their SLOs / output tokens that were asked for", SOURCE)
 MET = Definition("slo_share", "", "share of requests that met every SLO", "requests within the SLOs / requests", SOURCE)
 COMPLETED = Definition("completed", "requests", "requests answered in full", "requests with status ok", SOURCE)
 REJECTED = Definition("rejected", "requests", "requests rejected", "requests with status rejected", SOURCE)
@@ -175,7 +177,10 @@ def _rates(requests: Sequence[Row], answered: Sequence[Row], setup: Row) -> Iter
     within = [r for r in requests if met(r, setup)]
     seconds, good, tokens = _seconds(requests), len(within), sum(r["output_tokens"] for r in within)
     yield MET.of(good / len(requests), len(requests))
-    yield MISSED.of(sum(r["wanted_tokens"] for r in requests) - tokens, len(requests))
+    wanted = sum(r["wanted_tokens"] for r in requests)
+    yield MISSED.of(wanted - tokens, len(requests))
+    if wanted:
+        yield TOKENS_MET.of(tokens / wanted, len(requests))
     if seconds > 0:
         yield THROUGHPUT.of(len(answered) / seconds, len(answered))
         yield GOODPUT.of(good / seconds, len(requests))

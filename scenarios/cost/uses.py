@@ -1,0 +1,121 @@
+"""What the workloads of a run used: GPUs, hosts, and how long their work took, in real time.
+
+The plan says who used what, the run's metrics say how long. `work` tells whether two runs did the same work, for
+only then their costs can be compared: it is what is exchanged and asked for, not where, how or how fast.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scenarios.cost.running import Serving, Training, Use
+from scenarios.scenario import Scenario
+from topologies.fabric import Fabric
+from traffic.build import workload_of
+from traffic.inference import plan
+from traffic.metrics.inference import GOOD_TOKENS, TOKENS_MET
+from traffic.metrics.steps import STEP_TIME
+from traffic.metrics.utilisation import IDEAL
+from traffic.specs import CollectiveSpec, ServingSpec, TrainingJobSpec, TrainingTraceSpec
+from traffic.workload import Collective, Transfer, Workload
+
+Json = Mapping[str, Any]
+Work = tuple[Any, ...]
+TrainingSpec = CollectiveSpec | TrainingTraceSpec | TrainingJobSpec
+
+
+def uses_of(scenario: Scenario, fabric: Fabric, metrics: Mapping[str, Json], gpu: str
+            ) -> list[tuple[Training | Serving, Work]]:
+    """Every workload with steps or tokens, in each phase that has its metrics, and what work it did.
+
+    gpu: of workloads that name none. Raises LabError for a trace that can no longer be read.
+    """
+    plans = {name: _plan(scenario, fabric, name) for name in scenario.workloads}
+    found = []
+    for phase in scenario.phases:
+        together = {n: hosts for n in phase.run if (p := plans[n]) is not None and (hosts := _hosts(p, fabric))}
+        for name, hosts in together.items():
+            share = _share(hosts, together, len(fabric.hosts))
+            use = Use(name, phase.name, _gpu(scenario, name) or gpu, _gpus(plans[name]), share)
+            done = _done(use, plans[name], _metrics(scenario, metrics, name, phase.name), fabric)
+            if done is not None:
+                found.append((done, _work(plans[name])))
+    return found
+
+
+def _plan(scenario: Scenario, fabric: Fabric, name: str) -> Workload | plan.Serving | None:
+    spec = scenario.workloads[name]
+    if isinstance(spec, ServingSpec):
+        return plan.serving_of(spec, fabric, name, scenario.seed)
+    return workload_of(spec, fabric, name, scenario.seed) if isinstance(spec, TrainingSpec) else None
+
+
+def _hosts(planned: Workload | plan.Serving, fabric: Fabric) -> set[str]:
+    """Workload hosts that it computes on; clients stand for the world outside."""
+    names = planned.hosts if isinstance(planned, Workload) else (
+        planned.gateway, *planned.replicas, *planned.decode)
+    return {h.name for h in fabric.hosts} & set(names)
+
+
+def _share(hosts: set[str], together: Mapping[str, set[str]], of: int) -> float:
+    """Of the fabric; a host that several workloads of a phase use is divided among them."""
+    users = Counter(h for other in together.values() for h in other)
+    return sum(1 / users[h] for h in hosts) / of
+
+
+def _gpu(scenario: Scenario, name: str) -> str | None:
+    """The type that a workload names; None where it names none, or describes one."""
+    named = getattr(scenario.workloads[name], "gpu", None)
+    return named if isinstance(named, str) else None
+
+
+def _gpus(planned: Workload | plan.Serving | None) -> int:
+    """One a rank; of serving, those of its replicas."""
+    if isinstance(planned, Workload):
+        return len(planned.hosts)
+    return 0 if planned is None else planned.spec.gpus * len({*planned.replicas, *planned.decode})
+
+
+def _metrics(scenario: Scenario, metrics: Mapping[str, Json], name: str, phase: str) -> dict[str, Json]:
+    """Tag -> metric of a workload in one phase: 'job.main.step_time', or 'job.step_time' where it has one phase."""
+    phases = [p.name for p in scenario.phases if name in p.run]
+    prefix = f"{name}.{phase}." if len(phases) > 1 else f"{name}."
+    return {tag: m for key, m in metrics.items()
+            if key.startswith(prefix) and "." not in (tag := key.removeprefix(prefix))}
+
+
+def _done(use: Use, planned: Workload | plan.Serving | None, tags: Mapping[str, Json], fabric: Fabric
+          ) -> Training | Serving | None:
+    common = (use.workload, use.phase, use.gpu, use.gpus, use.share)
+    if isinstance(planned, Workload):
+        step = _real(tags.get(STEP_TIME.tag))
+        return None if step is None else Training(*common, step=step, ideal=_real(tags.get(IDEAL.tag)))
+    tokens, met = (tags.get(d.tag, {}).get("value") for d in (GOOD_TOKENS, TOKENS_MET))
+    if tokens is None:
+        return None
+    return Serving(*common, tokens_per_second=tokens * fabric.spec.scale.scale.time,
+                   missed_share=0.0 if met is None else 1 - met)
+
+
+def _real(metric: Json | None) -> float | None:
+    """A time's value in real units; where the fabric is not scaled that is the value."""
+    if metric is None:
+        return None
+    value = metric.get("real", metric.get("value"))
+    return None if value is None else float(value)
+
+
+def _work(planned: Workload | plan.Serving | None) -> Work:
+    if isinstance(planned, Workload):
+        return (len(planned.hosts), *sorted(_exchanged(planned)))
+    return tuple((r.input, r.output) for r in planned.requests) if planned else ()
+
+
+def _exchanged(workload: Workload) -> Iterator[tuple[str, int, int]]:
+    for op in workload.ops:
+        if isinstance(op, Collective):
+            yield op.kind, op.size, len(op.ranks)
+        elif isinstance(op, Transfer):
+            yield "transfer", op.size, 2
