@@ -15,7 +15,7 @@ from topologies.fabric import Fabric
 T = TypeVar("T")
 Json = dict[str, Any]
 KINDS = ("step", "compute", "collective", "transfer", "request", "stream", "packets", "tcp-settings", "connection",
-         "engine")
+         "engine", "serving", "serving-setup")
 SENTINEL = "sentinel"       # the workload name of the lab's own probe stream
 
 

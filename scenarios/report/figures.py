@@ -11,6 +11,7 @@ from scenarios.report.bars import loss_figure, step_figure
 from scenarios.report.canvas import Figure
 from scenarios.report.curves import latency_figure, load_figure, request_figure, streams_of
 from scenarios.report.data import SENTINEL, RunData
+from scenarios.report.serving import serving_figures
 from scenarios.report.timeline import last_steps, slowdown_figure, timeline_figure
 from scenarios.report.topology import fabric_figure
 from traffic.metrics.on_paths import STEP_ON_PATHS
@@ -19,8 +20,8 @@ from traffic.metrics.steps import STEP_TIME
 
 
 def figures(data: RunData) -> list[Figure]:
-    """Step times, ranks, loads, losses, the fabric, latencies."""
-    found = [*_steps(data), *_ranks(data)]
+    """Step times, ranks, first tokens, loads, losses, the fabric, latencies."""
+    found = [*_steps(data), *_ranks(data), *serving_figures(data.records)]
     if data.wires is not None and data.loads:
         found.append(load_figure(data.wires, data.loads, phase_starts(data), paced(data)))
     loss = loss_figure(data.ledger) if data.ledger else None
