@@ -92,7 +92,7 @@ def check_together(designs: Sequence[Design]) -> None:
 def rankings(designs: Sequence[Design]) -> list[Ranking]:
     """Of the fabrics' price an hour, and of each work that two usable runs or more did alike."""
     found = []
-    if len(designs) > 1:
+    if any(d.bill != designs[0].bill for d in designs):
         found.append(ranking(HOUR, {d.name: scaled(d.hour, 1 / d.bill.hosts) for d in designs}))
     for key in dict.fromkeys(k for d in designs for k in d.costs):
         priced = _alike(designs, key)
