@@ -21,6 +21,7 @@ from scenarios.commands.run import run
 from scenarios.commands.schema import schema
 from scenarios.commands.trace import trace
 from scenarios.commands.upkeep import clean, doctor, report
+from scenarios.commands.validate import validate
 from scenarios.commands.vpc import evpn, verify, vpc
 from topologies.errors import LabError
 
@@ -29,9 +30,10 @@ INTERRUPTED = 130       # what a shell expects of a program that Ctrl-C ended
 app = typer.Typer(
     name="aifab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="The AI fabric lab: emulate the network of an AI cluster, packet by packet, and prove what was measured.",
-    epilog="Exit codes: 0 fine (run: VALID), 1 error, 2 wrong usage or file, 3 INVALID, 4 SUSPECT.")
-for command in (check, run, bench, replay, report, cost, up, cli, capture, analyse, evpn, verify, trace, clean, doctor,
-                schema):
+    epilog="Exit codes: 0 fine (run: VALID), 1 error, 2 wrong usage or file, 3 INVALID, 4 SUSPECT, "
+           "5 a check failed.")
+for command in (check, run, validate, bench, replay, report, cost, up, cli, capture, analyse, evpn, verify, trace,
+                clean, doctor, schema):
     app.command()(command)
 app.command("exec")(execute)
 app.add_typer(vpc, name="vpc")

@@ -16,6 +16,7 @@ from scenarios.references import reference_problems
 from scenarios.scenario import Scenario
 from topologies.document import Document, KeyPath, Problem, dotted, nearest, read_document, show
 from topologies.errors import LabError, SpecError, SpecErrors
+from topologies.explain import keys_of
 from topologies.load import (
     CATALOG,
     Override,
@@ -31,6 +32,7 @@ from traffic.specs import WorkloadSpec
 LIBRARY = Path(__file__).parent / "library"
 FABRIC: KeyPath = ("fabric",)
 CHOOSES_FABRIC = (FABRIC, ("fabric", "base"))
+KEYS = keys_of(Scenario)
 KINDS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(WorkloadSpec)[0])}
 
@@ -119,7 +121,7 @@ def _address(document: Document, override: Override) -> Override:
     workloads = document.data.get("workloads")
     kinds = {str(name): KINDS.get(str(w.get("kind"))) for name, w in workloads.items()
              if isinstance(w, dict)} if isinstance(workloads, dict) else {}
-    if first in Scenario.model_fields:
+    if first in KEYS:
         if first == "workloads" and len(override.path) > 2 and str(override.path[1]) not in kinds:
             raise SpecError(override.option, f"a workload of this scenario: {', '.join(kinds)}", str(override.path[1]),
                             nearest(str(override.path[1]), list(kinds)))
@@ -136,8 +138,8 @@ def _address(document: Document, override: Override) -> Override:
 
 def _unknown_path(override: Override, kinds: dict[str, Any]) -> SpecError:
     first = str(override.path[0])
-    paths = {name: name for name in Scenario.model_fields}
+    paths = {name: name for name in KEYS}
     paths |= {key: f"fabric.{key}" for key in FabricSpec.model_fields}
     paths |= {key: f"workloads.{name}.{key}" for name, model in kinds.items() if model for key in model.model_fields}
-    return SpecError(override.option, f"a path that starts with one of {', '.join(Scenario.model_fields)}, "
+    return SpecError(override.option, f"a path that starts with one of {', '.join(KEYS)}, "
                      "or a key of a workload", first, nearest(first, paths))

@@ -8,6 +8,7 @@ from pathlib import Path
 from scenarios.moves import vpc_problems
 from scenarios.scenario import LinkEvent, RankEvent, Scenario
 from scenarios.shares import class_problems
+from scenarios.validation.names import check_problems
 from topologies.addressing import ETHERNET_HEADER
 from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
@@ -39,6 +40,7 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
         yield from _workload(fabric, workload, ("workloads", name))
     yield from vpc_problems(scenario, fabric)
     yield from class_problems(scenario)
+    yield from check_problems(scenario, fabric)
     for n, event in enumerate(scenario.events):
         if isinstance(event, RankEvent):
             yield from _rank_event(scenario, fabric, event, ("events", n, "rank"))

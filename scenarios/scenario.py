@@ -1,4 +1,4 @@
-"""A scenario: a question, a fabric, its VPCs, workloads in phases, events, a schedule. Frozen after loading.
+"""A scenario: a question, a fabric, its VPCs, workloads in phases, events, a schedule, checks. Frozen after loading.
 
 An event is declared to the runner, hence to the proof. With `hidden` the model is not told: predictions are those
 of the fabric as it was meant, and what is wrong has to be found from counters.
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from controller.intent import Intent, IntentObject, SubnetRef
+from scenarios.validation.spec import CheckName, CheckSpec
 from topologies.errors import Misfit, Misfits
 from topologies.spec import LEAST_SHARE, FabricSpec, QueueSpec, Rate, Share, Strict, Time
 from traffic.specs import WorkloadSpec
@@ -113,6 +114,8 @@ class Scheduled(Strict):
 class Scenario(Strict):
     """What `aifab run` runs."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")
     question: str
     fabric: FabricSpec
@@ -122,6 +125,7 @@ class Scenario(Strict):
     phases: tuple[Phase, ...] = ()
     events: tuple[Event, ...] = ()
     schedule: tuple[Scheduled, ...] = ()
+    checks: dict[CheckName, CheckSpec] = Field({}, alias="validate", description="what has to hold at the end")
 
     @property
     def intent(self) -> Intent:

@@ -6,8 +6,8 @@ What happened is tenants.json of the run:
     changes  [{t, phase, moves: {host: [from, to]}, version, rules, seconds, pending}]      s since t0; rules: s until
              all switches held the new rules; seconds: until the hosts had their new addresses as well
     shares   [{t, phase, seconds, classes: {name: {min, max}}}]     of all classes, from then on; shares of a link
-    proofs   [{t, when, pairs, allowed, denied, drops, false_allows, false_denies, uncounted, seconds}]; drops: how
-             many of the probes a rule had to drop
+    proofs   [{t, when, pairs, allowed, denied, drops, reached, false_allows, false_denies, uncounted, seconds}];
+             drops: how many of the probes a rule had to drop; reached: pairs 'h1->h2' whose probe arrived
 """
 
 from __future__ import annotations
@@ -142,6 +142,8 @@ def _summary(found: Verification) -> Json:
     allowed = sum(c.allowed for c in found.cells)
     return {"pairs": len(found.cells), "allowed": allowed, "denied": len(found.cells) - allowed,
             "drops": found.expected_drops().total(),
+            "reached": [f"{c.source}->{c.target}" for n, c in enumerate(found.cells)
+                        if c.target in found.heard.get(n, ())],
             "false_allows": [{"source": c.source, "target": c.target, "heard": host, "reason": c.reason}
                              for c, host in found.false_allows()],
             "false_denies": [{"source": c.source, "target": c.target, "reason": c.reason}

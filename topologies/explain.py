@@ -129,8 +129,8 @@ def _annotation_at(model: Any, loc: tuple[int | str, ...]) -> Any:
 def _step(annotation: Any, part: int | str) -> Any:
     for choice in _choices(annotation):
         if _is_model(choice):
-            if part in choice.model_fields:
-                field = choice.model_fields[part]
+            field = next((f for name, f in choice.model_fields.items() if part == (f.alias or name)), None)
+            if field is not None:
                 return Annotated[field.annotation, field] if field.discriminator else field.annotation
             if any(part in get_args(f.annotation) for f in choice.model_fields.values()):
                 return choice       # the tag of this member of a discriminated union
@@ -157,7 +157,12 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> set[str]:
-    return {name for c in _choices(_annotation_at(model, loc)) if _is_model(c) for name in c.model_fields}
+    return {name for c in _choices(_annotation_at(model, loc)) if _is_model(c) for name in keys_of(c)}
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys of a model as a file has them: a field's alias where its name is a word of Python's."""
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _tags(annotation: Any, key: str) -> set[str]:

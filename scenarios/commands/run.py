@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from scenarios.commands.validate import Junit
 
 if TYPE_CHECKING:
     from scenarios.scenario import Scenario
@@ -21,8 +24,9 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
     no_lock: Annotated[bool, typer.Option(
         "--no-lock", help="run beside another measuring run; the result is SUSPECT")] = False,
+    junit: Junit = None,
 ) -> None:
-    """Run a scenario (as root) and judge it.
+    """Run a scenario (as root), judge it, and answer its checks.
 
     Examples:
 
@@ -30,27 +34,44 @@ def run(
 
       sudo aifab run allreduce --set workloads.ring.size=4MB --json
 
-    Exit codes: 0 VALID, 1 error, 2 usage, 3 INVALID, 4 SUSPECT, 130 interrupted.
+    Exit codes: 0 VALID, 1 error, 2 usage, 3 INVALID, 4 SUSPECT, 5 VALID but a check failed, 130 interrupted.
     """
     from scenarios.load_scenario import load_scenario
 
-    finish(load_scenario(scenario, settings or []), runs, as_json=as_json, no_lock=no_lock)
+    finish(load_scenario(scenario, settings or []), runs, as_json=as_json, no_lock=no_lock, junit=junit)
 
 
-def finish(scenario: Scenario, runs: Path, *, as_json: bool, no_lock: bool) -> NoReturn:
-    """Run a scenario, print what came out, exit with the verdict's code. Raises what a run raises."""
+def finish(scenario: Scenario, runs: Path, *, as_json: bool, no_lock: bool, junit: Path | None = None) -> NoReturn:
+    """Run a scenario, print what came out, exit with the verdict's code, or 5 for a VALID run whose checks fail.
+
+    Raises what a run raises; `junit` is then written as well, with the error in it.
+    """
     from rich.console import Console
 
     from scenarios.progress import Bars
     from scenarios.report.terminal import json_object, show
     from scenarios.runner import run_scenario
+    from scenarios.validation.evaluate import validate
+    from scenarios.validation.junit import check_writable, failed_suite, suite_of, write
+    from topologies.errors import LabError
     from topologies.host_limits import require_root
 
     require_root()
-    with Bars(quiet=as_json or not sys.stderr.isatty()) as bars:
-        result = run_scenario(scenario, runs, lock=not no_lock, argv=sys.argv, listener=bars)
+    if junit is not None:
+        check_writable(junit)
+    started = time.monotonic()
+    try:
+        with Bars(quiet=as_json or not sys.stderr.isatty()) as bars:
+            result = run_scenario(scenario, runs, lock=not no_lock, argv=sys.argv, listener=bars)
+        validation = validate(result.run)
+    except LabError as error:
+        if junit is not None:
+            write(junit, [failed_suite(scenario.name, error, time.monotonic() - started)])
+        raise
+    if junit is not None:
+        write(junit, [suite_of(validation, result.run, time.monotonic() - started)])
     if as_json:
         print(json.dumps(json_object(result.run)))
     else:
         show(result.run, Console())
-    raise typer.Exit(result.verdict.exit_code)
+    raise typer.Exit(result.verdict.exit_code or validation.exit_code)

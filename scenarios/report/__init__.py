@@ -1,5 +1,1 @@
 """Reports of a run: a page to keep and to print (`page`), and the same for a terminal (`terminal`)."""
-
-from scenarios.report.page import build
-
-__all__ = ["build"]

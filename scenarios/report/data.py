@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from scenarios.report.series import Load, WireSeries, wire_series
 from scenarios.results import Meta, RunDirectory
 from scenarios.scenario import Scenario
+from scenarios.validation.evaluate import Validation, validate
 from topologies.errors import LabError
 from topologies.fabric import Fabric
 
@@ -36,6 +37,7 @@ class RunData:
     wires: WireSeries | None
     missing: list[str]
     tenants: Json | None = None     # of scenarios with VPCs
+    validation: Validation | None = None    # of complete runs whose scenario has checks
 
     @property
     def level(self) -> str | None:
@@ -85,7 +87,9 @@ def load(run: RunDirectory) -> RunData:
         records=part("records", lambda: _by_kind(run), no_records),
         wires=part("counters", lambda: _usable(wire_series(run.counters())), None), missing=missing,
         notes=part("notes", lambda: run.read("notes"), nothing) if (run.path / "notes.json").exists() else nothing,
-        tenants=part("tenants", lambda: run.read("tenants"), None) if scheduled else None)
+        tenants=part("tenants", lambda: run.read("tenants"), None) if scheduled else None,
+        validation=part("checks", lambda: validate(run), None) if run.scenario.checks and run.meta.status == "complete"
+        else None)
 
 
 def _of_objects(value: Json | None) -> dict[str, Json]:

@@ -14,6 +14,7 @@ from scenarios.report.data import RunData, load
 from scenarios.report.figures import figures
 from scenarios.report.tables import books, limits, metric_rows, note_rows, prediction_rows, provenance, scenario_yaml
 from scenarios.results import RunDirectory
+from scenarios.validation.lines import rows, summary
 
 _HERE = Path(__file__).parent
 _SIGNS = {"VALID": "✓", "SUSPECT": "?", "INVALID": "✕"}
@@ -39,6 +40,8 @@ def build(run: RunDirectory) -> str:
         limits=limits(data.scenario),
         moves=list(tenants.move_rows(data)), proofs=list(tenants.proof_rows(data)),
         shares=list(tenants.share_rows(data)), beside=list(tenants.beside_rows(data)),
+        checks=rows(data.validation) if data.validation else [],
+        checked=summary(data.validation) if data.validation else "",
         yaml=escape(scenario_yaml(data.scenario)), svg=Markup)  # figures escape their own text
 
 

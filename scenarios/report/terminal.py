@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -16,6 +17,8 @@ from scenarios.report.page import banner
 from scenarios.report.tables import books, metric_rows, note_rows, prediction_rows
 from scenarios.report.text import number
 from scenarios.results import RunDirectory
+from scenarios.validation.evaluate import Validation
+from scenarios.validation.lines import lines, rows
 
 _COLOURS = {"VALID": "green", "SUSPECT": "yellow", "INVALID": "red"}
 MAX_LOSSES = 12     # rows; the page has them all
@@ -27,7 +30,7 @@ def json_object(run: RunDirectory) -> dict[str, Any]:
     verdict = data.verdict or {}
     return {"run": data.id, "status": data.meta.status, "verdict": data.level, "reasons": verdict.get("reasons", []),
             "answer": sentences(data), "metrics": data.metrics, "ledger": data.ledger, "notes": data.notes,
-            "missing": data.missing}
+            "validation": data.validation.as_json() if data.validation else None, "missing": data.missing}
 
 
 def show(run: RunDirectory, console: Console) -> None:
@@ -43,6 +46,8 @@ def render(data: RunData) -> RenderableType:
         parts.append(Panel(Text(" ".join(warning)), title="do not use these numbers",
                            border_style=_COLOURS.get(data.level or "", "red")))
     parts += [Text(data.scenario.question, style="bold"), Text(" ".join(sentences(data))), Text(), _verdict(data)]
+    if data.validation:
+        parts += [Text(), Text("\n").join(_checks(data.validation))]
     for table in (_metrics(data), _predictions(data), _losses(data)):
         if table is not None:
             parts += [Text(), table]
@@ -60,6 +65,17 @@ def _verdict(data: RunData) -> RenderableType:
     for reason in (data.verdict or {}).get("reasons", []):
         text.append(f"\n  {reason.get('level', '')} {reason.get('invariant', '')}: {reason.get('text', '')}")
     return text
+
+
+def _checks(validation: Validation) -> Iterator[Text]:
+    """The lines of the checks, each mark in the colour of what it says."""
+    colours = {f"  [{row.mark}] {row.name}": _COLOURS[row.level.upper()] for row in rows(validation)}
+    for line in lines(validation):
+        text = Text(line)
+        for start, colour in colours.items():
+            if line.startswith(start):
+                text.stylize(f"bold {colour}", 2, start.index("]") + 1)
+        yield text
 
 
 def _metrics(data: RunData) -> Table | None:

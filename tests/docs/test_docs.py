@@ -17,22 +17,25 @@ import typer
 from pydantic import BaseModel
 
 import scenarios.commands
-import traffic.metrics
 from controller.intent import read_intent
 from scenarios import cli
 from scenarios.invariants import headroom, link, timers
 from scenarios.load_scenario import KINDS, LIBRARY, load_scenario
 from scenarios.results import Part
 from scenarios.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario, Scheduled, ShareChange
+from scenarios.validation.names import ALL_DROPS
+from scenarios.validation.spec import CheckSpec
 from scenarios.vpcs import check_intent
 from topologies import calibrate
 from topologies.errors import LabError
+from topologies.explain import keys_of
 from topologies.fabric import expand
 from topologies.load import CATALOG, load_fabric
 from topologies.scale import MIN_PACKETS, MIN_RTTS
 from topologies.spec import BorderSpec, ClassSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
 from traffic.agent_specs import AgentSpec, ToolSpec
-from traffic.metrics.metric import ENOUGH, Definition
+from traffic.metrics.known import definitions
+from traffic.metrics.metric import ENOUGH
 from traffic.specs import AcceleratorSpec, GpuSpec, ModelSpec
 
 ROOT = Path(__file__).parents[2]
@@ -231,9 +234,16 @@ def test_every_key_of_a_workload_is_explained_under_its_kind(kind: str) -> None:
 
 def test_every_key_of_scenario_event_and_fabric_is_explained() -> None:
     assert table_keys(section("A scenario")) == (
-        set(Scenario.model_fields) | set(LinkEvent.model_fields) | set(RankEvent.model_fields)
+        set(keys_of(Scenario)) | set(LinkEvent.model_fields) | set(RankEvent.model_fields)
         | set(Scheduled.model_fields))
     assert table_keys(section("A fabric")) == set(FabricSpec.model_fields)
+
+
+def test_every_key_of_a_check_and_every_choice_is_explained() -> None:
+    text = (ROOT / "docs/validation.md").read_text()
+    assert table_keys(text) == set(keys_of(CheckSpec))
+    words = {word for field in CheckSpec.model_fields.values() for word in choices(field.annotation)}
+    assert [w for w in sorted(words | set(ALL_DROPS)) if f"`{w}`" not in text] == []
 
 
 SMALL_MODELS = (Phase, Flap, ShareChange, ClassSpec, BorderSpec, TcpSpec, LinkOverride, ScaleSpec, ModelSpec, GpuSpec,
@@ -264,13 +274,6 @@ def test_every_choice_of_a_key_is_mentioned(model: type[BaseModel]) -> None:
 # ---- what a user reads
 
 METHODS = (ROOT / "docs/methods.md").read_text()
-
-
-def definitions() -> dict[str, Definition]:
-    """Every metric that has a definition in traffic/metrics, by tag."""
-    names = [m.name for m in pkgutil.iter_modules(traffic.metrics.__path__)]
-    modules = [importlib.import_module(f"traffic.metrics.{name}") for name in names]
-    return {d.tag: d for module in modules for d in vars(module).values() if isinstance(d, Definition)}
 
 
 def test_every_metric_is_explained_with_its_unit() -> None:

@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from scenarios.load_scenario import load_scenario
-from scenarios.report import build
 from scenarios.report.canvas import to_svg
 from scenarios.report.data import load
 from scenarios.report.figures import figures
+from scenarios.report.page import build
 from scenarios.report.series import wire_series
 from scenarios.report.tables import books, limits, prediction_rows, scenario_yaml
 from scenarios.report.terminal import json_object, show

@@ -1,0 +1,112 @@
+"""What the files of a finished run say, as checks ask for it. Nothing is guessed: what is missing is None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from scenarios.invariants.evidence import Level
+from scenarios.report.series import WireSeries, wire_series
+from scenarios.results import RunDirectory
+from scenarios.validation.names import ALL_DROPS
+from topologies.document import show
+from topologies.errors import LabError
+
+Json = dict[str, Any]
+_BEGINS, _ENDS = ("start", "scheduled"), ("end", "done")        # of records
+SENTINEL = "sentinel"       # the lab's own probes, which run through all phases
+
+
+class Facts:
+    """One run. Raises LabError for a run that did not come to its end, and for a damaged file."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        meta = run.meta
+        if meta.status != "complete":
+            raise LabError(str(run.path), "a run that came to its end, whose checks can be answered",
+                           f"one that is {meta.status}" + (f": {meta.error}" if meta.error else ""),
+                           "run the scenario again")
+        self._run = run
+
+    @cached_property
+    def level(self) -> str:
+        """The verdict."""
+        level = self._part("verdict").get("verdict")
+        if level not in Level.__members__:
+            raise LabError(str(self._run.path / "verdict.json"), f"one of {', '.join(Level.__members__)}", show(level),
+                           "it was changed after the run; run the scenario again")
+        return str(level)
+
+    @cached_property
+    def metrics(self) -> dict[str, Json]:
+        return self._part("metrics")
+
+    @cached_property
+    def predictions(self) -> dict[str, Json]:
+        """By key; empty if the model had nothing to foretell."""
+        return {k: v if isinstance(v, dict) else {"value": v} for k, v in (self._run.read("predictions") or {}).items()}
+
+    @cached_property
+    def proofs(self) -> list[Json]:
+        """The reachability proofs of a scenario with VPCs, in the order in which they were made."""
+        return list((self._run.read("tenants") or {}).get("proofs", []))
+
+    def drops(self, place: str) -> int:
+        """Packets of the whole run at a place: a cause, a direction (its classes included), a link (both directions),
+        one class, or a drop rule."""
+        ledger = self._part("ledger")
+        if place in ALL_DROPS:
+            return sum(ledger.get(ALL_DROPS[place], {}).values())
+        places: Mapping[str, int] = {**ledger.get("queue_drops", {}), **ledger.get("policy_drops", {})}
+        wanted = _directions(place)
+        return sum(n for name, n in places.items()
+                   if name == place or name in wanted or name.partition(" class ")[0] in wanted)
+
+    def drops_of_phase(self, place: str, phase: str, wait: float = 0.0) -> int | None:
+        """Packets that queues dropped in a phase, its first `wait` seconds left out; a sample's period exact.
+
+        None: the phase left no record, was over by then, or nothing was sampled.
+        """
+        begin, end = self._spans.get(phase, (0.0, 0.0))
+        series = self._series
+        if series is None or not series.usable or end <= begin + wait:
+            return None
+        first = max(int(series.t.searchsorted(begin + wait, "right")) - 1, 0)
+        last = min(int(series.t.searchsorted(end)), len(series.t) - 1)
+        wanted = series.directions if place == "queues" else _directions(place)
+        columns = [i for i, d in enumerate(series.directions) if d in wanted]
+        return int((series.drops[last, columns] - series.drops[first, columns]).sum())
+
+    @cached_property
+    def _series(self) -> WireSeries | None:
+        return wire_series(self._run.counters())
+
+    @cached_property
+    def _spans(self) -> dict[str, tuple[float, float]]:
+        """Phase -> first start and last end of its records, s since the run's t0."""
+        found: dict[str, tuple[float, float]] = {}
+        for record in self._run.records():
+            if "phase" not in record or record.get("workload") == SENTINEL:
+                continue
+            begins = [record[k] for k in _BEGINS if isinstance(record.get(k), int | float)]
+            ends = [record[k] for k in _ENDS if isinstance(record.get(k), int | float)]
+            if begins:
+                low, high = found.get(record["phase"], (begins[0], begins[0]))
+                found[record["phase"]] = min(low, *begins), max(high, *begins, *ends)
+        return found
+
+    def _part(self, name: Any) -> dict[str, Any]:
+        part = self._run.read(name)
+        if part is None:
+            raise LabError(str(self._run.path / f"{name}.json"), "a part of a complete run", "no such file",
+                           "it was taken away after the run; run the scenario again")
+        return part
+
+
+def _directions(place: str) -> tuple[str, ...]:
+    """'leaf1->h1' is one direction, 'h1-leaf1' two."""
+    if "->" in place or "-" not in place or " " in place:
+        return (place,)
+    a, b = place.split("-")
+    return f"{a}->{b}", f"{b}->{a}"
