@@ -157,12 +157,12 @@ def _packets(loss: float, tags: Tags) -> str:
 
 def interference_sentence(subject: str, tags: Tags) -> str:
     """How much longer than alone; '' where it was not measured."""
-    factor = _value(tags, "interference")
-    if factor is None:
-        return ""
-    if 1 / ALIKE < factor < ALIKE:
-        return f"{subject} took as long as it did alone."
-    return f"{subject} took {number(factor)} times as long as it did alone."
+    for tag, what in (("interference", ""), ("ttft_interference", " to its first tokens (median)")):
+        factor = _value(tags, tag)
+        if factor is not None:
+            times = "" if 1 / ALIKE < factor < ALIKE else f"{number(factor)} times "
+            return f"{subject} took {times}as long{what} as it did alone."
+    return ""
 
 
 def compared(groups: Mapping[str, Tags], order: Sequence[tuple[str, bool]] = COMPARED) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from scenarios.load_scenario import load_scenario
 from scenarios.runner import Result, run_scenario
 from tests.bench.book import Book
+from tests.bench.labs import TRIES, undisturbed
 
 NAME = "inference-beside-training"
 TOGETHER = "phases=[{name: beside, run: [chat, train]}]"
@@ -21,7 +23,6 @@ DESIGNS: dict[str, Sequence[str]] = {
     "separate spines": ("fabric=bifurcated", TOGETHER),
 }
 SEEDS = 5
-TRIES = 3           # of a run that is not VALID
 RECOVERED = 0.8     # of the TTFT that training beside it costs in one flat network
 Row = dict[str, Any]
 
@@ -47,28 +48,20 @@ def beside(book: Book) -> None:
     verdicts = {name: [r[name]["verdict"] for r in rows] for name in DESIGNS}
     book.figure("verdicts", ", ".join(sorted({v for several in verdicts.values() for v in several})), target="VALID",
                 met={v for several in verdicts.values() for v in several} == {"VALID"}, of=verdicts,
-                repeated=sum(r[name]["repeated"] for r in rows for name in DESIGNS))
+                runs_made=sum(r[name]["made"] for r in rows for name in DESIGNS))
 
 
 def seed_row(book: Book, seed: int) -> dict[str, Row]:
     """What one seed gave in each design, and alone; the same requests in all of them."""
     found: dict[str, Row] = {}
     for name, options in DESIGNS.items():
-        result, repeated = settled(book, [f"seed={seed}", *options])
-        found[name] = of_phase(result, "beside") | {"repeated": repeated}
+        scenario = load_scenario(NAME, [f"seed={seed}", *options])
+        run = partial(run_scenario, scenario, book.work, lock=not book.quick)
+        result, made = undisturbed(run, 1 if book.quick else TRIES)
+        found[name] = of_phase(result, "beside") | {"made": made}
         if not options:
             found["alone"] = {"ttft": ttfts(result, "inference-alone"), "step": step(result, "training-alone")}
     return found
-
-
-def settled(book: Book, options: Sequence[str]) -> tuple[Result, int]:
-    """A VALID run, or the last of TRIES; and how many were thrown away for it."""
-    repeated = 0
-    while True:
-        result = run_scenario(load_scenario(NAME, options), book.work, lock=not book.quick)
-        if book.quick or result.verdict.level.name == "VALID" or repeated == TRIES - 1:
-            return result, repeated
-        repeated += 1
 
 
 def of_phase(result: Result, phase: str) -> Row:

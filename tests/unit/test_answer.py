@@ -11,6 +11,7 @@ from scenarios.report.answer import compared, interference_sentence, queue_sente
 from scenarios.report.data import load
 from scenarios.report.series import Load
 from tests.unit import run_factory
+from traffic.metrics import interference
 
 LOADS = [Load("leaf1->h3", 10e6, 60e3, 0.93, 0.99, 0, 1e4), Load("h1->leaf1", 10e6, 60e3, 0.4, 0.6, 0, 1e3)]
 
@@ -72,6 +73,19 @@ def test_equal_numbers_make_no_winner() -> None:
     (0.9, "It took 0.9 times as long as it did alone.")])
 def test_interference_is_told_by_its_factor(factor: float, told: str) -> None:
     assert interference_sentence("It", _tags(interference=factor)) == told
+
+
+@pytest.mark.parametrize(("factor", "told"), [
+    (2.6, "It took 2.6 times as long to its first tokens (median) as it did alone."),
+    (1.0, "It took as long to its first tokens (median) as it did alone.")])
+def test_interference_of_serving_is_told_by_its_first_tokens(factor: float, told: str) -> None:
+    assert interference_sentence("It", _tags(ttft_interference=factor)) == told
+
+
+def test_serving_beside_others_is_held_against_serving_alone_by_its_median_first_token() -> None:
+    found = interference.metrics("ttft", {"alone": 0.08, "beside": 0.2}, {"alone": True, "beside": False})
+    assert {phase: (m.tag, m.value) for phase, m in found.items()} == {
+        "beside": ("ttft_interference", pytest.approx(2.5))}
 
 
 def test_the_busiest_queue_is_named_when_none_dropped() -> None:

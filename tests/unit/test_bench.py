@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import book as books
+from tests.bench.beside import p99, recovered
 from tests.bench.book import Book
 from tests.bench.gloo import require_torch, second
 from tests.bench.labs import Row
@@ -88,3 +89,13 @@ def test_a_python_without_pytorch_is_named_with_the_way_to_get_one(tmp_path: Pat
     assert "AIFAB_TORCH_PYTHON" in caught.value.hint
     with pytest.raises(LabError, match="No such file"):
         require_torch(str(tmp_path / "none"))
+
+
+def test_what_a_design_gives_back_is_its_part_of_what_the_flat_network_cost() -> None:
+    row = {"alone": {"ttft": [0.07, 0.08, 0.09]}, "flat": {"ttft": [0.1, 0.18, 0.3]},
+           "half": {"ttft": [0.13, 0.13, 0.2]}, "worse": {"ttft": [0.28]}}
+    assert [recovered(row, name) for name in ("flat", "half", "alone", "worse")] == pytest.approx([0, 0.5, 1, -1])
+
+
+def test_a_p99_is_over_the_requests_of_all_seeds() -> None:
+    assert p99([{"ttft": [0.001] * 99}, {"ttft": [0.001] * 98 + [0.5] * 4}]) == pytest.approx(500.0)

@@ -3,7 +3,7 @@
     interference factor = contended JCT / isolated JCT        1: the others do not matter
 
 Source: METHODS, training; draft-calabria-bmwg-ai-fabric-training-bench. Requests in an open loop have
-no completion time; for them it is the same of the median end-to-end latency.
+no completion time; for them it is the same of the median end-to-end latency, for serving of the median TTFT.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ INTERFERENCE = Definition("interference", "", "interference factor",
 LATENCY = Definition("e2e_interference", "", "interference factor of the latency",
                      "median end-to-end latency in a phase with other workloads / in a phase of its own",
                      "METHODS: training, applied to latency")
-OF_TAG = {"jct": INTERFERENCE, "e2e": LATENCY}
+FIRST_TOKEN = Definition("ttft_interference", "", "interference factor of the time to first token",
+                         "median TTFT in a phase with other workloads / in a phase of its own",
+                         "METHODS: training, applied to TTFT")
+OF_TAG = {"jct": INTERFERENCE, "e2e": LATENCY, "ttft": FIRST_TOKEN}
 
 
 def metrics(tag: str, values: Mapping[str, float], alone: Mapping[str, bool]) -> dict[str, Metric]:
     """Phase -> factor, for every phase that the workload shared, if it ran alone in exactly one other.
 
-    tag: jct or e2e; values: phase -> seconds; alone: phase -> whether it had the network for itself.
+    tag: jct, e2e or ttft; values: phase -> seconds; alone: phase -> whether it had the network for itself.
     """
     isolated = [values[p] for p in values if alone[p]]
     if len(isolated) != 1 or isolated[0] <= 0:
