@@ -72,7 +72,7 @@ class TokenGate:
     """An application behind a token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app, self._wanted = app, f"Bearer {token}".encode()
+        self._app, self._token = app, token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or self._admits(scope):
@@ -84,6 +84,10 @@ class TokenGate:
         await refusal(scope, receive, send)
 
     def _admits(self, scope: Scope) -> bool:
-        """Exactly one Authorization, and the right one; compared in a time that tells nothing."""
+        """Exactly one Authorization, and the right one; compared in a time that tells nothing. A scheme's letters may
+        be of any case (RFC 9110, 11.1)."""
         given = [value for name, value in scope["headers"] if name == b"authorization"]
-        return len(given) == 1 and hmac.compare_digest(given[0], self._wanted)
+        if len(given) != 1:
+            return False
+        scheme, _, token = given[0].partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token, self._token)

@@ -56,11 +56,12 @@ def ask(port: int, *headers: str, path: str = "/health") -> tuple[int, str, dict
 
 def test_who_has_the_token_is_answered(port: int, token: str) -> None:
     assert ask(port, f"Bearer {token}") == (200, "application/json", {"reached": 1})
+    assert ask(port, f"bearer {token}")[0] == 200
 
 
 def test_who_has_not_is_refused_before_the_api_is_reached(port: int, token: str) -> None:
     wrong = [(), ("Bearer ",), (f"Bearer {token}x",), (f"Bearer {token[:-1]}",), (token,), (f"Basic {token}",),
-             ("Bearer x", f"Bearer {token}"), (f"bearer {token}",)]
+             ("Bearer x", f"Bearer {token}"), (f"Bearer  {token}",)]
     for headers in wrong:
         status, kind, body = ask(port, *headers)
         assert (status, kind) == (401, "application/problem+json"), headers
