@@ -37,6 +37,7 @@ class RunData:
     wires: WireSeries | None
     missing: list[str]
     tenants: Json | None = None     # of scenarios with VPCs
+    tasks: dict[str, list[Json]] | None = None      # of agents: workload.phase -> the answered ones
     validation: Validation | None = None    # of complete runs whose scenario has checks
 
     @property
@@ -87,6 +88,7 @@ def load(run: RunDirectory) -> RunData:
         records=part("records", lambda: _by_kind(run), no_records),
         wires=part("counters", lambda: _usable(wire_series(run.counters())), None), missing=missing,
         notes=part("notes", lambda: run.read("notes"), nothing) if (run.path / "notes.json").exists() else nothing,
+        tasks=part("tasks", lambda: run.read("tasks"), None) if (run.path / "tasks.json").exists() else None,
         tenants=part("tenants", lambda: run.read("tenants"), None) if scheduled else None,
         validation=part("checks", lambda: validate(run), None) if run.scenario.checks and run.meta.status == "complete"
         else None)

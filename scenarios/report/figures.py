@@ -12,6 +12,7 @@ from scenarios.report.canvas import Figure
 from scenarios.report.curves import latency_figure, load_figure, request_figure, streams_of
 from scenarios.report.data import SENTINEL, RunData
 from scenarios.report.serving import serving_figures
+from scenarios.report.task_bars import task_figure
 from scenarios.report.timeline import last_steps, slowdown_figure, timeline_figure
 from scenarios.report.topology import fabric_figure
 from traffic.metrics.on_paths import STEP_ON_PATHS
@@ -24,6 +25,7 @@ def figures(data: RunData) -> list[Figure]:
     found = [*_steps(data), *_ranks(data), *serving_figures(data.records)]
     if data.wires is not None and data.loads:
         found.append(load_figure(data.wires, data.loads, phase_starts(data), paced(data)))
+    found += [task_figure(where, tasks) for where, tasks in (data.tasks or {}).items() if tasks]
     loss = loss_figure(data.ledger) if data.ledger else None
     if loss is not None:
         found.append(loss)

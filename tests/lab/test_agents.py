@@ -18,6 +18,9 @@ SMALL: dict[str, Any] = {"replicas": ["h4"], "rate": 5, "requests": 8, "output_t
                          "think": "20ms", "bytes_per_input_token": 1}
 
 
+TINY = {"layers": 2, "hidden": 512, "ffn": 2048, "heads": 8, "kv_heads": 1, "vocab": 1000}    # 512 B of KV a token
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineLab]:
     with engine_lab(tmp_path_factory.mktemp("agents"), hosts=6, rate="20mbit") as running:
@@ -64,7 +67,8 @@ def test_every_task_is_answered_with_the_bytes_of_all_its_calls(lab: EngineLab) 
 
 
 def test_calls_wait_for_what_they_need_and_the_parts_of_a_task_are_its_time(lab: EngineLab) -> None:
-    run = serve(lab, **SMALL, agent=AGENT)
+    run = serve(lab, **SMALL | {"requests": 6}, agent=AGENT, model=TINY, decode=["h5"])
+    assert all(r["kv_end"] > r["made"] for r in run.requests), "decoded elsewhere: the cache's way is the network's"
     ended = {r["id"]: r for r in (*run.requests, *run.of("tool"))}
     for task in run.serving.tasks:
         for call in task.calls:
@@ -80,8 +84,8 @@ def test_calls_wait_for_what_they_need_and_the_parts_of_a_task_are_its_time(lab:
 def test_a_context_that_stays_with_its_replica_is_not_computed_again(lab: EngineLab) -> None:
     hits = {}
     for routing in ("consistent_hash", "round_robin"):
-        run = serve(lab, **SMALL | {"replicas": ["h4", "h5", "h6"]}, routing=routing, block=32, gpu_cache="2GB",
-                    agent=AGENT | {"steps": [4, 4], "system_tokens": 0})
+        run = serve(lab, **SMALL | {"replicas": ["h4", "h5", "h6"], "requests": 4}, routing=routing, block=32,
+                    gpu_cache="2GB", agent=AGENT | {"steps": [4, 4], "system_tokens": 0})
         hits[routing] = sum(r["hit_tokens"] for r in run.requests)
     assert hits["consistent_hash"] > 1.5 * hits["round_robin"] > 0
 
@@ -110,8 +114,8 @@ def test_without_another_server_the_task_fails_at_once_and_its_other_calls_are_c
 def test_a_tool_server_that_cannot_be_reached_costs_a_time_out_and_another_one_answers(lab: EngineLab) -> None:
     tools = {"search": {"hosts": ["h5", "h6"], "service": "100ms"}}
     try:
-        run = serve(lab, **SMALL, meanwhile=lambda: lab.port("h5", "down"), agent=AGENT | {
-            "tools": tools, "steps": [4, 4], "tool_timeout": "1s", "tool_retries": 1})
+        run = serve(lab, **SMALL | {"requests": 4}, meanwhile=lambda: lab.port("h5", "down"), agent=AGENT | {
+            "tools": tools, "steps": [3, 3], "tool_timeout": "1s", "tool_retries": 1})
     finally:
         lab.port("h5", "up")
     assert {t["status"] for t in accounted(run)} == {"ok"}

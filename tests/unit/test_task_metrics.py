@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.report.answer import workload_sentence
+from scenarios.report.task_bars import task_figure
 from scenarios.report.tasks import difference_sentence
 from topologies.fabric import Fabric, expand
 from topologies.spec import FabricSpec
@@ -153,3 +154,13 @@ def test_the_difference_between_two_workloads_is_put_down_to_the_part_that_grew(
         "On average a task of far took 1 s longer than one of near, 90 % of that in prefill.")
     assert difference_sentence({"near": near, "same": near}) == ""
     assert difference_sentence({"near": near, "other": {"ttft": {"value": 1}}}) == ""
+
+
+def test_the_figure_of_tasks_has_a_row_for_each_the_slowest_first() -> None:
+    (a,) = anatomies([TASK], [ROWS[0], ROWS[3]], ROWS[1:3])
+    quick = {**a.as_json(), "task": 5, "seconds": 2.0}
+    drawn = task_figure("crew.main", [quick, a.as_json()])
+    assert [row[:2] for row in drawn.rows] == [("0", "4.800"), ("5", "2.000")]
+    assert dict(zip(drawn.header, drawn.rows[0], strict=True))["external services (s)"] == "1.900"
+    assert "2 tasks of 2 s to 4.8 s" in drawn.caption
+    assert "external services" in drawn.wide
