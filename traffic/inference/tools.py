@@ -55,7 +55,7 @@ class ToolCall:
             self._lease.ask(call.ask, partial(self._arrived, number))
 
     def _is_current(self, number: int) -> bool:
-        return not self.status and number == self._current
+        return not self.status and number == self._current != 0
 
     def _arrived(self, number: int) -> None:
         if self._is_current(number):
