@@ -23,6 +23,7 @@ from scenarios.commands.trace import trace
 from scenarios.commands.upkeep import clean, doctor, report
 from scenarios.commands.validate import validate
 from scenarios.commands.vpc import evpn, verify, vpc
+from scenarios.commands.workshop import workshop
 from topologies.errors import LabError
 
 INTERRUPTED = 130       # what a shell expects of a program that Ctrl-C ended
@@ -38,6 +39,7 @@ for command in (check, run, validate, bench, replay, report, cost, up, cli, capt
 app.command("exec")(execute)
 app.add_typer(vpc, name="vpc")
 app.add_typer(classes, name="class")
+app.add_typer(workshop, name="workshop")
 
 
 def main() -> None:

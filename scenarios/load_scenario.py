@@ -44,7 +44,11 @@ def load_scenario(name: str, overrides: Sequence[str | Override] = ()) -> Scenar
     with its names (hosts, links, ranks, traces).
     """
     path, shown = find_spec(name, LIBRARY, "scenario")
-    document = read_document(path, shown)
+    return scenario_of(read_document(path, shown), overrides)
+
+
+def scenario_of(document: Document, overrides: Sequence[str | Override] = ()) -> Scenario:
+    """The scenario that a document describes. Raises SpecError or SpecErrors, as above."""
     options = _addressed(document, [*parse_overrides([o for o in overrides if isinstance(o, str)]),
                                     *(o for o in overrides if isinstance(o, Override))])
     apply_overrides(document, [o for o in options if o.path in CHOOSES_FABRIC])

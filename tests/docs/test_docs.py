@@ -39,7 +39,8 @@ from traffic.metrics.metric import ENOUGH
 from traffic.specs import AcceleratorSpec, GpuSpec, ModelSpec
 
 ROOT = Path(__file__).parents[2]
-DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
+        *sorted((ROOT / "scenarios/workshops").glob("*/README.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE = re.compile(r"`((?:topologies|controller|traffic|scenarios|tests|docs)/[\w./-]+)`")

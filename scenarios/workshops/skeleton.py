@@ -1,0 +1,67 @@
+"""A learner's Python file: its functions called in a process of their own, with a limit of time.
+
+Whatever it does (raise, print, never end, exit) becomes a sentence with the line of the file. It is not caged: it runs
+with the rights of who checks it, as any program of one's own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from topologies.errors import SpecError
+
+LIMIT = 20.0        # seconds for all calls together
+NOT_DONE = "NotImplementedError"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a function of a file gave back, or what went wrong; line: there, or where the function begins."""
+
+    file: Path
+    function: str
+    line: int
+    value: Any = None
+    error: str = ""
+
+    @property
+    def where(self) -> str:
+        """'skeleton.py:12 name'."""
+        return f"{_where(self.file, self.line)} {self.function}"
+
+    @property
+    def todo(self) -> bool:
+        """Whether the function is still as the skeleton has it."""
+        return self.error.startswith(NOT_DONE)
+
+
+def call(file: Path, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Reply]:
+    """Call functions of a file, in turn. Raises SpecError for a file that cannot be read or does not end."""
+    if not file.is_file():
+        raise SpecError(str(file), "a file", "no such file")
+    order = {"file": str(file.absolute()), "calls": [[name, list(arguments)] for name, arguments in calls]}
+    try:
+        done = subprocess.run([sys.executable, "-m", "scenarios.workshops.skeleton_child"], input=json.dumps(order),
+                              capture_output=True, text=True, timeout=LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        raise SpecError(str(file), f"functions that answer within {LIMIT:g} s", "no answer",
+                        "is there a loop without an end?") from None
+    try:
+        replies = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise SpecError(str(file), "Python that runs to its end", f"exit code {done.returncode}",
+                        (done.stderr.splitlines() or [""])[-1]) from None
+    if isinstance(replies, dict):
+        raise SpecError(_where(file, replies["line"]), "Python that can be loaded", replies["error"])
+    return [Reply(file, name, r["line"], r.get("value"), r.get("error", ""))
+            for (name, _), r in zip(calls, replies, strict=True)]
+
+
+def _where(file: Path, line: int) -> str:
+    return f"{file}{f':{line}' if line else ''}"
