@@ -1,4 +1,4 @@
-"""Workshops as a learner meets them: every starter fails exactly what is the learner's to do, every solution passes all.
+"""Workshops as a learner meets them: a starter fails exactly what is the learner's to do, a solution passes all.
 
 What is compared is what came of the checks by the runs' numbers. Whether a run is a ground for a grade is the
 machine's affair, and how fast the machine is too: a run whose checks are not as they should be is repeated.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scenarios.validation.evaluate import Status
 
 from scenarios.runner import run_scenario
-from scenarios.validation.evaluate import Status
 from scenarios.workshops.grade import after, before
 from scenarios.workshops.learner import solve, start
 from scenarios.workshops.lesson import names

@@ -33,11 +33,11 @@ def scenario() -> dict[str, Any]:
     ring = {"kind": "collective", "op": "all-reduce", "placement": "strided", "size": "1MB", "iterations": 2}
     return {
         "name": "ecmp-entropy",
-        "question": "What do ECMP collisions cost a ring over four spines, and how much of that do more flows win back?",
+        "question": "What do ECMP collisions cost a ring over four spines, and what do more flows win back?",
         "fabric": {"base": "spines4", "hosts_per_leaf": 4, "uplink_rate": "10.6mbit"},
         "workloads": {
             "elephants": ring,
-            "entropy": {**ring, "flows_per_pair": 24},      # 96 flows a leaf: the fullest spine has some 1.3 times its share
+            "entropy": {**ring, "flows_per_pair": 24},      # 96 a leaf: the fullest uplink has 1.3 times its share
         },
         "phases": [{"name": "few-flows", "run": ["elephants"]}, {"name": "many-flows", "run": ["entropy"]}],
     }

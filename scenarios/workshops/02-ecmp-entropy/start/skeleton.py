@@ -35,7 +35,7 @@ def scenario() -> dict[str, Any]:
     ring = {"kind": "collective", "op": "all-reduce", "placement": "strided", "size": "1MB", "iterations": 2}
     return {
         "name": "ecmp-entropy",
-        "question": "What do ECMP collisions cost a ring over four spines, and how much of that do more flows win back?",
+        "question": "What do ECMP collisions cost a ring over four spines, and what do more flows win back?",
         "fabric": {"base": "spines4", "hosts_per_leaf": 4, "uplink_rate": "10.6mbit"},
         "workloads": {
             "elephants": ring,
