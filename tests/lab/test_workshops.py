@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scenarios.validation.evaluate import Status
 
 from scenarios.runner import run_scenario
+from scenarios.validation.evaluate import Status
 from scenarios.workshops.grade import after, before
 from scenarios.workshops.learner import solve, start
 from scenarios.workshops.lesson import names

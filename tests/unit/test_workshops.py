@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scenarios.validation.evaluate import Status, Validation
 
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
+from scenarios.validation.evaluate import Status, Validation
 from scenarios.workshops.answers import read_answers
 from scenarios.workshops.grade import after, before, kept_run, not_graded
 from scenarios.workshops.learner import MARK, explanation, solve, start
