@@ -44,8 +44,13 @@ def drops_in(lines: Iterable[str], names: Mapping[int, str]) -> dict[str, int]:
     return dict(found)
 
 
-def policy_drops(inventory: Inventory) -> dict[str, dict[str, int]]:
-    """Switch -> name of a drop rule -> packets; empty for a switch that does not answer. Raises LabError."""
+def drops_of(inventory: Inventory, switch: str) -> dict[str, int]:
+    """Name of a drop rule -> packets, of one switch; nothing if it does not answer. Raises LabError."""
+    return policy_drops(inventory, [switch])[switch]
+
+
+def policy_drops(inventory: Inventory, switches: Iterable[str] = ()) -> dict[str, dict[str, int]]:
+    """Switch (these, or all) -> name of a drop rule -> packets; empty for one that does not answer. Raises LabError."""
     names = names_of(inventory.fabric, Record.read(Path(inventory.directory) / "intent.json"))
 
     def one(process: SwitchProcess) -> dict[str, int]:
@@ -54,8 +59,9 @@ def policy_drops(inventory: Inventory) -> dict[str, dict[str, int]]:
         except LabError:
             return {}
 
+    wanted = list(switches) or list(inventory.switches)
     with ThreadPoolExecutor(8) as pool:
-        return dict(zip(inventory.switches, pool.map(one, inventory.switches.values()), strict=True))
+        return dict(zip(wanted, pool.map(one, [inventory.switches[s] for s in wanted]), strict=True))
 
 
 def _dump(process: SwitchProcess) -> list[str]:

@@ -1,7 +1,7 @@
-"""Declared changes of links while traffic runs, and what they declare to the proof.
+"""Declared changes of links and switches while traffic runs, and what they declare to the proof.
 
-A link taken down is a fault: what is lost beside it between down and the settling after up has that
-name. A changed rate or queue is no fault; it is a new expectation for the audit and the link check.
+A link or a switch (scenarios/outages.py) taken down is a fault: what is lost beside it between down and the settling
+after up has that name. A changed rate or queue is no fault; it is a new expectation for the audit and the link check.
 A rank that computes at another pace is a change of its workload, for a whole phase.
 """
 
@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from controller.client import ControllerClient
-from scenarios.scenario import LinkEvent, Scenario
+from scenarios.outages import Outage, Watch, bring_up, take_down
+from scenarios.scenario import LinkEvent, Scenario, SwitchEvent
 from scenarios.timed import Timed
 from topologies import wires
 from topologies.audit import Declared
@@ -54,6 +55,7 @@ class History:
     fabric: Fabric
     changes: list[Change] = field(default_factory=list)
     classes: dict[str, ClassSpec] | None = None     # all of them, with the shares that the schedule left them
+    outages: list[Outage] = field(default_factory=list)
 
     def declared(self) -> Declared:
         """Rates and queues as the last events left them."""
@@ -89,15 +91,29 @@ class History:
 class Player(Timed):
     """Applies the events of one phase at their times."""
 
-    def __init__(self, inventory: Inventory, events: Sequence[LinkEvent], history: History, t0: float) -> None:
+    def __init__(self, inventory: Inventory, events: Sequence[LinkEvent | SwitchEvent], history: History, t0: float,
+                 watch: Watch = lambda _name, _pid: None) -> None:
         scale = inventory.fabric.spec.scale.scale
-        self._inventory, self._history, self._t0 = inventory, history, t0
+        self._inventory, self._history, self._t0, self._watch = inventory, history, t0, watch
         super().__init__("events", [(scale.to_emulated_time(e.at), partial(self._happen, e)) for e in events])
 
-    def _happen(self, event: LinkEvent) -> None:
+    def _happen(self, event: LinkEvent | SwitchEvent) -> None:
+        if isinstance(event, SwitchEvent):
+            self._switch(event)
+            return
         apply(self._inventory, event, self._history.changes.append, self._t0)
         if event.rate is not None and not event.hidden and self._inventory.fabric.spec.paths == "weighted":
             ControllerClient(self._inventory.api_socket).set_rates(self._history.known_rates())
+
+
+    def _switch(self, event: SwitchEvent) -> None:
+        """Its outage ends when it holds its rules: what comes later waits for that."""
+        outages = self._history.outages
+        if event.state in ("down", "restart"):
+            take_down(self._inventory, event.switch, self._t0, outages.append)
+        if event.state in ("up", "restart"):
+            last = next(o for o in reversed(outages) if o.switch == event.switch)
+            bring_up(self._inventory, last, self._t0, SETTLE, self._watch)
 
 
 def apply(inventory: Inventory, event: LinkEvent, note: Callable[[Change], None], t0: float) -> None:

@@ -140,9 +140,12 @@ def headline(metrics: Mapping[str, Any]) -> float | None:
 
 
 def faults(history: History, fabric: Fabric, end: float) -> Iterator[Fault]:
-    """Declared events as windows: links that went down, and links whose rate changed."""
+    """Declared events as windows: links and switches that went down, and links whose rate changed."""
     for name, link, since, until in history.windows(end):
         yield Fault(name, since, until, fabric.link(link).directions)
+    for outage in history.outages:
+        directions = tuple(d for k in fabric.links_of(outage.switch) for d in k.directions)
+        yield Fault(outage.name, outage.since, outage.end(end), directions, (outage.switch,))
     for change in history.changes:
         if change.rate is not None or change.queue is not None:
             yield Fault(f"{change.link} {change.what}", change.t, change.end, fabric.link(change.link).directions,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from scenarios.moves import changes_of, places
-from scenarios.scenario import LinkEvent, RankEvent, Scenario, ShareChange
+from scenarios.scenario import LinkEvent, RankEvent, Scenario, ShareChange, SwitchEvent
 from topologies.fabric import Fabric, expand
 from topologies.scale import Scale
 from topologies.units import show_rate, show_size, show_time
@@ -72,8 +72,12 @@ def event_lines(scenario: Scenario) -> Iterator[str]:
     """One line for each event, in emulated units."""
     scale = scenario.fabric.scale.scale
     for event in scenario.events:
-        hidden = "; predictions are not told" if event.hidden else ""
         phase = scenario.phase_of(event)
+        if isinstance(event, SwitchEvent):
+            how = {"down": "dies", "up": "starts again", "restart": "dies and starts again"}[event.state]
+            yield f"in phase {phase} after {show_time(scale.to_emulated_time(event.at))}: {event.switch} {how}"
+            continue
+        hidden = "; predictions are not told" if event.hidden else ""
         if isinstance(event, RankEvent):
             of = event.workload or next(p.run[0] for p in scenario.phases if p.name == phase)
             yield (f"in phase {phase}: rank {event.rank} of {of} computes {event.compute_factor:g} times as "

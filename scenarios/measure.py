@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scenarios.child import Child
 from scenarios.events import History
 from scenarios.lab import Lab
+from scenarios.outages import daemons, faults, with_lost_counts
 from scenarios.results import RunDirectory
 from topologies.audit import Finding, audit
 from topologies.calibrate import Calibration, calibrate
@@ -93,15 +94,18 @@ class Measurement:
             self.sentinel.stop(SENTINEL_END)
         inventory, end = self.lab.inventory, time.monotonic() - self.t0
         wait_quiet(inventory)
-        self.proof.after = snapshot(inventory, self.lab.policy_drops)
+        outages, history = self.proof.history.outages, self.proof.history
+        away = daemons(inventory, outages)
+        read = snapshot(inventory, self.lab.policy_drops, [name for name, pid in away.items() if not pid])
+        self.proof.after = with_lost_counts(read, outages)
         self.proof.controller_ended = self.lab.process.poll() is not None
-        self.proof.audits += audit(inventory, self.proof.history.declared())
+        self.proof.audits += audit(inventory, replace(history.declared(), daemons=away))
         if self.sampler is not None:
             self.sampler.stop(READY)
         if self.proof.before is None:
             raise ValueError("finish() before start()")
         self.proof.ledger = balance(self.lab.fabric, wires_by_link(inventory), self.proof.before, self.proof.after,
-                                    self.proof.history.faults(end))
+                                    [*history.faults(end), *faults(outages, self.lab.fabric, end)])
         return self.proof.ledger
 
     def abort(self) -> None:

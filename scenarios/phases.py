@@ -14,7 +14,7 @@ from scenarios.child import Child, Event
 from scenarios.events import Player, slowed, slowest
 from scenarios.measure import Measurement
 from scenarios.moves import Pairs
-from scenarios.scenario import Phase, Scenario
+from scenarios.scenario import LinkEvent, Phase, Scenario, SwitchEvent
 from scenarios.tenants import Tenants
 from scenarios.timed import Timed
 from topologies.errors import LabError, RunError
@@ -151,7 +151,9 @@ class PhaseRun:
         standing(connections)
         for name, pid in watched.items():
             m.watch(name, pid)
-        timed = (Player(m.lab.inventory, self.scenario.link_events(self.phase.name), m.proof.history, m.t0),
+        events: tuple[LinkEvent | SwitchEvent, ...] = (
+            *self.scenario.link_events(self.phase.name), *self.scenario.switch_events(self.phase.name))
+        timed = (Player(m.lab.inventory, events, m.proof.history, m.t0, m.watch),
                  Timed("schedule", self.tenants.steps(self.phase.name, m.proof.history)))
         m.begin_second()
         start = time.monotonic() - m.t0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scenarios.moves import vpc_problems
-from scenarios.scenario import LinkEvent, RankEvent, Scenario
+from scenarios.scenario import LinkEvent, RankEvent, Scenario, SwitchEvent
 from scenarios.shares import class_problems
 from scenarios.validation.names import check_problems
 from topologies.addressing import ETHERNET_HEADER
@@ -45,6 +45,9 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
         if isinstance(event, RankEvent):
             yield from _rank_event(scenario, fabric, event, ("events", n, "rank"))
             continue
+        if isinstance(event, SwitchEvent):
+            yield from _switch_event(scenario, fabric, event, ("events", n))
+            continue
         try:
             yield from _queue_event(scenario, event, fabric.link(event.link), ("events", n, "queue"))
         except SpecError:
@@ -72,6 +75,21 @@ def _rank_event(scenario: Scenario, fabric: Fabric, event: RankEvent, at: KeyPat
     if isinstance(spec, CollectiveSpec) and not spec.compute:
         yield Problem(at, "a rank with compute times to multiply", f"{name}, which computes nothing",
                       f"give workloads.{name} a compute time")
+
+
+def _switch_event(scenario: Scenario, fabric: Fabric, event: SwitchEvent, at: KeyPath) -> Iterator[Problem]:
+    """The switch exists, and is up before it goes down, and down before it comes up."""
+    switches = [s.name for s in fabric.switches]
+    if event.switch not in switches:
+        yield Problem((*at, "switch"), f"a switch of the fabric: {', '.join(switches)[:300]}", event.switch,
+                      nearest(event.switch, switches))
+        return
+    before = [e for p in scenario.phases for e in scenario.switch_events(p.name) if e.switch == event.switch]
+    last = [e.state for e in before[:before.index(event)]][-1:] or ["up"]
+    is_down = last == ["down"]
+    if is_down != (event.state == "up"):
+        yield Problem((*at, "state"), "up, after an event that took it down" if is_down else "down or restart",
+                      event.state, f"{event.switch} is {'down' if is_down else 'up'} by then")
 
 
 def _ranks(fabric: Fabric, spec: CollectiveSpec) -> int:

@@ -80,13 +80,22 @@ class RankEvent(Strict):
     hidden: bool = Field(False, description="predictions and answers are not told of it")
 
 
+class SwitchEvent(Strict):
+    """A switch that dies with its rules, as at a power failure, and starts again; its ports keep their carrier."""
+
+    phase: str | None = Field(None, description="default: the first phase")
+    at: Time = Field(ge=0)
+    switch: str
+    state: Literal["down", "up", "restart"] = Field(description="restart: down, and up again at once")
+
+
 def _kind_of_event(value: Any) -> str:
     named = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    return "rank-event" if "rank" in named else "link-event"
+    return next((f"{key}-event" for key in ("rank", "switch") if key in named), "link-event")
 
 
-Event = Annotated[Annotated[LinkEvent, Tag("link-event")] | Annotated[RankEvent, Tag("rank-event")],
-                  Discriminator(_kind_of_event)]
+Event = Annotated[Annotated[LinkEvent, Tag("link-event")] | Annotated[RankEvent, Tag("rank-event")]
+                  | Annotated[SwitchEvent, Tag("switch-event")], Discriminator(_kind_of_event)]
 
 
 class ShareChange(Strict):
@@ -177,7 +186,7 @@ class Scenario(Strict):
         elif event.workload is not None and event.workload not in phase.run:
             yield Misfit(at, f"a workload of phase {phase.name}: {names}", event.workload)
 
-    def phase_of(self, event: LinkEvent | RankEvent) -> str:
+    def phase_of(self, event: LinkEvent | RankEvent | SwitchEvent) -> str:
         """Name of the phase in which an event happens."""
         return event.phase or (self.phases[0].name if self.phases else "")
 
@@ -185,6 +194,11 @@ class Scenario(Strict):
         """The single changes of links of one phase."""
         return tuple(step for e in self.events if isinstance(e, LinkEvent) and self.phase_of(e) == phase
                      for step in e.steps)
+
+    def switch_events(self, phase: str) -> tuple[SwitchEvent, ...]:
+        """Of one phase, in the order of their times."""
+        its = (e for e in self.events if isinstance(e, SwitchEvent) and self.phase_of(e) == phase)
+        return tuple(sorted(its, key=lambda e: e.at))
 
     def slow_ranks(self, phase: str, workload: str, *, hidden: bool = True) -> dict[int, float]:
         """Rank -> factor of its compute times in one phase; without those that predictions are not told of."""

@@ -12,7 +12,8 @@ T = TypeVar("T")
 STEP = 0.01     # seconds between two looks
 
 
-def wait_for(what: str, look: Callable[[], T | None], timeout: float, hint: str = "") -> T:
+def wait_for(what: str, look: Callable[[], T | None], timeout: float, hint: str = "",
+             step: float = STEP) -> T:
     """The first result of `look` that is true. Raises RunError that names `what` after `timeout` s."""
     deadline = time.monotonic() + timeout
     while True:
@@ -21,4 +22,4 @@ def wait_for(what: str, look: Callable[[], T | None], timeout: float, hint: str 
             return found
         if time.monotonic() > deadline:
             raise RunError(what, f"within {timeout:g} s", "not yet", hint)
-        time.sleep(STEP)
+        time.sleep(step)

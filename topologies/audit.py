@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from topologies import qdisc
@@ -41,6 +41,7 @@ class Declared:
     rates: Mapping[str, float]
     queues: Mapping[str, int]
     classes: Mapping[str, ClassSpec] | None = None      # all of them, where their shares have been changed
+    daemons: Mapping[str, int] = field(default_factory=dict)    # switch that was away -> its pid now, 0: it still is
 
 
 NOTHING_DECLARED = Declared({}, {})
@@ -48,7 +49,7 @@ NOTHING_DECLARED = Declared({}, {})
 
 def audit(inventory: Inventory, declared: Declared = NOTHING_DECLARED) -> list[Finding]:
     """Every difference; an empty list is what one wants."""
-    return [*_wires(inventory, declared), *_switches(inventory)]
+    return [*_wires(inventory, declared), *_switches(inventory, declared.daemons)]
 
 
 def _wires(inventory: Inventory, declared: Declared) -> Iterator[Finding]:
@@ -108,10 +109,12 @@ def _classes(queue: Queue, held: Sequence[qdisc.HtbClass], declared: Declared, l
                           limits.get(c.handle))
 
 
-def _switches(inventory: Inventory) -> Iterator[Finding]:
+def _switches(inventory: Inventory, daemons: Mapping[str, int]) -> Iterator[Finding]:
     everywhere = os.sched_getaffinity(0)
     for name, process in inventory.switches.items():
-        pid = process.vswitchd_pid
+        pid = daemons.get(name, process.vswitchd_pid)
+        if not pid:
+            continue
         if not Path(f"/proc/{pid}").exists():
             yield Finding(f"switch {name}", "process", "pid", pid, None)
             continue

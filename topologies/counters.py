@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -106,10 +106,11 @@ def softnet_drops() -> int:
     return sum(int(line.split()[1], 16) for line in Path("/proc/net/softnet_stat").read_text().splitlines())
 
 
-def snapshot(inventory: Inventory, policy: PolicyReader) -> Counters:
-    """All counters now. Rule counters lag behind packets, so the switches are asked to catch up first."""
+def snapshot(inventory: Inventory, policy: PolicyReader, dead: Collection[str] = ()) -> Counters:
+    """All counters now. Rule counters lag behind packets, so the switches are asked to catch up first, but the dead."""
+    alive = [process for name, process in inventory.switches.items() if name not in dead]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda process: unixctl.call(process, "revalidator/wait"), inventory.switches.values()))
+        list(pool.map(lambda process: unixctl.call(process, "revalidator/wait"), alive))
     received, sent = read_devices(inventory)
     return Counters(
         received=received, sent=sent, queues=read_queues(inventory),

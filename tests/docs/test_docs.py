@@ -22,7 +22,7 @@ from scenarios import cli
 from scenarios.invariants import headroom, link, timers
 from scenarios.load_scenario import KINDS, LIBRARY, load_scenario
 from scenarios.results import Part
-from scenarios.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario, Scheduled, ShareChange
+from scenarios.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario, Scheduled, ShareChange, SwitchEvent
 from scenarios.validation.names import ALL_DROPS
 from scenarios.validation.spec import CheckSpec
 from scenarios.vpcs import check_intent
@@ -236,7 +236,7 @@ def test_every_key_of_a_workload_is_explained_under_its_kind(kind: str) -> None:
 def test_every_key_of_scenario_event_and_fabric_is_explained() -> None:
     assert table_keys(section("A scenario")) == (
         set(keys_of(Scenario)) | set(LinkEvent.model_fields) | set(RankEvent.model_fields)
-        | set(Scheduled.model_fields))
+        | set(SwitchEvent.model_fields) | set(Scheduled.model_fields))
     assert table_keys(section("A fabric")) == set(FabricSpec.model_fields)
 
 
@@ -265,7 +265,7 @@ def choices(annotation: Any) -> Iterator[str]:
             yield from choices(inner)
 
 
-@pytest.mark.parametrize("model", [FabricSpec, LinkEvent, *KINDS.values()], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("model", [FabricSpec, LinkEvent, SwitchEvent, *KINDS.values()], ids=lambda m: m.__name__)
 def test_every_choice_of_a_key_is_mentioned(model: type[BaseModel]) -> None:
     words = {word for field in model.model_fields.values() for word in choices(field.annotation)}
     assert words
