@@ -83,4 +83,5 @@ def faults(outages: Iterable[Outage], fabric: Fabric, end: float) -> list[Fault]
     seconds: dict[str, float] = {}
     for outage in outages:
         seconds[outage.switch] = seconds.get(outage.switch, 0.0) + outage.end(end) - outage.since
-    return [Fault(f"{switch} down", tuple(k.name for k in fabric.links_of(switch)), s) for switch, s in seconds.items()]
+    return [Fault(f"{switch} down", tuple(k.name for k in fabric.links_of(switch)), s, switch)
+            for switch, s in seconds.items()]

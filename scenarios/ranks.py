@@ -8,7 +8,6 @@ from functools import partial
 from scenarios.lab import policy_drops
 from scenarios.report.bars import losses
 from scenarios.report.tables import books
-from topologies import qdisc
 from topologies.counters import device_queues, snapshot, wait_quiet, wires_by_link
 from topologies.errors import RunError
 from topologies.fabric import Fabric
@@ -41,8 +40,9 @@ def run_ranks(inventory: Inventory, ranks: int, command: Sequence[str], tell: Te
 
 def link_bytes(inventory: Inventory) -> dict[str, int]:
     """Direction of each fabric link -> bytes that have left its queue so far."""
-    sent = {device: q.bytes for device, q in device_queues(inventory.wiring) if q.handle == qdisc.TRAFFIC_QUEUE}
-    return {q.direction: sent[q.device] for q in queues(inventory) if inventory.fabric.link(q.link).kind == "fabric"}
+    sent = {(device, q.handle): q.bytes for device, q in device_queues(inventory.wiring)}
+    return {q.direction: sum(sent[q.device, handle] for handle in q.handles) for q in queues(inventory)
+            if inventory.fabric.link(q.link).kind == "fabric"}
 
 
 def spread(fabric: Fabric, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:

@@ -65,11 +65,15 @@ class Counters:
 
 @dataclass(frozen=True)
 class Fault:
-    """A declared fault: its name, the links that it touches, and for how long (s)."""
+    """A declared fault: its name, the links that it touches, and for how long (s).
+
+    switch: the one that was away; those at the far ends of its links are no part of it, for ports keep their carrier.
+    """
 
     name: str
     links: tuple[str, ...]
     seconds: float
+    switch: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,7 @@ def _beside(fabric: Fabric, fault: Fault) -> tuple[str, ...]:
     for name in fault.links:
         link = fabric.link(name)
         names += [*link.directions, link.a.port, link.b.port]
-        names += [n for n in (link.a.node, link.b.node) if not fabric.by_name[n].is_host]
+        names += [n for n in (link.a.node, link.b.node) if not fabric.by_name[n].is_host and fault.switch in ("", n)]
     return tuple(f"{n} (" for n in names)
 
 

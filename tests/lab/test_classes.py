@@ -16,6 +16,7 @@ from scenarios.lab import Lab, lab
 from scenarios.live_shares import change_shares, held_classes
 from scenarios.measure import Measurement
 from scenarios.phases import PhaseRun, traffic_of
+from scenarios.ranks import link_bytes
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
 from scenarios.tenants import Tenants
@@ -263,6 +264,7 @@ def test_a_workloads_packets_are_in_its_class_on_every_wire_from_the_hosts_own_o
     with books(it) as kept:
         play(it, tmp_path, {**spec, "traffic_class": "gold"})
     assert kept.ledger.closes, kept.ledger
+    assert link_bytes(it.inventory)["leaf1->spine1"] == sum(sent_by_class(it, "leaf1->spine1").values())
     for direction in way:
         grown = {name: n - before[direction][name] for name, n in sent_by_class(it, direction).items()}
         assert grown["bulk"] == 0, (direction, grown)

@@ -109,6 +109,17 @@ def test_a_loss_beside_a_declared_fault_has_its_name() -> None:
     assert ledger.closes
 
 
+@pytest.mark.parametrize(("switch", "told"), [
+    ("", {"outage": 7}), ("leaf1", {"outage": 7}), ("spine1", {})])
+def test_what_a_switch_loses_is_its_own_outage_and_not_that_of_the_switch_beside_it(
+        switch: str, told: dict[str, int]) -> None:
+    """A link that is down takes both of its ends along."""
+    after = replace(_moved(100, by_rule=7), policy={})
+    ledger = _closed(after, NOTHING, Fault("outage", ("leaf1-spine1",), 1.0, switch))
+    assert ledger.fault_losses == told
+    assert ledger.closes == bool(told)
+
+
 def test_a_fault_elsewhere_excuses_nothing() -> None:
     elsewhere = Fault("uplink cut", ("leaf1-spine1",), 0.5)
     after = replace(_moved(100), received={**_moved(100).received, "wires/w0a": 95})

@@ -23,6 +23,7 @@ OUTAGES = [Outage("spine2", 1.0, 3.0, {"no-route": 4}, 2), Outage("spine2", 5.0,
 def test_a_switchs_outages_are_one_fault_beside_all_of_its_links() -> None:
     (fault,) = faults(OUTAGES, FABRIC, end=9.0)
     assert (fault.name, fault.links, fault.seconds) == ("spine2 down", ("leaf1-spine2", "leaf2-spine2"), 2.0 + 4.0)
+    assert fault.switch == "spine2"
 
 
 def test_each_outage_is_a_window_in_which_the_switch_need_not_be_seen() -> None:
