@@ -79,9 +79,12 @@ def with_lost_counts(counters: Counters, outages: Iterable[Outage]) -> Counters:
 
 
 def faults(outages: Iterable[Outage], fabric: Fabric, end: float) -> list[Fault]:
-    """For the ledger: each switch once, with all of its time, beside all of its links."""
+    """For the ledger: each switch once, with all of its time, beside all of its links.
+
+    Leaves first: what was dropped for want of a path to one of them is theirs before it can be a spine's.
+    """
     seconds: dict[str, float] = {}
-    for outage in outages:
+    for outage in sorted(outages, key=lambda o: not fabric.node(o.switch).is_leaf):
         seconds[outage.switch] = seconds.get(outage.switch, 0.0) + outage.end(end) - outage.since
     return [Fault(f"{switch} down", tuple(k.name for k in fabric.links_of(switch)), s, switch)
             for switch, s in seconds.items()]

@@ -219,9 +219,12 @@ def bound(fabric: Fabric, fault: Fault) -> int:
 
 
 def _dropped_beside(fabric: Fabric, fault: Fault, drop: str) -> bool:
-    """Whether 'leaf2 no-path:leaf1' can be this fault's: one of its links is an uplink of one of the two leaves."""
+    """Whether 'leaf2 no-path:leaf1' can be this fault's: one of its links is an uplink of one of the two leaves, or one
+    of the two was away."""
     switch, _, rule = drop.partition(" ")
     ends = {switch, rule.removeprefix(NO_PATH)}
+    if fault.switch and fabric.by_name[fault.switch].is_leaf:
+        return rule.startswith(NO_PATH) and fault.switch in ends
     return rule.startswith(NO_PATH) and any(fabric.link(name).a.node in ends for name in fault.links)
 
 

@@ -26,6 +26,11 @@ def test_a_switchs_outages_are_one_fault_beside_all_of_its_links() -> None:
     assert fault.switch == "spine2"
 
 
+def test_leaves_come_before_spines_which_may_only_have_what_is_left() -> None:
+    several = [Outage("spine2", 1.0, 2.0), Outage("leaf1", 4.0, 5.0)]
+    assert [f.switch for f in faults(several, FABRIC, end=9.0)] == ["leaf1", "spine2"]
+
+
 def test_each_outage_is_a_window_in_which_the_switch_need_not_be_seen() -> None:
     found = list(windows(History(FABRIC, outages=OUTAGES), FABRIC, end=9.0))
     assert [(f.name, f.start, f.end, f.nodes) for f in found] == [
