@@ -44,6 +44,8 @@ def load_scenario(name: str, overrides: Sequence[str | Override] = ()) -> Scenar
     with its names (hosts, links, ranks, traces).
     """
     path, shown = find_spec(name, LIBRARY, "scenario")
+    if path.name.endswith(".study.yml"):
+        raise SpecError(shown, "a scenario", "a study of several", f"run it by: aifab compare {name}")
     return scenario_of(read_document(path, shown), overrides)
 
 

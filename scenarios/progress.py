@@ -19,6 +19,7 @@ class Bars(StageListener):
             console=Console(stderr=True), transient=True, disable=quiet)
         self._tasks: dict[str, TaskID] = {}
         self._stage: TaskID | None = None
+        self.headline = ""      # said before each stage: which run of several this is
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -33,7 +34,7 @@ class Bars(StageListener):
         for task in (*self._tasks.values(), *((self._stage,) if self._stage is not None else ())):
             self._progress.remove_task(task)
         self._tasks.clear()
-        self._stage = self._progress.add_task(what, total=None)
+        self._stage = self._progress.add_task(f"{self.headline}: {what}" if self.headline else what, total=None)
 
     def progress(self, workload: str, done: float, total: float | None) -> None:
         """One bar per workload, in bytes."""

@@ -11,12 +11,14 @@ from scenarios.load_scenario import LIBRARY, load_scenario
 from topologies.document import nearest, read_document
 from topologies.errors import LabError, SpecError, SpecErrors
 from topologies.fabric import expand
-from topologies.load import CATALOG, find_spec, load_fabric
+from topologies.load import CATALOG, find_spec, load_fabric, ready_files
+
+STUDY = ".study.yml"
 
 
 def check(
     files: Annotated[list[str], typer.Argument(
-        metavar="FILE...", help="scenario or fabric files, or names of the library or the catalog")],
+        metavar="FILE...", help="scenario, fabric or study files, or names of the library or the catalog")],
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="PATH=VALUE", help="change a value first, such as fabric.host_rate=20mbit")] = None,
 ) -> None:
@@ -46,6 +48,9 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
     from scenarios.phases import as_run, pairs_of, traffic_of
     from scenarios.shares import check_classes
 
+    if _is_study(name):
+        yield from _study_lines(name, settings)
+        return
     if _is_fabric(name):
         yield f"{name}: OK, a fabric"
         yield fabric_line(expand(load_fabric(name, settings)))
@@ -63,6 +68,30 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
     yield from vpc_lines(scenario)
     yield from traffic
     yield from event_lines(scenario)
+
+
+def _is_study(name: str) -> bool:
+    """A file of studies says so by its name; a name of the library may be a scenario's."""
+    return name.endswith(STUDY) or (not (LIBRARY / f"{name}.yml").exists() and name in ready_files(LIBRARY, STUDY))
+
+
+def _study_lines(name: str, settings: list[str]) -> Iterator[str]:
+    """The designs, each with its fabric; and whether there are runs enough to find anything."""
+    from scenarios.expected import fabric_line
+    from scenarios.study.load import load_study
+    from scenarios.study.statistics import MIN_PAIRS
+
+    for quick in (False, True):
+        plan = load_study(name, settings, quick=quick)
+        runs = f"{len(plan.designs)} designs, {len(plan.seeds)} seeds, {len(plan.order)} runs"
+        yield f"quick form: {runs}" if quick else f"{name}: OK, a study ({runs}): {plan.study.question}"
+        if not quick:
+            for design in plan.designs.values():
+                yield f"{design.name}: {fabric_line(expand(design.scenario.fabric))}"
+        if len(plan.seeds) < MIN_PAIRS:
+            yield f"too few repeats to tell designs apart: {len(plan.seeds)}, and {MIN_PAIRS} are needed"
+        if plan.study.quick is None:
+            return
 
 
 def _is_fabric(name: str) -> bool:

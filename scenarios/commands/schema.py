@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from scenarios.scenario import Scenario
+from scenarios.study.spec import Study
 from topologies.errors import LabError
 from topologies.spec import FabricSpec
 
@@ -21,13 +22,14 @@ class Kind(StrEnum):
 
     fabric = "fabric"
     scenario = "scenario"
+    study = "study"
 
 
 def schema(
     kind: Annotated[Kind, typer.Argument(help="which kind of file")] = Kind.scenario,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="default: print it")] = None,
 ) -> None:
-    """Write the JSON Schema of scenario or fabric files.
+    """Write the JSON Schema of scenario, fabric or study files.
 
     Example, with the YAML extension of an editor:
 
@@ -45,6 +47,8 @@ def schema(
 
 def schema_of(kind: Kind) -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of what the loader takes, short forms included."""
+    if kind is Kind.study:
+        return {"$schema": DIALECT, **Study.model_json_schema()}
     if kind is Kind.fabric:
         return {"$schema": DIALECT, **FabricSpec.model_json_schema()}
     result = {"$schema": DIALECT, **Scenario.model_json_schema()}

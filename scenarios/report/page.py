@@ -30,10 +30,8 @@ def build(run: RunDirectory) -> str:
     """The report of a run as HTML. Raises LabError if the run's meta or scenario cannot be read."""
     data = load(run)
     metrics = metric_rows(data.metrics)
-    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True, finalize=_arrows)
-    return environment.get_template("report.html").render(
-        data=data, css=Markup((_HERE / "report.css").read_text()),     # noqa: S704 - our own file
+    return render(
+        "report.html", _HERE, data=data,
         answer=sentences(data), banner=banner(data), verdict=verdict_view(data), figures=figures(data),
         books=books(data.ledger) if data.ledger else None, metrics=metrics, scaled=any(m.real for m in metrics),
         predictions=prediction_rows(data), notes=note_rows(data), provenance=provenance(data),
@@ -42,7 +40,15 @@ def build(run: RunDirectory) -> str:
         shares=list(tenants.share_rows(data)), beside=list(tenants.beside_rows(data)),
         checks=rows(data.validation) if data.validation else [],
         checked=summary(data.validation) if data.validation else "",
-        yaml=escape(scenario_yaml(data.scenario)), svg=Markup)  # figures escape their own text
+        yaml=escape(scenario_yaml(data.scenario)))
+
+
+def render(template: str, folder: Path, **parts: Any) -> str:
+    """A template of `folder` with the style and the macros of reports; directions get arrows."""
+    environment = Environment(loader=FileSystemLoader([folder, _HERE]), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True, finalize=_arrows)
+    css = Markup((_HERE / "report.css").read_text())    # noqa: S704 - our own file
+    return environment.get_template(template).render(css=css, **parts)
 
 
 def _arrows(value: Any) -> Any:

@@ -70,7 +70,11 @@ class Plan:
 
 def find_study(name: str) -> tuple[Path, str]:
     """A study by path or by its name in the library -> (file, how errors call it). Raises SpecError."""
-    return find_spec(name, LIBRARY, "study", suffix=SUFFIX)
+    path, shown = find_spec(name, LIBRARY, "study", suffix=SUFFIX)
+    if not path.name.endswith(SUFFIX):
+        raise SpecError(shown, f"a study, whose file's name ends in {SUFFIX}", path.name,
+                        f"a scenario is run by: aifab run {name}")
+    return path, shown
 
 
 def load_study(name: str, overrides: Sequence[str] = (), *, quick: bool = False) -> Plan:

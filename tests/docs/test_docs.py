@@ -30,7 +30,7 @@ from topologies import calibrate
 from topologies.errors import LabError
 from topologies.explain import keys_of
 from topologies.fabric import expand
-from topologies.load import CATALOG, load_fabric
+from topologies.load import CATALOG, load_fabric, ready_files
 from topologies.scale import MIN_PACKETS, MIN_RTTS
 from topologies.spec import BorderSpec, ClassSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
 from traffic.agent_specs import AgentSpec, ToolSpec
@@ -222,7 +222,7 @@ def section(heading: str) -> str:
 
 @pytest.mark.parametrize(("heading", "folder"), [("Ready fabrics", CATALOG), ("Ready scenarios", LIBRARY)])
 def test_every_ready_file_is_listed_and_every_listed_one_exists(heading: str, folder: Path) -> None:
-    assert table_keys(section(heading)) == {p.stem for p in folder.glob("*.yml")}
+    assert table_keys(section(heading)) == set(ready_files(folder))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

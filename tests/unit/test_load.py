@@ -13,7 +13,7 @@ from scenarios.load_scenario import LIBRARY, load_scenario
 from tests.golden import cases
 from topologies.errors import SpecError, SpecErrors
 from topologies.fabric import expand
-from topologies.load import CATALOG, load_fabric, load_model
+from topologies.load import CATALOG, load_fabric, load_model, ready_files
 from topologies.spec import FabricSpec, QueueSpec
 from traffic.specs import CollectiveSpec, RequestsSpec, StreamSpec, TrainingTraceSpec
 
@@ -65,7 +65,7 @@ def test_every_fabric_of_the_catalog_expands_without_more_blocking_than_it_says(
     assert all(fabric.oversubscription(leaf.name) <= limit + 1e-9 for leaf in fabric.leaves)
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in LIBRARY.glob("*.yml")))
+@pytest.mark.parametrize("name", sorted(ready_files(LIBRARY)))
 def test_every_scenario_of_the_library_loads_and_asks_a_question(name: str) -> None:
     scenario = load_scenario(name)
     assert scenario.name == name
