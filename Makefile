@@ -40,6 +40,7 @@ bench: setup-dev  ## measure; figures go to bench-results/
 
 lessons: setup  ## run every scenario of the library
 	@status=0; for scenario in scenarios/library/*.yml; do \
+		case "$$scenario" in *.study.yml) continue;; esac; \
 		echo "== $$scenario"; $(root) $(aifab) run "$$scenario" || { status=$$?; echo "exit code $$status"; }; \
 		[ $$status -ne 130 ] || break; \
 	done; exit $$status

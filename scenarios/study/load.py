@@ -131,15 +131,18 @@ def _designs(document: Document, cells: Sequence[Cell]) -> dict[str, Planned]:
         try:
             found[cell.name] = _planned(document, cell)
         except SpecErrors as several:
-            errors += [_of_design(cell.name, e) for e in several.errors]
+            errors += [_of_design(document, cell.name, e) for e in several.errors]
         except LabError as error:
-            errors.append(_of_design(cell.name, error))
+            errors.append(_of_design(document, cell.name, error))
     if errors:
         raise SpecErrors(list({str(e): e for e in errors}.values()))
     return found
 
 
-def _of_design(name: str, error: LabError) -> SpecError:
+def _of_design(document: Document, name: str, error: LabError) -> LabError:
+    """With the design's name, unless the place in the study file says it already."""
+    if error.where.startswith(f"{document.places[()].source}:"):
+        return error
     return SpecError(f"design {name}: {error.where}", error.expected, error.found, error.hint)
 
 
@@ -153,7 +156,6 @@ def _planned(document: Document, cell: Cell) -> Planned:
                             "take it away; `seed` of the study is the first repeat's")
         settings[text] = value
         overrides.append(Override(path, _beside(document.directory, path, value), where))
-    # an axis that comes later in the list takes the place of an earlier setting of the same path
     scenario = load_scenario(_base(document, cell), overrides)
     check_compiles(scenario)
     return Planned(cell.name, scenario, settings, cell.reference, cell.description)

@@ -23,6 +23,9 @@ from scenarios.invariants import headroom, link, timers
 from scenarios.load_scenario import KINDS, LIBRARY, load_scenario
 from scenarios.results import Part
 from scenarios.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario, Scheduled, ShareChange, SwitchEvent
+from scenarios.study.load import SUFFIX, load_study
+from scenarios.study.spec import Design, MetricChoice, Quick, Study
+from scenarios.study.statistics import MIN_PAIRS
 from scenarios.validation.names import ALL_DROPS
 from scenarios.validation.spec import CheckSpec
 from scenarios.vpcs import check_intent
@@ -81,10 +84,15 @@ def names_of(words: list[str]) -> None:
     settings = params.get("settings") or []
     if name == "run":
         load_scenario(params["scenario"], settings)
+    elif name == "compare":
+        load_study(params["study"], settings, quick=params["quick"])
     elif name in ("up", "cli"):
         load_fabric(params["fabric"], settings)
     elif name == "check":
         for file in params["files"]:
+            if file.endswith(SUFFIX):
+                load_study(file, settings)
+                continue
             is_scenario = (LIBRARY / f"{file}.yml").exists() or LIBRARY.name in file
             (load_scenario if is_scenario else load_fabric)(file, settings)
     elif name in ("exec", "capture", "replay"):
@@ -134,8 +142,11 @@ def test_a_command_that_does_not_exist_would_be_found(words: list[str]) -> None:
 
 @pytest.mark.parametrize(("where", "text"), [pytest.param(*b, id=b[0]) for b in blocks("yaml")])
 def test_every_yaml_in_the_docs_loads(tmp_path: Path, where: str, text: str) -> None:
-    path = tmp_path / "shown.yml"
+    path = tmp_path / ("shown.study.yml" if "metrics:" in text else "shown.yml")
     path.write_text(text)
+    if "metrics:" in text:
+        assert load_study(str(path)).study.name in text
+        return
     if "kind: VPC" in text:
         intent, document = read_intent(path)
         check_intent(intent, document, expand(load_fabric("border" if "kind: External" in text else "small")))
@@ -254,6 +265,24 @@ SMALL_MODELS = (Phase, Flap, ShareChange, ClassSpec, BorderSpec, TcpSpec, LinkOv
 @pytest.mark.parametrize("model", SMALL_MODELS, ids=lambda m: m.__name__)
 def test_every_key_of_the_smaller_models_is_mentioned(model: type[BaseModel]) -> None:
     assert [key for key in model.model_fields if f"`{key}`" not in SCENARIOS] == []
+
+
+STUDIES = (ROOT / "docs/studies.md").read_text()
+
+
+def test_every_key_of_a_study_is_explained() -> None:
+    keys = next(part for part in re.split(r"^## ", STUDIES, flags=re.MULTILINE) if part.startswith("Keys"))
+    assert set(Study.model_fields) <= table_keys(keys)
+    assert [key for model in (Design, MetricChoice, Quick) for key in model.model_fields if f"`{key}" not in keys] == []
+    assert f"**{MIN_PAIRS} pairs**" in STUDIES
+
+
+def test_every_study_of_the_library_loads_and_is_in_the_docs() -> None:
+    ready = ready_files(LIBRARY, SUFFIX)
+    assert ready
+    for name in ready:
+        assert load_study(name).study.name == name
+        assert f"`{name}`" in STUDIES
 
 
 def choices(annotation: Any) -> Iterator[str]:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.load_scenario import load_scenario
+from scenarios.scenario import Scenario
+from scenarios.study import load
 from scenarios.study.load import load_study, order_of
 from tests.unit.study_factory import BASE, STUDY, plan, write
-from topologies.errors import SpecError, SpecErrors
+from topologies.errors import SpecError, SpecErrors, TraceError
 
 
 def refusal(directory: Path, old: str, new: str, *overrides: str, quick: bool = False) -> str:
@@ -26,9 +29,9 @@ def refusal(directory: Path, old: str, new: str, *overrides: str, quick: bool = 
      "  -> did you mean two?"),
     ("{fabric.spines: 4}", "{fabric.spine: 4}", "found the unknown key spine\n  -> did you mean spines?"),
     ("{fabric.spines: 4}", "{fabrics.spines: 4}",
-     "design four: spread.study.yml:7 designs.four.set.fabrics.spines: expected a path that starts with one of name, "),
+     "spread.study.yml:7 designs.four.set.fabrics.spines: expected a path that starts with one of name, "),
     ("{fabric.spines: 4}", "{fabric.spines: 400}",
-     "design four: spread.study.yml:7 designs.four.set.fabric.spines: expected a number of at most 32; found 400"),
+     "spread.study.yml:7 designs.four.set.fabric.spines: expected a number of at most 32; found 400"),
     ("{fabric.spines: 4}", "{workloads.rong.size: 1MB}", "expected a workload of this scenario: ring; found rong\n"
      "  -> did you mean ring?"),
     ("{fabric.spines: 4}", "{seed: 4}", "designs.four.set.seed: expected no seed: every design runs with the study's "),
@@ -59,15 +62,31 @@ def test_a_study_of_one_design_compares_nothing(tmp_path: Path) -> None:
 def test_mistakes_of_all_designs_are_told_at_once(tmp_path: Path) -> None:
     text = refusal(tmp_path, "{fabric.spines: 1}}\n  two: {set: {fabric.spines: 2}",
                    "{fabric.spines: 0}}\n  two: {set: {fabric.spines: 99}")
-    assert "design one: " in text
-    assert "design two: " in text
+    assert "designs.one.set.fabric.spines: expected a number of at least 1; found 0" in text
+    assert "designs.two.set.fabric.spines: expected a number of at most 32; found 99" in text
+
+
+def test_what_is_wrong_in_every_design_is_told_once(tmp_path: Path) -> None:
+    text = refusal(tmp_path, "scenario: base.yml", "scenario: base.yml\nset: {fabric.leaves: 0}")
+    assert text == "spread.study.yml:4 set.fabric.leaves: expected a number of at least 1; found 0"
+
+
+def test_what_only_the_compiler_finds_is_told_with_its_design(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(scenario: Scenario) -> None:
+        if scenario.fabric.spines == 4:
+            raise TraceError("t.csv:3", "a row of a trace", "half of one")
+
+    monkeypatch.setattr(load, "check_compiles", refuse)
+    with pytest.raises(SpecErrors, match=r"^design four: t.csv:3: expected a row of a trace; found half of one$"):
+        plan(tmp_path)
 
 
 def test_a_value_of_an_axis_out_of_range_names_the_axis(tmp_path: Path) -> None:
     axes = "axes: {fabric.spines: [1, 77]}\n"
     text = STUDY[:STUDY.index("designs")] + axes + "metrics: [{metric: ring.busbw, better: higher}]\n"
     path = write(tmp_path, text)
-    with pytest.raises(SpecErrors, match=r"design spines=77: .*spread.study.yml:4 axes.fabric.spines.1"):
+    with pytest.raises(SpecErrors, match=r"spread.study.yml:4 axes.fabric.spines.1"):
         load_study(str(path))
 
 
@@ -128,3 +147,12 @@ def test_a_design_may_be_another_scenario_beside_the_study(tmp_path: Path) -> No
     found = load_study(str(tmp_path / "spread.study.yml"))
     assert found.designs["four"].scenario.name == "other"
     assert found.designs["two"].scenario.name == "base"
+
+
+def test_a_scenario_is_no_study_and_a_study_no_scenario(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    with pytest.raises(SpecError, match=r"expected a study, whose file's name ends in .study.yml; found base.yml"):
+        load_study(str(tmp_path / "base.yml"))
+    with pytest.raises(SpecError, match="expected a scenario; found a study of several") as info:
+        load_scenario(str(path))
+    assert "aifab compare" in info.value.hint
