@@ -147,7 +147,8 @@ def _of_design(document: Document, name: str, error: LabError) -> LabError:
 
 
 def _planned(document: Document, cell: Cell) -> Planned:
-    overrides, settings = [], {}
+    # what a scenario has checked at its end is about its own phases; a study has findings instead
+    overrides, settings = [Override(("validate",), {}, "")], {}
     for at, text, value in cell.settings:
         where = document.place(at).where(at)
         path = key_path(text)

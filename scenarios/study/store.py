@@ -80,7 +80,7 @@ class Store:
                 why = found if isinstance(found, str) else "its scenario is that of no run of this study (any more)"
                 discarded.append(Discarded(run=path.name, why=why))
         result = _result(plan, runs, tuple(discarded))
-        write_whole(self.directory / FILE, result.model_dump_json(indent=1).encode())
+        write_whole(self.directory / FILE, result.model_dump_json(indent=1, by_alias=True).encode())
         return result
 
     def _look(self, path: Path) -> tuple[Found, str]:
@@ -121,7 +121,7 @@ def _called(name: str, quick: bool) -> str:
 
 def _text(scenario: Scenario) -> str:
     """One text for equal scenarios, whether from a file or from a run directory."""
-    return json.dumps(json.loads(scenario.model_dump_json()), sort_keys=True)
+    return json.dumps(json.loads(scenario.model_dump_json(by_alias=True)), sort_keys=True)
 
 
 def _outcome(run: RunDirectory) -> Found:
