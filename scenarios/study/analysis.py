@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scenarios.study.result import StudyResult
 from scenarios.study.spec import MetricChoice
-from scenarios.study.statistics import Difference, Estimate, difference, estimate
+from scenarios.study.statistics import MIN_PAIRS, Difference, Estimate, difference, estimate
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,19 @@ class Compared:
 
     @property
     def leaders(self) -> tuple[str, ...]:
-        return (*self.ranked[:1], *(name for name in self.ranked[1:] if not self._beats(name)))
+        return (*self.ranked[:1], *(n for n in self.ranked[1:] if n not in self.beaten and n not in self.untold))
 
-    def _beats(self, name: str) -> bool:
-        """Whether the first is better in the pairs as well, not by its median alone."""
-        d = self.of_leader[name].difference
-        return d is not None and d.seen and self.is_better(d.median)
+    @property
+    def beaten(self) -> dict[str, Difference]:
+        """Those that the first is told apart from, and better than in the pairs as well, not by its median alone."""
+        return {name: f.difference for name, f in self.of_leader.items()
+                if f.difference is not None and f.seen and self.is_better(f.difference.median)}
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """Those that share too few pairs with the first: whether they are as good cannot be said."""
+        return tuple(name for name, f in self.of_leader.items()
+                     if f.difference is None or f.difference.n < MIN_PAIRS)
 
     def is_better(self, value: float) -> bool:
         """Whether a difference of that sign is an improvement."""

@@ -52,7 +52,8 @@ def _differences(analysis: Analysis, metrics: Sequence[Compared]) -> Figure | No
     base = analysis.result.baseline
     names = [name for name in analysis.result.designs if name != base]
     caption = ("Median of the differences between runs with one seed, and its interval. Filled: a difference was seen, "
-               f"for the interval leaves out zero, which is {base}. Hollow: none was seen. {_directions(held)}")
+               f"for the interval leaves out zero, which is {base}. "
+               f"Hollow: none was seen, or too few pairs. {_directions(held)}")
 
     def panel(axes: Axes, metric: Compared) -> None:
         axes.axvline(0, color=Ink.FG, linewidth=0.8)

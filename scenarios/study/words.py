@@ -61,25 +61,17 @@ def lead_sentence(metric: Compared) -> str:
         return f"The designs cannot be compared in {metric.label}: {metric.mixed}."
     if not metric.ranked:
         return f"No usable run of a design that could win has measured {metric.label}."
-    leaders, best = metric.leaders, metric.ranked[0]
-    beaten = [name for name in metric.ranked if name not in leaders]
-    if not beaten:
+    if not metric.beaten:
         return _undecided(metric)
-    value = quantity(metric.estimates[best].median, metric.unit)
-    if len(leaders) == 1:
-        words = f"{best} wins in {metric.label} with {value}"
+    best, value = metric.ranked[0], quantity(metric.estimates[metric.ranked[0]].median, metric.unit)
+    if len(metric.leaders) == 1:
+        words = f"{best} wins in {metric.label} with {value}, "
     else:
-        words = (f"{_list(leaders)} lead in {metric.label}, {best} with {value}; "
-                 "between them no difference was seen")
-    return f"{words}: {_ahead(metric, beaten[0])}."
-
-
-def _ahead(metric: Compared, second: str) -> str:
-    """How far the leader is ahead of the best design that it beats, told from the leader's side."""
-    d = metric.of_leader[second].difference
-    if d is None:
-        return f"no seed has {second} as well"
-    return f"{by_how_much(d, metric.unit)} than {second}, the next ({sure(d, metric.unit)})"
+        words = (f"{_list(metric.leaders)} lead in {metric.label}, between them no difference was seen: "
+                 f"{best} has {value}, ")
+    untold = f"; of {_list(metric.untold)} there are too few pairs" if metric.untold else ""
+    second, d = next(iter(metric.beaten.items()))
+    return f"{words}{by_how_much(d, metric.unit)} than {second}, the next ({sure(d, metric.unit)}){untold}."
 
 
 def _undecided(metric: Compared) -> str:
@@ -87,11 +79,10 @@ def _undecided(metric: Compared) -> str:
     value = quantity(metric.estimates[names[0]].median, metric.unit)
     if len(names) == 1:
         return f"Only {names[0]} has measured {metric.label}: {value}."
-    pairs = [f.difference.n for f in metric.of_leader.values() if f.difference is not None]
-    if not pairs or min(pairs) < MIN_PAIRS:
-        return (f"Too few runs to say which design is best in {metric.label}: {plural(min(pairs, default=0), 'pair')} "
-                f"with the same seeds, and {MIN_PAIRS} are needed; {names[0]} has the best median, "
-                f"{value}.")
+    if metric.untold:
+        pairs = min(f.difference.n if f.difference else 0 for f in metric.of_leader.values())
+        return (f"Too few runs to say which design is best in {metric.label}: {plural(pairs, 'pair')} "
+                f"with the same seeds, and {MIN_PAIRS} are needed; {names[0]} has the best median, {value}.")
     return f"No difference was seen between {_list(names)} in {metric.label}."
 
 
@@ -119,7 +110,9 @@ def _caveats(analysis: Analysis) -> Iterator[str]:
     result = analysis.result
     levels = Counter(run.verdict for _, run in result.outcomes)
     if result.missing:
-        yield f"{plural(len(result.missing), 'planned run')} of {len(result.order)} have no usable result."
+        one = len(result.missing) == 1
+        yield (f"{len(result.missing)} of the {len(result.order)} planned runs {'has' if one else 'have'} "
+               "no usable result.")
     if levels["INVALID"]:
         again = sum(1 for name, run in result.outcomes if not run.usable and run.seed in result.designs[name].used)
         yield (f"{plural(levels['INVALID'], 'run')} INVALID and left out"

@@ -39,15 +39,16 @@ def analysis(directory: Path, times: Times = TIMES, study: str = STUDY, invalid:
 def test_the_first_sentence_says_who_won_by_how_much_and_how_sure_that_is(tmp_path: Path) -> None:
     it = analysis(tmp_path, {**TIMES, "four": lambda seed: 8 + 0.2 * seed + 0.01 * (-1) ** seed})
     assert words.answer(it)[0] == (
-        "four wins in step time with 8.59 s: 2.01 s (19 %) less than two, the next (94 % interval of the paired "
+        "four wins in step time with 8.59 s, 2.01 s (19 %) less than two, the next (94 % interval of the paired "
         "difference -2.01 s to -1.99 s, 5 of 5 pairs alike).")
 
 
 def test_inverted_data_inverts_the_sentences(tmp_path: Path) -> None:
     slower, faster = analysis(tmp_path / "a"), analysis(tmp_path / "b", FASTER)
-    assert words.answer(slower)[0].startswith("four and two lead in step time, four with ")
+    assert words.answer(slower)[0].startswith(
+        "four and two lead in step time, between them no difference was seen: four has 10.6 s, ")
     assert "less than one, the next" in words.answer(slower)[0]
-    assert words.answer(faster)[0].startswith("one wins in step time with 4.7 s: ")
+    assert words.answer(faster)[0].startswith("one wins in step time with 4.7 s, ")
     assert any(s.startswith("one is worse than two in step time: 20.3 s, 9.7 s (92 %) more than 10.6 s")
                for s in words.findings(slower))
     assert any(s.startswith("one is better than two in step time: 4.7 s, 5.9 s (56 %) less than 10.6 s")
@@ -71,6 +72,14 @@ def test_too_few_pairs_are_no_finding_however_large_the_difference(tmp_path: Pat
     assert all(s.startswith("Too few pairs to tell ") for s in words.findings(it))
 
 
+def test_a_design_with_too_few_pairs_neither_leads_nor_is_beaten(tmp_path: Path) -> None:
+    times: Times = {**TIMES, "four": lambda seed: 8 + 0.2 * seed}
+    it = analysis(tmp_path, times, STUDY.replace("repeats: 5", "repeats: 5\nretries: 0"), frozenset({("one", 3)}))
+    step = it.metrics[0]
+    assert (step.leaders, step.beaten, step.untold) == (("four",), {"two": step.of_leader["two"].difference}, ("one",))
+    assert words.answer(it)[0].endswith("; of one there are too few pairs.")
+
+
 def test_invalid_runs_are_left_out_counted_and_cost_their_pair(tmp_path: Path) -> None:
     it = analysis(tmp_path, study=STUDY.replace("repeats: 5", "repeats: 6\nretries: 0"),
                   invalid=frozenset({("one", 3), ("four", 4)}), suspect=frozenset({("two", 1)}))
@@ -78,7 +87,7 @@ def test_invalid_runs_are_left_out_counted_and_cost_their_pair(tmp_path: Path) -
     assert one.difference is not None
     assert one.difference.n == 5
     assert words.caveats(it)[:3] == [
-        "2 planned runs of 18 have no usable result.", "2 runs INVALID and left out.",
+        "2 of the 18 planned runs have no usable result.", "2 runs INVALID and left out.",
         "1 of the 16 runs that count are SUSPECT: it cannot be excluded that the machine shaped them."]
     assert tables.verdicts(it.result) == "15 VALID, 1 SUSPECT, 2 INVALID of 18 runs"
     assert ("one", "5 (1 INVALID)") in [row[:2] for row in tables.overview(it)[1]]
