@@ -27,7 +27,7 @@ def refusal(directory: Path, old: str, new: str, *overrides: str, quick: bool = 
     ("repeats: 5", "repeats: 0", "spread.study.yml:9 repeats: expected a number of at least 1; found 0"),
     ("baseline: two", "baseline: tow", "spread.study.yml:8 baseline: expected a design: one, two, four; found tow\n"
      "  -> did you mean two?"),
-    ("{fabric.spines: 4}", "{fabric.spine: 4}", "found the unknown key spine\n  -> did you mean spines?"),
+    ("{fabric.spines: 4}", "{fabric.spine: 4}", "found the unknown key spine\n  -> did you mean spines"),
     ("{fabric.spines: 4}", "{fabrics.spines: 4}",
      "spread.study.yml:7 designs.four.set.fabrics.spines: expected a path that starts with one of name, "),
     ("{fabric.spines: 4}", "{fabric.spines: 400}",
