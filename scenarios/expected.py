@@ -148,7 +148,9 @@ def _requests(spec: RequestsSpec | ServingSpec, fabric: Fabric, name: str, seed:
     prompts = sum(r.size for r in serving.requests)
     answers = sum(serving.answer_bytes(r.output) for r in serving.requests)
     apart = f" that prefill and {len(serving.decode)} that decode" if serving.decode else ""
-    count = len(serving.replicas)
+    count, spread = len(serving.replicas), serving.parallel
+    if spread:
+        apart = f" of {spec.workers} workers (tensor {spec.tensor}, pipeline {spec.pipeline})"
     tools = sum(c.kind != "model" for t in serving.tasks for c in t.calls)
     agents = f"{len(serving.tasks)} tasks of agents, {tools} tool calls, " if serving.tasks else ""
     return (f"{model} on {count} replica{'s' if count > 1 else ''}{apart} by {spec.routing}, "

@@ -54,6 +54,7 @@ class Traffic:
     def notes(self) -> dict[str, dict[str, str]]:
         """Workload -> what its reader or generator has to say of it, where it has anything."""
         found = {w.name: dict(w.notes) for w in self.workloads} | {n: r.notes for n, r in self.replays.items()}
+        found |= {s.name: s.notes for s in self.serving}
         return {name: notes for name, notes in found.items() if notes}
 
 

@@ -14,6 +14,8 @@ from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
 from topologies.fabric import Fabric, Link, Role, expand
 from traffic.agent_specs import AgentSpec
+from traffic.inference.parallel import problems as worker_problems
+from traffic.inference.parallel import replica_hosts
 from traffic.jobs.job import problems as job_problems
 from traffic.placement import WITHOUT_RAILS
 from traffic.roce.wire import OVERHEAD
@@ -234,6 +236,7 @@ def _serving(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[Problem
     yield from _serving_hosts(fabric, spec, at)
     if spec.agent is not None:
         yield from _agents(fabric, spec, spec.agent, (*at, "agent"))
+    yield from (Problem((*at, key), *told) for key, *told in worker_problems(spec, replica_hosts(spec, fabric)))
     if spec.lacks:
         yield Problem((*at, "routing"), f"a policy that does without {spec.lacks}, which {spec.format} traces do not "
                       "have, such as least_outstanding", spec.routing)
@@ -261,10 +264,7 @@ def _serving_hosts(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[P
         if names == ():
             yield Problem((*at, key), f"at least one of the {key}", "none")
     servers = spec.agent.servers if spec.agent is not None else ()
-    taken = {gateway, *(spec.agent.hosts if spec.agent is not None else ()), *servers}
-    replicas = spec.replicas if spec.replicas is not None else tuple(
-        h.name for h in fabric.hosts if h.name not in taken)
-    replicas = tuple(dict.fromkeys((*replicas, *(spec.decode or ()), *servers)))
+    replicas = tuple(dict.fromkeys((*replica_hosts(spec, fabric), *(spec.decode or ()), *servers)))
     for n, (name, _) in enumerate(spec.failures):
         if name not in replicas:
             what = "a replica or a tool server" if servers else "a replica"

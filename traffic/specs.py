@@ -197,7 +197,10 @@ class ServingSpec(Classed):
     kind: Literal["serving"]
     model: Literal["llama3-8b", "llama3-70b", "mixtral-8x7b"] | ModelSpec = "llama3-8b"
     gpu: Literal["h100", "l40s"] | AcceleratorSpec = "h100"
-    gpus: int = Field(1, ge=1, description="GPUs of a replica, inside of one host")
+    gpus: int = Field(1, ge=1, description="GPUs of a worker, inside of one host")
+    tensor: int = Field(1, ge=1, description="workers that share each layer, a host each")
+    pipeline: int = Field(1, ge=1, description="stages that share the layers, each of `tensor` workers")
+    fuse: int | None = Field(None, ge=1, description="layers whose all-reduces are one; default: all of a stage")
     clients: tuple[str, ...] | None = Field(None, description="default: every outside host")
     gateway: str | None = Field(None, description="default: the first workload host")
     replicas: tuple[str, ...] | None = Field(None, description="default: every other workload host")
@@ -252,6 +255,11 @@ class ServingSpec(Classed):
         if self.format == "mooncake" and self.block != 512:
             raise ValueError("block: 512 with format: mooncake")
         return self
+
+    @property
+    def workers(self) -> int:
+        """Hosts of a replica."""
+        return self.tensor * self.pipeline
 
     @property
     def lacks(self) -> str:

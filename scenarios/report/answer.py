@@ -24,6 +24,7 @@ ALIKE = 1.005                   # a smaller factor is not told: the digits shown
 COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("task_time", False), ("ttft", False),
             ("e2e", False), ("rdma_goodput", True), ("loss", False))
 GOODPUT = (("request_goodput", True),)      # serving workloads are compared by it as well
+SPREAD = (("tpot", False),)                 # and those whose replicas are several hosts by this
 
 
 def sentences(data: RunData) -> list[str]:
@@ -33,7 +34,7 @@ def sentences(data: RunData) -> list[str]:
     order = sorted(COMPARED, key=lambda c: c[0] != "step_time") if same else COMPARED
     all_tags = {name: tags for name, (_, tags, _) in groups.items()}
     found = [s for subject, tags, _ in groups.values() if (s := interference_sentence(subject, tags))]
-    found += [*compared(all_tags, order), *compared(all_tags, GOODPUT)]
+    found += [*compared(all_tags, order), *compared(all_tags, GOODPUT), *sentences_of_spread(all_tags)]
     found += [s] if (s := difference_sentence(all_tags)) else []
     for subject, tags, predicted in groups.values():
         found += [s for s in (workload_sentence(subject, tags, predicted), model_sentence(subject, tags, predicted),
@@ -129,11 +130,26 @@ def _serving(tags: Tags) -> str:
     if tail and (slow := _value(tags, "ttft_tail")) is not None:
         worst = max(tail, key=lambda words: tail[words])
         text += f"; the slowest tenth took {quantity(slow, 's')}, {percent(tail[worst])} of the excess in {worst}"
+    text += _exchange(tags)
     if (hits := _value(tags, "hit_share")) is not None:
         text += f"; the prefix cache had {percent(hits)} of the prompts' blocks"
     if (met := _value(tags, "slo_share")) is not None:
         text += f"; {percent(met)} of the requests met every SLO"
     return text
+
+
+def _exchange(tags: Tags) -> str:
+    """What the workers of replicas on several hosts exchange."""
+    share, stretch = _value(tags, "fabric_share"), _value(tags, "fabric_stretch")
+    if share is None:
+        return ""
+    against = f", {number(stretch)} times what an idle network takes" if stretch is not None else ""
+    return f"; of a replica's steps the fabric took {percent(share)}{against}"
+
+
+def sentences_of_spread(groups: Mapping[str, Tags]) -> list[str]:
+    """Of workloads whose replicas are several hosts: which of them makes tokens fastest."""
+    return compared({name: tags for name, tags in groups.items() if "replica_step" in tags}, SPREAD)
 
 
 def _times_predicted(value: float, predicted: Tags, tag: str) -> str:

@@ -33,7 +33,7 @@ def request(at: float, ttft: float = 0.4, tokens: int = 5, gap: float = 0.02, **
             "first": times[0], "done": times[-1], "messages": [[t, 1] for t in times], "output_tokens": tokens,
             "wanted_tokens": tokens,
             "input_tokens": 100, "request_bytes": 20_000, "blocks": 4, "hit_gpu": 1, "hit_host": 1, "hit_tokens": 60,
-            "order": 0, "kv_end": None, **more}
+            "order": 0, "kv_end": None, "prefill_fabric": 0.0, **more}
 
 
 def lost(at: float, status: str) -> Row:

@@ -6,6 +6,8 @@
     gpu.py       how long a step of a batch takes: a roofline
     cache.py     which blocks of a prompt a replica has computed before: LRU by bytes, in tiers
     batching.py  continuous batching: what a replica computes in its next step
+    parallel.py  replicas on several hosts: who is in which, and the bytes that their workers exchange
+    workers.py   steps through the stages of such a replica, all-reduces and activations
     routing.py   which replica gets a request: pure functions over a snapshot
     plan.py      what a user wrote -> the job, in emulated units
     requests.py  the requests of a job: from a trace, drawn, or in sessions

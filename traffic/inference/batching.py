@@ -66,6 +66,11 @@ class Batch:
         self.held = 0           # tokens of KV memory in use
         self.preemptions = 0
 
+    @property
+    def sequences(self) -> int:
+        """That wait or run."""
+        return len(self.waiting) + len(self.running)
+
     def add(self, sequence: Sequence) -> None:
         self.waiting.append(sequence)
 

@@ -133,6 +133,7 @@ class Exchange:
         record.hit_gpu, record.hit_host = (attempt.hit.get(tier, 0) for tier in ("gpu", "host"))
         record.hit_tokens, record.order, record.kept = attempt.hit_tokens, attempt.order, attempt.kept
         self._of_transfer(record, t0)
+        record.prefill_fabric = attempt.fabric
         record.preempted = attempt.sequence.preempted if attempt.sequence is not None else 0
 
     def _of_transfer(self, record: ServingRecord, t0: float) -> None:

@@ -15,6 +15,7 @@ from topologies.fabric import Fabric
 from topologies.units import show_size
 from traffic.inference.agent import Task, tasks_of
 from traffic.inference.gpu import Roofline
+from traffic.inference.parallel import Parallel, fused, pairs_of, parallel_of, problems, replica_hosts, replicas_of
 from traffic.inference.requests import Request, requests_of
 from traffic.specs import ServingSpec
 
@@ -26,6 +27,7 @@ class Serving(BaseModel):
     token_bytes  of an answer's token on the wire       time   emulated seconds of a real one
     decode       hosts that decode what `replicas` have prefilled; () where replicas do both
     kv_bytes     of a token's KV cache on the wire, from one to the other
+    parallel     the workers of each replica; None where a replica is one host
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,10 +45,24 @@ class Serving(BaseModel):
     time: float
     congestion_control: str
     dscp: int = 0
+    parallel: Parallel | None = None
 
     @property
     def roofline(self) -> Roofline:
-        return Roofline.of(self.spec.model, self.spec.gpu, self.spec.gpus)
+        """Of one stage, which has its share of the work and of the GPUs: of all the work on all of a replica's."""
+        return _roofline(self.spec)
+
+    @property
+    def workers(self) -> dict[str, tuple[str, ...]]:
+        """Replica -> its hosts, itself the first."""
+        alone = {name: (name,) for name in (*self.replicas, *self.decode)}
+        spread = self.parallel.stages if self.parallel else {}
+        return alone | {name: tuple(h for stage in stages for h in stage) for name, stages in spread.items()}
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What a report has to say of what was fused."""
+        return fused(self.spec, self.parallel) if self.parallel else {}
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -59,15 +75,19 @@ class Serving(BaseModel):
         callers = agent.hosts if agent is not None else self.clients
         tools = () if agent is None else (*((c, a) for c in self.clients for a in agent.hosts),
                                           *((a, s) for a in agent.hosts for s in agent.servers))
+        spread = self.parallel.stages.values() if self.parallel else ()
         return [*((c, self.gateway) for c in callers), *((self.gateway, r) for r in replicas),
-                *((p, d) for p in self.replicas for d in self.decode), *tools]
+                *((p, d) for p in self.replicas for d in self.decode), *tools,
+                *(pair for stages in spread for pair in pairs_of(stages))]
 
     @property
     def planned_bytes(self) -> int:
         """What goes over the network if all goes well, KV caches not counted."""
         models = sum(r.size + self.answer_bytes(r.output) for r in self.requests)
         tools = sum(c.ask + c.answer for t in self.tasks for c in t.calls)
-        return 2 * models + tools + sum(t.ask + t.answer for t in self.tasks)
+        tokens = sum(r.input + r.output - 1 for r in self.requests)
+        workers = round(self.parallel.moved(tokens)) if self.parallel else 0
+        return 2 * models + tools + sum(t.ask + t.answer for t in self.tasks) + workers
 
     def answer_bytes(self, tokens: int) -> int:
         """Of a message with this many tokens, at least 1."""
@@ -98,42 +118,54 @@ class ServingJob(BaseModel):
 def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Serving:
     """A workload with its hosts chosen and its requests read. Raises SpecError, TraceError."""
     where, scale = f"workloads.{name}", fabric.spec.scale.scale
-    hosts = [h.name for h in fabric.hosts]
-    gateway = spec.gateway or hosts[0]
+    gateway = spec.gateway or fabric.hosts[0].name
     clients = spec.clients if spec.clients is not None else tuple(n.name for n in fabric.of("outside"))
-    elsewhere = {gateway, *(spec.decode or ()), *((*spec.agent.hosts, *spec.agent.servers) if spec.agent else ())}
-    replicas = spec.replicas if spec.replicas is not None else tuple(h for h in hosts if h not in elsewhere)
+    replicas = replica_hosts(spec, fabric)
     for key, names in (("clients", clients), ("replicas", replicas)):
         if not names:
             raise SpecError(f"{where}.{key}", f"at least one of the {key}", "none")
+    for key, expected, found, hint in problems(spec, replicas):
+        raise SpecError(f"{where}.{key}", expected, found, hint)
     kv_tokens = _kv_tokens(spec, where)
     outside = frozenset(n.name for n in fabric.of("outside"))
     tasks, asked = tasks_of(spec, clients, outside, scale, seed, where)
     serving = Serving(
-        name=name, spec=spec, clients=clients, gateway=gateway, replicas=replicas, kv_tokens=kv_tokens,
+        name=name, spec=spec, clients=clients, gateway=gateway, replicas=tuple(replicas_of(spec, replicas)),
+        kv_tokens=kv_tokens, parallel=parallel_of(spec, replicas, fabric),
         requests=tuple(asked or requests_of(spec, clients, scale, seed)), tasks=tuple(tasks),
         token_bytes=scale.to_emulated_size(spec.bytes_per_output_token), time=scale.time, decode=spec.decode or (),
-        kv_bytes=scale.to_emulated_size(Roofline.of(spec.model, spec.gpu, spec.gpus).kv_bytes_per_token),
+        kv_bytes=scale.to_emulated_size(_roofline(spec).kv_bytes_per_token),
         congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         dscp=fabric.spec.dscp_of(spec.traffic_class))
     if not serving.requests:
         raise SpecError(f"{where}.thinning", "a share that leaves requests", f"{spec.thinning:g}, which leaves none")
-    longest = max(serving.requests, key=lambda r: r.input + r.output)
-    if longest.input + longest.output > kv_tokens:
-        what = f"request {longest.id}" if longest.task < 0 else f"task {longest.task}"
-        raise SpecError(f"{where}, {what}", f"at most {kv_tokens} tokens, what a replica's KV memory "
-                        "holds", f"a context of {longest.input + longest.output} tokens",
-                        "more gpus, a larger kv_memory, a smaller gpu_cache, or shorter requests")
+    _check_longest(serving, where)
     return serving
+
+
+def _check_longest(serving: Serving, where: str) -> None:
+    """A context is in one batch, and a pipeline's batches share the memory."""
+    longest = max(serving.requests, key=lambda r: r.input + r.output)
+    room, share = serving.kv_tokens // serving.spec.pipeline, serving.spec.pipeline > 1
+    if longest.input + longest.output > room:
+        whose = "one batch of a replica's KV memory" if share else "a replica's KV memory"
+        what = f"request {longest.id}" if longest.task < 0 else f"task {longest.task}"
+        raise SpecError(f"{where}, {what}", f"at most {room} tokens, what {whose} holds",
+                        f"a context of {longest.input + longest.output} tokens",
+                        "more gpus, a larger kv_memory, a smaller gpu_cache, or shorter requests")
+
+
+def _roofline(spec: ServingSpec) -> Roofline:
+    return Roofline.of(spec.model, spec.gpu, spec.gpus * spec.workers)
 
 
 def _kv_tokens(spec: ServingSpec, where: str) -> int:
     """Tokens whose KV a replica holds for running requests."""
-    roofline = Roofline.of(spec.model, spec.gpu, spec.gpus)
+    roofline = _roofline(spec)
     room = roofline.kv_capacity
     if room <= 0:
         raise SpecError(f"{where}.gpus", f"GPUs whose memory holds the weights of {show_size(roofline.weight_bytes)}",
-                        f"{spec.gpus} of {show_size(int(roofline.gpu.memory))} each", "more gpus for each replica")
+                        f"{roofline.gpus} of {show_size(int(roofline.gpu.memory))} each", "more gpus for each replica")
     memory = room if spec.kv_memory is None else spec.kv_memory
     if memory > room:
         raise SpecError(f"{where}.kv_memory", f"at most {show_size(room)}, what the weights leave", show_size(memory))

@@ -52,6 +52,7 @@ class ServingRecord:
     kv_bytes: int = 0           # of the KV cache that went from one to the other
     kv_start: float | None = None
     kv_end: float | None = None
+    prefill_fabric: float = 0.0     # seconds of its prefill that the replica's workers exchanged
     messages: tuple[tuple[float, int], ...] = ()    # when each message of the answer arrived, and its tokens
 
 
@@ -125,6 +126,33 @@ class ReplicaRecord:
     preemptions: int
     kv_peak: int
     kv_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step of a replica on several hosts, from its start to its end at the first stage.
+
+    batch     number of the batch: a pipeline has several     tokens, decoding  of the step; of them decode
+    compute, fabric, waited   seconds of its time that a stage computed, that workers exchanged, that it waited for
+    a stage           idle    seconds that the exchange takes on an idle network
+    part      bytes of a message      train     bytes that a worker sends in a row: all messages of an all-reduce
+    """
+
+    kind: ClassVar[str] = "serving-step"
+    workload: str
+    phase: str
+    replica: str
+    batch: int
+    tokens: int
+    decoding: int
+    start: float
+    end: float
+    compute: float
+    fabric: float
+    waited: float
+    idle: float
+    part: int
+    train: int
 
 
 @dataclass(frozen=True, slots=True)

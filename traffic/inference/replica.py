@@ -2,6 +2,9 @@
 
     prompt whole --> queue --admitted: cache looked up--> [step][step][step] ... one token a step to each
                                                               └─ messages of `coalesce` tokens to the gateway
+
+Who says how long a step takes is its pace: the roofline alone, or workers that exchange over the fabric
+(traffic/inference/workers.py). A replica has as many batches as pipeline stages, each with its share of the memory.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
+from typing import Protocol
 
 from traffic.engine.timers import Timers
 from traffic.inference.batching import Batch, Sequence, Step
@@ -20,6 +24,30 @@ from traffic.inference.requests import Request
 from traffic.inference.routing import ReplicaView
 
 Emit = Callable[[int], None]        # tokens of a message
+StepOver = Callable[[float, float], None]   # when it was over, by the clock of the model; seconds of it on the network
+
+
+class Pace(Protocol):
+    """Lets steps take their time."""
+
+    def run(self, batch: int, step: Step, seconds: float, start: float, over: StepOver) -> None:
+        """A step of a batch that takes each of the replica's GPUs so many seconds, from `start` on."""
+
+    def stop(self) -> None:
+        """The replica is dead."""
+
+
+class Roofed:
+    """A replica on one host: a step takes what the roofline says."""
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+
+    def run(self, _batch: int, _step: Step, seconds: float, start: float, over: StepOver) -> None:
+        self._timers.at(start + seconds, partial(over, start + seconds, 0.0))
+
+    def stop(self) -> None:
+        """Nothing to undo."""
 
 
 @dataclass(slots=True)
@@ -29,6 +57,7 @@ class Attempt:
     already    tokens that an earlier replica had made before it failed: they are part of the prompt now
     hand_over  called when the first token is made: the rest is decoded elsewhere
     ready      tokens that came with a KV cache that was computed elsewhere
+    fabric     seconds that the replica's workers exchanged in the steps of its prefill
     """
 
     request: Request
@@ -47,6 +76,7 @@ class Attempt:
     sequence: Sequence | None = None
     unsent: int = 0             # tokens made and not yet in a message
     finished: bool = False
+    fabric: float = 0.0
 
     @property
     def prompt(self) -> int:
@@ -68,14 +98,15 @@ def tiers_of(serving: Serving) -> Hierarchy:
 class Replica:
     """One replica of a workload. Whoever submits an attempt is told of its tokens through `emit`."""
 
-    def __init__(self, name: str, serving: Serving, timers: Timers) -> None:
-        self.name, self._serving, self._timers = name, serving, timers
+    def __init__(self, name: str, serving: Serving, pace: Pace) -> None:
+        self.name, self._serving, self._pace = name, serving, pace
         self._roofline, spec = serving.roofline, serving.spec
         self._block_bytes = spec.block * self._roofline.kv_bytes_per_token
         self.cache = tiers_of(serving)
-        self.batch = Batch(spec.batch, spec.chunk, serving.kv_tokens, self._found)
+        n = spec.pipeline
+        self.batches = [Batch(spec.batch // n, spec.chunk, serving.kv_tokens // n, self._found) for _ in range(n)]
         self._attempts: dict[Sequence, Attempt] = {}
-        self._is_busy = False
+        self._busy: set[int] = set()        # numbers of the batches of which a step is under way
         self.is_alive = True
         self.outstanding = 0        # attempts that the gateway has sent here and that are not over
         self.coming = 0             # tokens of their prompts that are on the way
@@ -86,11 +117,16 @@ class Replica:
 
     def view(self, request: Request) -> ReplicaView:
         """As a routing policy sees it."""
-        block, batch = self._serving.spec.block, self.batch
+        block, left = self._serving.spec.block, sum(b.prefill_left for b in self.batches)
         return ReplicaView(
-            self.name, self.outstanding, (batch.prefill_left + self.coming) / block, batch.held / block,
+            self.name, self.outstanding, (left + self.coming) / block, self.held / block,
             self.cache.match(request.blocks).total if request.blocks else 0,
             max((len(t) for t in self.cache.tiers), default=0))
+
+    @property
+    def held(self) -> int:
+        """Tokens of KV memory in use."""
+        return sum(b.held for b in self.batches)
 
     def submit(self, attempt: Attempt) -> None:
         """Its prompt has arrived in full."""
@@ -102,46 +138,53 @@ class Replica:
         if attempt.ready:
             attempt.sequence.done, attempt.sequence.generated = attempt.prompt, attempt.ready
         self._attempts[attempt.sequence] = attempt
-        self.batch.add(attempt.sequence)
-        if not self._is_busy:
-            self._begin(attempt.arrived)
+        number = min(range(len(self.batches)), key=lambda k: self.batches[k].sequences)
+        self.batches[number].add(attempt.sequence)
+        if number not in self._busy:
+            self._begin(number, attempt.arrived)
 
     def cancel(self, attempt: Attempt) -> None:
         """Nobody waits for it any more."""
         attempt.finished = True
         if attempt.sequence is not None and self._attempts.pop(attempt.sequence, None) is not None:
-            self.batch.drop(attempt.sequence)
+            for batch in self.batches:
+                batch.drop(attempt.sequence)
         elif attempt.arrived is None:
             self.coming -= attempt.prompt
 
     def kill(self) -> None:
         """It dies: nothing that it holds goes on."""
         self.is_alive = False
+        self._pace.stop()
         for attempt in list(self._attempts.values()):
             self.cancel(attempt)
 
     # -- steps --------------------------------------------------------------------------------------
 
-    def _begin(self, start: float) -> None:
-        """Compute the next step, from `start` on; a late timer does not slow the model of the GPU down."""
-        step = self.batch.next_step()
-        self._is_busy = step is not None
+    def _begin(self, number: int, start: float) -> None:
+        """Compute a batch's next step, from `start` on; a late timer does not slow the model of the GPU down."""
+        step = self.batches[number].next_step()
         if step is None:
+            self._busy.discard(number)
             return
+        self._busy.add(number)
         seconds = (self._roofline.seconds(step.chunks) + self._load) * self._serving.time
         self._load = 0.0
         self.steps += 1
         self.busy += seconds
-        self.kv_peak = max(self.kv_peak, self.batch.held)
-        self._timers.at(start + seconds, partial(self._end, step, start + seconds))
+        self.kv_peak = max(self.kv_peak, self.held)
+        self._pace.run(number, step, seconds, start, partial(self._end, number, step))
 
-    def _end(self, step: Step, due: float) -> None:
+    def _end(self, number: int, step: Step, due: float, fabric: float) -> None:
         if not self.is_alive:
             return
         now = monotonic()
-        for sequence in self.batch.finish(step):
+        for sequence, _ in step.prefill:
+            if sequence in self._attempts:
+                self._attempts[sequence].fabric += fabric
+        for sequence in self.batches[number].finish(step):
             self._token(self._attempts[sequence], sequence, now)
-        self._begin(due)
+        self._begin(number, due)
 
     def _token(self, attempt: Attempt, sequence: Sequence, now: float) -> None:
         """One token more; it leaves at once if it is the first or the last, else when a message is full."""
@@ -172,7 +215,8 @@ class Replica:
         attempt.order, self._events = self._events, self._events + 1
         attempt.hit = hit.blocks
         attempt.hit_tokens = min(hit.total * self._serving.spec.block, sequence.prompt - 1)
-        self._load += hit.blocks.get("host", 0) * self._block_bytes / self._serving.spec.host_bandwidth
+        each = self._block_bytes / self._serving.spec.tensor        # a worker loads its share
+        self._load += hit.blocks.get("host", 0) * each / self._serving.spec.host_bandwidth
         return attempt.hit_tokens
 
     def _keep(self, attempt: Attempt) -> None:
@@ -184,5 +228,6 @@ class Replica:
 
     def record(self, phase: str, t0: float) -> ReplicaRecord:
         """What it did since it was made."""
-        return ReplicaRecord(self._serving.name, phase, self.name, self.steps, self.busy, self._since - t0,
-                             monotonic() - t0, self.batch.preemptions, self.kv_peak, self._serving.kv_tokens)
+        return ReplicaRecord(
+            self._serving.name, phase, self.name, self.steps, self.busy, self._since - t0, monotonic() - t0,
+            sum(b.preemptions for b in self.batches), self.kv_peak, self._serving.kv_tokens)

@@ -20,11 +20,13 @@ from traffic.engine.watch import InterfaceWatch
 from traffic.inference.client import Clients, Exchange
 from traffic.inference.gateway import Gateway
 from traffic.inference.links import Links, warm
+from traffic.inference.parallel import Parallel
 from traffic.inference.plan import Serving, ServingJob
-from traffic.inference.records import ServingSetupRecord
-from traffic.inference.replica import Replica
+from traffic.inference.records import ServingSetupRecord, StepRecord
+from traffic.inference.replica import Replica, Roofed
 from traffic.inference.tasks import Agents, TaskRun
 from traffic.inference.tools import ToolCall
+from traffic.inference.workers import Pass, Workers
 from traffic.records import InterruptedRecord, Record, RecordWriter, SlipRecord, SlipRunRecord
 
 Emit = Callable[[dict[str, Any]], None]
@@ -44,15 +46,22 @@ class Runtime:
         self.serving, self._timers, self._job, self._write, self._over = serving, timers, job, write, over
         self.links = Links(network, serving.name, job.phase, job.seed,
                            Tcp(serving.congestion_control, serving.dscp))
-        self.replicas = {name: Replica(name, serving, timers) for name in (*serving.replicas, *serving.decode)}
+        self.workers = self._spread(serving.parallel) if serving.parallel else {}
+        self.replicas = {name: Replica(name, serving, self.workers.get(name) or Roofed(timers))
+                         for name in serving.workers}
         self.gateway = Gateway(serving, self.replicas, self.links, job.seed)
         self.clients = Clients(serving, self.gateway, self.links, timers, self._exchange_over)
         self.agents = Agents(serving, self.clients, self.links, timers, self._tool_over, self._task_over)
         self.total = serving.planned_bytes
         self.left = len(serving.tasks) or len(serving.requests)
 
+    def _spread(self, parallel: Parallel) -> dict[str, Workers]:
+        """The workers of each replica."""
+        return {name: Workers(name, parallel, self._timers, self.links, partial(self._step_over, name, parallel),
+                              partial(self._broken, name)) for name in parallel.stages}
+
     def start(self, when: float) -> None:
-        """Requests and failures from `when` on."""
+        """Requests and failures from `when` on; with any of its workers a replica dies."""
         self.clients.start(when)
         self.agents.start(when)
         for name, after in self.serving.spec.failures:
@@ -60,9 +69,21 @@ class Runtime:
 
     def _kill(self, host: str) -> None:
         """The replica and the tool servers on a host die."""
-        if host in self.replicas:
-            self.gateway.kill(host)
+        for name, hosts in self.serving.workers.items():
+            if host in hosts:
+                self.gateway.kill(name)
         self.agents.tools.kill(host)
+
+    def _broken(self, replica: str) -> None:
+        """A connection between its workers broke: it is dead."""
+        self.gateway.kill(replica)
+
+    def _step_over(self, replica: str, parallel: Parallel, step: Pass, end: float) -> None:
+        t0, tokens = self._job.t0, step.tokens
+        self._write(StepRecord(
+            self.serving.name, self._job.phase, replica, step.batch, tokens, step.decoding, step.start - t0, end - t0,
+            step.compute, step.fabric, step.waited, parallel.idle_seconds(replica, tokens),
+            parallel.part_size(tokens), parallel.train_size(tokens)))
 
     def _exchange_over(self, exchange: Exchange) -> None:
         self._write(exchange.record(self._job.phase, self._job.t0))
@@ -110,6 +131,8 @@ class Session:
                 self._network.listen(self._network.hosts[server])
         for r in self._runtimes.values():
             await warm(r.links, r.serving.pairs, READY)
+            for workers in r.workers.values():
+                workers.hold()
 
     async def run(self) -> None:
         """Start everything and wait for the end. Raises LabError or Interrupted."""

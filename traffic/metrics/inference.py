@@ -40,9 +40,11 @@ PREFILL = Definition("ttft_prefill", "s", "TTFT: prefill (mean)", "mean of first
 OUT = Definition("ttft_out", "s", "TTFT: first token out (mean)", "mean of first token at the client - made", SOURCE)
 PARTS = ((IN, "scheduled", "arrived"), (QUEUE, "arrived", "admitted"), (PREFILL, "admitted", "made"),
          (OUT, "made", "first"))
+EXCHANGE = Definition("ttft_exchange", "s", "TTFT: of prefill, what workers exchange (mean)", "mean of seconds of the "
+                      "prefill that the workers of a replica on several hosts exchanged", SOURCE)
 NETWORK = Definition("ttft_network_share", "", "share of TTFT that is the network's",
-                     "(network in + first token out) / TTFT, of means; told where the median prompt has 10 packets",
-                     SOURCE)
+                     "(network in + what workers exchange + first token out) / TTFT, of means; told where the median "
+                     "prompt has 10 packets", SOURCE)
 TAIL = Definition("ttft_tail", "s", "TTFT of the slowest tenth (mean)", "mean over the tenth of the answered requests "
                   "with the largest TTFT; told from 100", SOURCE)
 _OF_TAIL = "(mean of {} over the slowest tenth - over all) / (the same of TTFT); can be below zero"
@@ -151,9 +153,13 @@ def _split(answered: Sequence[Row]) -> Iterator[Metric]:
         values = [r[end] - r[start] for r in answered]
         means[definition.tag] = sum(values) / len(values)
         yield definition.mean(values)
+    exchange = [r["prefill_fabric"] for r in answered]
+    if any(exchange):
+        yield EXCHANGE.mean(exchange)
     sizes = sorted(r["request_bytes"] for r in answered)
     if sizes[len(sizes) // 2] >= MIN_PACKETS * MSS:
-        yield NETWORK.of((means["ttft_in"] + means["ttft_out"]) / sum(means.values()), len(answered))
+        network = means["ttft_in"] + fmean(exchange) + means["ttft_out"]
+        yield NETWORK.of(network / sum(means.values()), len(answered))
 
 
 def _tail(answered: Sequence[Row]) -> Iterator[Metric]:

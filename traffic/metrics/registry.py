@@ -25,6 +25,7 @@ from traffic.metrics import (
     predict,
     requests,
     roce,
+    spanning,
     steps,
     tasks,
     utilisation,
@@ -35,7 +36,7 @@ from traffic.workload import Collective, Workload
 
 Row = Mapping[str, Any]
 KINDS = ("step", "compute", "collective", "request", "stream", "packets", "roce", "iperf", "serving",
-         "serving-replica", "serving-setup", "task", "tool")
+         "serving-replica", "serving-setup", "serving-step", "task", "tool")
 TRAFFIC = (*KINDS, "transfer")
 SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing from the workloads
 Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
@@ -133,6 +134,7 @@ def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]], fabric: Fabric) 
                   *requests.metrics(kinds.get("request", [])),
                   *inference.metrics(*(kinds.get(k, []) for k in ("serving", "serving-replica", "serving-setup"))),
                   *tasks.metrics(*(kinds.get(k, []) for k in ("task", "serving", "tool"))),
+                  *spanning.metrics(kinds.get("serving-step", [])),
                   *(bulk.metrics(kinds["iperf"], fabric) if "iperf" in kinds else ())]
     yield from ((m.tag, m) for m in of_records)
     if job is not None and not of_records:      # streams and requests in an open loop have no iterations to time
