@@ -66,9 +66,14 @@ class Foretelling:
 
 
 def foreseeable(scenario: Scenario, phase: Phase, traffic: Traffic) -> bool:
-    """Whether the model knows all that goes on in a phase."""
-    others = traffic.streams or traffic.roce or traffic.bulk or any(w.connections == "pool" for w in traffic.workloads)
-    return not others and all(e.state is None or e.hidden for e in scenario.link_events(phase.name))
+    """Whether the model knows all that goes on in a phase: collectives that share links evenly, on links that stay."""
+    others = (traffic.streams or traffic.roce or traffic.bulk or traffic.serving or traffic.replays
+              or any(w.connections == "pool" for w in traffic.workloads))
+    classes = scenario.fabric.classes.values()
+    uneven = classes and (len(phase.run) > 1 or any(c.max < 1 for c in classes))
+    broken = scenario.switch_events(phase.name) or any(
+        e.state is not None and not e.hidden for e in scenario.link_events(phase.name))
+    return not (others or uneven or broken)
 
 
 def rate_changes(scenario: Scenario, phase: Phase, fabric: Fabric) -> Iterator[RateChange]:

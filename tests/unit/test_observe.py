@@ -19,6 +19,7 @@ USER = ("Datapath actions: tnl_push(tnl_port(1),header(size=50,type=4,eth(dst=02
 KERNEL = "Datapath actions: set(tunnel(tun_id=0x64,src=10.255.{k}.1,dst=10.255.{k}.2,ttl=64,tp_dst=4789)),3"
 BULK: dict[str, object] = {"kind": "bulk", "pairs": [["h1", "h5"]]}
 RING: dict[str, object] = {"kind": "collective", "size": "1MB"}
+SERVING: dict[str, object] = {"kind": "serving", "clients": ["h1"], "gateway": "h2", "replicas": ["h5"], "rate": 1}
 
 
 @pytest.mark.parametrize("actions", [USER, KERNEL])
@@ -52,9 +53,27 @@ def test_a_phase_is_foreseeable_unless_links_are_known_to_go_down(event: dict[st
     assert foreseeable(scenario, scenario.phases[0], _traffic(scenario)) is expected
 
 
-def test_beside_traffic_that_the_model_does_not_know_nothing_is_foretold() -> None:
-    scenario = _scenario(ring=RING, bulk=BULK)
+@pytest.mark.parametrize("other", [BULK, SERVING])
+def test_beside_traffic_that_the_model_does_not_know_nothing_is_foretold(other: dict[str, object]) -> None:
+    scenario = _scenario(ring=RING, other=other)
     assert not foreseeable(scenario, scenario.phases[0], _traffic(scenario))
+
+
+@pytest.mark.parametrize("state", ["down", "restart"])
+def test_through_a_switchs_outage_nothing_is_foretold(state: str) -> None:
+    scenario = _scenario({"at": "1s", "switch": "spine1", "state": state})
+    assert not foreseeable(scenario, scenario.phases[0], _traffic(scenario))
+
+
+@pytest.mark.parametrize(("most", "workloads", "expected"), [
+    ("100%", 1, True), ("100%", 2, False), ("50%", 1, False)])
+def test_shares_that_classes_make_uneven_are_not_foretold(most: str, workloads: int, expected: bool) -> None:
+    """One workload alone has all of a link, unless its class may not."""
+    plain = _scenario(**{f"ring{n}": RING for n in range(workloads)})
+    fabric = FabricSpec.model_validate({**plain.fabric.model_dump(mode="json"),
+                                        "classes": {"gold": {"dscp": 1, "min": "40%", "max": most}}})
+    scenario = plain.model_copy(update={"fabric": fabric})
+    assert foreseeable(scenario, scenario.phases[0], _traffic(scenario)) is expected
 
 
 def test_changes_of_rates_reach_the_model_in_emulated_units_but_for_the_hidden() -> None:
