@@ -12,9 +12,9 @@ from typing import Any
 
 from scenarios.cost.bill import Bill, bill_of
 from scenarios.cost.prices import Prices
-from scenarios.cost.running import CLASSES, Amounts, Cost, cost_of, hour_of, scaled, total
+from scenarios.cost.running import CLASSES, Amounts, Cost, Key, cost_of, hour_of, scaled, total
 from scenarios.cost.sensitivity import Ranking, ranking
-from scenarios.cost.uses import Work, uses_of
+from scenarios.cost.uses import Work, gpus_named, plans_of, uses_of
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
 from topologies.errors import SpecError
@@ -23,7 +23,6 @@ from topologies.spec import FabricSpec
 
 HOUR = "an hour of the fabric for each host"
 Json = dict[str, Any]
-Key = tuple[str, str, str]      # workload, phase, unit
 
 
 @dataclass(frozen=True)
@@ -51,17 +50,24 @@ def of_fabric(name: str, spec: FabricSpec, prices: Prices, host_rate: float | No
     return Design(name, fabric, bill, hour_of(bill, prices), {}, {})
 
 
-def of_metrics(name: str, scenario: Scenario, metrics: Mapping[str, Any], prices: Prices,
-               host_rate: float | None = None) -> Design:
-    """A scenario with the metrics of its run, or those of many runs put together. Raises LabError."""
-    base = of_fabric(name, scenario.fabric, prices, host_rate)
-    costs, work = {}, {}
-    for use, did in uses_of(scenario, base.fabric, metrics, prices.gpu):
-        gpu_hour = prices.gpu_hour(use.gpu, f"workload {use.workload}").value
-        cost = cost_of(use, base.hour, gpu_hour)
-        key = (cost.workload, cost.phase, cost.unit)
-        costs[key], work[key] = cost, did
-    return replace(base, costs=costs, work=work)
+class Priced:
+    """A scenario's fabric with its price, and its workloads compiled, for the metrics of one run or of many."""
+
+    def __init__(self, name: str, scenario: Scenario, prices: Prices, host_rate: float | None = None) -> None:
+        """Raises LabError for what the price file lacks, or a trace that can no longer be read."""
+        self.scenario, self.prices = scenario, prices
+        self.base = of_fabric(name, scenario.fabric, prices, host_rate)
+        self.plans = plans_of(scenario, self.base.fabric)
+        self.gpu_hours = {name: prices.gpu_hour(gpu, f"workload {name}").value
+                          for name, gpu in gpus_named(scenario, prices.gpu).items()}
+
+    def design(self, metrics: Mapping[str, Any]) -> Design:
+        """With what the work of these metrics cost."""
+        costs, work = {}, {}
+        for use, did in uses_of(self.scenario, self.base.fabric, self.plans, metrics, self.prices.gpu):
+            cost = cost_of(use, self.base.hour, self.gpu_hours[use.workload])
+            costs[cost.key], work[cost.key] = cost, did
+        return replace(self.base, costs=costs, work=work)
 
 
 def of_run(run: RunDirectory, prices: Prices, host_rate: float | None = None) -> Design:
@@ -71,8 +77,9 @@ def of_run(run: RunDirectory, prices: Prices, host_rate: float | None = None) ->
         raise SpecError(str(run.path), "a run that came to its metrics", f"one that is {run.meta.status}",
                         "price its fabric instead, or run the scenario again")
     level = str(verdict.get("verdict") or "no verdict")
-    design = of_metrics(run.id.partition("-")[2] or run.id, run.scenario, metrics, prices, host_rate)
-    return replace(design, run=run.id, verdict=level, usable=level == "VALID" and run.meta.status == "complete")
+    priced = Priced(run.id.partition("-")[2] or run.id, run.scenario, prices, host_rate)
+    usable = level == "VALID" and run.meta.status == "complete"
+    return replace(priced.design(metrics), run=run.id, verdict=level, usable=usable)
 
 
 def check_together(designs: Sequence[Design]) -> None:
@@ -97,8 +104,13 @@ def rankings(designs: Sequence[Design]) -> list[Ranking]:
     for key in dict.fromkeys(k for d in designs for k in d.costs):
         priced = _alike(designs, key)
         if len(priced) > 1:
-            found.append(ranking(f"a {key[2]} of {key[0]} in phase {key[1]}", priced))
+            found.append(ranking(called(key), priced))
     return found
+
+
+def called(key: Key) -> str:
+    """'a training step of job in phase main'"""
+    return f"a {key[2]} of {key[0]} in phase {key[1]}"
 
 
 def _alike(designs: Sequence[Design], key: Key) -> dict[str, Amounts]:

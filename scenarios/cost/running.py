@@ -22,6 +22,7 @@ from scenarios.cost.prices import HOURS, Prices
 ELECTRICITY, GPU_HOUR = "electricity", "GPU-hour"
 CLASSES: tuple[str, ...] = (*HARDWARE, ELECTRICITY, GPU_HOUR)      # the prices that a cost is made of
 STEP, TOKENS = "training step", "million tokens"
+Key = tuple[str, str, str]          # workload, phase, unit
 Amounts = Mapping[str, float]       # class of price -> so much of the cost comes from it
 
 
@@ -86,6 +87,10 @@ class Cost:
     lost: float | None = None
     lost_gpu_hours: float | None = None
     missed_share: float | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.workload, self.phase, self.unit
 
     @property
     def total(self) -> float | None:

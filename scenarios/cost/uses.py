@@ -24,15 +24,29 @@ from traffic.workload import Collective, Transfer, Workload
 Json = Mapping[str, Any]
 Work = tuple[Any, ...]
 TrainingSpec = CollectiveSpec | TrainingTraceSpec | TrainingJobSpec
+Plans = Mapping[str, Workload | plan.Serving | None]
 
 
-def uses_of(scenario: Scenario, fabric: Fabric, metrics: Mapping[str, Json], gpu: str
+def plans_of(scenario: Scenario, fabric: Fabric) -> Plans:
+    """Workload -> who does what; None of a kind that has neither steps nor tokens.
+
+    Raises LabError for a trace that can no longer be read.
+    """
+    return {name: _plan(scenario, fabric, name) for name in scenario.workloads}
+
+
+def gpus_named(scenario: Scenario, default: str) -> dict[str, str]:
+    """Workload with steps or tokens -> the type of its GPUs."""
+    return {name: _gpu(scenario, name) or default for name, spec in scenario.workloads.items()
+            if isinstance(spec, ServingSpec | TrainingSpec)}
+
+
+def uses_of(scenario: Scenario, fabric: Fabric, plans: Plans, metrics: Mapping[str, Json], gpu: str
             ) -> list[tuple[Training | Serving, Work]]:
     """Every workload with steps or tokens, in each phase that has its metrics, and what work it did.
 
-    gpu: of workloads that name none. Raises LabError for a trace that can no longer be read.
+    gpu: of workloads that name none.
     """
-    plans = {name: _plan(scenario, fabric, name) for name in scenario.workloads}
     found = []
     for phase in scenario.phases:
         together = {n: hosts for n in phase.run if (p := plans[n]) is not None and (hosts := _hosts(p, fabric))}
@@ -103,8 +117,9 @@ def _real(metric: Json | None) -> float | None:
     """A time's value in real units; where the fabric is not scaled that is the value."""
     if metric is None:
         return None
-    value = metric.get("real", metric.get("value"))
-    return None if value is None else float(value)
+    real, value = metric.get("real"), metric.get("value")
+    found = value if real is None else real
+    return None if found is None else float(found)
 
 
 def _work(planned: Workload | plan.Serving | None) -> Work:

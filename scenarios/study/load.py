@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import traffic.metrics
+from scenarios.cost.study import check_prices
 from scenarios.events import slowest
 from scenarios.load_scenario import CHOOSES_FABRIC, LIBRARY, load_scenario
 from scenarios.moves import check_traffic
@@ -96,8 +97,23 @@ def load_study(name: str, overrides: Sequence[str] = (), *, quick: bool = False)
         problems.append(Problem(("quick", "designs"), f"the baseline {baseline} among them", ", ".join(designs)))
     if problems:
         raise SpecErrors(document.errors(problems))
+    _check_prices(document, study, designs)
     seeds = tuple(range(study.seed, study.seed + repeats))
     return Plan(study, quick, designs, baseline, seeds, order_of(tuple(designs), seeds), document.directory)
+
+
+def _check_prices(document: Document, study: Study, designs: dict[str, Planned]) -> None:
+    """Raises LabError where a study names prices and a part of some design has none."""
+    if study.prices is None:
+        return
+    try:
+        check_prices(study.prices, document.directory, study.priced_as, {n: d.scenario for n, d in designs.items()})
+    except SpecErrors:
+        raise
+    except SpecError as error:
+        at = ("prices",)
+        where = document.place(at).where(at) if error.where == study.prices else error.where
+        raise SpecError(where, error.expected, error.found, error.hint) from None
 
 
 def order_of(designs: tuple[str, ...], seeds: tuple[int, ...]) -> tuple[tuple[str, int], ...]:

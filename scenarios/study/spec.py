@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from topologies.document import nearest, show
 from topologies.errors import Misfit, Misfits
-from topologies.spec import Strict
+from topologies.spec import Rate, Strict
 
 DesignName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 Settings = dict[str, Any]       # dotted path of the scenario -> value, as --set has them
@@ -72,11 +72,15 @@ class Study(Strict):
     retries: int = Field(1, ge=0, le=5, description="how often a run is done again that the machine has spoilt")
     metrics: tuple[MetricChoice, ...] = Field(min_length=1)
     prices: str | None = Field(None, description="a price file: reports then tell costs")
+    priced_as: Rate | None = Field(None, description="what the hosts of fabrics without a scale stand for")
     quick: Quick | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         misfits = [*self._axes_vary(), *self._names_exist(), *self._metrics_once()]
+        if self.priced_as is not None and self.prices is None:
+            misfits.append(Misfit(("priced_as",), "prices, which say what such hosts cost", "no prices",
+                                  "add them, such as prices: typical"))
         if misfits:
             raise Misfits(misfits)
         return self

@@ -169,4 +169,4 @@ def _result(plan: Plan, runs: Mapping[Key, list[Outcome]], discarded: tuple[Disc
     return StudyResult(
         name=study.name, question=study.question, quick=plan.quick, baseline=plan.baseline, metrics=study.metrics,
         seeds=plan.seeds, order=plan.order, designs=designs, discarded=discarded, prices=study.prices,
-        directory=str(plan.directory.absolute()))
+        priced_as=study.priced_as, directory=str(plan.directory.absolute()))

@@ -1,104 +1,136 @@
-"""The report as a browser shows it: at desk and telephone width, light and dark, nothing cut, nothing fetched."""
+"""Reports as a browser shows them: at desk and telephone width, light, dark and on paper; nothing cut or fetched.
+
+One Chromium shows all pages. A page is what its kind of run would leave: a training job, serving, VPCs.
+"""
 
 from __future__ import annotations
 
-import html
-import json
-import re
-import shutil
-import struct
-import subprocess
-import sys
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from scenarios.report.page import build
-from tests.unit import run_factory
+from tests.docs.chromium import PROGRAM, Browser
+from tests.unit import run_factory, test_report_tenants
+from topologies.fabric import expand
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
-
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars")
-# Measures the page inside a frame of the wanted width: Chromium's own window is never narrower than 500 pixels.
-PROBE = """
-<!DOCTYPE html><meta charset="utf-8">
-<iframe id="f" style="border:0;width:{width}px;height:9000px" srcdoc="{page}"></iframe>
-<pre id="out">not measured</pre>
-<script>
-const frame = document.getElementById("f");
-frame.onload = () => {{
-  const d = frame.contentDocument, w = frame.contentWindow, bad = [];
-  for (const text of d.querySelectorAll("svg text")) {{
-    const box = text.getBoundingClientRect(), edge = text.ownerSVGElement.getBoundingClientRect();
-    if (box.width && (box.left < edge.left - 3 || box.right > edge.right + 3)) bad.push(text.textContent);
-  }}
-  const sizes = [...d.querySelectorAll("svg text")].filter(t => t.getBoundingClientRect().width)
-    .map(t => parseFloat(w.getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b));
-  document.getElementById("out").textContent = JSON.stringify({{
-    across: d.documentElement.scrollWidth,
-    shown: [...d.querySelectorAll(".drawing")].filter(x => x.offsetHeight).length,
-    cut: bad, smallest: Math.min(...sizes), fetched: w.performance.getEntriesByType("resource").length}});
-}};
-</script>
-"""
-
-
-def _chromium(tmp_path: Path, page: Path, *arguments: str) -> str:
-    profile = tmp_path / "profile"
-    done = subprocess.run(
-        [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", *arguments, page.as_uri()],
-        capture_output=True, text=True, timeout=120, check=False)
-    shutil.rmtree(profile, ignore_errors=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
-def _page(tmp_path: Path) -> str:
-    run = run_factory.ring(tmp_path, "SUSPECT", 2, queues={"leaf1->h3": 1100, "leaf1->spine2": 104})
-    # the frame that measures is not part of the page, so the page's own policy must let it in
-    return re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", build(run))
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine (apt-get install chromium)")
+DESK, TELEPHONE, PAPER = 1280, 400, 718     # pixels; A4 between Chromium's margins
+SMALLEST = 8                                # pixels of a letter
+FIGURES = {"training": 4, "inference": 4, "vpcs": 1}
+# what can be wrong with a page, each a list of the culprits' texts
+PROBE = """(() => {
+  const width = document.documentElement.clientWidth, inside = e => e.closest(".scroll, pre, svg");
+  const seen = e => e.getClientRects().length > 0, text = e => e.textContent.trim().slice(0, 60);
+  const svgTexts = [...document.querySelectorAll("svg text")].filter(t => t.getBoundingClientRect().width);
+  const beyond = t => {
+    const box = t.getBoundingClientRect(), edge = t.ownerSVGElement.getBoundingClientRect();
+    return box.left < Math.max(edge.left - 3, 0) || box.right > Math.min(edge.right + 3, width);
+  };
+  const all = [...document.querySelectorAll("body *")].filter(e => seen(e) && !inside(e) && e.textContent.trim());
+  const clips = e => ["hidden", "clip"].includes(getComputedStyle(e).overflowX);
+  const size = t => parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b);
+  return {
+    across: document.documentElement.scrollWidth,
+    shown: [...document.querySelectorAll(".drawing")].filter(seen).length,
+    figures: document.querySelectorAll("figure").length,
+    cut: [...svgTexts.filter(beyond), ...all.filter(e => e.getBoundingClientRect().right > width + 1),
+          ...all.filter(e => clips(e) && e.scrollWidth > e.clientWidth + 1)].map(text),
+    scrolls: [...document.querySelectorAll(".scroll")].filter(
+      s => seen(s) && s.scrollWidth > s.clientWidth + 1).map(text),
+    smallest: Math.min(...svgTexts.map(size)),
+    nameless: [...document.querySelectorAll(".drawing")].filter(
+      d => d.getAttribute("role") !== "img" || (d.getAttribute("aria-label") || "").length < 20).map(text),
+    bare: [...document.querySelectorAll("figure")].filter(
+      f => !f.querySelector("figcaption") || !f.querySelector("details table tbody tr")).map(text),
+    unlabelled: [...document.querySelectorAll("section")].filter(
+      s => !document.getElementById(s.getAttribute("aria-labelledby"))).map(text),
+    ground: getComputedStyle(document.body).backgroundColor,
+    foreground: getComputedStyle(document.body).color,
+  };
+})()"""
 
 
-@pytest.mark.parametrize("width", [1280, 400])
-def test_nothing_is_cut_and_every_text_can_be_read(tmp_path: Path, width: int) -> None:
-    probe = tmp_path / "probe.html"
-    probe.write_text(PROBE.format(width=width, page=html.escape(_page(tmp_path), quote=True)))
-    dom = _chromium(tmp_path, probe, "--dump-dom", "--virtual-time-budget=5000", "--window-size=1400,1000")
-    match = re.search(r'<pre id="out">(.*?)</pre>', dom, flags=re.DOTALL)
-    assert match is not None
-    found = json.loads(html.unescape(match[1]))
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Kind -> its report on disk."""
+    base = tmp_path_factory.mktemp("runs")
+    tenants = test_report_tenants
+    runs = {"training": run_factory.ring(base, "SUSPECT", 2, queues={"leaf1->h3": 1100, "leaf1->spine2": 104}),
+            "inference": _serving(base),
+            "vpcs": tenants.run(base, {"changes": [tenants.CHANGE], "proofs": [tenants.PROOF]},
+                                tenants.stream("h3", "h7", 2))}
+    return {kind: run.write_report(build(run)) for kind, run in runs.items()}
+
+
+def _serving(base: Path) -> Any:
+    spec = run_factory.scenario("chat", "How soon do first tokens come?", workloads={
+        "chat": {"kind": "serving", "rate": 1, "clients": ["h8"], "kv_memory": "1GB"}})
+    return run_factory.make(base, spec, records=run_factory.serving(), samples=run_factory.counters(
+        expand(spec.fabric)), verdict=run_factory.verdict(), ledger=run_factory.ledger())
+
+
+@pytest.mark.parametrize("width", [DESK, TELEPHONE])
+@pytest.mark.parametrize("kind", FIGURES)
+def test_a_page_is_whole_readable_and_silent(browser: Browser, pages: dict[str, Path], kind: str, width: int) -> None:
+    browser.open(pages[kind], width)
+    found = browser.run(PROBE)
     assert found["across"] <= width
-    assert found["shown"] == 4
+    assert found["shown"] == found["figures"] == FIGURES[kind]
     assert found["cut"] == []
-    assert found["smallest"] >= 8
-    assert found["fetched"] == 0
+    assert found["scrolls"] == []       # tables that are not folded away fit
+    assert found["smallest"] >= SMALLEST
+    assert [found[fault] for fault in ("nameless", "bare", "unlabelled")] == [[], [], []]
+    fetched = [e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"]
+    assert fetched == [pages[kind].as_uri()]
+    assert [e for e in browser.events if e["method"] != "Network.requestWillBeSent"] == []
 
 
-def test_light_and_dark_differ_where_they_should(tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    page.write_text(_page(tmp_path))
-    corner = {}
-    for name, flags in (("light", ()), ("dark", ("--force-dark-mode", "--blink-settings=preferredColorScheme=0"))):
-        shot = tmp_path / f"{name}.png"
-        _chromium(tmp_path, page, f"--screenshot={shot}", "--window-size=1280,1000", *flags)
-        corner[name] = _first_pixel(shot)
-    assert min(corner["light"]) > 240
-    assert max(corner["dark"]) < 40
+@pytest.mark.parametrize("kind", FIGURES)
+def test_dark_is_dark_and_light_is_light(browser: Browser, pages: dict[str, Path], kind: str) -> None:
+    grounds = []
+    for dark in (False, True):
+        browser.open(pages[kind], DESK, dark=dark)
+        found = browser.run(PROBE)
+        grounds.append([int(part) for part in found["ground"][4:-1].split(",")])
+        assert found["ground"] != found["foreground"]
+    assert min(grounds[0]) > 240
+    assert max(grounds[1]) < 40
 
 
-def _first_pixel(png: Path) -> tuple[int, int, int]:
-    """Red, green and blue of the top left pixel; with any PNG filter it stands unchanged after the filter byte."""
-    data = png.read_bytes()
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    at, packed = 8, b""
-    while at < len(data):
-        (length,) = struct.unpack(">I", data[at:at + 4])
-        if data[at + 4:at + 8] == b"IDAT":
-            packed += data[at + 8:at + 8 + length]
-        at += 12 + length
-    row = zlib.decompress(packed)
-    return row[1], row[2], row[3]
+@pytest.mark.parametrize("kind", FIGURES)
+def test_paper_shows_all_of_it(browser: Browser, pages: dict[str, Path], kind: str) -> None:
+    browser.open(pages[kind], PAPER, dark=True, media="print")
+    found = browser.run(PROBE)
+    assert found["ground"] in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
+    assert found["shown"] == FIGURES[kind]
+    assert found["cut"] == []
+    assert browser.run("[...document.querySelectorAll('.scroll')].every(s => s.scrollHeight <= s.clientHeight + 1)")
+    assert browser.pdf().startswith(b"%PDF-")
+
+
+def test_the_probe_finds_what_is_wrong(browser: Browser, pages: dict[str, Path], tmp_path: Path) -> None:
+    """A page with a line too long, a drawing without a name and a script that fails."""
+    text = pages["training"].read_text().replace("default-src 'none'", "script-src 'unsafe-inline'")
+    wrong = tmp_path / "wrong.html"
+    wrong.write_text(text.replace("<main>", "<main><p style='white-space: nowrap'>" + "too long " * 40 + "</p>"
+                                  "<div style='overflow: hidden; width: 40px; white-space: nowrap'>cut off here</div>"
+                                  "<figure><div class='drawing'>?</div></figure><script>nothing()</script>"
+                                  "<img src='missing.png'>"))
+    browser.open(wrong, TELEPHONE)
+    found = browser.run(PROBE)
+    assert found["across"] > TELEPHONE
+    assert any(t.startswith("too long") for t in found["cut"])
+    assert "cut off here" in found["cut"]
+    assert found["nameless"] == ["?"]
+    assert found["bare"] == ["?"]
+    assert {"Runtime.exceptionThrown", "Network.requestWillBeSent"} <= {e["method"] for e in browser.events}
+    assert len([e for e in browser.events if e["method"] == "Network.requestWillBeSent"]) > 1

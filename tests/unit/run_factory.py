@@ -125,6 +125,25 @@ def requests(count: int = 400, failed: int = 3) -> list[Json]:
     return lines
 
 
+def serving(count: int = 150, failed: int = 4, workload: str = "chat", phase: str = "main") -> list[Json]:
+    """Requests of a serving workload, some of which were given up, and their SLOs."""
+    rng = random.Random(11)  # noqa: S311 - numbers for a test
+    lines: list[Json] = [{"kind": "serving-setup", "workload": workload, "phase": phase, "routing": "random",
+                          "slo_ttft": 0.5, "slo_tpot": 0.05}]
+    for i in range(count):
+        at, bad, tokens = i * 0.1, i < failed, 20
+        arrived = at + rng.gammavariate(2, 0.05)
+        admitted = arrived + rng.gammavariate(1, 0.02)
+        made = admitted + 0.08
+        first = made + rng.gammavariate(2, 0.02)
+        lines.append({
+            "kind": "serving", "workload": workload, "phase": phase, "id": i, "status": "timeout" if bad else "ok",
+            "scheduled": at, "sent": at, "arrived": arrived, "admitted": admitted, "made": made,
+            "first": None if bad else first, "done": at + 60 if bad else first + 0.01 * tokens, "messages": [],
+            "output_tokens": 0 if bad else tokens, "wanted_tokens": tokens})
+    return lines
+
+
 def packets(stream: str = "incast-0", count: int = 5000, lost_every: int = 50, rate: float = 1000.0,
             workload: str = "incast") -> list[Json]:
     """A stream's samples in batches and its summary."""

@@ -285,7 +285,7 @@ def test_tokens_are_those_within_the_slo_and_hosts_share_the_fabric(prices: Pric
                      "replicas": ["h4", "h7"], "gpu": "l40s", "kv_memory": "1GB"}}})
     metrics = {"ring.step_time": {"value": 5.0}, "chat.token_goodput": {"value": 200.0},
                "chat.token_slo_share": {"value": 0.75}}
-    found = designs.of_metrics("both", scenario, metrics, prices, AS)
+    found = designs.Priced("both", scenario, prices, AS).design(metrics)
     chat, ring = found.costs["chat", "main", "million tokens"], found.costs["ring", "main", "training step"]
     hour = total(found.hour)
     assert chat.total == pytest.approx((3 / 8 * hour + 4 * 1.86) / 3600 / 200 * 1e6)
@@ -298,7 +298,7 @@ def test_a_shared_host_is_divided_among_those_who_share_it(prices: Prices) -> No
     ring = {**run_factory.RING, "ranks": 4, "placement": ["h1", "h2", "h5", "h6"]}
     scenario = Scenario.model_validate({"name": "two", "question": "Two?", "fabric": {"host_rate": "10mbit"},
                                         "workloads": {"a": ring, "b": ring}})
-    found = designs.of_metrics("two", scenario, {f"{n}.step_time": {"value": 5.0} for n in "ab"}, prices, AS)
+    found = designs.Priced("two", scenario, prices, AS).design({f"{n}.step_time": {"value": 5.0} for n in "ab"})
     for cost in found.costs.values():
         assert cost.total == pytest.approx((2 / 8 * total(found.hour) + 4 * 3.0) * 5 / 3600)
 
