@@ -8,7 +8,7 @@ from pydantic import Field
 
 from scenarios.scenario import Scenario
 from scenarios.study.spec import MetricChoice, Settings
-from topologies.spec import Rate, Strict
+from topologies.spec import Strict
 
 Level = Literal["VALID", "SUSPECT", "INVALID"]
 FILE = "study.json"
@@ -84,7 +84,7 @@ class StudyResult(Strict):
     """Everything that a report of a study is made of.
 
     order    (design, seed) of every run, as they are done: seed after seed, the designs of each in random order
-    prices   name or path of a price file, where the study names one; priced_as: what its hosts stand for
+    prices   name or path of a price file, where the study names one; priced_as: what its hosts stand for, bit/s
     directory   where the study file lies: a relative price file lies beside it
     """
 
@@ -98,7 +98,7 @@ class StudyResult(Strict):
     designs: dict[str, DesignResult]
     discarded: tuple[Discarded, ...] = ()
     prices: str | None = None
-    priced_as: Rate | None = None
+    priced_as: float | None = None
     directory: str = ""
 
     @property

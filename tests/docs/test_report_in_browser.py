@@ -19,7 +19,7 @@ from topologies.fabric import expand
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine (apt-get install chromium)")
 DESK, TELEPHONE, PAPER = 1280, 400, 718     # pixels; A4 between Chromium's margins
 SMALLEST = 8                                # pixels of a letter
-FIGURES = {"training": 4, "inference": 4, "vpcs": 1}
+FIGURES = {"training": 4, "inference": 4, "vpcs": 2}
 # what can be wrong with a page, each a list of the culprits' texts
 PROBE = """(() => {
   const width = document.documentElement.clientWidth, inside = e => e.closest(".scroll, pre, svg");
@@ -30,14 +30,13 @@ PROBE = """(() => {
     return box.left < Math.max(edge.left - 3, 0) || box.right > Math.min(edge.right + 3, width);
   };
   const all = [...document.querySelectorAll("body *")].filter(e => seen(e) && !inside(e) && e.textContent.trim());
-  const clips = e => ["hidden", "clip"].includes(getComputedStyle(e).overflowX);
   const size = t => parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b);
   return {
     across: document.documentElement.scrollWidth,
     shown: [...document.querySelectorAll(".drawing")].filter(seen).length,
     figures: document.querySelectorAll("figure").length,
     cut: [...svgTexts.filter(beyond), ...all.filter(e => e.getBoundingClientRect().right > width + 1),
-          ...all.filter(e => clips(e) && e.scrollWidth > e.clientWidth + 1)].map(text),
+          ...all.filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1)].map(text),
     scrolls: [...document.querySelectorAll(".scroll")].filter(
       s => seen(s) && s.scrollWidth > s.clientWidth + 1).map(text),
     smallest: Math.min(...svgTexts.map(size)),
@@ -64,10 +63,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Kind -> its report on disk."""
     base = tmp_path_factory.mktemp("runs")
     tenants = test_report_tenants
+    vpcs = tenants.run(base, {"changes": [tenants.CHANGE], "proofs": [tenants.PROOF]}, tenants.stream("h3", "h7", 2))
+    run_factory.write_lines(vpcs.counters_path, run_factory.counters(vpcs.fabric))
     runs = {"training": run_factory.ring(base, "SUSPECT", 2, queues={"leaf1->h3": 1100, "leaf1->spine2": 104}),
-            "inference": _serving(base),
-            "vpcs": tenants.run(base, {"changes": [tenants.CHANGE], "proofs": [tenants.PROOF]},
-                                tenants.stream("h3", "h7", 2))}
+            "inference": _serving(base), "vpcs": vpcs}
     return {kind: run.write_report(build(run)) for kind, run in runs.items()}
 
 

@@ -95,10 +95,10 @@ def test_a_study_without_prices_has_no_costs() -> None:
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
-    ("prices: typical", "prices: typicl", r"s.study.yml:10 prices: .*found neither\n.*typical\?"),
-    ("priced_as: 400gbit", "", r"hosts whose rate is sold.*10 Mbit/s|hosts whose rate is sold"),
+    ("prices: typical", "prices: typicl", r"s.study.yml:9 prices: .*found neither\n.*typical\?"),
+    ("priced_as: 400gbit", "", r"hosts whose rate is sold: .*found h1 at 10 Mbit/s"),
     ("prices: typical", "", r"s.study.yml:\d+ priced_as: expected prices"),
-    ("priced_as: 400gbit", "priced_as: 400", r"s.study.yml:11 priced_as: expected a number with a unit"),
+    ("priced_as: 400gbit", "priced_as: 400", r"s.study.yml:10 priced_as: expected a number with a unit"),
 ])
 def test_prices_are_looked_at_before_anything_runs(tmp_path: Path, old: str, new: str, said: str) -> None:
     path = tmp_path / "s.study.yml"
