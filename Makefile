@@ -38,12 +38,8 @@ lint: setup-dev  ## ruff and mypy
 bench: setup-dev  ## measure; figures go to bench-results/
 	$(root) $(python) -m tests.bench
 
-lessons: setup  ## run every scenario of the library
-	@status=0; for scenario in scenarios/library/*.yml; do \
-		case "$$scenario" in *.study.yml) continue;; esac; \
-		echo "== $$scenario"; $(root) $(aifab) run "$$scenario" || { status=$$?; echo "exit code $$status"; }; \
-		[ $$status -ne 130 ] || break; \
-	done; exit $$status
+lessons: setup  ## run the library (or LESSONS="name name"): which lessons still hold? lessons.xml for CI
+	$(root) $(aifab) lessons $(LESSONS) --junit lessons.xml
 
 golden: setup-dev  ## write the golden files anew; review the diff
 	$(python) -m tests.golden

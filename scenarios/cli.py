@@ -17,6 +17,7 @@ from scenarios.commands.classes import classes
 from scenarios.commands.compare import compare
 from scenarios.commands.cost import cost
 from scenarios.commands.labs import capture, cli, execute, up
+from scenarios.commands.lessons import lessons
 from scenarios.commands.replay import replay
 from scenarios.commands.run import run
 from scenarios.commands.schema import schema
@@ -34,8 +35,8 @@ app = typer.Typer(
     help="The AI fabric lab: emulate the network of an AI cluster, packet by packet, and prove what was measured.",
     epilog="Exit codes: 0 fine (run: VALID), 1 error, 2 wrong usage or file, 3 INVALID, 4 SUSPECT, "
            "5 a check failed.")
-for command in (check, run, compare, validate, bench, replay, report, cost, up, cli, capture, analyse, evpn, verify,
-                trace, clean, doctor, schema):
+for command in (check, run, compare, validate, lessons, bench, replay, report, cost, up, cli, capture, analyse, evpn,
+                verify, trace, clean, doctor, schema):
     app.command()(command)
 app.command("exec")(execute)
 app.add_typer(vpc, name="vpc")

@@ -221,7 +221,8 @@ def _of_culprit(check: CheckSpec, facts: Facts) -> _Answer:
     expected = f"{key} at {' or '.join(wanted)}"
     where = facts.metrics.get(key, {}).get("where")
     if not where:
-        return _Answer(False, expected, _absent(key, facts.metrics) if key not in facts.metrics else "no place named")
+        return _Answer(False, expected, _absent(key, facts.metrics) if key not in facts.metrics else
+                       f"{key} names no place in this run")
     return _Answer(any(same_place(w, where) for w in wanted), expected, str(where))
 
 

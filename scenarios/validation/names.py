@@ -18,10 +18,8 @@ from topologies.fabric import Fabric
 
 ALL_DROPS = {   # a place of `drops` that is a whole cause -> its name in ledger.json
     "queues": "queue_drops", "policy": "policy_drops", "links": "link_losses", "faults": "fault_losses"}
-CULPRITS = ("pacing", "pacing_rate", "laggard_share")       # metrics that name a link or a rank
 OF_TRACES = ("training-trace", "training-job")              # several operations, each with metrics of its own
-_TIER = r"(outside hosts|hosts|leaves|border leaves|spines)"
-_TIERS, _RANK = re.compile(f"{_TIER} to {_TIER}"), re.compile(r"rank \d+")
+_LINK = re.compile(r"[a-z]\w*->?[a-z]\w*")      # everything else that a metric may name is not known before the run
 
 
 def check_problems(scenario: Scenario, fabric: Fabric, checks: Mapping[str, CheckSpec] | None = None,
@@ -138,18 +136,13 @@ def link_names(fabric: Fabric) -> list[str]:
 
 
 def _culprit(scenario: Scenario, fabric: Fabric, check: CheckSpec) -> Iterator[Problem]:
-    key = check.culprit or ""
-    tag = key.rpartition(".")[2]
-    wrong = list(_metric(scenario, fabric, key, ("culprit",)))
-    yield from wrong
-    if not wrong and tag not in CULPRITS:
-        yield Problem(("culprit",), f"a metric that names a link or a rank: {', '.join(CULPRITS)}", key)
+    yield from _metric(scenario, fabric, check.culprit or "", ("culprit",))
     names = link_names(fabric)
     named = [("equals", str(check.equals))] if check.equals is not None else [("one_of", x) for x in check.one_of or ()]
     for at, value in named:
-        if not (value in names or _RANK.fullmatch(value) or _TIERS.fullmatch(value)):
-            yield Problem((at,), "a link, a direction, a tier such as hosts to leaves, or a rank such as rank 3", value,
-                          nearest(value, names))
+        if _LINK.fullmatch(value) and value not in names:
+            yield Problem((at,), "a link of the fabric such as leaf1-spine1, or a direction such as leaf1->spine1",
+                          value, nearest(value, names))
 
 
 def _pairs(scenario: Scenario, fabric: Fabric, check: CheckSpec) -> Iterator[Problem]:

@@ -160,7 +160,9 @@ def test_every_yaml_in_the_docs_loads(tmp_path: Path, where: str, text: str) -> 
 
 def test_the_scenario_in_the_readme_is_the_one_of_the_library() -> None:
     shown = [text for where, text in blocks("yaml") if where.startswith("README.md")]
-    assert shown == [(LIBRARY / "allreduce.yml").read_text()]
+    whole = (LIBRARY / "allreduce.yml").read_text()
+    assert whole.startswith(shown[0])
+    assert re.match(r"(#.*\n)*validate:\n", whole.removeprefix(shown[0]))     # its checks are left out
     assert len(shown[0].splitlines()) == 12
 
 
