@@ -34,8 +34,8 @@ def sentences(data: RunData) -> list[str]:
     order = sorted(COMPARED, key=lambda c: c[0] != "step_time") if same else COMPARED
     all_tags = {name: tags for name, (_, tags, _) in groups.items()}
     found = [s for subject, tags, _ in groups.values() if (s := interference_sentence(subject, tags))]
-    found += [*compared(all_tags, order), *compared(all_tags, GOODPUT), *sentences_of_spread(all_tags)]
     found += [s] if (s := difference_sentence(all_tags)) else []
+    found += [*compared(all_tags, order), *compared(all_tags, GOODPUT), *sentences_of_spread(all_tags)]
     for subject, tags, predicted in groups.values():
         found += [s for s in (workload_sentence(subject, tags, predicted), model_sentence(subject, tags, predicted),
                               laggard_sentence(tags)) if s]
