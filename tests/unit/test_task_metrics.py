@@ -27,7 +27,7 @@ def model(number: int, due: float, done: float, **more: Any) -> Row:
             "admitted": due + 0.3, "made": due + 0.6, "first": due + 0.65, "computed": done - 0.1, "done": done,
             "kv_start": None, "kv_end": None, "messages": [[due + 0.65, 1], [done, 4]], "output_tokens": 5,
             "wanted_tokens": 5, "input_tokens": 100, "request_bytes": 20_000, "blocks": 0, "hit_gpu": 0, "hit_host": 0,
-            "hit_tokens": 0, "order": -1, **more}
+            "hit_tokens": 0, "order": -1, "prefill_fabric": 0.0, **more}
 
 
 def tool(number: int, due: float, done: float, **more: Any) -> Row:
@@ -85,6 +85,13 @@ def test_metrics_of_tasks_are_means_of_the_parts_and_name_the_largest(fabric: Fa
 def test_answers_of_tools_below_ten_packets_leave_the_networks_share_untold(fabric: Fabric) -> None:
     small = [dict(r, response_bytes=14_000) if r["kind"] == "tool" else r for r in ROWS]
     assert "task_network_share" not in found(fabric, TASK, *small)
+
+
+def test_replicas_of_several_hosts_leave_the_networks_share_untold(fabric: Fabric) -> None:
+    spread = [r | {"prefill_fabric": 0.1} if r["kind"] == "serving" else r for r in ROWS]
+    of = found(fabric, TASK, *spread)
+    assert "task_network_share" not in of
+    assert of["task_prefill"].value == pytest.approx(0.6), "what they exchange is in it"
 
 
 def test_tasks_that_were_not_answered_have_no_time_and_are_counted(fabric: Fabric) -> None:

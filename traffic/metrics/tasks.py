@@ -8,6 +8,7 @@ A call is due at that end, after its pause, so the parts on the path add up to t
 the path cost the task nothing. Of a model call: network = prompt in, tokens out after the last one was computed,
 and a KV cache's transfer after the first token; queue; prefill; decode = the rest, preemption included. Of a
 tool call: network = there and back in the last try; the rest is the tool's, tries that came to nothing included.
+What the workers of a replica exchange is in its prefill and decode; then the network's share is not told.
 
 Source: METHODS, inference. Critical path: the longest chain of an activity network (Kelley and Walker 1959).
 """
@@ -43,7 +44,8 @@ PARTS = {"network": NETWORK, "queue": QUEUE, "prefill": PREFILL, "decode": DECOD
 DOMINANT = Definition("task_dominant", "", "largest part of a task", "the largest of the parts' means / mean task time",
                       SOURCE)
 SHARE = Definition("task_network_share", "", "share of a task that is the network's", "network / task time, of means; "
-                   "told where the median prompt and the median tool's answer have 10 packets", SOURCE)
+                   "told where the median prompt and the median tool's answer have 10 packets, and replicas are of "
+                   "one host each", SOURCE)
 CALLS = Definition("task_calls", "", "calls of a task (mean)", "mean of model, tool and external calls", SOURCE)
 DONE = Definition("tasks_done", "tasks", "tasks answered", "tasks with status ok", SOURCE)
 FAILED = Definition("tasks_failed", "tasks", "tasks failed", "tasks with status failed", SOURCE)
@@ -167,7 +169,8 @@ def _parts(found: Sequence[Anatomy], models: Sequence[Row], tools: Sequence[Row]
     largest, whole = max(mean, key=mean.__getitem__), sum(mean.values())
     yield replace(DOMINANT.of(mean[largest] / whole, len(found)), where=largest)
     sizes = [[r["request_bytes"] for r in models], [r["response_bytes"] for r in tools if r["status"] == "ok"]]
-    if all(median(of) >= MIN_PACKETS * MSS for of in sizes if of):
+    alone = not any(r["prefill_fabric"] for r in models)
+    if alone and all(median(of) >= MIN_PACKETS * MSS for of in sizes if of):
         yield SHARE.of(mean["network"] / whole, len(found))
 
 
