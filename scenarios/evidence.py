@@ -41,7 +41,7 @@ def metrics_of(run: RunDirectory, fabric: Fabric, workloads: Sequence[Workload],
     """metrics.json."""
     counters = Counters.read(run.counters_path)
     rtts = [r.measured for r in proof.calibration.rtts] if proof.calibration else []
-    samples = Samples(counters.directions, counters.t, counters.bytes, counters.backlog)
+    samples = Samples(counters.directions, counters.t, counters.bytes, counters.backlog, counters.drops)
     return registry.as_json(registry.compute(run.records(), fabric, workloads, link_bytes(counters, fabric, proof),
                                              idle_rtt=max(rtts, default=0.0), samples=samples))
 

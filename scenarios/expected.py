@@ -151,11 +151,12 @@ def _requests(spec: RequestsSpec | ServingSpec, fabric: Fabric, name: str, seed:
     count, spread = len(serving.replicas), serving.parallel
     if spread:
         apart = f" of {spec.workers} workers (tensor {spec.tensor}, pipeline {spec.pipeline})"
+    stores = f", {len(serving.stores)} KV stores of {show_size(int(spec.store.size))}" if spec.store is not None else ""
     tools = sum(c.kind != "model" for t in serving.tasks for c in t.calls)
     agents = f"{len(serving.tasks)} tasks of agents, {tools} tool calls, " if serving.tasks else ""
     return (f"{model} on {count} replica{'s' if count > 1 else ''}{apart} by {spec.routing}, "
             f"{agents}{len(serving.requests)} requests, prompts of {show_size(prompts)} and answers of "
-            f"{show_size(answers)} in all, KV memory of {serving.kv_tokens} tokens a replica")
+            f"{show_size(answers)} in all, KV memory of {serving.kv_tokens} tokens a replica{stores}")
 
 
 def _packets(fabric: Fabric, name: str, spec: StreamSpec | RoceSpec | ReplaySpec) -> str:

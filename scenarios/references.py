@@ -252,6 +252,7 @@ def _serving_hosts(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[P
     gateway = spec.gateway or fabric.hosts[0].name
     if spec.gateway is not None:
         yield from _host(fabric, spec.gateway, (*at, "gateway"), ("host", "outside"))
+    yield from _stores(fabric, spec, gateway, at)
     for key, names in (("clients", spec.clients), ("replicas", spec.replicas), ("decode", spec.decode)):
         for n, name in enumerate(names or ()):
             yield from _host(fabric, name, (*at, key, n), ("host", "outside"))
@@ -264,11 +265,30 @@ def _serving_hosts(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[P
         if names == ():
             yield Problem((*at, key), f"at least one of the {key}", "none")
     servers = spec.agent.servers if spec.agent is not None else ()
-    replicas = tuple(dict.fromkeys((*replica_hosts(spec, fabric), *(spec.decode or ()), *servers)))
+    stores = spec.store.hosts if spec.store is not None else ()
+    mortal = tuple(dict.fromkeys((*replica_hosts(spec, fabric), *(spec.decode or ()), *servers, *stores)))
+    what = "a replica" + (" or a tool server" if servers else "") + (" or a store" if stores else "")
     for n, (name, _) in enumerate(spec.failures):
-        if name not in replicas:
-            what = "a replica or a tool server" if servers else "a replica"
-            yield Problem((*at, "failures", n, 0), f"{what}: {', '.join(replicas)}", name)
+        if name not in mortal:
+            yield Problem((*at, "failures", n, 0), f"{what}: {', '.join(mortal)}", name)
+
+
+def _stores(fabric: Fabric, spec: ServingSpec, gateway: str, at: KeyPath) -> Iterator[Problem]:
+    """Stores on hosts of their own, for prompts whose blocks have ids."""
+    if spec.store is None:
+        return
+    others = {gateway: "the gateway", **dict.fromkeys(spec.clients or (), "a client"),
+              **dict.fromkeys(spec.replicas or (), "a replica"), **dict.fromkeys(spec.decode or (), "a decoder")}
+    if spec.agent is not None:
+        others |= dict.fromkeys(spec.agent.servers, "a tool server") | dict.fromkeys(spec.agent.hosts, "an agent")
+    for n, name in enumerate(spec.store.hosts):
+        yield from _host(fabric, name, (*at, "store", "hosts", n), ("host", "outside"))
+        if name in others:
+            yield Problem((*at, "store", "hosts", n), "stores on hosts of their own", f"{name}, {others[name]}")
+    yield from _distinct(spec.store.hosts, (*at, "store", "hosts"))
+    if spec.trace is not None and spec.format == "azure":
+        yield Problem((*at, "store"), "prompts whose blocks have ids: format: mooncake, or requests that are drawn",
+                      "an azure trace, which has no hash_ids")
 
 
 def _agents(fabric: Fabric, spec: ServingSpec, agent: AgentSpec, at: KeyPath) -> Iterator[Problem]:

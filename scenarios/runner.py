@@ -43,7 +43,7 @@ from topologies.errors import LabError
 from topologies.fabric import Fabric, expand
 from topologies.host_limits import measuring_lock
 from traffic.engine.settings import prepare_namespace
-from traffic.inference import alone
+from traffic.inference import alone, shipping
 from traffic.metrics import registry
 from traffic.records import RecordWriter
 
@@ -90,9 +90,11 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
                         zip(scenario.phases, planned, strict=True)]
             if notes := {name: found for t in foreseen for name, found in t.notes.items()}:
                 run.write("notes", notes)
+            served, scale = [s for t in foreseen for s in t.serving], fabric.spec.scale.scale
+            of_serving = {f"{s.name}.{tag}": m for s in served for tag, m in shipping.predictions(s, scale).items()}
             run.write("predictions", registry.as_json(
                 registry.predictions(fabric, [w for t in foreseen for w in t.workloads])
-                | alone.predictions([s for t in foreseen for s in t.serving], scenario.fabric.scale.scale)))
+                | alone.predictions(served, scale) | of_serving))
             proof = _measure(scenario, fabric, list(zip(traffic, foreseen, strict=True)), run, tell)
             return _conclude(scenario, fabric, planned, run, proof, locked=lock)
         except KeyboardInterrupt:

@@ -186,6 +186,17 @@ class AcceleratorSpec(Strict):
     mbu: float = Field(0.7, gt=0, le=1, description="share of the memory bandwidth that decoding reaches")
 
 
+class StoreSpec(Strict):
+    """Stores of KV blocks on hosts of their own: a replica fetches over the fabric what its own tiers lack.
+
+    fetch: always | never (it is computed) | cheaper: where the fetch is foretold to take less time than the prefill.
+    """
+
+    hosts: tuple[str, ...] = Field(min_length=1, description="a block belongs to one of them, by its id")
+    size: Size = Field(gt=0, description="memory of each store")
+    fetch: Literal["always", "never", "cheaper"] = "cheaper"
+
+
 class ServingSpec(Classed):
     """Inference serving, open loop: clients, a gateway, replicas whose GPU time follows a roofline.
 
@@ -205,6 +216,9 @@ class ServingSpec(Classed):
     gateway: str | None = Field(None, description="default: the first workload host")
     replicas: tuple[str, ...] | None = Field(None, description="default: every other workload host")
     decode: tuple[str, ...] | None = Field(None, min_length=1, description="hosts that decode; replicas then prefill")
+    kv_transfer: Literal["whole", "layers"] | None = Field(
+        None, description="a KV cache goes to its decoder when the prefill is over (the default), or beside it")
+    kv_fuse: int | None = Field(None, ge=1, description="layers that travel together; default: 8, or all there are")
     routing: Literal["round_robin", "random", "power_of_two", "least_outstanding", "consistent_hash", "cache_aware",
                      "kv_cost"] = "least_outstanding"
     trace: str | None = None
@@ -232,6 +246,7 @@ class ServingSpec(Classed):
     gpu_cache: Size = Field(0, ge=0, description="prefix cache in the GPUs' memory, of kv_memory")
     host_cache: Size = Field(0, ge=0, description="prefix cache in the host's memory")
     host_bandwidth: float = Field(50e9, gt=0, description="from the host's memory to the GPU, bytes per second")
+    store: StoreSpec | None = Field(None, description="third tier of the prefix cache, over the fabric")
     admission: int | None = Field(None, ge=1, description="requests outstanding at a replica; more are rejected")
     retries: int = Field(0, ge=0, le=10, description="of a request that was rejected or whose replica failed")
     backoff: Time = Field(0.1, gt=0, description="before the first retry after a rejection; doubles each time")
@@ -254,6 +269,10 @@ class ServingSpec(Classed):
             raise ValueError("window, speedup and thinning with trace only")
         if self.format == "mooncake" and self.block != 512:
             raise ValueError("block: 512 with format: mooncake")
+        if self.kv_transfer is not None and self.decode is None:
+            raise ValueError("kv_transfer with decode only: else no KV cache goes from one replica to another")
+        if self.kv_fuse is not None and self.kv_transfer != "layers":
+            raise ValueError("kv_fuse with kv_transfer: layers only")
         return self
 
     @property

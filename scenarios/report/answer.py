@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scenarios.report import tenants
-from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences, spread_sentences
+from scenarios.report.causes import (
+    laggard_sentence,
+    model_sentence,
+    pacing_sentences,
+    spread_sentences,
+    tail_sentence,
+)
 from scenarios.report.data import RunData
 from scenarios.report.series import Load
 from scenarios.report.tasks import difference_sentence, tasks_text
@@ -38,7 +44,7 @@ def sentences(data: RunData) -> list[str]:
     found += [*compared(all_tags, order), *compared(all_tags, GOODPUT), *sentences_of_spread(all_tags)]
     for subject, tags, predicted in groups.values():
         found += [s for s in (workload_sentence(subject, tags, predicted), model_sentence(subject, tags, predicted),
-                              laggard_sentence(tags)) if s]
+                              laggard_sentence(tags), tail_sentence(subject, tags)) if s]
     if not found:
         found.append("No metric was measured, so the question stays open.")
     phases = [p.name for p in data.scenario.phases]
@@ -98,7 +104,7 @@ def _bandwidth(busbw: float, tags: Tags, predicted: Tags) -> str:
 def _answered(tags: Tags, predicted: Tags) -> str:
     if "tasks_done" in tags:
         return tasks_text(tags)
-    return _serving(tags) if "completed" in tags else _requests(tags, predicted)
+    return _serving(tags, predicted) if "completed" in tags else _requests(tags, predicted)
 
 
 def _requests(tags: Tags, predicted: Tags) -> str:
@@ -111,7 +117,7 @@ def _requests(tags: Tags, predicted: Tags) -> str:
     return text
 
 
-def _serving(tags: Tags) -> str:
+def _serving(tags: Tags, predicted: Tags) -> str:
     """What became of the requests, TTFT and what it was made of, and the SLOs."""
     completed = _value(tags, "completed") or 0
     lost = {words: n for tag, words in (("rejected", "rejected"), ("timed_out", "timed out"), ("broken", "failed"))
@@ -121,21 +127,33 @@ def _serving(tags: Tags) -> str:
     text += "".join(f", {number(n)} {words}" for words, n in lost.items())
     if (ttft := _value(tags, "ttft")) is not None:
         text += f"; half of the first tokens came within {quantity(ttft, 's')}"
-        parts = {words: v for tag, words in (("ttft_in", "network in"), ("ttft_queue", "queue"), (
-            "ttft_prefill", "prefill"), ("ttft_out", "first token out")) if (v := _value(tags, tag)) is not None}
+        parts = {words: v for tag, words in (("ttft_in", "network in"), ("ttft_fetch", "KV fetch"), (
+            "ttft_queue", "queue"), ("ttft_prefill", "prefill"), ("ttft_out", "first token out"))
+            if (v := _value(tags, tag)) is not None}
         if parts and sum(parts.values()):
             text += f" (on average {', '.join(f'{w} {percent(v / sum(parts.values()))}' for w, v in parts.items())})"
-    tail = {words: v for tag, words in (("tail_in", "the network in"), ("tail_queue", "the queue"), (
-        "tail_prefill", "prefill"), ("tail_out", "the way out")) if (v := _value(tags, tag)) is not None}
+    tail = {words: v for tag, words in (("tail_in", "the network in"), ("tail_fetch", "the KV fetch"), (
+        "tail_queue", "the queue"), ("tail_prefill", "prefill"), ("tail_out", "the way out"))
+        if (v := _value(tags, tag)) is not None}
     if tail and (slow := _value(tags, "ttft_tail")) is not None:
         worst = max(tail, key=lambda words: tail[words])
         text += f"; the slowest tenth took {quantity(slow, 's')}, {percent(tail[worst])} of the excess in {worst}"
     text += _exchange(tags)
     if (hits := _value(tags, "hit_share")) is not None:
         text += f"; the prefix cache had {percent(hits)} of the prompts' blocks"
+    text += _kv(tags, predicted)
     if (met := _value(tags, "slo_share")) is not None:
         text += f"; {percent(met)} of the requests met every SLO"
     return text
+
+
+def _kv(tags: Tags, predicted: Tags) -> str:
+    """What a KV cache that goes to a decoder adds to the gap after the first token; '' where none goes."""
+    wait = _value(tags, "kv_wait")
+    if wait is None:
+        return ""
+    return (f"; half of the KV caches were whole at their decoder within {quantity(wait, 's')} after the first token"
+            f"{_times_predicted(wait, predicted, 'kv_wait')}")
 
 
 def _exchange(tags: Tags) -> str:

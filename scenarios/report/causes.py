@@ -58,6 +58,23 @@ def laggard_sentence(tags: Tags) -> str:
            f"{percent(late['value'])} of the time or longer."
 
 
+def tail_sentence(subject: str, tags: Tags) -> str:
+    """Which link held the slowest requests up: what was counted, and what follows from it; '' where none stood out."""
+    drops, sure = tags.get("tail_drops"), tags.get("tail_sure")
+    if drops is None or sure is None:
+        return ""
+    lost = number(drops["value"]) if drops["value"] else "none"
+    link, wait = tags.get("tail_link"), tags.get("tail_wait")
+    if link is None or wait is None:
+        seen = f"{drops['where']} dropped {lost} while the slowest tenth was on the network, and no queue was long"
+    else:
+        seen = (f"while the slowest tenth was on the network, packets waited at {drops['where']} for "
+                f"{quantity(wait['value'], 's')} on average beyond what their own bytes need, "
+                f"{percent(link['value'])} of what they took longer, and {lost} were dropped there")
+    way = "all of them" if sure["value"] == 1 else percent(sure["value"]) + " of them"
+    return f"{subject}: {seen}. This is counted; that it held them up is inferred: {way} had no other way."
+
+
 def model_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
     """Measured against fair shares on the observed paths; '' where the model was not computed."""
     parts = []

@@ -16,14 +16,15 @@ from matplotlib.figure import Figure as Canvas
 
 from scenarios.report.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
 from scenarios.report.text import number, percent, plural, quantity
-from traffic.metrics.inference import PARTS, met, ttft
+from traffic.metrics.inference import FETCH, PARTS, met, stamp, ttft
 from traffic.metrics.metric import ENOUGH
 
 Json = Mapping[str, Any]
 MAX_CURVES = 6
-SHORT = ("network in", "queue", "prefill", "first token out")
+SHORT = ("network in", "KV fetch", "queue", "prefill", "first token out")
 LOOKS: tuple[dict[str, Any], ...] = (       # told apart by pattern as well as by colour
     {"facecolor": Ink.SERIES[0], "edgecolor": Ink.SERIES[0]},
+    {"facecolor": Ink.SERIES[0], "edgecolor": Ink.SERIES[0], "hatch": "xxxx", "alpha": 0.6},
     {"facecolor": "none", "edgecolor": Ink.MUTED, "hatch": "/////"},
     {"facecolor": Ink.LOAD[0], "edgecolor": Ink.LOAD[1]},
     {"facecolor": Ink.SERIES[1], "edgecolor": Ink.SERIES[1], "hatch": "...."})
@@ -109,7 +110,7 @@ def parts(g: Group) -> list[Parts]:
     chosen = [("all", answered)]
     if len(answered) >= ENOUGH[90]:
         chosen.append(("slowest tenth", answered[-(len(answered) // 10):]))
-    return [(f"{g.name}, {which}", [fmean(r[end] - r[start] for r in rows) for _, start, end in PARTS])
+    return [(f"{g.name}, {which}", [fmean(stamp(r, end) - stamp(r, start) for r in rows) for _, start, end in PARTS])
             for which, rows in chosen]
 
 
@@ -118,20 +119,21 @@ def parts_figure(found: Sequence[Group]) -> Figure:
     bars = [p for g in found for p in parts(g)]
     caption = " ".join(f"{name}: {quantity(sum(times), 's')}, the largest part {SHORT[int(np.argmax(times))]} with "
                        f"{percent(max(times) / sum(times))}." for name, times in bars if sum(times) > 0)
-    rows = tuple((name, *(f"{t:.4f}" for t in times), f"{sum(times):.4f}") for name, times in bars)
-    return figure("ttft-parts", lambda width: _draw_parts(width, bars), title="What the first token waited for",
+    told = [k for k in range(len(PARTS)) if PARTS[k][0] is not FETCH or any(times[k] for _, times in bars)]
+    rows = tuple((name, *(f"{times[k]:.4f}" for k in told), f"{sum(times):.4f}") for name, times in bars)
+    return figure("ttft-parts", lambda width: _draw_parts(width, bars, told), title="What the first token waited for",
                   caption=f"Means. {caption}", alt=f"Stacked bars of the mean time to the first token. {caption}",
-                  header=("requests", *(f"{s} (s)" for s in SHORT), "TTFT (s)"), rows=rows)
+                  header=("requests", *(f"{SHORT[k]} (s)" for k in told), "TTFT (s)"), rows=rows)
 
 
-def _draw_parts(width: float, bars: Sequence[Parts]) -> Canvas:
+def _draw_parts(width: float, bars: Sequence[Parts], told: Sequence[int]) -> Canvas:
     drawing = canvas(width, 0.9 + 0.42 * max(len(bars), 2))
     axes = drawing.add_subplot()
     for i, (name, times) in enumerate(bars):
         left = 0.0
-        for k, t in enumerate(times):
-            axes.barh(i, t, 0.5, left=left, linewidth=0.6, label=SHORT[k] if i == 0 else None, **LOOKS[k])
-            left += t
+        for k in told:
+            axes.barh(i, times[k], 0.5, left=left, linewidth=0.6, label=SHORT[k] if i == 0 else None, **LOOKS[k])
+            left += times[k]
         if width < WIDE:    # no room beside the bars
             axes.annotate(name, (0, i - 0.27), (2, 1), textcoords="offset points", fontsize=8, va="bottom")
     axes.set_yticks(range(len(bars)), [name for name, _ in bars] if width >= WIDE else [""] * len(bars))

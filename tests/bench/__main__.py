@@ -24,6 +24,7 @@ from tests.bench.gloo import gloo
 from tests.bench.house import demo
 from tests.bench.incast import incast
 from tests.bench.inference import inference
+from tests.bench.kvtravel import kv_travel
 from tests.bench.latency import latency
 from tests.bench.neighbour import neighbour
 from tests.bench.ring import ring
@@ -39,7 +40,7 @@ from topologies.host_limits import require_root
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
     f.__name__: f for f in (ring, collectives, incast, spread, ecmp, weighted, training, neighbour, engine, failover,
                             latency, roce, gloo, bringup, demo, verify, changes, fuzz, inference, beside, study, agents,
-                            daynight, compile_rules)}
+                            kv_travel, daynight, compile_rules)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 

@@ -39,7 +39,7 @@ from topologies.spec import BorderSpec, ClassSpec, FabricSpec, LinkOverride, Sca
 from traffic.agent_specs import AgentSpec, ToolSpec
 from traffic.metrics.known import definitions
 from traffic.metrics.metric import ENOUGH
-from traffic.specs import AcceleratorSpec, GpuSpec, ModelSpec
+from traffic.specs import AcceleratorSpec, GpuSpec, ModelSpec, StoreSpec
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -261,7 +261,7 @@ def test_every_key_of_a_check_and_every_choice_is_explained() -> None:
 
 
 SMALL_MODELS = (Phase, Flap, ShareChange, ClassSpec, BorderSpec, TcpSpec, LinkOverride, ScaleSpec, ModelSpec, GpuSpec,
-                AcceleratorSpec, AgentSpec, ToolSpec)
+                AcceleratorSpec, StoreSpec, AgentSpec, ToolSpec)
 
 
 @pytest.mark.parametrize("model", SMALL_MODELS, ids=lambda m: m.__name__)

@@ -146,7 +146,8 @@ qdisc add dev {device} parent 1:10 handle 10: bfifo limit 4000000
 def engine_lab(directory: Path, hosts: int, rate: str = "20mbit") -> Iterator[EngineLab]:
     """`hosts` hosts that send at `rate` ('' for no limit)."""
     prefix = f"en{os.getpid()}n{hosts}"
-    fabric = expand(FabricSpec(name="engine", leaves=1, spines=1, hosts_per_leaf=hosts, probes=False))
+    fabric = expand(FabricSpec(name="engine", leaves=1, spines=1, hosts_per_leaf=hosts, probes=False,
+                               host_rate=rate or "10mbit"))
     made: list[str] = []
     hold_settings(prefix)       # 64 hosts that all talk to each other need a larger neighbour table
     try:

@@ -30,7 +30,7 @@ def samples(waiting: Mapping[str, float], achieved: Mapping[str, float] | None =
         backlog[full, i] = 30_000
         rate = (achieved or {}).get(d, RATE)
         sent[:, i] = np.concatenate([[0], np.cumsum(np.where(full[:-1], rate / 8 * 0.05, rate / 80 * 0.05))])
-    return Samples(DIRECTIONS, t, sent, backlog)
+    return Samples(DIRECTIONS, t, sent, backlog, np.zeros_like(sent))
 
 
 def where(found: Samples, fabric: Fabric = FABRIC) -> str:

@@ -5,6 +5,8 @@
 
     gpu.py       how long a step of a batch takes: a roofline
     cache.py     which blocks of a prompt a replica has computed before: LRU by bytes, in tiers
+    store.py     stores of KV blocks beyond the network, and when a fetch is worth it
+    carrier.py   blocks on their way between replicas and stores
     batching.py  continuous batching: what a replica computes in its next step
     parallel.py  replicas on several hosts: who is in which, and the bytes that their workers exchange
     workers.py   steps through the stages of such a replica, all-reduces and activations
@@ -15,6 +17,7 @@
     links.py     keep-alive TCP connections, one request at a time on each
     replica.py   a replica's clock: steps that end, tokens that leave
     gateway.py   takes requests in, chooses replicas, passes tokens on
+    shipping.py  a KV cache from the replica that prefilled to the one that decodes, whole or layer by layer
     client.py    sends requests when they are due, whatever became of the others
     tasks.py     tasks while they run: a call goes out when all that it waits for has ended
     tools.py     calls of tool servers: tried, timed out, tried again

@@ -3,14 +3,16 @@
 A prompt is a row of blocks; a block's id stands for its content and all that comes before it, so a hit is
 a prefix: the longest row of leading blocks that some tier has. Each tier forgets what was used longest ago
 when its bytes are used up. Every block that is computed or found enters every tier (write-through), so a
-tier of more bytes holds what a smaller one has forgotten.
+tier of more bytes holds what a smaller one has forgotten. The tier beyond the network is in store.py.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+
+STORE = "store"     # the tier of blocks that a replica does not hold itself (store.py)
 
 
 class Tier:
@@ -56,19 +58,22 @@ class Hierarchy:
     def __init__(self, tiers: Sequence[Tier]) -> None:
         self.tiers = tuple(tiers)
 
-    def match(self, blocks: Sequence[int]) -> Hit:
-        """What a prompt would find. Changes nothing."""
-        found = dict.fromkeys((t.name for t in self.tiers), 0)
-        for tier in self._nearest(blocks):
-            found[tier.name] += 1
+    def match(self, blocks: Sequence[int], brought: Set[int] = frozenset()) -> Hit:
+        """What a prompt would find, also among blocks that were brought from a store. Changes nothing."""
+        found = dict.fromkeys((*(t.name for t in self.tiers), *((STORE,) if brought else ())), 0)
+        for tier in self._nearest(blocks, brought):
+            found[tier] += 1
         return Hit(found)
 
-    def _nearest(self, blocks: Sequence[int]) -> Iterator[Tier]:
+    def _nearest(self, blocks: Sequence[int], brought: Set[int]) -> Iterator[str]:
         for block in blocks:
-            tier = next((t for t in self.tiers if block in t), None)
+            tier = next((t.name for t in self.tiers if block in t), STORE if block in brought else None)
             if tier is None:
                 return
             yield tier
+
+    def __contains__(self, block: int) -> bool:
+        return any(block in t for t in self.tiers)
 
     def insert(self, blocks: Sequence[int]) -> None:
         """A prompt's or a whole context's blocks are computed: every tier holds them now.
@@ -78,9 +83,9 @@ class Hierarchy:
         for tier in self.tiers:
             tier.use(reversed(blocks))
 
-    def lookup(self, blocks: Sequence[int]) -> Hit:
+    def lookup(self, blocks: Sequence[int], brought: Set[int] = frozenset()) -> Hit:
         """What a prompt finds; its blocks are held from now on."""
-        hit = self.match(blocks)
+        hit = self.match(blocks, brought)
         self.insert(blocks)
         return hit
 

@@ -130,7 +130,8 @@ class Exchange:
         record.arrived, record.admitted, record.made = (
             _since(t, t0) for t in (attempt.arrived, attempt.admitted, attempt.made))
         record.computed = next((_since(a.computed, t0) for _, a in reversed(attempts) if a.computed is not None), None)
-        record.hit_gpu, record.hit_host = (attempt.hit.get(tier, 0) for tier in ("gpu", "host"))
+        record.hit_gpu, record.hit_host, record.hit_store = (attempt.hit.get(t, 0) for t in ("gpu", "host", "store"))
+        record.looked, record.fetched = attempt.looked, _since(attempt.fetched, t0)
         record.hit_tokens, record.order, record.kept = attempt.hit_tokens, attempt.order, attempt.kept
         self._of_transfer(record, t0)
         record.prefill_fabric = attempt.fabric
@@ -138,8 +139,8 @@ class Exchange:
 
     def _of_transfer(self, record: ServingRecord, t0: float) -> None:
         """The last KV cache that went from one replica to another."""
-        for transfer in (c.transfer for c in self._calls if c.transfer is not None):
-            record.decoder, record.kv_bytes = transfer.decoder, transfer.size
+        for transfer in (t for c in self._calls if (t := c.transfer) is not None and t.start is not None):
+            record.decoder, record.kv_bytes, record.kv_parts = transfer.decoder, transfer.size, transfer.parts
             record.kv_start, record.kv_end = _since(transfer.start, t0), _since(transfer.end, t0)
 
 

@@ -11,19 +11,16 @@ its request cancelled everywhere at once: half a round trip earlier than a reset
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from time import monotonic
 from typing import Protocol
 
-from traffic.inference.links import Lease, Links
+from traffic.inference.links import CONTROL_BYTES, Lease, Links
 from traffic.inference.plan import Serving
 from traffic.inference.replica import Attempt, Replica
 from traffic.inference.requests import Request
 from traffic.inference.routing import POLICIES, Ask
-
-CONTROL_BYTES = 128     # of a message without content, such as an answer that says no: status line and headers
+from traffic.inference.shipping import Shipment, Transfer
 
 
 class Caller(Protocol):
@@ -34,16 +31,6 @@ class Caller(Protocol):
 
     def tokens(self, count: int, *, last: bool) -> None: ...
     def refused(self, status: str) -> None: ...
-
-
-@dataclass(slots=True)
-class Transfer:
-    """A KV cache on its way from the replica that prefilled to the one that decodes. Times of time.monotonic()."""
-
-    decoder: str
-    size: int
-    start: float
-    end: float | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +92,7 @@ class Gateway:
         lease = self._lease(call, replica.name)
         attempt = Attempt(call.caller.request, partial(self._made, call, lease), already=call.passed)
         if decoder is not None and call.caller.request.output - call.passed > 1:
-            attempt.hand_over = self._prepared(call, replica, attempt, decoder)
+            self._prepare(call, replica, attempt, decoder)
         self._begin(call, replica, attempt)
         size = call.caller.request.size + (self._serving.answer_bytes(call.passed) if call.passed else 0)
         lease.ask(size, partial(self._arrived, call, call.round, replica, attempt))
@@ -129,8 +116,8 @@ class Gateway:
 
     # -- prefill here, decode there ------------------------------------------------------------------
 
-    def _prepared(self, call: Call, replica: Replica, prefill: Attempt, decoder: Replica) -> Callable[[], None]:
-        """Tell the decoder; what to do when the prefill is over: the KV cache goes over, then decoding begins."""
+    def _prepare(self, call: Call, replica: Replica, prefill: Attempt, decoder: Replica) -> None:
+        """Tell the decoder. The KV cache goes over as it is computed, or when it is whole; then decoding begins."""
         lease, number = self._lease(call, decoder.name), call.round
         attempt = Attempt(call.caller.request, partial(self._made, call, lease), already=call.passed, ready=1)
         missing = {"word", "cache"}
@@ -139,6 +126,19 @@ class Gateway:
             missing.discard(what)
             if not missing:
                 self._arrived(call, number, decoder, attempt)
+
+        def leased() -> Lease:
+            cache = self._links.lease(replica.name, decoder.name, partial(self._lost, call, number))
+            call.leases.append(cache)
+            return cache
+
+        size = max(round(prefill.prompt * self._serving.kv_bytes), 1)
+        shipment = Shipment(Transfer(decoder.name, size), leased, partial(have, "cache"))
+        call.transfer = shipment.transfer
+
+        def ship(share: float) -> None:
+            if not call.is_over and number == call.round and decoder.is_alive:
+                shipment.send(share)
 
         def hand_over() -> None:
             if call.is_over or number != call.round:
@@ -149,20 +149,10 @@ class Gateway:
             call.active.remove((replica, prefill))
             replica.outstanding -= 1
             self._begin(call, decoder, attempt)
-            size = max(round(prefill.prompt * self._serving.kv_bytes), 1)
-            transfer = call.transfer = Transfer(decoder.name, size, monotonic())
-            cache = self._links.lease(replica.name, decoder.name, partial(self._lost, call, number))
-            call.leases.append(cache)
+            shipment.send(1.0)
 
-            def whole() -> None:
-                transfer.end = monotonic()
-                cache.release()
-                have("cache")
-
-            cache.ask(size, whole)
-
+        prefill.hand_over, prefill.ship = hand_over, ship if self._serving.layer_shares else None
         lease.ask(CONTROL_BYTES, partial(have, "word"))
-        return hand_over
 
     # -- answers -------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from traffic.engine.namespaces import Tcp
 from traffic.records import ConnectionRecord
 from traffic.workload import Transfer
 
+CONTROL_BYTES = 128     # of a message without content, such as an answer that says no: status line and headers
 Over = Callable[[], None]
 _MESSAGE = Transfer("message", 0, 1, 1)     # a flow wants an operation; nobody asks which
 

@@ -123,7 +123,8 @@ def replica_hosts(spec: ServingSpec, fabric: Fabric) -> tuple[str, ...]:
     """The hosts that compute: those named, or all workload hosts that have no other part."""
     hosts = [h.name for h in fabric.hosts]
     agents = (*spec.agent.hosts, *spec.agent.servers) if spec.agent is not None else ()
-    taken = {spec.gateway or hosts[0], *(spec.decode or ()), *agents}
+    stores = spec.store.hosts if spec.store is not None else ()
+    taken = {spec.gateway or hosts[0], *(spec.decode or ()), *agents, *stores}
     return spec.replicas if spec.replicas is not None else tuple(h for h in hosts if h not in taken)
 
 
@@ -213,6 +214,8 @@ def problems(spec: ServingSpec, hosts: Sequence[str]) -> Iterator[Wrong]:
                "name them in `replicas:`, each replica's one after the other")
     if spec.decode:
         yield "decode", "replicas of one host each, without tensor and pipeline", f"{spec.workers} hosts each", ""
+    if spec.store is not None:
+        yield "store", "replicas of one host each, without tensor and pipeline", f"{spec.workers} hosts each", ""
     if spec.pipeline > 1 and spec.batch < spec.pipeline:
         yield "batch", f"{spec.pipeline} or more, one for each stage", f"{spec.batch}", ""
     if spec.pipeline > 1 and (spec.gpu_cache or spec.host_cache):

@@ -17,7 +17,10 @@ from traffic.inference.agent import Task, tasks_of
 from traffic.inference.gpu import Roofline
 from traffic.inference.parallel import Parallel, fused, pairs_of, parallel_of, problems, replica_hosts, replicas_of
 from traffic.inference.requests import Request, requests_of
+from traffic.metrics.collective import bulk_limit
 from traffic.specs import ServingSpec
+
+KV_FUSE = 8     # layers that travel together where nothing is said
 
 
 class Serving(BaseModel):
@@ -28,6 +31,7 @@ class Serving(BaseModel):
     decode       hosts that decode what `replicas` have prefilled; () where replicas do both
     kv_bytes     of a token's KV cache on the wire, from one to the other
     parallel     the workers of each replica; None where a replica is one host
+    rates        payload bit/s of TCP on the access link of each host that KV caches come from or go to
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +46,7 @@ class Serving(BaseModel):
     kv_tokens: int
     token_bytes: float
     kv_bytes: float
+    rates: dict[str, float] = {}
     time: float
     congestion_control: str
     dscp: int = 0
@@ -69,6 +74,25 @@ class Serving(BaseModel):
         return tuple(dict.fromkeys((self.gateway, *(host for pair in self.pairs for host in pair))))
 
     @property
+    def stores(self) -> tuple[str, ...]:
+        """Hosts that store KV blocks; () where there are none."""
+        return self.spec.store.hosts if self.spec.store is not None else ()
+
+    @property
+    def layer_shares(self) -> tuple[float, ...]:
+        """Share of the layers that is computed with each group that travels; () where a KV cache goes whole."""
+        if self.spec.kv_transfer != "layers":
+            return ()
+        layers = self.roofline.model.shape.layers
+        fuse = self.spec.kv_fuse or KV_FUSE
+        return tuple(min(done, layers) / layers for done in range(fuse, layers + fuse, fuse))
+
+    @property
+    def block_bytes(self) -> int:
+        """Of a block's KV on the wire."""
+        return max(round(self.spec.block * self.kv_bytes), 1)
+
+    @property
     def pairs(self) -> list[tuple[str, str]]:
         """(client, server) of every pair of hosts that talks."""
         replicas, agent = dict.fromkeys((*self.replicas, *self.decode)), self.spec.agent
@@ -78,7 +102,8 @@ class Serving(BaseModel):
         spread = self.parallel.stages.values() if self.parallel else ()
         return [*((c, self.gateway) for c in callers), *((self.gateway, r) for r in replicas),
                 *((p, d) for p in self.replicas for d in self.decode), *tools,
-                *(pair for stages in spread for pair in pairs_of(stages))]
+                *(pair for stages in spread for pair in pairs_of(stages)),
+                *((r, store) for r in replicas for store in self.stores)]
 
     @property
     def planned_bytes(self) -> int:
@@ -127,6 +152,9 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
     for key, expected, found, hint in problems(spec, replicas):
         raise SpecError(f"{where}.{key}", expected, found, hint)
     kv_tokens = _kv_tokens(spec, where)
+    _check_store(spec, where)
+    _check_fuse(spec, where)
+    holders = (*replicas, *(spec.decode or ()), *(spec.store.hosts if spec.store is not None else ()))
     outside = frozenset(n.name for n in fabric.of("outside"))
     tasks, asked = tasks_of(spec, clients, outside, scale, seed, where)
     serving = Serving(
@@ -135,6 +163,7 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
         requests=tuple(asked or requests_of(spec, clients, scale, seed)), tasks=tuple(tasks),
         token_bytes=scale.to_emulated_size(spec.bytes_per_output_token), time=scale.time, decode=spec.decode or (),
         kv_bytes=scale.to_emulated_size(_roofline(spec).kv_bytes_per_token),
+        rates={h: bulk_limit(fabric.access_link(h).rate, fabric.spec.mtu) for h in holders},
         congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         dscp=fabric.spec.dscp_of(spec.traffic_class))
     if not serving.requests:
@@ -157,6 +186,22 @@ def _check_longest(serving: Serving, where: str) -> None:
 
 def _roofline(spec: ServingSpec) -> Roofline:
     return Roofline.of(spec.model, spec.gpu, spec.gpus * spec.workers)
+
+
+def _check_store(spec: ServingSpec, where: str) -> None:
+    """A store holds a block at least."""
+    block = spec.block * _roofline(spec).kv_bytes_per_token
+    if spec.store is not None and spec.store.size < block:
+        raise SpecError(f"{where}.store.size", f"at least {show_size(block)}, one block of {spec.block} tokens",
+                        show_size(int(spec.store.size)), "a larger store, or a smaller block")
+
+
+def _check_fuse(spec: ServingSpec, where: str) -> None:
+    """No more layers travel together than there are."""
+    layers = _roofline(spec).model.shape.layers
+    if spec.kv_fuse is not None and spec.kv_fuse > layers:
+        raise SpecError(f"{where}.kv_fuse", f"at most {layers}, the model's layers", str(spec.kv_fuse),
+                        "or kv_transfer: whole")
 
 
 def _kv_tokens(spec: ServingSpec, where: str) -> int:

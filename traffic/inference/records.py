@@ -44,12 +44,16 @@ class ServingRecord:
     blocks: int = 0             # of the prompt
     hit_gpu: int = 0            # of them found in each tier
     hit_host: int = 0
+    hit_store: int = 0
     hit_tokens: int = 0         # that were not computed
-    order: int = -1             # number of its look-up among the events of its replica's cache
+    order: int = -1             # number of its look-up among the events of its replica's cache (with stores: of all)
     kept: int = -1              # number of the event that put its whole context there
+    looked: int = -1            # number of its look into the stores
+    fetched: float | None = None    # what it was to have from the stores is there, or will not come; None: no stores
     preempted: int = 0
     decoder: str = ""           # the replica that decoded, where another one prefilled
     kv_bytes: int = 0           # of the KV cache that went from one to the other
+    kv_parts: int = 0           # that it went in
     kv_start: float | None = None
     kv_end: float | None = None
     prefill_fabric: float = 0.0     # seconds of its prefill that the replica's workers exchanged
@@ -112,6 +116,28 @@ class TaskRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreRecord:
+    """Blocks on their way between a replica and a store. end: None if they did not come whole.
+
+    order   number of the look that asked for them, or of the offer     landed  of the event that put them there, or -1
+    """
+
+    kind: ClassVar[str] = "serving-store"
+    workload: str
+    phase: str
+    what: str       # fetch | write
+    request: int
+    replica: str
+    store: str
+    blocks: int
+    bytes: int
+    order: int
+    landed: int
+    start: float
+    end: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaRecord:
     """A replica over a phase. busy: seconds of its steps; kv_peak: tokens of KV memory held at most."""
 
@@ -165,3 +191,4 @@ class ServingSetupRecord:
     routing: str
     slo_ttft: float
     slo_tpot: float
+    gateway: str

@@ -1,7 +1,7 @@
 """A replica's clock: steps of its batch that end when the roofline says, and tokens that leave as they are made.
 
-    prompt whole --> queue --admitted: cache looked up--> [step][step][step] ... one token a step to each
-                                                              └─ messages of `coalesce` tokens to the gateway
+    prompt whole --> (fetch) --> queue --admitted: cache looked up--> [step][step][step] ... one token a step to each
+                                                                         └─ messages of `coalesce` tokens to the gateway
 
 Who says how long a step takes is its pace: the roofline alone, or workers that exchange over the fabric
 (traffic/inference/workers.py). A replica has as many batches as pipeline stages, each with its share of the memory.
@@ -9,7 +9,8 @@ Who says how long a step takes is its pace: the roofline alone, or workers that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -18,10 +19,12 @@ from typing import Protocol
 from traffic.engine.timers import Timers
 from traffic.inference.batching import Batch, Sequence, Step
 from traffic.inference.cache import Hierarchy, Tier
+from traffic.inference.carrier import Carrier, Fetch
 from traffic.inference.plan import Serving
 from traffic.inference.records import ReplicaRecord
 from traffic.inference.requests import Request
 from traffic.inference.routing import ReplicaView
+from traffic.inference.shipping import computed
 
 Emit = Callable[[int], None]        # tokens of a message
 StepOver = Callable[[float, float], None]   # when it was over, by the clock of the model; seconds of it on the network
@@ -56,6 +59,9 @@ class Attempt:
 
     already    tokens that an earlier replica had made before it failed: they are part of the prompt now
     hand_over  called when the first token is made: the rest is decoded elsewhere
+    ship       told what share of its KV cache is computed, where that goes over layer by layer
+    covered    tokens of its prompt whose KV is there when the steps so far are over
+    looked     number of its look into the stores     brought  blocks that came from there
     ready      tokens that came with a KV cache that was computed elsewhere
     fabric     seconds that the replica's workers exchanged in the steps of its prefill
     """
@@ -64,6 +70,7 @@ class Attempt:
     emit: Emit
     already: int = 0
     hand_over: Callable[[], None] | None = None
+    ship: Callable[[float], None] | None = None
     ready: int = 0
     arrived: float | None = None
     admitted: float | None = None
@@ -73,7 +80,12 @@ class Attempt:
     hit_tokens: int = 0
     order: int = -1
     kept: int = -1
+    looked: int = -1
+    fetch: Fetch | None = None  # from the stores, while it runs
+    brought: Set[int] = frozenset()
+    fetched: float | None = None
     sequence: Sequence | None = None
+    covered: int = 0
     unsent: int = 0             # tokens made and not yet in a message
     finished: bool = False
     fabric: float = 0.0
@@ -98,8 +110,8 @@ def tiers_of(serving: Serving) -> Hierarchy:
 class Replica:
     """One replica of a workload. Whoever submits an attempt is told of its tokens through `emit`."""
 
-    def __init__(self, name: str, serving: Serving, pace: Pace) -> None:
-        self.name, self._serving, self._pace = name, serving, pace
+    def __init__(self, name: str, serving: Serving, pace: Pace, timers: Timers, carrier: Carrier | None = None) -> None:
+        self.name, self._serving, self._pace, self._timers, self._carrier = name, serving, pace, timers, carrier
         self._roofline, spec = serving.roofline, serving.spec
         self._block_bytes = spec.block * self._roofline.kv_bytes_per_token
         self.cache = tiers_of(serving)
@@ -110,7 +122,7 @@ class Replica:
         self.is_alive = True
         self.outstanding = 0        # attempts that the gateway has sent here and that are not over
         self.coming = 0             # tokens of their prompts that are on the way
-        self._events = 0            # of the cache: look-ups and contexts kept
+        self._events = itertools.count() if carrier is None else carrier.events     # look-ups, contexts kept
         self._load = 0.0            # seconds that the next step waits for blocks from the host's memory
         self.steps, self.busy, self.kv_peak = 0, 0.0, 0
         self._since = monotonic()
@@ -131,9 +143,24 @@ class Replica:
     def submit(self, attempt: Attempt) -> None:
         """Its prompt has arrived in full."""
         attempt.arrived = monotonic()
-        self.coming -= attempt.prompt
         if not self.is_alive:
-            return
+            self.coming -= attempt.prompt
+        elif self._carrier is None or attempt.ready:
+            self._join(attempt, attempt.arrived)
+        else:
+            fetch = attempt.fetch = self._carrier.fetch(
+                self.name, attempt.request, attempt.prompt, self.cache, partial(self._fetched, attempt))
+            attempt.looked = fetch.order
+            fetch.start()
+
+    def _fetched(self, attempt: Attempt, brought: Set[int]) -> None:
+        """What comes of its prompt's KV from the stores is here."""
+        attempt.fetch, attempt.brought, attempt.fetched = None, brought, monotonic()
+        self._join(attempt, attempt.fetched)
+
+    def _join(self, attempt: Attempt, when: float) -> None:
+        """It joins the queue."""
+        self.coming -= attempt.prompt
         attempt.sequence = Sequence(attempt.request.id, attempt.prompt, attempt.target)
         if attempt.ready:
             attempt.sequence.done, attempt.sequence.generated = attempt.prompt, attempt.ready
@@ -141,7 +168,7 @@ class Replica:
         number = min(range(len(self.batches)), key=lambda k: self.batches[k].sequences)
         self.batches[number].add(attempt.sequence)
         if number not in self._busy:
-            self._begin(number, attempt.arrived)
+            self._begin(number, when)
 
     def cancel(self, attempt: Attempt) -> None:
         """Nobody waits for it any more."""
@@ -149,8 +176,11 @@ class Replica:
         if attempt.sequence is not None and self._attempts.pop(attempt.sequence, None) is not None:
             for batch in self.batches:
                 batch.drop(attempt.sequence)
-        elif attempt.arrived is None:
+        elif attempt.arrived is None or attempt.fetch is not None:
             self.coming -= attempt.prompt
+        if attempt.fetch is not None:
+            attempt.fetch.abandon()
+            attempt.fetch = None
 
     def kill(self) -> None:
         """It dies: nothing that it holds goes on."""
@@ -168,12 +198,29 @@ class Replica:
             self._busy.discard(number)
             return
         self._busy.add(number)
-        seconds = (self._roofline.seconds(step.chunks) + self._load) * self._serving.time
-        self._load = 0.0
+        load, compute = (s * self._serving.time for s in (self._load, self._roofline.seconds(step.chunks)))
+        seconds, self._load = load + compute, 0.0
+        self._ship(step, start + load, compute)
         self.steps += 1
         self.busy += seconds
         self.kv_peak = max(self.kv_peak, self.held)
         self._pace.run(number, step, seconds, start, partial(self._end, number, step))
+
+    def _ship(self, step: Step, start: float, seconds: float) -> None:
+        """Plan what goes to decoders while the step is computed; the very last goes when the first token is made."""
+        for sequence, n in step.prefill:
+            attempt = self._attempts[sequence]
+            if attempt.ship is None:
+                continue
+            before, attempt.covered = attempt.covered, sequence.done + n
+            for layers in self._serving.layer_shares:
+                share = computed(before, attempt.covered, sequence.prompt, layers)
+                if share < 1:
+                    self._timers.at(start + seconds * layers, partial(self._shipped, attempt, share))
+
+    def _shipped(self, attempt: Attempt, share: float) -> None:
+        if self.is_alive and not attempt.finished and attempt.ship is not None:
+            attempt.ship(share)
 
     def _end(self, number: int, step: Step, due: float, fabric: float) -> None:
         if not self.is_alive:
@@ -209,10 +256,10 @@ class Replica:
         attempt = self._attempts[sequence]
         attempt.admitted = monotonic()
         blocks = attempt.request.blocks
-        if not self.cache.tiers or not blocks:
+        if not blocks or not (self.cache.tiers or self._carrier):
             return 0
-        hit = self.cache.lookup(blocks)
-        attempt.order, self._events = self._events, self._events + 1
+        hit = self.cache.lookup(blocks, attempt.brought)
+        attempt.order = next(self._events)
         attempt.hit = hit.blocks
         attempt.hit_tokens = min(hit.total * self._serving.spec.block, sequence.prompt - 1)
         each = self._block_bytes / self._serving.spec.tensor        # a worker loads its share
@@ -224,7 +271,10 @@ class Replica:
         whole = attempt.hand_over is None       # else the answer is made elsewhere
         if whole and self.cache.tiers and attempt.request.kept != attempt.request.blocks:
             self.cache.insert(attempt.request.kept)
-            attempt.kept, self._events = self._events, self._events + 1
+            attempt.kept = next(self._events)
+        if self._carrier is not None:
+            request = attempt.request
+            self._carrier.write(self.name, request.id, request.kept if whole else request.blocks)
 
     def record(self, phase: str, t0: float) -> ReplicaRecord:
         """What it did since it was made."""

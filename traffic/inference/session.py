@@ -17,6 +17,7 @@ from traffic.engine.session import Interrupted
 from traffic.engine.settings import prepare_namespace
 from traffic.engine.timers import Heartbeat, Slips, Timers
 from traffic.engine.watch import InterfaceWatch
+from traffic.inference.carrier import Carrier
 from traffic.inference.client import Clients, Exchange
 from traffic.inference.gateway import Gateway
 from traffic.inference.links import Links, warm
@@ -47,7 +48,9 @@ class Runtime:
         self.links = Links(network, serving.name, job.phase, job.seed,
                            Tcp(serving.congestion_control, serving.dscp))
         self.workers = self._spread(serving.parallel) if serving.parallel else {}
-        self.replicas = {name: Replica(name, serving, self.workers.get(name) or Roofed(timers))
+        store = serving.spec.store
+        self.carrier = Carrier(serving, store, self.links, job.phase, job.t0, write) if store is not None else None
+        self.replicas = {name: Replica(name, serving, self.workers.get(name) or Roofed(timers), timers, self.carrier)
                          for name in serving.workers}
         self.gateway = Gateway(serving, self.replicas, self.links, job.seed)
         self.clients = Clients(serving, self.gateway, self.links, timers, self._exchange_over)
@@ -68,11 +71,13 @@ class Runtime:
             self._timers.at(when + after * self.serving.time, partial(self._kill, name))
 
     def _kill(self, host: str) -> None:
-        """The replica and the tool servers on a host die."""
+        """The replica, the tool servers and the store on a host die."""
         for name, hosts in self.serving.workers.items():
             if host in hosts:
                 self.gateway.kill(name)
         self.agents.tools.kill(host)
+        if self.carrier is not None:
+            self.carrier.kill(host)
 
     def _broken(self, replica: str) -> None:
         """A connection between its workers broke: it is dead."""
@@ -145,7 +150,7 @@ class Session:
         for r in self._runtimes.values():
             spec, scale = r.serving.spec, r.serving.time
             self._writer.write(ServingSetupRecord(r.serving.name, self._job.phase, spec.routing,
-                                                  spec.slo_ttft * scale, spec.slo_tpot * scale))
+                                                  spec.slo_ttft * scale, spec.slo_tpot * scale, r.serving.gateway))
             r.start(now)
         await self._end
         self._show_progress()
@@ -163,6 +168,8 @@ class Session:
         for r in self._runtimes.values():
             for replica in r.replicas.values():
                 self._writer.write(replica.record(phase, t0))
+            if r.carrier is not None:
+                r.carrier.close()
             for told in r.links.close():
                 self._writer.write(told)
         if self._heartbeat is not None:

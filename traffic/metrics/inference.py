@@ -35,24 +35,28 @@ LAG = Definition("arrival_lag", "s", "lag behind the arrivals (p99)", "p99 of se
                  "largest; not the time that the network takes", SOURCE)
 IN = Definition("ttft_in", "s", "TTFT: network in (mean)", "mean of prompt whole at the replica - due: both hops, "
                 "rejections and retries", SOURCE)
-QUEUE = Definition("ttft_queue", "s", "TTFT: queue (mean)", "mean of admitted to the batch - arrived", SOURCE)
+FETCH = Definition("ttft_fetch", "s", "TTFT: KV fetch (mean)", "mean of last block from the stores there - arrived; "
+                   "told where there are stores", SOURCE)
+QUEUE = Definition("ttft_queue", "s", "TTFT: queue (mean)", "mean of admitted to the batch - arrived (with stores: "
+                   "fetched)", SOURCE)
 PREFILL = Definition("ttft_prefill", "s", "TTFT: prefill (mean)", "mean of first token computed - admitted", SOURCE)
 OUT = Definition("ttft_out", "s", "TTFT: first token out (mean)", "mean of first token at the client - made", SOURCE)
-PARTS = ((IN, "scheduled", "arrived"), (QUEUE, "arrived", "admitted"), (PREFILL, "admitted", "made"),
-         (OUT, "made", "first"))
+PARTS = ((IN, "scheduled", "arrived"), (FETCH, "arrived", "fetched"), (QUEUE, "fetched", "admitted"),
+         (PREFILL, "admitted", "made"), (OUT, "made", "first"))
 EXCHANGE = Definition("ttft_exchange", "s", "TTFT: of prefill, what workers exchange (mean)", "mean of seconds of the "
                       "prefill that the workers of a replica on several hosts exchanged", SOURCE)
 NETWORK = Definition("ttft_network_share", "", "share of TTFT that is the network's",
-                     "(network in + what workers exchange + first token out) / TTFT, of means; told where the median "
-                     "prompt has 10 packets", SOURCE)
+                     "(network in + KV fetch + what workers exchange + first token out) / TTFT, of means; told where "
+                     "the median prompt has 10 packets", SOURCE)
 TAIL = Definition("ttft_tail", "s", "TTFT of the slowest tenth (mean)", "mean over the tenth of the answered requests "
                   "with the largest TTFT; told from 100", SOURCE)
 _OF_TAIL = "(mean of {} over the slowest tenth - over all) / (the same of TTFT); can be below zero"
 TAIL_IN = Definition("tail_in", "", "tail: network in", _OF_TAIL.format("network in"), SOURCE)
+TAIL_FETCH = Definition("tail_fetch", "", "tail: KV fetch", _OF_TAIL.format("KV fetch"), SOURCE)
 TAIL_QUEUE = Definition("tail_queue", "", "tail: queue", _OF_TAIL.format("queue"), SOURCE)
 TAIL_PREFILL = Definition("tail_prefill", "", "tail: prefill", _OF_TAIL.format("prefill"), SOURCE)
 TAIL_OUT = Definition("tail_out", "", "tail: first token out", _OF_TAIL.format("first token out"), SOURCE)
-TAILS = {IN.tag: TAIL_IN, QUEUE.tag: TAIL_QUEUE, PREFILL.tag: TAIL_PREFILL, OUT.tag: TAIL_OUT}
+TAILS = {IN.tag: TAIL_IN, FETCH.tag: TAIL_FETCH, QUEUE.tag: TAIL_QUEUE, PREFILL.tag: TAIL_PREFILL, OUT.tag: TAIL_OUT}
 THROUGHPUT = Definition("request_throughput", "requests/s", "requests answered per second",
                         "answered / (last end - first due)", SOURCE)
 TOKENS = Definition("output_throughput", "tokens/s", "output tokens per second",
@@ -81,7 +85,9 @@ BUSY = Definition("gpu_busy", "", "time that replicas computed (mean)",
 KV_TIME = Definition("kv_transfer", "s", "KV transfer (median)", "median of KV cache whole at the decoder - begun",
                      SOURCE)
 KV_BW = Definition("kv_bandwidth", "bit/s", "KV transfer rate (median)", "median of 8 x KV bytes / KV transfer, of "
-                   "caches of 100 packets or more", SOURCE)
+                   "caches of 100 packets or more that went whole", SOURCE)
+KV_WAIT = Definition("kv_wait", "s", "KV cache whole after the first token (median)", "median of KV cache whole at the "
+                     "decoder - first token made, of requests with one attempt", SOURCE)
 PREEMPTED = Definition("preemptions", "", "preemptions", "contexts dropped because KV memory was full", SOURCE)
 
 
@@ -149,8 +155,7 @@ def _split(answered: Sequence[Row]) -> Iterator[Metric]:
     if not answered:
         return
     means = {}
-    for definition, start, end in PARTS:
-        values = [r[end] - r[start] for r in answered]
+    for definition, values in parts(answered):
         means[definition.tag] = sum(values) / len(values)
         yield definition.mean(values)
     exchange = [r["prefill_fabric"] for r in answered]
@@ -158,8 +163,20 @@ def _split(answered: Sequence[Row]) -> Iterator[Metric]:
         yield EXCHANGE.mean(exchange)
     sizes = sorted(r["request_bytes"] for r in answered)
     if sizes[len(sizes) // 2] >= MIN_PACKETS * MSS:
-        network = means["ttft_in"] + fmean(exchange) + means["ttft_out"]
+        network = sum(means.get(d.tag, 0.0) for d in (IN, FETCH, OUT)) + fmean(exchange)
         yield NETWORK.of(network / sum(means.values()), len(answered))
+
+
+def stamp(r: Row, name: str) -> float:
+    """When an answered request reached a stage; without stores what it needs is there when it arrives."""
+    return float(r["arrived"] if name == "fetched" and r.get(name) is None else r[name])
+
+
+def parts(answered: Sequence[Row]) -> Iterator[tuple[Definition, list[float]]]:
+    """Each part of TTFT with its seconds, request by request; without stores there is no fetch."""
+    for definition, start, end in PARTS:
+        if definition is not FETCH or any(r.get("fetched") is not None for r in answered):
+            yield definition, [stamp(r, end) - stamp(r, start) for r in answered]
 
 
 def _tail(answered: Sequence[Row]) -> Iterator[Metric]:
@@ -167,8 +184,8 @@ def _tail(answered: Sequence[Row]) -> Iterator[Metric]:
     if len(answered) < ENOUGH[90]:
         return
     slowest = sorted(answered, key=ttft)[-(len(answered) // 10):]
-    more = {d.tag: fmean(r[end] - r[start] for r in slowest) - fmean(r[end] - r[start] for r in answered)
-            for d, start, end in PARTS}
+    usual = {d.tag: fmean(values) for d, values in parts(answered)}
+    more = {d.tag: fmean(values) - usual[d.tag] for d, values in parts(slowest)}
     yield TAIL.mean([ttft(r) for r in slowest])
     if (total := sum(more.values())) > 0:
         yield from (TAILS[tag].of(value / total, len(slowest)) for tag, value in more.items())
@@ -203,7 +220,7 @@ def _cache(requests: Sequence[Row]) -> Iterator[Metric]:
     looked = [r for r in requests if r["order"] >= 0]
     blocks = sum(r["blocks"] for r in looked)
     if blocks:
-        yield HITS.of(sum(r["hit_gpu"] + r["hit_host"] for r in looked) / blocks, len(looked))
+        yield HITS.of(sum(r["hit_gpu"] + r["hit_host"] + r.get("hit_store", 0) for r in looked) / blocks, len(looked))
         yield SAVED.of(sum(r["hit_tokens"] for r in looked), len(looked))
 
 
@@ -212,7 +229,9 @@ def _transfers(requests: Sequence[Row]) -> Iterator[Metric]:
     moved = [r for r in requests if r["kv_end"] is not None]
     if moved:
         yield KV_TIME.median([r["kv_end"] - r["kv_start"] for r in moved])
-    if long := [r for r in moved if r["kv_bytes"] >= LONG * MSS]:
+    if first := [r for r in moved if r.get("attempts", 1) == 1]:
+        yield KV_WAIT.median([r["kv_end"] - r["made"] for r in first])
+    if long := [r for r in moved if r["kv_bytes"] >= LONG * MSS and r.get("kv_parts", 1) == 1]:
         yield KV_BW.median([8 * r["kv_bytes"] / (r["kv_end"] - r["kv_start"]) for r in long])
 
 

@@ -46,12 +46,14 @@ SIBLINGS = Definition("pacing_siblings", "bit/s", "the same of its siblings: the
 
 @dataclass(frozen=True)
 class Samples:
-    """n samples of d directions: t (n,) s; sent (n, d) bytes, cumulative; backlog (n, d) bytes waiting."""
+    """n samples of d directions: t (n,) s; sent (n, d) bytes, drops (n, d) packets, both cumulative; backlog (n, d)
+    bytes waiting."""
 
     directions: tuple[str, ...]
     t: Floats
     sent: Ints
     backlog: Ints
+    drops: Ints
 
 
 @dataclass(frozen=True, slots=True)

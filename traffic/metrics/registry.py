@@ -27,6 +27,8 @@ from traffic.metrics import (
     roce,
     spanning,
     steps,
+    stores,
+    tail,
     tasks,
     utilisation,
 )
@@ -36,7 +38,7 @@ from traffic.workload import Collective, Workload
 
 Row = Mapping[str, Any]
 KINDS = ("step", "compute", "collective", "request", "stream", "packets", "roce", "iperf", "serving",
-         "serving-replica", "serving-setup", "serving-step", "task", "tool")
+         "serving-replica", "serving-setup", "serving-step", "serving-store", "task", "tool")
 TRAFFIC = (*KINDS, "transfer")
 SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing from the workloads
 Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
@@ -71,6 +73,7 @@ def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload
         found.update({f"{prefix}.{m.tag}": m for m in metrics})
     if samples is not None:
         found.update(_pacing(measured, samples, fabric))
+        found.update(_tails(measured, samples, fabric))
     scale = fabric.spec.scale.scale
     return {key: with_real(metric, scale) for key, metric in found.items()}
 
@@ -87,6 +90,16 @@ def _pacing(measured: Records, samples: pacing.Samples, fabric: Fabric) -> Itera
         if len(steps) > 1:
             spread = fairness.metrics(pacing.sent_within(samples, spans), fabric)
             yield from ((f"{prefix}.{m.tag}", m) for m in spread.get("fabric", ()))
+
+
+def _tails(measured: Records, samples: pacing.Samples, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+    """What held the slowest requests of serving workloads up, under the same keys as their other metrics."""
+    for name, phases in measured.items():
+        for n, (phase, kinds) in enumerate(phases.items()):
+            told = tail.metrics(kinds.get("serving", []), kinds.get("serving-store", []),
+                                kinds.get("serving-setup", []), samples, fabric)
+            prefixes = [name] * (n == 0) + [f"{name}.{phase}"] * (len(phases) > 1)
+            yield from ((f"{prefix}.{m.tag}", m) for prefix in prefixes for m in told)
 
 
 def predictions(fabric: Fabric, workloads: Sequence[Workload]) -> dict[str, Metric]:
@@ -135,6 +148,7 @@ def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]], fabric: Fabric) 
                   *inference.metrics(*(kinds.get(k, []) for k in ("serving", "serving-replica", "serving-setup"))),
                   *tasks.metrics(*(kinds.get(k, []) for k in ("task", "serving", "tool"))),
                   *spanning.metrics(kinds.get("serving-step", [])),
+                  *stores.metrics(kinds.get("serving", []), kinds.get("serving-store", [])),
                   *(bulk.metrics(kinds["iperf"], fabric) if "iperf" in kinds else ())]
     yield from ((m.tag, m) for m in of_records)
     if job is not None and not of_records:      # streams and requests in an open loop have no iterations to time

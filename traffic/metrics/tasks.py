@@ -21,6 +21,7 @@ from statistics import fmean, median
 from typing import Any
 
 from topologies.scale import MIN_PACKETS
+from traffic.metrics.inference import stamp
 from traffic.metrics.metric import Definition, Metric, percentile
 
 Row = Mapping[str, Any]
@@ -128,8 +129,9 @@ def _anatomy(task: Row, calls: Mapping[int, Row]) -> Anatomy:
 def parts_of_model(r: Row) -> dict[str, float]:
     """Part -> seconds of an answered model call; they add up to done - scheduled."""
     moved = max(r["kv_end"] - max(r["kv_start"], r["made"]), 0.0) if r["kv_end"] is not None else 0.0
-    return {"network": r["arrived"] - r["scheduled"] + r["done"] - r["computed"] + moved,
-            "queue": r["admitted"] - r["arrived"], "prefill": r["made"] - r["admitted"],
+    ready = stamp(r, "fetched")
+    return {"network": ready - r["scheduled"] + r["done"] - r["computed"] + moved,
+            "queue": r["admitted"] - ready, "prefill": r["made"] - r["admitted"],
             "decode": r["computed"] - r["made"] - moved}
 
 

@@ -1,0 +1,43 @@
+"""What a workload's stores of KV blocks did: hits by tier, bytes over the network, how fast they came.
+
+Told only where there are stores. Hits of tiers that are nearer are not hits of the stores.
+
+Source: METHODS, inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from traffic.metrics.inference import LONG, MSS, SOURCE
+from traffic.metrics.metric import Definition, Metric
+
+Row = Mapping[str, Any]
+_SHARE = "blocks found there and in no nearer tier / blocks of all prompts that were looked up"
+HIT_GPU = Definition("hit_gpu_share", "", "prompt blocks found in the GPU", _SHARE, SOURCE)
+HIT_HOST = Definition("hit_host_share", "", "prompt blocks found in the host's memory", _SHARE, SOURCE)
+HIT_STORE = Definition("hit_store_share", "", "prompt blocks fetched from the stores", _SHARE, SOURCE)
+FETCHED = Definition("store_fetched", "B", "bytes fetched from the stores", "bytes of fetches that came whole", SOURCE)
+WRITTEN = Definition("store_written", "B", "bytes written to the stores", "bytes of writes that came whole", SOURCE)
+BROKEN = Definition("store_broken", "", "fetches and writes that broke off", "those that did not come whole", SOURCE)
+FETCH_BW = Definition("fetch_bandwidth", "bit/s", "rate of a fetch from one store (median)", "median of 8 x bytes / "
+                      "(last byte there - asked for), of fetches of 100 packets or more", SOURCE)
+
+
+def metrics(requests: Sequence[Row], moves: Sequence[Row]) -> list[Metric]:
+    """From serving and serving-store records of one workload in one phase; nothing without stores."""
+    looked = [r for r in requests if r["order"] >= 0]
+    blocks = sum(r["blocks"] for r in looked)
+    if not blocks or all(r.get("fetched") is None for r in requests):
+        return []
+    whole = [m for m in moves if m["end"] is not None]
+    found = [definition.of(sum(r[key] for r in looked) / blocks, len(looked))
+             for definition, key in ((HIT_GPU, "hit_gpu"), (HIT_HOST, "hit_host"), (HIT_STORE, "hit_store"))]
+    for definition, what in ((FETCHED, "fetch"), (WRITTEN, "write")):
+        mine = [m["bytes"] for m in whole if m["what"] == what]
+        found.append(definition.of(sum(mine), len(mine)))
+    found.append(BROKEN.of(len(moves) - len(whole), len(moves)))
+    if long := [m for m in whole if m["what"] == "fetch" and m["bytes"] >= LONG * MSS]:
+        found.append(FETCH_BW.median([8 * m["bytes"] / (m["end"] - m["start"]) for m in long]))
+    return found

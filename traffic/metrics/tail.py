@@ -1,0 +1,172 @@
+"""Which link held the slowest requests up, found from the counters of the links' queues while they were on the network.
+
+    on the network    in     [sent, arrived]      client -> gateway -> replica      own bytes: the prompt
+                      fetch  [asked, last byte]   store -> replica                  the KV blocks
+                      out    [made, first]        replica -> gateway -> client      next to nothing
+
+    waiting(d, r) = sum over r's windows, of those whose shortest paths lead over direction d, of
+                    max(0, seconds in which packets waited there - 8 x r's own bytes as frames / rate of d)
+    tail_link     = max over d of (mean waiting over the slowest tenth - over all) / (the same of TTFT)
+
+That packets waited at d while these requests were on the network, longer than their own bytes need, is counted. That
+they waited in that queue is inferred: certain is it only of links that all paths of a request lead over (`tail_sure`).
+It is never more than the time that the network took. Nothing is told where the slowest are hardly slower than all,
+or below LEAST, unless links dropped packets meanwhile and the network's parts grew: a lost packet waits for its
+retransmission in no queue.
+
+Own of this lab, in the manner of queue-based bottleneck location (pacing.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+
+from topologies.fabric import Fabric
+from traffic.metrics.inference import FETCH, IN, OUT, SOURCE, parts, ttft
+from traffic.metrics.metric import ENOUGH, Definition, Metric
+from traffic.metrics.pacing import Samples
+
+Row = Mapping[str, Any]
+Floats = npt.NDArray[np.float64]
+LEAST = 0.1             # share of what the slowest took longer, from which on a link is named
+SLOWER = 0.1            # of the mean TTFT, what they must have taken longer: else there is no tail to explain
+FRAMES = 1514 / 1448    # bytes of frames for a byte of payload
+
+LINK = Definition("tail_link", "", "tail: time in which packets waited at the link that grew most",
+                  "max over links of (mean waiting over the slowest tenth - over all) / (the same of TTFT)", SOURCE)
+WAIT = Definition("tail_wait", "s", "tail: waiting at that link (mean)", "mean over the slowest tenth of the seconds "
+                  "on the network in which packets waited there - own bytes / rate", SOURCE)
+SURE = Definition("tail_sure", "", "tail: requests that had no other way than that link",
+                  "requests of the slowest tenth whose shortest paths all lead over it / all of these", SOURCE)
+DROPS = Definition("tail_drops", "packets", "tail: packets dropped at that link", "drops of its queue while any of the "
+                   "slowest tenth was on a way over it", SOURCE)
+
+
+class Window(NamedTuple):
+    """A request's bytes on their way from one host to another."""
+
+    request: int
+    src: str
+    dst: str
+    start: float
+    end: float
+    own: float      # bytes
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Where packets of windows may have gone, and what waited and was dropped there meanwhile."""
+
+    samples: Samples
+    fabric: Fabric
+    windows: Sequence[Window]
+
+    @cached_property
+    def by_direction(self) -> dict[str, list[tuple[Window, bool]]]:
+        """Direction -> windows that may have led over it, and whether they had no other way."""
+        pairs: dict[tuple[str, str], tuple[frozenset[str], frozenset[str]]] = {}
+        found: dict[str, list[tuple[Window, bool]]] = {}
+        for w in self.windows:
+            if (w.src, w.dst) not in pairs:
+                pairs[w.src, w.dst] = directions(self.fabric, w.src, w.dst)
+            some, every = pairs[w.src, w.dst]
+            for d in some:
+                found.setdefault(d, []).append((w, d in every))
+        return {d: windows for d, windows in found.items() if d in self.samples.directions}
+
+    def waiting(self, direction: str, requests: int) -> Floats:
+        """(requests,) s: packets waiting there beyond the own bytes."""
+        t, column = self.samples.t, self.samples.directions.index(direction)
+        waits = (self.samples.backlog[:, column] > 0).astype(float)
+        passed = np.concatenate(([0.0], np.cumsum(np.diff(t) * (waits[1:] + waits[:-1]) / 2)))
+        windows = [w for w, _ in self.by_direction[direction]]
+        seconds = np.interp([w.end for w in windows], t, passed) - np.interp([w.start for w in windows], t, passed)
+        own = 8 * FRAMES / self.fabric.link(direction).rate * np.array([w.own for w in windows])
+        found = np.zeros(requests)
+        np.add.at(found, [w.request for w in windows], np.maximum(seconds - own, 0.0))
+        return found
+
+    def dropped(self, direction: str, requests: frozenset[int]) -> int:
+        """Packets lost there while any of these requests was on a way over it."""
+        t, drops = self.samples.t, self.samples.drops[:, self.samples.directions.index(direction)]
+        inside = np.zeros(len(t) - 1, dtype=bool)       # between two samples each
+        for w, _ in self.by_direction[direction]:
+            if w.request in requests:
+                first = max(int(np.searchsorted(t, w.start, "right")) - 1, 0)
+                inside[first:int(np.searchsorted(t, w.end))] = True
+        return int(np.diff(drops)[inside].sum())
+
+    def sure(self, direction: str, requests: frozenset[int]) -> int:
+        """How many of these requests had no other way."""
+        return len({w.request for w, alone in self.by_direction[direction] if alone and w.request in requests})
+
+
+def directions(fabric: Fabric, src: str, dst: str) -> tuple[frozenset[str], frozenset[str]]:
+    """(on some, on every) shortest path from one host to another; none where they are the same."""
+    if src == dst:
+        return frozenset(), frozenset()
+    ways = [frozenset(f"{a}->{b}" for a, b in pairwise(path))
+            for path in nx.all_shortest_paths(fabric.graph, src, dst)]
+    return frozenset.union(*ways), frozenset.intersection(*ways)
+
+
+def windows_of(answered: Sequence[Row], moves: Sequence[Row], gateway: str) -> Iterator[Window]:
+    """When the bytes of each answered request, numbered by its place, were between which hosts."""
+    place = {r["id"]: n for n, r in enumerate(answered)}
+    for n, r in enumerate(answered):
+        for src, dst in ((r["client"], gateway), (gateway, r["replica"])):
+            yield Window(n, src, dst, r["sent"], r["arrived"], r["request_bytes"])
+        for src, dst in ((r["replica"], gateway), (gateway, r["client"])):
+            yield Window(n, src, dst, r["made"], r["first"], 0.0)
+    for m in moves:
+        if m["what"] == "fetch" and m["end"] is not None and m["request"] in place:
+            yield Window(place[m["request"]], m["store"], m["replica"], m["start"], m["end"], m["bytes"])
+
+
+def metrics(requests: Sequence[Row], moves: Sequence[Row], setups: Sequence[Row], samples: Samples,
+            fabric: Fabric) -> list[Metric]:
+    """The link of one workload's slowest tenth in one phase, or nothing where no link stands out.
+
+    From its serving, serving-store and serving-setup records; told from 100 answered requests, as the tail is.
+    """
+    answered = [r for r in requests if r["status"] == "ok"]
+    if len(answered) < ENOUGH[90] or not setups or len(samples.t) < 2:
+        return []
+    order = sorted(range(len(answered)), key=lambda n: ttft(answered[n]))
+    slowest = order[-(len(answered) // 10):]
+    times = np.array([ttft(r) for r in answered])
+    excess = float(times[slowest].mean() - times.mean())
+    ways = Ways(samples, fabric, list(windows_of(answered, moves, setups[0]["gateway"])))
+    if excess < SLOWER * times.mean() or not ways.by_direction:
+        return []
+    waiting = {d: ways.waiting(d, len(answered)) for d in ways.by_direction}
+    shares = {d: float(x[slowest].mean() - x.mean()) / excess for d, x in waiting.items()}
+    worst = max(shares, key=lambda d: shares[d])
+    if shares[worst] >= LEAST:
+        told = [LINK.of(shares[worst], len(slowest)), WAIT.mean([float(v) for v in waiting[worst][slowest]])]
+        return [replace(m, where=worst) for m in (*told, *_seen(ways, worst, frozenset(slowest)))]
+    return _of_drops(answered, slowest, excess, ways)
+
+
+def _seen(ways: Ways, direction: str, slowest: frozenset[int]) -> Iterator[Metric]:
+    yield SURE.of(ways.sure(direction, slowest) / len(slowest), len(slowest))
+    yield DROPS.of(ways.dropped(direction, slowest), len(slowest))
+
+
+def _of_drops(answered: Sequence[Row], slowest: Sequence[int], excess: float, ways: Ways) -> list[Metric]:
+    """The link that dropped most, where the network's parts of TTFT grew though nothing waited for long."""
+    network = sum(float(np.array(values)[slowest].mean() - np.mean(values))
+                  for definition, values in parts(answered) if definition in (IN, FETCH, OUT))
+    dropped = {d: ways.dropped(d, frozenset(slowest)) for d in ways.by_direction}
+    worst = max(dropped, key=lambda d: dropped[d])
+    if network / excess < LEAST or not dropped[worst]:
+        return []
+    return [replace(m, where=worst) for m in _seen(ways, worst, frozenset(slowest))]
