@@ -29,13 +29,13 @@ class Measure(Strict):
 
 
 class Outcome(Strict):
-    """A finished run of one design with one seed. machine: what made it INVALID was the machine, not the design."""
+    """A finished run of one design with one seed. machine: how the machine made it INVALID; empty if it did not."""
 
     run: str
     seed: int
     verdict: Level
     reasons: tuple[str, ...] = ()
-    machine: bool = False
+    machine: str = ""
     started: str = ""
     seconds: float | None = None
     made_on: str = ""

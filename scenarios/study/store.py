@@ -135,10 +135,10 @@ def _outcome(run: RunDirectory) -> Found:
         return f"half-written: no {'verdict' if verdict is None else 'metrics'}.json"
     try:
         reasons = verdict["reasons"]
-        spoilt = [r["invariant"] for r in reasons if r["level"] == "INVALID"]
+        spoilt = [r["text"] for r in reasons if r["level"] == "INVALID" and r["invariant"] in OF_THE_MACHINE]
         return Outcome(
             run=run.id, seed=meta.seed, verdict=verdict["verdict"], reasons=tuple(r["text"] for r in reasons),
-            machine=any(name in OF_THE_MACHINE for name in spoilt), started=meta.started, seconds=_seconds(meta),
+            machine=spoilt[0] if spoilt else "", started=meta.started, seconds=_seconds(meta),
             made_on=f"aifab {meta.aifab}, kernel {meta.versions.get('kernel', '?')}, {meta.cores} cores",
             metrics=dict(_measures(metrics)))
     except (KeyError, TypeError, ValueError) as error:

@@ -78,7 +78,7 @@ def _undecided(metric: Compared) -> str:
     names = metric.ranked
     value = quantity(metric.estimates[names[0]].median, metric.unit)
     if len(names) == 1:
-        return f"Only {names[0]} has measured {metric.label}: {value}."
+        return f"Nothing to hold {names[0]} against in {metric.label}: no other usable run has it; {names[0]} has {value}."
     if metric.untold:
         pairs = min(f.difference.n if f.difference else 0 for f in metric.of_leader.values())
         return (f"Too few runs to say which design is best in {metric.label}: {plural(pairs, 'pair')} "
@@ -120,8 +120,7 @@ def _caveats(analysis: Analysis) -> Iterator[str]:
     suspect = sum(run.verdict == "SUSPECT" for d in result.designs.values() for run in d.used.values())
     if suspect:
         used = sum(len(d.used) for d in result.designs.values())
-        yield (f"{suspect} of the {used} runs that count are SUSPECT: "
-               "it cannot be excluded that the machine shaped them.")
+        yield f"SUSPECT, of the runs that count: {suspect} of {used}. The machine may have had a part in what they say."
     machines = sorted({run.made_on for d in result.designs.values() for run in d.used.values()})
     if len(machines) > 1:
         yield f"The runs were not all made alike: {'; '.join(machines)}."

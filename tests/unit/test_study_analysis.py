@@ -88,7 +88,7 @@ def test_invalid_runs_are_left_out_counted_and_cost_their_pair(tmp_path: Path) -
     assert one.difference.n == 5
     assert words.caveats(it)[:3] == [
         "2 of the 18 planned runs have no usable result.", "2 runs INVALID and left out.",
-        "1 of the 16 runs that count are SUSPECT: it cannot be excluded that the machine shaped them."]
+        "SUSPECT, of the runs that count: 1 of 16. The machine may have had a part in what they say."]
     assert tables.verdicts(it.result) == "15 VALID, 1 SUSPECT, 2 INVALID of 18 runs"
     assert ("one", "5 (1 INVALID)") in [row[:2] for row in tables.overview(it)[1]]
 
