@@ -78,7 +78,7 @@ def _undecided(metric: Compared) -> str:
     names = metric.ranked
     value = quantity(metric.estimates[names[0]].median, metric.unit)
     if len(names) == 1:
-        return f"Nothing to hold {names[0]} against in {metric.label}: no other design has a usable run; it has {value}."
+        return f"In {metric.label} only {names[0]} has a usable run, {value}: there is nothing to hold it against."
     if metric.untold:
         pairs = min(f.difference.n if f.difference else 0 for f in metric.of_leader.values())
         return (f"Too few runs to say which design is best in {metric.label}: {plural(pairs, 'pair')} "

@@ -122,6 +122,13 @@ def test_a_study_with_no_run_yet_says_so(tmp_path: Path) -> None:
     assert "No run has ended yet." in page.build(empty)
 
 
+def test_one_design_alone_is_not_called_the_best(tmp_path: Path) -> None:
+    gone = frozenset((name, seed) for name in ("one", "two") for seed in range(1, 6))
+    it = analysis(tmp_path, study=STUDY.replace("repeats: 5", "repeats: 5\nretries: 0"), invalid=gone)
+    assert words.answer(it)[0] == (
+        "In step time only four has a usable run, 10.6 s: there is nothing to hold it against.")
+
+
 def test_many_comparisons_are_told_with_what_chance_would_find(tmp_path: Path) -> None:
     assert words.caveats(analysis(tmp_path))[-1] == (
         "4 comparisons with the baseline were made; were there no differences at all, about 0.2 of them would be told "
