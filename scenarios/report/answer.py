@@ -127,9 +127,7 @@ def _serving(tags: Tags, predicted: Tags) -> str:
     text += "".join(f", {number(n)} {words}" for words, n in lost.items())
     if (ttft := _value(tags, "ttft")) is not None:
         text += f"; half of the first tokens came within {quantity(ttft, 's')}"
-        parts = {words: v for tag, words in (("ttft_in", "network in"), ("ttft_fetch", "KV fetch"), (
-            "ttft_queue", "queue"), ("ttft_prefill", "prefill"), ("ttft_out", "first token out"))
-            if (v := _value(tags, tag)) is not None}
+        parts = _parts_of_ttft(tags)
         if parts and sum(parts.values()):
             text += f" (on average {', '.join(f'{w} {percent(v / sum(parts.values()))}' for w, v in parts.items())})"
     tail = {words: v for tag, words in (("tail_in", "the network in"), ("tail_fetch", "the KV fetch"), (
@@ -154,6 +152,17 @@ def _kv(tags: Tags, predicted: Tags) -> str:
         return ""
     return (f"; half of the KV caches were whole at their decoder within {quantity(wait, 's')} after the first token"
             f"{_times_predicted(wait, predicted, 'kv_wait')}")
+
+
+def _parts_of_ttft(tags: Tags) -> dict[str, float]:
+    """Words -> seconds; of prefill, what workers exchange is told apart."""
+    parts = {words: v for tag, words in (("ttft_in", "network in"), ("ttft_fetch", "KV fetch"), (
+        "ttft_queue", "queue"), ("ttft_prefill", "prefill"), ("ttft_out", "first token out"))
+        if (v := _value(tags, tag)) is not None}
+    exchange = _value(tags, "ttft_exchange")
+    if exchange is None or "prefill" not in parts:
+        return parts
+    return {**parts, "prefill": parts["prefill"] - exchange, "exchange between workers": exchange}
 
 
 def _exchange(tags: Tags) -> str:

@@ -31,6 +31,7 @@ from tests.bench.ring import ring
 from tests.bench.roce import roce
 from tests.bench.spread import spread
 from tests.bench.study import study
+from tests.bench.tensor import tensor
 from tests.bench.training import training
 from tests.bench.verify import verify
 from tests.bench.weighted import weighted
@@ -40,7 +41,7 @@ from topologies.host_limits import require_root
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
     f.__name__: f for f in (ring, collectives, incast, spread, ecmp, weighted, training, neighbour, engine, failover,
                             latency, roce, gloo, bringup, demo, verify, changes, fuzz, inference, beside, study, agents,
-                            kv_travel, daynight, compile_rules)}
+                            tensor, kv_travel, daynight, compile_rules)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 

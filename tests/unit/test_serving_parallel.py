@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from scenarios.load_scenario import load_scenario
 from scenarios.report.answer import sentences_of_spread, workload_sentence
+from tests.unit.test_serving_metrics import SETUP, request
 from tests.unit.test_serving_plan import SCENARIO
 from topologies.errors import SpecErrors
 from topologies.fabric import Fabric, expand
@@ -176,6 +177,8 @@ def test_a_request_alone_is_foretold_from_its_chunks_and_its_tokens() -> None:
     ("tensor: 2, replicas: [h2, h2]", "workloads.chat.replicas.1: expected each host once; found h2 again"),
     ("tensor: 2, replicas: [h2, h3], decode: [h4]",
      "workloads.chat.decode: expected replicas of one host each, without tensor and pipeline; found 2 hosts each"),
+    ("tensor: 2, replicas: [h2, h3], agent: {hosts: [h4], tools: {web: {hosts: [h5]}}}",
+     "workloads.chat.agent: expected replicas of one host each, without tensor and pipeline; found 2 hosts each"),
     ("pipeline: 2, replicas: [h2, h3], batch: 1", "workloads.chat.batch: expected 2 or more, one for each stage"),
     ("pipeline: 2, replicas: [h2, h3], gpu_cache: 1GB",
      "workloads.chat.gpu_cache: expected no prefix cache with pipeline; found pipeline: 2"),
@@ -231,6 +234,15 @@ def test_messages_below_ten_packets_have_no_share() -> None:
     of = found(step(0, 0.6, 0.4, part=14_000), step(1, 0.6, 0.4, decoding=0), step(2, 0.6, 0.4, decoding=0))
     assert "fabric_share" in of
     assert "itl_fabric" not in of
+
+
+def test_what_workers_exchange_in_a_prefill_is_the_networks_part_of_ttft() -> None:
+    rows = [request(0, prefill_fabric=0.1), request(1, prefill_fabric=0.1)]     # of a TTFT of 0.4, a prefill of 0.2
+    of = {k.removeprefix("chat."): m.as_json() for k, m in compute([SETUP, *rows], fabric(), []).items()}
+    assert of["ttft_exchange"]["value"] == pytest.approx(0.1)
+    assert of["ttft_network_share"]["value"] == pytest.approx((0.04 + 0.1 + 0.08) / 0.4)
+    assert ("on average network in 10 %, queue 20 %, prefill 25 %, first token out 20 %, exchange between workers 25 %"
+            in workload_sentence("Serving", of, {}))
 
 
 def test_what_an_idle_links_burst_would_shorten_is_not_compared() -> None:

@@ -17,7 +17,8 @@ from topologies.spec import FabricSpec, ScaleSpec
 from traffic.inference.plan import Serving, ServingJob, serving_of
 from traffic.specs import ServingSpec
 
-LIBRARY = ("inference-stateless", "inference-azure-replay", "inference-sessions-affinity", "inference-mooncake-replay")
+LIBRARY = ("inference-stateless", "inference-azure-replay", "inference-sessions-affinity", "inference-mooncake-replay",
+           "inference-tensor-parallel")
 
 
 @pytest.fixture(scope="module")

@@ -216,6 +216,8 @@ def problems(spec: ServingSpec, hosts: Sequence[str]) -> Iterator[Wrong]:
         yield "decode", "replicas of one host each, without tensor and pipeline", f"{spec.workers} hosts each", ""
     if spec.store is not None:
         yield "store", "replicas of one host each, without tensor and pipeline", f"{spec.workers} hosts each", ""
+    if spec.agent is not None:      # its critical path would count what workers exchange as prefill and decoding
+        yield "agent", "replicas of one host each, without tensor and pipeline", f"{spec.workers} hosts each", ""
     if spec.pipeline > 1 and spec.batch < spec.pipeline:
         yield "batch", f"{spec.pipeline} or more, one for each stage", f"{spec.batch}", ""
     if spec.pipeline > 1 and (spec.gpu_cache or spec.host_cache):

@@ -1,0 +1,42 @@
+"""What it costs to spread a model over hosts: inside a leaf, across leaves, in stages; and if it is as foretold."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from scenarios.load_scenario import load_scenario
+from scenarios.runner import run_scenario
+from tests.bench.book import Book
+
+LAYOUTS = ("inside", "across", "pipeline", "both")
+RINGS = ("inside", "across")
+# one request after the other: nobody else is on the network
+ALONE = [f"workloads.{layout}.{key}" for layout in LAYOUTS
+         for key in ("requests=4", "process=constant", "rate=5", "output_tokens=2", "variation=0")]
+
+
+def tensor(book: Book) -> None:
+    """A prefill alone within 5 % of what was foretold for an idle network; four layouts compared, VALID."""
+    result = run_scenario(load_scenario("inference-tensor-parallel", ALONE), book.work, lock=not book.quick)
+    told = result.run.read("predictions") or {}
+    for layout in LAYOUTS:
+        tag = f"{layout}.ttft_prefill"
+        ratio = result.metrics[tag]["value"] / told[tag]["value"]
+        book.figure(f"{layout}: prefill alone on the fabric / foretold", ratio, target="0.95 to 1.05",
+                    met=None if book.quick else abs(ratio - 1) <= 0.05, verdict=result.verdict.level.name)
+    rows: list[dict[str, float]] = []
+    for seed in range(1, 2 if book.quick else 4):
+        run = run_scenario(load_scenario("inference-tensor-parallel", [f"seed={seed}"]), book.work, lock=not book.quick)
+        level = run.verdict.level.name
+        rows.append({key: metric["value"] for key, metric in run.metrics.items()})
+        book.figure(f"seed {seed}: tokens take so much longer across leaves than inside one",
+                    rows[-1]["across.tpot"] / rows[-1]["inside.tpot"], verdict=level, target="VALID",
+                    met=None if book.quick else level == "VALID")
+    for layout in LAYOUTS:
+        book.median(f"{layout}: time per output token", [1e3 * r[f"{layout}.tpot"] for r in rows], "ms")
+        book.median(f"{layout}: time to first token", [1e3 * r[f"{layout}.ttft"] for r in rows], "ms")
+    for layout in RINGS:
+        book.median(f"{layout}: share of the steps that the fabric takes",
+                    [100 * r[f"{layout}.fabric_share"] for r in rows], "%")
+        stretch = median(r[f"{layout}.fabric_stretch"] for r in rows)
+        book.figure(f"{layout}: exchange against an idle network", stretch)
