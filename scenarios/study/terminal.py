@@ -27,7 +27,7 @@ def render(analysis: Analysis) -> RenderableType:
     header, rows = overview(analysis)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for i, column in enumerate(header):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*row)
     parts += [Text(), table]
