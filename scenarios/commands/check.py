@@ -68,6 +68,8 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
     yield from vpc_lines(scenario)
     yield from traffic
     yield from event_lines(scenario)
+    if scenario.checks:
+        yield f"checks: {', '.join(scenario.checks)}"
 
 
 def _is_study(name: str) -> bool:

@@ -91,6 +91,8 @@ class Facts:
                 continue
             begins = [record[k] for k in _BEGINS if isinstance(record.get(k), int | float)]
             ends = [record[k] for k in _ENDS if isinstance(record.get(k), int | float)]
+            if record["kind"] == "iperf":       # says how long, not until when
+                ends.append(record["start"] + record["seconds"])
             if begins:
                 low, high = found.get(record["phase"], (begins[0], begins[0]))
                 found[record["phase"]] = min(low, *begins), max(high, *begins, *ends)

@@ -42,7 +42,7 @@ def run_with(base: Path, level: str = "VALID", checks: Json | None = None, **par
                    "verdict": run_factory.verdict(level, level != "VALID"),
                    "ledger": run_factory.ledger(queues=QUEUES, policy={"leaf1 unknown-mac": 7})} | parts
     fabric = RunDirectory.create(base, scenario).fabric
-    records = [{"kind": "step", "workload": "ring", "phase": phase, "iteration": 0, "start": at, "end": at + 9.0}
+    records = [{"kind": "engine", "phase": phase, "start": at, "end": at + 9.0}
                for phase, at in (("before", 0.5), ("after", 10.0))]
     return run_factory.make(base, scenario, records=records,
                             samples=run_factory.counters(fabric, drops={"leaf1->h1": 100}), **given)
