@@ -165,7 +165,7 @@ def test_a_cache_that_travels_layer_by_layer_is_whole_soon_after_the_first_token
 
 
 def test_when_a_decoder_dies_beside_the_prefill_the_request_begins_again(lab: EngineLab) -> None:
-    run = serve(lab, **APART | {"decode": ["h5", "h6"], "rate": 5, "requests": 10}, kv_transfer="layers", kv_fuse=2,
+    run = serve(lab, **APART | {"decode": ["h5", "h6"], "rate": 5, "requests": 6}, kv_transfer="layers", kv_fuse=2,
                 failures=[["h5", "900ms"]], retries=2)
     assert {r["status"] for r in run.requests} == {"ok"}, run.events[-1]
     assert {r["output_tokens"] for r in run.requests} == {4}
