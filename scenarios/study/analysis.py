@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scenarios.cost.study import StudyCosts, costs_of
 from scenarios.study.result import StudyResult
 from scenarios.study.spec import MetricChoice
 from scenarios.study.statistics import MIN_PAIRS, Difference, Estimate, difference, estimate
@@ -65,10 +66,11 @@ class Compared:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that is told of a study. comparisons: how many differences were looked at."""
+    """All that is told of a study. comparisons: how many differences were looked at; costs: where it names prices."""
 
     result: StudyResult
     metrics: tuple[Compared, ...]
+    costs: StudyCosts | None = None
 
     @property
     def comparisons(self) -> list[Difference]:
@@ -76,9 +78,14 @@ class Analysis:
 
 
 def analyse(result: StudyResult) -> Analysis:
-    """Medians, differences and leaders, in every metric of the study."""
-    labels = _labels(result)
-    return Analysis(result, tuple(_compared(result, choice, labels[choice.metric]) for choice in result.metrics))
+    """Medians, differences and leaders, in every metric of the study; with `prices` costs are metrics as well.
+
+    Raises LabError for a price file that no longer has what it had when the study began.
+    """
+    costs = costs_of(result)
+    told = result if costs is None else costs.result
+    labels = _labels(told)
+    return Analysis(told, tuple(_compared(told, choice, labels[choice.metric]) for choice in told.metrics), costs)
 
 
 def _labels(result: StudyResult) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scenarios.cost.study import HEADER
 from scenarios.report.page import build as build_run
 from scenarios.report.page import render
 from scenarios.results import RunDirectory, write_whole
@@ -24,6 +25,7 @@ def build(analysis: Analysis) -> str:
         "study.html", _HERE, result=result, leads=[lead_sentence(m) for m in analysis.metrics],
         findings=findings(analysis), caveats=caveats(analysis), verdicts=tables.verdicts(result),
         overview=tables.overview(analysis), figures=figures(analysis), runs=tables.runs(result),
+        costs=analysis.costs, cost_header=HEADER,
         run_header=tables.RUNS, min_pairs=MIN_PAIRS, files=(SUMMARY, RUNS, "study.json"),
         designs=[(name, d.description, d.scenario.name, tables.settings(d)) for name, d in result.designs.items()])
 

@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from scenarios.cost.study import HEADER as COSTS
 from scenarios.report.text import percent, plural, quantity
 from scenarios.study.analysis import Analysis, Compared
 from scenarios.study.result import DesignResult, StudyResult
@@ -127,4 +128,7 @@ def json_object(analysis: Analysis, sentences: Mapping[str, list[str]]) -> dict[
     return {"study": analysis.result.name, "quick": analysis.result.quick, **sentences,
             "leaders": {m.choice.metric: list(m.leaders) for m in analysis.metrics},
             "summary": [dict(zip(SUMMARY, row, strict=True)) for row in _summary(analysis)],
+            "costs": None if analysis.costs is None else {
+                "sentences": analysis.costs.sentences, "basis": analysis.costs.basis,
+                "rows": [dict(zip(COSTS, row, strict=True)) for row in analysis.costs.rows]},
             "missing": [list(key) for key in analysis.result.missing]}

@@ -34,6 +34,9 @@ def render(analysis: Analysis) -> RenderableType:
     told = findings(analysis)
     if told:
         parts += [Text(), Text(f"Against {result.baseline}:", style="bold"), *(Text(f"- {s}") for s in told)]
+    if analysis.costs is not None:
+        parts += [Text(), Text("Costs:", style="bold"), *(Text(f"- {s}") for s in analysis.costs.sentences),
+                  Text(analysis.costs.basis, style="dim")]
     if result.discarded:
         parts += [Text(), Text("Not used:", style="bold"), *(Text(f"- {d.run}: {d.why}") for d in result.discarded)]
     return Group(*parts)

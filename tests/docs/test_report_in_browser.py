@@ -1,6 +1,7 @@
 """Reports as a browser shows them: at desk and telephone width, light, dark and on paper; nothing cut or fetched.
 
-One Chromium shows all pages. A page is what its kind of run would leave: a training job, serving, VPCs.
+One Chromium shows all pages. A page is what its kind of run would leave: a training job, serving, VPCs; and that of a
+study with costs.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from typing import Any
 import pytest
 
 from scenarios.report.page import build
+from scenarios.study.analysis import analyse
+from scenarios.study.page import build as study_page
 from tests.docs.chromium import PROGRAM, Browser
-from tests.unit import run_factory, test_report_tenants
+from tests.unit import run_factory, test_cost_study, test_report_tenants
 from topologies.fabric import expand
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine (apt-get install chromium)")
 DESK, TELEPHONE, PAPER = 1280, 400, 718     # pixels; A4 between Chromium's margins
 SMALLEST = 8                                # pixels of a letter
-FIGURES = {"training": 4, "inference": 4, "vpcs": 2}
+FIGURES = {"training": 4, "inference": 4, "vpcs": 2, "study": 2}
 # what can be wrong with a page, each a list of the culprits' texts
 PROBE = """(() => {
   const width = document.documentElement.clientWidth, inside = e => e.closest(".scroll, pre, svg");
@@ -67,7 +70,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     run_factory.write_lines(vpcs.counters_path, run_factory.counters(vpcs.fabric))
     runs = {"training": run_factory.ring(base, "SUSPECT", 2, queues={"leaf1->h3": 1100, "leaf1->spine2": 104}),
             "inference": _serving(base), "vpcs": vpcs}
-    return {kind: run.write_report(build(run)) for kind, run in runs.items()}
+    compared = base / "study.html"
+    compared.write_text(study_page(analyse(test_cost_study.study(
+        two=test_cost_study.design([10.0, 12.0, 11.0]), four=test_cost_study.design([9.0, 9.5, 9.2], spines=4)))))
+    return {"study": compared, **{kind: run.write_report(build(run)) for kind, run in runs.items()}}
 
 
 def _serving(base: Path) -> Any:

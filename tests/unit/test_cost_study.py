@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from scenarios.cost.prices import PRICES
 from scenarios.cost.study import costs_of
 from scenarios.scenario import Scenario
+from scenarios.study import page, tables, terminal
 from scenarios.study.analysis import analyse
 from scenarios.study.load import load_study
 from scenarios.study.result import DesignResult, Measure, Outcome, StudyResult
@@ -52,11 +54,12 @@ def study(**designs: DesignResult) -> StudyResult:
 
 
 def test_each_run_costs_its_own_and_a_design_the_median() -> None:
-    found = costs_of(study(two=design([10.0, 12.0, 11.0]), four=design([9.0, 9.5, 9.2], spines=4)))
+    made = study(two=design([10.0, 12.0, 11.0]), four=design([9.0, 9.5, 9.2], spines=4))
+    found = costs_of(made)
     assert found is not None
     values = found.result.designs["two"].values(COST)
     assert values[2] / values[1] == pytest.approx(1.2)      # nothing else differs
-    analysed = analyse(found.result)
+    analysed = analyse(made)
     assert [m.choice.metric for m in analysed.metrics] == ["ring.step_time", COST]
     assert analysed.metrics[1].unit == "USD"
     assert analysed.metrics[1].estimates["two"].median == pytest.approx(values[3])
@@ -74,6 +77,19 @@ def test_the_cheaper_design_is_the_other_one_when_times_are_turned_round() -> No
 
     assert "two is cheapest" in cheapest(fast, slow)
     assert "four is cheapest" in cheapest(slow, fast)
+
+
+def test_page_terminal_and_json_tell_costs() -> None:
+    analysed = analyse(study(two=design([10.0, 12.0, 11.0]), four=design([9.0, 9.5, 9.2], spines=4)))
+    shown = page.build(analysed)
+    assert 'id="costs"' in shown
+    assert "is cheapest" in shown
+    assert tables.json_object(analysed, {})["costs"]
+    console = Console(record=True, width=200)
+    terminal.show(analysed, console)
+    assert "assumptions" in console.export_text()
+    plain = study(two=design([1.0]), four=design([1.0], spines=4)).model_copy(update={"prices": None})
+    assert 'id="costs"' not in page.build(analyse(plain))
 
 
 def test_work_that_differs_is_no_metric_and_is_said() -> None:
