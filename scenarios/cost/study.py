@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from scenarios.cost.designs import Design, Priced, called, left_out, rankings
+from scenarios.cost.designs import HOUR, Design, Priced, called, left_out, rankings
 from scenarios.cost.prices import Prices, load_prices
 from scenarios.cost.running import GPU_HOUR, Key, total
 from scenarios.cost.told import basis, money, sentences
@@ -63,9 +63,15 @@ def costs_of(result: StudyResult) -> StudyCosts | None:
     choices = tuple(MetricChoice(metric=_metric(key), better="lower", title=f"cost of {called(key)}") for key in keys)
     told = result.model_copy(update={"designs": designs, "metrics": (*result.metrics, *choices)})
     may_win = [d for d in medians if not result.designs[d.name].reference]
-    found = [s for r in rankings(may_win) for s in sentences(r, prices.currency)]
+    found = [_told(r.what, sentences(r, prices.currency)) for r in rankings(may_win)]
     return StudyCosts(told, tuple(row for d in medians for row in _rows(d, prices)),
                       (*found, *left_out(medians)), basis(prices))
+
+
+def _told(what: str, said: list[str]) -> str:
+    """One ranking. What work cost is measured, so a median alone is called that."""
+    text = " ".join(said)
+    return text if what == HOUR else f"Medians alone, whether or not a difference was seen: {text[0].lower()}{text[1:]}"
 
 
 def _metric(key: Key) -> str:
