@@ -32,7 +32,7 @@ class FunctionCheck(Strict):
 
 
 class Foretold(Strict):
-    """An answer that a function of the skeleton gives: the step time of a ring, of its paths in the run."""
+    """An answer that a function of the skeleton gives: the time of a ring, by its paths in the run."""
 
     function: str
     ring: str = Field(description="the workload, which has run in one phase")

@@ -12,13 +12,13 @@ Facts = tuple[list[int], int, float]
 
 
 def ring_facts(run: RunDirectory, workload: str) -> Facts:
-    """(flows on each uplink direction between leaves and spines, flows per pair of ranks, s of a step without sharing).
+    """(flows on each direction between leaves and spines, flows per pair of ranks, s of an all-reduce without sharing).
 
     An uplink without flows counts as 0. The time is the prediction for a fabric that spreads perfectly. Raises
     LabError for a run that has no paths or predictions.
     """
     flows, per_pair = spread(run, workload)
-    alone = (run.read("predictions") or {}).get(f"{workload}.step_time", {}).get("value")
+    alone = (run.read("predictions") or {}).get(f"{workload}.time", {}).get("value")
     if not per_pair or alone is None:
         raise LabError(str(run.path), f"paths and a prediction of {workload}", "none", "run it again")
     return flows, per_pair, float(alone)

@@ -20,19 +20,19 @@ def idle_spines(flows: int, spines: int) -> float:
     raise NotImplementedError("TODO 1")
 
 
-def step_time(flows: list[int], flows_per_pair: int, alone: float) -> float:
-    """Seconds that a step of the ring takes, when you know where its flows went.
+def ring_time(flows: list[int], flows_per_pair: int, alone: float) -> float:
+    """Seconds that an all-reduce of the ring takes, when you know where its flows went.
 
     flows           how many flows send over each uplink direction: [1, 0, 2, 1, ...]
     flows_per_pair  how many flows share what one host sends to the next
-    alone           seconds of a step if no two hosts' traffic ever met on an uplink
+    alone           seconds of it if no two hosts' traffic ever met on an uplink
     """
     raise NotImplementedError("TODO 2")
 
 
 def scenario() -> dict[str, Any]:
     """The scenario that is run: the ring as it is, then the ring with more entropy."""
-    ring = {"kind": "collective", "op": "all-reduce", "placement": "strided", "size": "1MB", "iterations": 2}
+    ring = {"kind": "collective", "op": "all-reduce", "placement": "strided", "size": "600kB", "compute": "200ms"}
     return {
         "name": "ecmp-entropy",
         "question": "What do ECMP collisions cost a ring over four spines, and what do more flows win back?",
