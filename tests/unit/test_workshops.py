@@ -250,7 +250,7 @@ def test_a_skeleton_that_does_not_end_is_an_error(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(("old", "new", "found"), [
     ('"fabric": {"base": "spines4"', '"fabric": {"base": "spines5"', r"skeleton\.py:33 fabric\.base: .*\n.*spines4"),
     ("    return {\n", "    return [\n] or {\n", None), ("    return {\n", "    return [] and {\n", "as a dict"),
-    ('"flows_per_pair": 1', '"flows_per_pair": 100', r"skeleton\.py:33 workloads\.entropy\.flows_per_pair: .*64")])
+    ('"flows_per_pair": 1', '"flows_per_pair": 100', r"skeleton\.py:33 workloads\.many\.flows_per_pair: .*64")])
 def test_a_scenario_of_a_skeleton_is_loaded_as_a_file_is(tmp_path: Path, old: str, new: str, found: str | None) -> None:
     work = start(ECMP, tmp_path / "mine")
     changed(work / "skeleton.py", old, new)
@@ -307,15 +307,15 @@ def test_functions_are_held_against_the_paths_that_the_flows_took(tmp_path: Path
     there = {rank: f"leaf1->spine{spine}" for rank, spine in enumerate((1, 1, 2, 4))}
     paths = [{"kind": "path", "workload": name, "src_rank": rank, "dst_rank": rank + 4, "number": n,
               "there": ["h1->leaf1", direction if name == "elephants" else f"leaf1->spine{n % 4 + 1}", "leaf2->h5"]}
-             for name, count in (("elephants", 1), ("entropy", 4)) for rank, direction in there.items()
+             for name, count in (("elephants", 1), ("many", 4)) for rank, direction in there.items()
              for n in range(count)]
     run = made_up(tmp_path / "runs", work.scenario, {
-        "elephants.time": 2.9, "elephants.busbw": 4.7e6, "elephants.busbw_of_limit": 0.5, "entropy.time": 1.5,
-        "entropy.busbw": 9e6, "fabric.many-flows.jfi": 0.99}, records=paths,
-        predictions={f"{name}.time": {"value": 1.46} for name in ("elephants", "entropy")})
+        "elephants.time": 2.9, "elephants.busbw": 4.7e6, "elephants.busbw_of_limit": 0.5, "many.time": 1.5,
+        "many.busbw": 9e6, "fabric.many-flows.jfi": 0.99}, records=paths,
+        predictions={f"{name}.time": {"value": 1.46} for name in ("elephants", "many")})
     assert max(spread(run, "elephants")[0]) == 2
-    assert sum(spread(run, "entropy")[0]) == 16
-    assert spread(run, "entropy")[1] == 4
+    assert sum(spread(run, "many")[0]) == 16
+    assert spread(run, "many")[1] == 4
     assert failed(after(work, before(work), run)) == []
     changed(work.file, "max(max(flows) / flows_per_pair, 1.0)", "sum(flows) / len([f for f in flows if f]) /"
             " flows_per_pair")

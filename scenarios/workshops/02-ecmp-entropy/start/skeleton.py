@@ -39,7 +39,7 @@ def scenario() -> dict[str, Any]:
         "fabric": {"base": "spines4", "hosts_per_leaf": 4, "uplink_rate": "10.6mbit"},
         "workloads": {
             "elephants": ring,
-            "entropy": {**ring, "flows_per_pair": 1},       # TODO 3: more flows between two ranks, but how many?
+            "many": {**ring, "flows_per_pair": 1},          # TODO 3: more flows between two ranks, but how many?
         },
-        "phases": [{"name": "few-flows", "run": ["elephants"]}, {"name": "many-flows", "run": ["entropy"]}],
+        "phases": [{"name": "few-flows", "run": ["elephants"]}, {"name": "many-flows", "run": ["many"]}],
     }
