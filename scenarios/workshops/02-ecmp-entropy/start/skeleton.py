@@ -32,7 +32,8 @@ def ring_time(flows: list[int], flows_per_pair: int, alone: float) -> float:
 
 def scenario() -> dict[str, Any]:
     """The scenario that is run: the ring as it is, then the ring with more entropy."""
-    ring = {"kind": "collective", "op": "all-reduce", "placement": "strided", "size": "600kB", "compute": "200ms"}
+    ring = {"kind": "collective", "op": "all-reduce", "placement": "strided", "size": "1MB",
+            "compute": "200ms", "iterations": 2}
     return {
         "name": "ecmp-entropy",
         "question": "What do ECMP collisions cost a ring over four spines, and what do more flows win back?",
