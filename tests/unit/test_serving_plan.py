@@ -10,7 +10,8 @@ import pytest
 
 from scenarios.load_scenario import load_scenario
 from scenarios.phases import traffic_of
-from topologies.errors import LabError, SpecErrors
+from tests.unit.serving_mistakes import refusal
+from topologies.errors import LabError
 from topologies.fabric import Fabric, expand
 from topologies.load import load_fabric
 from topologies.spec import FabricSpec, ScaleSpec
@@ -117,14 +118,6 @@ def test_what_no_replica_can_hold_is_refused_before_anything_runs(fabric: Fabric
     assert text in str(error.value)
 
 
-SCENARIO = """name: wrong
-question: What is wrong?
-fabric: border
-workloads:
-  chat: {kind: serving, KEYS}
-"""
-
-
 @pytest.mark.parametrize(("keys", "text"), [
     ("rate: 5, replicas: []", "workloads.chat.replicas: expected at least one of the replicas; found none"),
     ("rate: 5, replicas: [h2, h2]", "workloads.chat.replicas.1: expected each host once; found h2 again"),
@@ -148,8 +141,4 @@ workloads:
     ("trace: no.csv, window: [5s, 5s]", "a window [from, to) that is not empty"),
 ])
 def test_every_mistake_is_told_with_its_place(tmp_path: Path, keys: str, text: str) -> None:
-    path = tmp_path / "wrong.yml"
-    path.write_text(SCENARIO.replace("KEYS", keys))
-    with pytest.raises(SpecErrors) as error:
-        load_scenario(str(path))
-    assert text in str(error.value)
+    assert text in refusal(tmp_path, keys)

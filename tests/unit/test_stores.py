@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.load_scenario import load_scenario
-from topologies.errors import LabError, SpecErrors
+from tests.unit.serving_mistakes import refusal
+from topologies.errors import LabError
 from topologies.fabric import Fabric, expand
 from topologies.load import load_fabric
 from topologies.spec import FabricSpec
@@ -229,14 +229,6 @@ def test_a_store_that_holds_no_block_is_refused(fabric: Fabric) -> None:
         error.value)
 
 
-SCENARIO = """name: wrong
-question: What is wrong?
-fabric: border
-workloads:
-  chat: {kind: serving, KEYS}
-"""
-
-
 @pytest.mark.parametrize(("keys", "text"), [
     ("rate: 5, store: {hosts: [h99], size: 1GB}", "store.hosts.0: expected a workload host or outside host"),
     ("rate: 5, store: {hosts: [h1], size: 1GB}", "expected stores on hosts of their own; found h1, the gateway"),
@@ -254,11 +246,7 @@ workloads:
     ("trace: no.csv, store: {hosts: [h8], size: 1GB}", "found an azure trace, which has no hash_ids"),
 ])
 def test_every_mistake_about_stores_is_told_with_its_place(tmp_path: Path, keys: str, text: str) -> None:
-    path = tmp_path / "wrong.yml"
-    path.write_text(SCENARIO.replace("KEYS", keys))
-    with pytest.raises(SpecErrors) as error:
-        load_scenario(str(path))
-    assert text in str(error.value)
+    assert text in refusal(tmp_path, keys)
 
 
 # --- metrics --------------------------------------------------------------------------------------
