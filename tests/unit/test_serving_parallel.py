@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.load_scenario import load_scenario
 from scenarios.report.answer import sentences_of_spread, workload_sentence
+from tests.unit.serving_mistakes import refusal
 from tests.unit.test_serving_metrics import SETUP, request
-from tests.unit.test_serving_plan import SCENARIO
-from topologies.errors import SpecErrors
 from topologies.fabric import Fabric, expand
 from topologies.spec import FabricSpec, ScaleSpec
 from traffic.inference.alone import predict
@@ -185,11 +183,7 @@ def test_a_request_alone_is_foretold_from_its_chunks_and_its_tokens() -> None:
     ("tensor: 2, replicas: [h2, h3], failures: [[h4, 1s]]", "expected a replica: h2, h3; found h4"),
 ])
 def test_what_cannot_be_spread_is_told_with_its_place(tmp_path: Path, keys: str, text: str) -> None:
-    path = tmp_path / "wrong.yml"
-    path.write_text(SCENARIO.replace("KEYS", f"rate: 5, {keys}"))
-    with pytest.raises(SpecErrors) as error:
-        load_scenario(str(path))
-    assert text in str(error.value)
+    assert text in refusal(tmp_path, f"rate: 5, {keys}")
 
 
 def test_a_context_has_to_fit_one_batch_of_a_pipeline() -> None:
