@@ -6,6 +6,7 @@ root   := $(if $(filter 0,$(shell id -u)),,sudo)
 
 pure   := tests/unit tests/test_layers.py tests/docs/test_docs.py
 pytest := $(python) -m pytest -p no:cacheprovider -n auto --dist worksteal
+labs   := $(python) -m pytest -p no:cacheprovider --durations=20 $(addprefix --ignore=,$(pure)) tests
 
 vm-variables := AIFAB_CACHE,AIFAB_CPUS,AIFAB_MEMORY,AIFAB_ACCEL,AIFAB_SUITE,AIFAB_MIRROR
 
@@ -26,7 +27,8 @@ demo: setup  ## set up, run the demo scenario, write its report
 
 test: setup-dev  ## set up, then every test: pure ones on all processors, then ones on real namespaces and switches
 	$(root) $(pytest) $(pure)
-	$(root) $(python) -m pytest -p no:cacheprovider --durations=20 $(addprefix --ignore=,$(pure)) tests
+	$(root) $(labs) -n 2 --dist loadfile -m "not alone"
+	$(root) $(labs) -m alone
 
 unit: setup-dev  ## tests that need neither root nor a network
 	$(pytest) $(pure)

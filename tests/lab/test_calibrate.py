@@ -12,7 +12,7 @@ from tests.lab.fabric_lab import books
 from topologies import journal, wires
 from topologies.calibrate import RateCheck, calibrate, check_rates, fingerprint, hops, serialisation
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 LIMIT = 0.03
 
 

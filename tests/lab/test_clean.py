@@ -22,7 +22,7 @@ from topologies.host_limits import SYSCTLS
 from topologies.journal import Journal, Process, all_labs, process_start
 from topologies.netns import get_sysctl
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 HOLDER = """
 import sys

@@ -21,7 +21,7 @@ from topologies.network import running
 from topologies.shell import run
 from topologies.spec import FabricSpec, TcpSpec
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 STAGES = ["bringing the fabric up", "calibrating the wires", "phase main", "traffic", "closing the books"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.run_process import SCENARIO, aifab_run
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 EVENTS = SCENARIO.replace("leaves: 2, spines: 1, hosts_per_leaf: 1", "leaves: 2, spines: 2, hosts_per_leaf: 1") + """
 events:

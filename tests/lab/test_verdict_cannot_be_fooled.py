@@ -17,7 +17,7 @@ import pytest
 from tests.lab.run_process import RunProcess, aifab_run, pause
 from topologies import wires
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 ALLREDUCE = """
 name: fooled

@@ -9,7 +9,7 @@ from tests.lab.fabric_lab import books, burst, stream, warm_neighbours
 from topologies import wires
 from topologies.calibrate import check_rates
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 
 def test_a_rate_that_changes_under_traffic_loses_nothing(small_lab: Lab) -> None:
