@@ -81,6 +81,7 @@ def _run(plan: Plan, store: Store, *, quiet: bool, lock: bool) -> StudyResult:
     from scenarios.progress import Bars
     from scenarios.runner import run_scenario
     from scenarios.scenario import Scenario
+    from scenarios.study.calm import wait_for_calm
     from scenarios.study.execute import execute
     from topologies.clean import clean
 
@@ -93,7 +94,7 @@ def _run(plan: Plan, store: Store, *, quiet: bool, lock: bool) -> StudyResult:
             return run_scenario(scenario, store.runs, lock=lock, argv=sys.argv, listener=bars)
 
         try:
-            return execute(plan, store, one, tell)
+            return execute(plan, store, one, tell, wait_for_calm)
         except BaseException:
             left = len(store.collect(plan).missing)
             typer.echo(f"stopped with {left} of {len(plan.order)} runs to do; the same command goes on", err=True)

@@ -23,8 +23,9 @@ class Listener:
         """A run has ended; None if it failed."""
 
 
-def execute(plan: Plan, store: Store, run: RunOne, tell: Listener | None = None) -> StudyResult:
-    """Do every run that is missing, those that the machine has spoilt up to `retries` times more.
+def execute(plan: Plan, store: Store, run: RunOne, tell: Listener | None = None,
+            calm: Callable[[], object] = lambda: None) -> StudyResult:
+    """Do every run that is missing, those that the machine has spoilt up to `retries` times more, each after `calm`.
 
     What has been done stays whatever happens: the same call later goes on from there. Raises what a run raises
     when it has failed that often; HostError at once.
@@ -35,6 +36,8 @@ def execute(plan: Plan, store: Store, run: RunOne, tell: Listener | None = None)
         failures: list[LabError] = []
         while (again := _again((name, seed), result, plan.study.retries, failures)) is not None:
             tell.begin(number, len(plan.order), name, seed, again)
+            if again and not failures:
+                calm()
             before = len(result.designs[name].runs)
             try:
                 run(plan.designs[name].with_seed(seed))

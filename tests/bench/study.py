@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from scenarios.runner import run_scenario
 from scenarios.study import page
 from scenarios.study.analysis import Analysis, analyse
+from scenarios.study.calm import wait_for_calm
 from scenarios.study.execute import execute
 from scenarios.study.load import load_study
 from scenarios.study.store import Store
@@ -50,7 +51,8 @@ def once(book: Book, n: int) -> Analysis:
     store = Store(book.work / f"study-{n + 1}")
     start = time.monotonic()
     with store.locked():
-        result = execute(plan, store, lambda scenario: run_scenario(scenario, store.runs, lock=not book.quick))
+        result = execute(plan, store, lambda scenario: run_scenario(scenario, store.runs, lock=not book.quick),
+                         calm=wait_for_calm)
         analysis = analyse(result)
         page.write(analysis, store.directory)
     seconds = time.monotonic() - start
