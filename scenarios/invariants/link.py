@@ -9,12 +9,15 @@
 
 Non-empty at every sample is not non-empty in between: a sender that fills and empties its queue in turn,
 at about the pace of the samples, sends less than the rate and does nothing wrong. A window below its limit
-therefore counts only in a run of 40 or more samples that all found packets, or by proof: what waited at a
-sample and had the time to go must have gone. Otherwise it is doubtful, and set aside.
+therefore counts only by proof: what waited at a sample and had the time to go must have gone; or in a run of 40 or
+more samples that all found packets, if that is no accident: had the queue been empty while the wire did not send, so
+many samples would have missed it with a chance below 0.1 %. Otherwise it is doubtful, and set aside.
+
+    chance   (1 - share of the run that was not sent) ^ samples of the run
 
 Slack is what the reading itself cannot know: one frame at each edge may just have gone or not, and
-the counter was read somewhere within `took`. A window is outside if its ratio is below 0.97 - slack or
-above 1.02 + slack; it is low below 0.90 - slack.
+the counter was read somewhere within `took`. Slow readings get longer windows. A window is outside if its
+ratio is below 0.97 - slack or above 1.02 + slack; it is low below 0.90 - slack.
 
     SUSPECT   more than 1 % of all windows outside; or of one direction's, if two or more; or a low one
     INVALID   more than 2 % (and two or more; three of one direction); or one below 0.80 - slack
@@ -40,7 +43,9 @@ LOW, HIGH = 0.97, 1.02
 FLOOR, HARD_FLOOR = 0.90, 0.80      # twice as far below the rate
 OUTSIDE, TWICE_OUTSIDE = 0.01, 0.02
 READING = 0.01              # of a window: a reading that took longer says nothing about it
-COMPANY = 40                # samples; a queue that is empty for a tenth of the time gets there once in 70 times
+LONGEST = 2                 # times the length, of windows between slow readings
+COMPANY = 40                # samples: more than two cycles that beat with each other keep in step
+CHANCE = 1e-3               # of so many samples without an empty one
 UNUSABLE = 0.10             # of the windows may be lost to late samples before the check counts as not made
 
 
@@ -54,12 +59,14 @@ class Window(NamedTuple):
     slack: float
     owed: float         # bytes that had to go / bytes that could go, at most 1
     company: int        # samples in a row, of which those of the window are some, that found packets
+    chance: float       # of these, that none finds the queue empty, if it was while the wire did not send
 
     @property
     def doubtful(self) -> bool:
         """Below its limit, but the queue may have been empty for the difference."""
         proven = self.ratio < LOW * self.owed - self.slack
-        return self.ratio < LOW - self.slack and not proven and self.company < COMPANY
+        in_company = self.company >= COMPANY and self.chance < CHANCE
+        return self.ratio < LOW - self.slack and not proven and not in_company
 
     @property
     def outside(self) -> bool:
@@ -79,7 +86,7 @@ def windows(counters: Counters, faults: Sequence[Fault]) -> tuple[list[Window], 
             t0, t1 = counters.t[start], counters.t[end]
             if any(f.overlaps(t0, t1) for f in events):
                 continue
-            window = _window(counters, int(d), start, end, _rate(counters, int(d), events, t0))
+            window = _window(counters, int(d), start, end, events)
             if window.doubtful:
                 continue
             if clean and counters.took[start] + counters.took[end] <= 2 * READING * (t1 - t0):
@@ -110,33 +117,48 @@ def _spans(counters: Counters, d: int, events: Sequence[Fault]) -> Iterator[tupl
             start, clean = i, True
         else:
             clean &= bool(on_time[i])
-            if t[i] - t[start] >= _length(counters, d, _rate(counters, d, events, t[start])):
+            if t[i] - t[start] >= _length(counters, d, _rate(counters, d, events, t[start]), counters.took[[start, i]]):
                 yield start, i, clean
                 start, clean = i, True
 
 
-def _length(counters: Counters, d: int, rate: float) -> float:
-    """Seconds between the samples of a window of direction d while it sends at `rate`."""
-    return max(WINDOW, WINDOW_FRAMES * float(counters.frames[d]) * 8 / rate) - counters.period / 2
+def _length(counters: Counters, d: int, rate: float, took: npt.NDArray[np.float64]) -> float:
+    """Seconds between the samples of a window of direction d that sends at `rate`; took: reading the two at its ends.
+
+    A reading that took so long that no window of LONGEST could bear it makes none longer: it spoils its window.
+    """
+    length = max(WINDOW, WINDOW_FRAMES * float(counters.frames[d]) * 8 / rate) - counters.period / 2
+    read = float(took.sum()) / (2 * READING)
+    return max(length, read) if read <= LONGEST * length else length
 
 
-def _window(counters: Counters, d: int, start: int, end: int, rate: float) -> Window:
+def _window(counters: Counters, d: int, start: int, end: int, events: Sequence[Fault]) -> Window:
     t0, t1 = float(counters.t[start]), float(counters.t[end])
+    rate = _rate(counters, d, events, t0)
     could = rate / 8 * (t1 - t0)
     sent = float(counters.bytes[end, d] - counters.bytes[start, d])
     took = float(counters.took[start] + counters.took[end])
     slack = (2 * float(counters.frames[d]) + rate / 8 * took / 2) / could
     waited = counters.backlog[start:end, d]
     owed = float(np.minimum(waited, rate / 8 * np.diff(counters.t[start:end + 1])).sum())
-    return Window(counters.directions[d], t0, t1, sent / could, slack, owed / could,
-                  _company(counters.backlog[:, d] > 0, start))
+    first, last = _company(counters, d, start, events)
+    went = float(counters.bytes[last, d] - counters.bytes[first, d])
+    busy = went / (rate / 8 * float(counters.t[last] - counters.t[first]))
+    count = last - first + 1
+    return Window(counters.directions[d], t0, t1, sent / could, slack, owed / could, count, min(busy, 1.0) ** count)
 
 
-def _company(waiting: npt.NDArray[np.bool_], at: int) -> int:
-    """Length of the run of true values that holds the index."""
-    empty = np.flatnonzero(~waiting)
+def _company(counters: Counters, d: int, at: int, events: Sequence[Fault]) -> tuple[int, int]:
+    """First and last sample of those in a row that all found packets, with no event among them; `at` is one of them."""
+    empty = np.flatnonzero(counters.backlog[:, d] == 0)
     before, after = empty[empty < at], empty[empty > at]
-    return int(after[0] if len(after) else len(waiting)) - int(before[-1] + 1 if len(before) else 0)
+    first, last = int(before[-1] + 1 if len(before) else 0), int(after[0] - 1 if len(after) else len(counters.t) - 1)
+    for f in events:
+        if f.end <= counters.t[at]:
+            first = max(first, int(np.searchsorted(counters.t, f.end)))
+        else:
+            last = min(last, int(np.searchsorted(counters.t, f.start)) - 1)
+    return first, max(last, at + 1)
 
 
 def check(evidence: Evidence) -> Check:

@@ -12,6 +12,7 @@ from scenarios.invariants.samples import Counters, Cpu
 from topologies.calibrate import Calibration, RateCheck, RttCheck
 
 RATE, FRAME, PERIOD, SECONDS = 10e6, 1514, 0.05, 20
+DEEP = 70_000   # bytes that wait: more than the rate carries from one sample to the next
 DIRECTIONS = ("h1->leaf1", "leaf1->h3", "leaf1->spine1")
 BUSY = 1        # leaf1->h3 never runs empty
 SAMPLES = int(SECONDS / PERIOD) + 1
@@ -23,7 +24,7 @@ def counters(**changes: Any) -> Counters:
     sent = np.zeros((SAMPLES, len(DIRECTIONS)), np.int64)
     sent[:, BUSY] = np.round(RATE / 8 * t)
     backlog = np.zeros_like(sent)
-    backlog[:, BUSY] = 30_000
+    backlog[:, BUSY] = DEEP
     waits, nice = {"leaf1": 0.1, "spine1": 0.1, "engine": 0.02}, {"leaf1": 0, "spine1": 0, "engine": 0}
     cpu = tuple(Cpu(t=float(s + 1), seconds=1.0, idle=0.5, steal=0.0, runq=waits, nice=nice) for s in range(SECONDS))
     whole = Counters(
@@ -50,7 +51,7 @@ def at_share(share: float, start: float, end: float, direction: int = BUSY) -> C
     sent = whole.bytes.copy()
     sent[:, direction] = np.round(np.cumsum(rate))
     backlog = whole.backlog.copy()
-    backlog[:, direction] = 30_000
+    backlog[:, direction] = DEEP
     return replace(whole, bytes=sent, backlog=backlog)
 
 
