@@ -1,8 +1,9 @@
 """What becomes of routes that BGP peers have announced: those that lead somewhere, and why the others do not. Pure.
 
-A VRF imports a peer's route as it imports those of leaves, by route target. Before that a route has to lead out of
-the fabric through an External: its next hop is the outside router of one, or the VTEP of that one's border leaf with
-the External's VNI; and it must not hide addresses that a tenant has.
+A VRF imports a peer's route as it imports those of leaves, by route target. Before that a route of type 5 has to lead
+out of the fabric through an External: its next hop is the outside router of one, or the VTEP of that one's border leaf
+with the External's VNI; and it must not hide addresses that a tenant has. A route of type 2 has to lead to a host
+behind the very router that announces it (controller.remote_hosts).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
-from controller.evpn import PrefixRoute, Route
+from controller import remote_hosts
+from controller.evpn import MacIpRoute, PrefixRoute, Route
 from controller.vpc import Segment, Tenancy
 from topologies.fabric import Fabric
 
@@ -37,9 +39,15 @@ def judge(fabric: Fabric, tenancy: Tenancy, learned: Iterable[Learned]) -> Itera
     """Each learned route with what becomes of it."""
     ways = _ways_out(fabric, tenancy)
     for one in learned:
-        reason = _unusable(tenancy, one.route, ways)
-        usable = None if reason or not isinstance(one.route, PrefixRoute) else _through(one.route, ways)
-        yield Judged(one, usable, reason)
+        match one.route:
+            case MacIpRoute():
+                reason = remote_hosts.unusable(fabric, tenancy, one.peer, one.route)
+                yield Judged(one, None if reason else one.route, reason)
+            case PrefixRoute():
+                reason = _unusable(tenancy, one.route, ways)
+                yield Judged(one, None if reason else _through(one.route, ways), reason)
+            case _:
+                yield Judged(one, None, "leaves answer broadcast themselves and send it nowhere")
 
 
 def importable(fabric: Fabric, tenancy: Tenancy, learned: Iterable[Learned]) -> tuple[Route, ...]:
@@ -77,10 +85,8 @@ def _through(route: PrefixRoute, ways: dict[tuple[str, int], Way]) -> PrefixRout
     return None if way is None else replace(route, next_hop=way.vtep, router_mac=way.mac, vni=way.vni)
 
 
-def _unusable(tenancy: Tenancy, route: Route, ways: dict[tuple[str, int], Way]) -> str:
+def _unusable(tenancy: Tenancy, route: PrefixRoute, ways: dict[tuple[str, int], Way]) -> str:
     """Why nothing is forwarded by a route; '' if it is."""
-    if not isinstance(route, PrefixRoute):
-        return "only routes of type 5 are taken from peers"
     way = _way(route, ways)
     if way is None:
         return "its next hop is no External's router, nor a border leaf with an External's VNI"

@@ -109,7 +109,7 @@ def unreachable(fabric: Fabric, target: Node, vni: int, elsewhere: Container[str
 def leads_to(fabric: Fabric, flows: Iterable[Flow]) -> Iterator[tuple[str, Flow]]:
     """(leaf, rule) of the rules that send over the fabric: towards(), read backwards."""
     targets: dict[Action, str] = {}
-    for leaf in fabric.leaves:
+    for leaf in fabric.tunnel_ends:
         targets[ToGroup(leaf.index)] = targets[SetField("tun_ipv4_dst", leaf.ip)] = leaf.name
     for flow in flows:
         yield from ((targets[action], flow) for action in flow.actions if action in targets)

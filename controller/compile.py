@@ -46,7 +46,7 @@ class Fixed:
         node = self._fabric.node(leaf)
         groups: list[Group] = []
         lost: list[str] = []
-        for target in [t for t in self._fabric.leaves if t.name != leaf]:
+        for target in [t for t in self._fabric.tunnel_ends if t.name != leaf]:
             spines = live_spines(self._fabric, state, node, target)
             # With no path left the group stays whole behind the named drops: none of its packets goes uncounted.
             groups += self._groups(node, target, spines or self._fabric.spines_of(leaf), state)
@@ -136,7 +136,7 @@ class Compiler:
     def _leaf(self, leaf: Node, state: State) -> SwitchRules:
         groups, unreached = self._fixed.paths(leaf.name, state)
         lost = tuple(flow for target in unreached
-                     for flow in (*self._flat.unreachable[target], *self._cut_off(leaf.name).get(target, ())))
+                     for flow in (*self._flat.unreachable.get(target, ()), *self._cut_off(leaf.name).get(target, ())))
         return SwitchRules(leaf.name, self._steady[leaf.name], lost, groups, self._fixed.neighbours[leaf.name])
 
     def _tenants_cut_off(self, leaf: str) -> dict[str, list[Flow]]:

@@ -109,9 +109,10 @@ class IpVrf:
         """Prefix -> its route; a type 2 route is a /32. Of several the best, as in a MAC-VRF."""
         best: dict[str, MacIpRoute | PrefixRoute] = {}
         for route in table.matching(self.imports):
-            if not isinstance(route, MulticastRoute):
-                prefix = route.prefix if isinstance(route, PrefixRoute) else f"{route.ip}/32"
-                best[prefix] = _better(best.get(prefix), route)
+            if isinstance(route, MulticastRoute) or (isinstance(route, MacIpRoute) and not route.l3vni):
+                continue    # with the label of a bridge only it is nowhere to be routed to (RFC 9135, 5.1)
+            prefix = route.prefix if isinstance(route, PrefixRoute) else f"{route.ip}/32"
+            best[prefix] = _better(best.get(prefix), route)
         return best
 
 

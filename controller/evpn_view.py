@@ -7,7 +7,8 @@ from typing import Any
 
 from controller.bgp_import import Judged
 from controller.evpn import IpVrf, MacIpRoute, MacVrf, MulticastRoute, PrefixRoute, Route, RouteTable, ip_vrfs, mac_vrfs
-from controller.vpc import GATEWAY_MAC, Tenancy
+from controller.vpc import Tenancy
+from topologies.addressing import GATEWAY_MAC
 from topologies.fabric import Fabric, Node
 
 Row = dict[str, Any]
@@ -28,7 +29,7 @@ def tables(fabric: Fabric, tenancy: Tenancy, routes: Sequence[Route],
 
 
 def _leaf(fabric: Fabric, vtep: str) -> str:
-    return next((leaf.name for leaf in fabric.leaves if leaf.ip == vtep), "")
+    return next((leaf.name for leaf in fabric.tunnel_ends if leaf.ip == vtep), "")
 
 
 def _learned(fabric: Fabric, judged: Judged) -> Row:

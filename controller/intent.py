@@ -22,8 +22,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from topologies.document import Document, Problem, read_stream
 from topologies.errors import SpecErrors
+from topologies.fields import Strict
 from topologies.load import validate
-from topologies.spec import Strict
 
 API_VERSION: Final = "vpc.githedgehog.com/v1beta1"
 KEY = "objects"             # all objects of a file: {objects: [...]}, as the northbound API takes them

@@ -30,8 +30,9 @@ from controller.rules import (
     SetField,
 )
 from controller.tables import Priority, Table, drop
-from controller.vpc import GATEWAY_MAC, Member, Segment, Tenancy
+from controller.vpc import Member, Segment, Tenancy
 from topologies import addressing as addr
+from topologies.addressing import GATEWAY_MAC
 from topologies.fabric import Fabric, Node
 
 ECHO_REQUEST, ECHO_REPLY = 8, 0
@@ -105,7 +106,7 @@ class _VpcRules:
 
     def __init__(self, fabric: Fabric, vpc_of: Mapping[int, str], inputs: Inputs) -> None:
         self._fabric, self._vpc_of, self._inputs, self._leaf = fabric, vpc_of, inputs, inputs.leaf
-        self._leaves = {node.ip: node for node in fabric.leaves}
+        self._leaves = {node.ip: node for node in fabric.tunnel_ends}
         self._by_ip = dict(inputs.here)
         near = (*inputs.router.local, *(s for permitted in inputs.permitted for s in permitted))
         externals = {s.vpc for s in near if s.is_external}

@@ -13,7 +13,8 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import chain, permutations
 
 from controller.intent import ExternalPermit, Intent
-from controller.vpc import GATEWAY_MAC, LINK, Allocation
+from controller.vpc import LINK, Allocation
+from topologies.addressing import GATEWAY_MAC
 from topologies.fabric import Fabric
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from controller.intent import Intent
 from controller.vpc import Allocation
 from topologies.errors import LabError
-from topologies.spec import Strict
+from topologies.fields import Strict
 
 
 class Record(Strict):

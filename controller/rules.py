@@ -18,7 +18,6 @@ ETH_ARP = 0x0806
 ETH_IPV4 = 0x0800
 ICMP = 1
 UDP = 17
-VXLAN_UDP_PORT = 4789   # RFC 7348
 
 Value = int | str
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.rules import ETH_IPV4, LOCAL, UDP, VXLAN_UDP_PORT, DecTtl, Flow, Match, Neighbour, Output
+from controller.rules import ETH_IPV4, LOCAL, UDP, DecTtl, Flow, Match, Neighbour, Output
 from controller.tables import Priority, Table, drop
 from topologies import addressing as addr
 from topologies.fabric import Fabric, Node
 
 
 def _vxlan(in_port: int, destination: str) -> Match:
-    return Match(in_port=in_port, eth_type=ETH_IPV4, ip_proto=UDP, ipv4_dst=destination, udp_dst=VXLAN_UDP_PORT)
+    return Match(in_port=in_port, eth_type=ETH_IPV4, ip_proto=UDP, ipv4_dst=destination, udp_dst=addr.VXLAN_UDP_PORT)
 
 
 def leaf_flows(fabric: Fabric, leaf: Node) -> Iterator[Flow]:
@@ -25,8 +25,8 @@ def leaf_flows(fabric: Fabric, leaf: Node) -> Iterator[Flow]:
 
 
 def spine_flows(fabric: Fabric, spine: Node) -> Iterator[Flow]:
-    """Routes to each leaf's VTEP and to its alias through this spine."""
-    for leaf in (x for x in fabric.leaves if spine in fabric.spines_of(x.name)):
+    """Routes to the VTEP of each leaf, or router, and to its alias through this spine."""
+    for leaf in (x for x in fabric.tunnel_ends if spine in fabric.spines_of(x.name)):
         for vtep in (leaf.ip, leaf.aliases[spine.index - 1]):
             yield Flow(f"route:{leaf.name}", Table.INGRESS, Priority.NORMAL,
                        Match(eth_type=ETH_IPV4, ipv4_dst=vtep), (DecTtl(), Output(leaf.index)))
@@ -34,6 +34,6 @@ def spine_flows(fabric: Fabric, spine: Node) -> Iterator[Flow]:
 
 
 def neighbours(fabric: Fabric, leaf: Node) -> tuple[Neighbour, ...]:
-    """What the tunnel of `leaf` must know of every other leaf."""
-    return tuple(Neighbour(ip, other.mac) for other in fabric.leaves if other.name != leaf.name
+    """What the tunnel of `leaf` must know of every other end."""
+    return tuple(Neighbour(ip, other.mac) for other in fabric.tunnel_ends if other.name != leaf.name
                  for ip in (other.ip, *other.aliases))

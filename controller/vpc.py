@@ -18,10 +18,9 @@ from pydantic import Field
 from controller.intent import ExternalAttachmentSpec, Intent, PeerSubnets, SubnetSpec, VpcSpec
 from controller.intent_checks import VNI_POOL
 from topologies.fabric import Fabric
-from topologies.spec import Strict
+from topologies.fields import Strict
 
 LINK = "link"       # the name of the one segment of an External
-GATEWAY_MAC = "02:fe:00:00:00:01"   # of every gateway at every leaf: a host finds the same one wherever it is
 
 
 class Allocation(Strict):

@@ -34,7 +34,7 @@ from controller.intent import Intent, as_objects, problems_in_words
 from controller.writer import Conflict, Plan, Unfit, Writer
 from topologies.document import MAX_BYTES, Problem
 from topologies.explain import explain
-from topologies.spec import Strict
+from topologies.fields import Strict
 
 Json = dict[str, Any]
 Asked = TypeVar("Asked")

@@ -235,6 +235,6 @@ class Walker:
         inner = {k: v for k, v in packet.items() if k not in ("in_port", "tun_ipv4_dst")}
         node = self.fabric.node(switch)
         return {"in_port": r.LOCAL, "eth_src": node.mac, "eth_dst": known[remote], "eth_type": r.ETH_IPV4,
-                "ip_proto": r.UDP, "ip_dscp": packet.get("ip_dscp", 0), "udp_dst": r.VXLAN_UDP_PORT,
+                "ip_proto": r.UDP, "ip_dscp": packet.get("ip_dscp", 0), "udp_dst": addr.VXLAN_UDP_PORT,
                 "ipv4_src": (node.ip, *node.aliases)[path], "ipv4_dst": remote, "nw_ttl": 64,
                 "inner": inner}

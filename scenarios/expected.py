@@ -33,8 +33,9 @@ def fabric_line(fabric: Fabric) -> str:
     """Nodes by role and the worst leaf's oversubscription."""
     roles = Counter(node.role for node in fabric.nodes)
     plural = {"host": "hosts", "outside": "outside hosts", "probe": "probes", "leaf": "leaves",
-              "border": "border leaves", "spine": "spines"}
-    parts = ", ".join(f"{n} {plural[role] if n > 1 else role}" for role, n in roles.items())
+              "border": "border leaves", "spine": "spines", "vtep": "routers with a VTEP"}
+    single = {"vtep": "router with a VTEP", "border": "border leaf", "outside": "outside host"}
+    parts = ", ".join(f"{n} {plural[role] if n > 1 else single.get(role, role)}" for role, n in roles.items())
     leaves = [leaf.name for leaf in fabric.leaves if any(h.role != "probe" for h in fabric.hosts_of(leaf.name))]
     worst = max(leaves, key=fabric.oversubscription)
     scale = "" if fabric.spec.scale.scale.is_identity else ", scaled"

@@ -14,7 +14,8 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from controller.intent import Intent, IntentObject, SubnetRef
 from scenarios.validation.spec import CheckName, CheckSpec
 from topologies.errors import Misfit, Misfits
-from topologies.spec import LEAST_SHARE, FabricSpec, QueueSpec, Rate, Share, Strict, Time
+from topologies.fields import Rate, Share, Strict, Time
+from topologies.spec import LEAST_SHARE, FabricSpec, QueueSpec
 from traffic.specs import WorkloadSpec
 
 WorkloadName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]      # it names files of a run

@@ -1,4 +1,4 @@
-"""Changes of VPCs under traffic: what streams of untouched VPCs lose, and how soon a peering takes effect."""
+"""Changes of VPCs and of shares of classes under traffic: what untouched VPCs lose; how soon a peering works."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 
 from controller.client import ControllerClient
+from scenarios.live_shares import change_shares
 from scenarios.vpcs import apply_intent
 from scenarios.waits import wait_for
 from tests.drawn_intents import Changing
@@ -15,8 +16,12 @@ from tests.unit.intents import Spec, attach, intent, peer, vpc
 from topologies.inventory import Inventory
 from topologies.spec import FabricSpec
 
-FABRIC = FabricSpec(name="changes", leaves=2, spines=2, hosts_per_leaf=6, probes=False)
-# One stream is bridged over the fabric, one routed: h1 to h7 and h2 to h8, on leaf1 and leaf2.
+CLASSES = {"gold": {"dscp": 46, "min": "30%", "vpcs": ["flat"]}, "silver": {"dscp": 26, "min": "20%", "vpcs": ["v0"]}}
+SHARES = ("10%", "25%", "40%")      # that fit one link in any pairing
+OF_SHARES = 5       # each so many-th change, on average, is one of a class's share
+FABRIC = FabricSpec.model_validate({
+    "name": "changes", "leaves": 2, "spines": 2, "hosts_per_leaf": 6, "probes": False, "classes": CLASSES})
+# One stream is bridged over the fabric, in a class, one routed, in none: h1 to h7 and h2 to h8, on leaf1 and leaf2.
 KEPT: list[Spec] = [vpc("flat", {"x": "10.1.0.0/24"}), vpc("routed", {"x": "10.1.0.0/24", "y": "10.1.1.0/24"}),
                     attach("h1", "flat/x"), attach("h7", "flat/x"), attach("h2", "routed/x"), attach("h8", "routed/y")]
 STREAMS = (("h1", "h7"), ("h2", "h8"))
@@ -28,9 +33,10 @@ SOON = 10.0         # seconds for a stream to send them, and for a peering to le
 def through_changes(inventory: Inventory, count: int, seed: int) -> tuple[list[Stream], list[str], list[float]]:
     """Two streams in VPCs that stay as they are, through `count` drawn changes of everything else.
 
-    Returns the streams, the changes, and the seconds that the controller needed for each.
+    Returns the streams, the changes, and the seconds that each took.
     """
-    changing = Changing(inventory.fabric, FREE, random.Random(seed), KEPT)  # noqa: S311 - it draws an example
+    draw = random.Random(seed)  # noqa: S311 - it draws an example
+    changing = Changing(inventory.fabric, FREE, draw, KEPT)
     apply_intent(inventory, changing.intent)
     changes, seconds = [], []
     with ExitStack() as stack:
@@ -38,8 +44,12 @@ def through_changes(inventory: Inventory, count: int, seed: int) -> tuple[list[S
         for stream in streams:
             wait_for("a stream to flow", lambda s=stream: s.sent > BEFORE, SOON)  # type: ignore[misc]
         for _ in range(count):
-            changes.append(changing.step())
-            seconds.append(float(apply_intent(inventory, changing.intent)["seconds"]))
+            if draw.randrange(OF_SHARES) == 0:
+                changes.append("share")
+                seconds.append(change_shares(inventory, draw.choice(list(CLASSES)), draw.choice(SHARES), None)[1])
+            else:
+                changes.append(changing.step())
+                seconds.append(float(apply_intent(inventory, changing.intent)["seconds"]))
     return streams, changes, seconds
 
 

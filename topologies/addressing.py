@@ -14,6 +14,8 @@ import ipaddress
 FIRST_HOST_PORT = 101
 VXLAN_PORT = 1000
 DEFAULT_VNI = 100
+VXLAN_UDP_PORT = 4789   # RFC 7348
+GATEWAY_MAC = "02:fe:00:00:00:01"   # of every gateway at every leaf: a host finds the same one wherever it is
 VXLAN_OVERHEAD = 50     # outer Ethernet 14 + IPv4 20 + UDP 8 + VXLAN 8
 ETHERNET_HEADER = 14    # what HTB counts of a frame beside its MTU
 

@@ -16,13 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topologies import addressing as addr
+from topologies import remote_vtep
+from topologies.bgp_spec import BgpSpec, RemoteVtepSpec
 from topologies.errors import HostError
+from topologies.fabric import Fabric
 from topologies.host_limits import find_program
 from topologies.interfaces import bring_up
 from topologies.journal import Journal
+from topologies.namespaces import make_namespaces
 from topologies.netns import inside
 from topologies.shell import ip_batch
-from topologies.spec import BgpSpec
 
 FRR = Path("/usr/lib/frr")      # where Debian and Ubuntu have its daemons
 FABRIC_ASN = 65000              # of the speaker, for all leaves
@@ -39,6 +42,7 @@ class Router:
     number: int
     netns: str
     directory: Path
+    vtep: RemoteVtepSpec | None = None
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -65,19 +69,26 @@ def speaker_netns(lab: str) -> str:
     return f"af{lab}.bgp"
 
 
-def start_routers(spec: BgpSpec, journal: Journal) -> dict[str, str]:
-    """Namespaces, links and processes; router -> its namespace. The speaker's namespace is speaker_netns()."""
+def start_routers(fabric: Fabric, spec: BgpSpec, journal: Journal) -> dict[str, str]:
+    """Namespaces, links and processes; router, or a host behind it -> its namespace. The speaker's is speaker_netns().
+
+    A router with a VTEP has its namespace and its links with the spines already: it is a node of the fabric.
+    """
     speaker = speaker_netns(journal.lab)
-    routers = [Router(name, peer.router, peer.asn, n, f"af{journal.lab}-{name}", journal.directory / name)
+    routers = [Router(name, peer.router, peer.asn, n, f"af{journal.lab}-{name}", journal.directory / name, peer.vtep)
                for n, (name, peer) in enumerate(spec.peers.items(), start=1)]
-    journal.note_all([{"netns": name} for name in (speaker, *(r.netns for r in routers))])
-    ip_batch(f"netns add {name}" for name in (speaker, *(r.netns for r in routers)))
+    hosts = {name: f"af{journal.lab}-{name}" for vtep in spec.vteps.values() for name in vtep.hosts}
+    made = [speaker, *(r.netns for r in routers if r.vtep is None), *hosts.values()]
+    journal.note_all([{"netns": name} for name in made])
+    make_namespaces(made)
     with inside(f"/run/netns/{speaker}"):
         bring_up("lo")
     for router in routers:
         _link(router, speaker)
+        if router.vtep is not None:
+            remote_vtep.prepare(fabric, fabric.node(router.name), router.vtep, router.netns, hosts)
         _start(router, journal)
-    return {r.name: r.netns for r in routers}
+    return {r.name: r.netns for r in routers} | hosts
 
 
 def _link(router: Router, speaker: str) -> None:
@@ -107,7 +118,8 @@ def _frr(router: Router) -> list[list[str]]:
     """zebra, which knows the kernel's routes, and bgpd; vtysh finds them with --vty_socket DIRECTORY."""
     directory = router.directory
     (directory / "bgpd.conf").write_text(frr_configuration(router))
-    (directory / "zebra.conf").write_text(f"hostname {router.name}\n")
+    vrfs = remote_vtep.zebra_configuration(router.vtep) if router.vtep else ""
+    (directory / "zebra.conf").write_text(f"hostname {router.name}\n{vrfs}")
     shutil.chown(directory, "frr", "frr")       # the user that its daemons change to
     common = ["--vty_socket", str(directory), "-z", str(directory / "zserv.api")]
     return [[str(FRR / daemon), *common, "-f", f"{directory}/{daemon}.conf", "-i", f"{directory}/{daemon}.pid"]
@@ -117,6 +129,8 @@ def _frr(router: Router) -> list[list[str]]:
 def frr_configuration(router: Router) -> str:
     """What bgpd reads. Without a policy of its own FRR would neither take nor give a route over eBGP."""
     here, there = router.addresses
+    vnis = remote_vtep.evpn_configuration(router.vtep, FABRIC_ASN) if router.vtep else ""
+    vrf = remote_vtep.vrf_configuration(router.vtep, router.asn, there, FABRIC_ASN) if router.vtep else ""
     return f"""hostname {router.name}
 router bgp {router.asn}
  bgp router-id {there}
@@ -126,8 +140,8 @@ router bgp {router.asn}
  neighbor {here} timers connect 1
  address-family l2vpn evpn
   neighbor {here} activate
- exit-address-family
-"""
+{vnis} exit-address-family
+{vrf}"""
 
 
 def _gobgp(router: Router) -> list[list[str]]:

@@ -8,6 +8,9 @@
 A bifurcated fabric is several of these side by side: no link between the leaves of one side and the spines of another.
 Its border leaf, which leads to the outside, is joined with all spines.
 
+A router with a VTEP of its own (spec.bgp) is joined with all spines too: a leaf to the underlay, and to the controller
+a BGP peer that it cannot program. The hosts behind it are none of the fabric's.
+
 A link has two directions, written "leaf1->spine1" and "spine1->leaf1".
 """
 
@@ -25,7 +28,7 @@ from topologies.errors import SpecError
 from topologies.scale import Scale
 from topologies.spec import FabricSpec, LinkOverride, QueueSpec
 
-Role = Literal["host", "probe", "outside", "leaf", "border", "spine"]
+Role = Literal["host", "probe", "outside", "leaf", "border", "spine", "vtep"]
 HOST_ROLES: tuple[Role, ...] = ("host", "probe", "outside")
 LEAF_ROLES: tuple[Role, ...] = ("leaf", "border")
 NON_BLOCKING = 1.06     # uplink headroom that was measured to be enough for VXLAN's 3.3 % and bursts
@@ -37,16 +40,19 @@ class _Frozen(BaseModel):
 
 
 class Node(_Frozen):
-    """A host or a switch. `index` counts from 1 within its role (border leaves count on after leaves)."""
+    """A host, a switch or a router with a VTEP.
+
+    `index` counts from 1 within its role (border leaves count on after leaves, VTEPs of routers after these).
+    """
 
     name: str
     role: Role
     index: int
     leaf: str = ""          # hosts: the leaf that they hang on
-    ip: str = ""            # hosts: address; leaves: VTEP
+    ip: str = ""            # hosts: address; leaves and routers: VTEP
     mac: str = ""
     dpid: int = 0           # switches
-    aliases: tuple[str, ...] = ()   # leaves: VTEP alias per spine, spine 1 first
+    aliases: tuple[str, ...] = ()   # leaves and routers: VTEP alias per spine, spine 1 first
 
     @property
     def is_host(self) -> bool:
@@ -164,6 +170,16 @@ class Fabric(_Frozen):
     def switches(self) -> tuple[Node, ...]:
         return self.leaves + self.spines
 
+    @property
+    def vteps(self) -> tuple[Node, ...]:
+        """Routers with a VTEP of their own."""
+        return self.of("vtep")
+
+    @cached_property
+    def tunnel_ends(self) -> tuple[Node, ...]:
+        """All that has a VTEP."""
+        return self.leaves + self.vteps
+
     def node(self, name: str) -> Node:
         if name not in self.by_name:
             raise SpecError(f"fabric {self.spec.name}", "the name of a host or a switch", name,
@@ -205,7 +221,8 @@ class Fabric(_Frozen):
 
     @cached_property
     def _spines_by_leaf(self) -> dict[str, tuple[Node, ...]]:
-        return {leaf.name: tuple(self.by_name[k.b.node] for k in self.uplinks(leaf.name)) for leaf in self.leaves}
+        return {leaf.name: tuple(self.by_name[k.b.node] for k in self.uplinks(leaf.name))
+                for leaf in self.tunnel_ends}
 
     def spines_of(self, leaf: str) -> tuple[Node, ...]:
         """Spines that a leaf has a link with, spine 1 first."""
@@ -248,8 +265,9 @@ def expand(spec: FabricSpec) -> Fabric:
     spines = [Node(name=f"spine{k + 1}", role="spine", index=k + 1, dpid=addr.spine_dpid(k + 1))
               for k in range(spec.spines)]
     hosts = list(_hosts(spec, leaves))
-    links = [*_access_links(spec, scale, leaves, hosts), *_fabric_links(spec, scale, leaves, spines)]
-    return Fabric(spec=spec, nodes=(*hosts, *leaves, *spines), links=tuple(_override(spec, scale, links)))
+    vteps = [_vtep(spec, name, len(leaves) + n) for n, name in enumerate(spec.bgp.vteps if spec.bgp else (), start=1)]
+    links = [*_access_links(spec, scale, leaves, hosts), *_fabric_links(spec, scale, [*leaves, *vteps], spines)]
+    return Fabric(spec=spec, nodes=(*hosts, *leaves, *spines, *vteps), links=tuple(_override(spec, scale, links)))
 
 
 def _leaf(spec: FabricSpec, i: int) -> Node:
@@ -258,6 +276,11 @@ def _leaf(spec: FabricSpec, i: int) -> Node:
         name=f"border{i - spec.leaves}" if border else f"leaf{i}", role="border" if border else "leaf",
         index=i, ip=addr.vtep(i), mac=addr.leaf_mac(i), dpid=addr.leaf_dpid(i),
         aliases=tuple(addr.vtep(i, k + 1) for k in range(spec.spines)))
+
+
+def _vtep(spec: FabricSpec, router: str, i: int) -> Node:
+    return Node(name=router, role="vtep", index=i, ip=addr.vtep(i), mac=addr.leaf_mac(i),
+                aliases=tuple(addr.vtep(i, k + 1) for k in range(spec.spines)))
 
 
 def _names(spec: FabricSpec, leaf: Node) -> list[tuple[str, Role]]:
@@ -331,6 +354,8 @@ def _spines_for(spec: FabricSpec, leaf: Node) -> range:
 def uplink_rate(spec: FabricSpec, leaf: Node) -> float:
     """Real rate of one uplink of a leaf: given, derived from oversubscription, or non-blocking."""
     frame, spines = spec.mtu + addr.ETHERNET_HEADER, len(_spines_for(spec, leaf))
+    if leaf.role == "vtep" and spec.bgp:
+        return spec.bgp.vteps[leaf.name].uplink_rate or spec.host_rate
     if leaf.role == "border" and spec.border:
         if spec.border.uplink_rate is not None:
             return spec.border.uplink_rate
@@ -345,15 +370,17 @@ def uplink_rate(spec: FabricSpec, leaf: Node) -> float:
 
 
 def _fabric_links(spec: FabricSpec, scale: Scale, leaves: list[Node], spines: list[Node]) -> Iterator[Link]:
+    """Links of leaves, and of routers that are tunnel ends like them, with the spines."""
     mtu = spec.mtu + addr.VXLAN_OVERHEAD + 50   # room for the tunnel and for tags inside of it
     frame = spec.mtu + addr.ETHERNET_HEADER + addr.VXLAN_OVERHEAD
     queue = spec.uplink_queue or spec.queue.model_copy(update={      # twice as long, of the same kind
         unit: length * 2 for unit, length in (("packets", spec.queue.packets), ("bytes", spec.queue.bytes)) if length})
     for leaf in leaves:
         for spine in (spines[k - 1] for k in _spines_for(spec, leaf)):
+            port = f"up{spine.index}" if leaf.role == "vtep" else f"{leaf.name}-eth{spine.index}"
             yield Link(
                 name=f"{leaf.name}-{spine.name}", kind="fabric", mtu=mtu,
-                a=End(node=leaf.name, port=f"{leaf.name}-eth{spine.index}", number=spine.index),
+                a=End(node=leaf.name, port=port, number=spine.index),
                 b=End(node=spine.name, port=f"{spine.name}-eth{leaf.index}", number=leaf.index),
                 rate=scale.to_emulated_rate(uplink_rate(spec, leaf)),
                 queue=_queue_bytes(queue, frame, scale), discipline=_discipline(queue, scale),

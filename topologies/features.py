@@ -32,7 +32,7 @@ _MODULES = {
     "sch_fq_codel": "FQ-CoDel queues",
     "openvswitch": "datapath: kernel",
     "tcp_dctcp": "DCTCP",
-    "vrf": "FRR as a real VTEP",
+    "vrf": "routing behind a router's own VTEP (bgp: vtep: l3vni)",
 }
 
 

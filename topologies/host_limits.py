@@ -92,6 +92,13 @@ def require_features(fabric: Fabric) -> None:
                 raise HostError(f"fabric {fabric.spec.name}, link {link.name}: {key}",
                                 f"a kernel with the module {module}", "a kernel without it",
                                 f"leave {key} out, or run in the lab VM (vagrant up), whose kernel has it")
+    for name, vtep in fabric.spec.bgp.vteps.items() if fabric.spec.bgp else ():
+        for module in ("vxlan", "bridge", *(("vrf",) if vtep.l3vni else ())):
+            if not has_module(module):
+                raise HostError(f"fabric {fabric.spec.name}: bgp.peers.{name}.vtep",
+                                f"a kernel with the module {module}", "a kernel without it",
+                                "run in the lab VM (vagrant up), whose kernel has it"
+                                + (", or leave l3vni out: the router bridges then" if module == "vrf" else ""))
     if fabric.spec.datapath == "kernel" and not has_module("openvswitch"):
         raise HostError(f"fabric {fabric.spec.name}: datapath: kernel", "a kernel with the module openvswitch",
                         "a kernel without it", "use datapath: user, or run in the lab VM (vagrant up)")

@@ -63,7 +63,7 @@ class Inventory(BaseModel):
     controller_socket: str          # OpenFlow: the controller listens here
     api_socket: str                 # northbound API of the controller
     speaker: str = ""               # namespace of the controller's BGP speaker; '' without BGP
-    routers: dict[str, str] = Field(default_factory=dict)   # BGP peer -> its namespace
+    routers: dict[str, str] = Field(default_factory=dict)   # BGP peer, or a host behind its VTEP -> its namespace
 
     def netns_path(self, node: str) -> str:
         return f"/run/netns/{(self.netns | self.routers)[node]}"

@@ -28,7 +28,7 @@ def prepare_tunnel(fabric: Fabric, leaf: Node, netns: str) -> None:
         # What the tunnel takes apart would be merged to super-packets, which the queues behind count as one.
         bring_up(VXLAN_DEVICE, offloads=False)
     ip_batch((f"neigh replace {ip} lladdr {other.mac} dev {leaf.name} nud permanent"
-              for other in fabric.leaves if other.name != leaf.name for ip in (other.ip, *other.aliases)), netns)
+              for other in fabric.tunnel_ends if other.name != leaf.name for ip in (other.ip, *other.aliases)), netns)
 
 
 def lost_upcalls(process: SwitchProcess) -> int:

@@ -187,9 +187,11 @@ def balance(fabric: Fabric, wires: Mapping[str, tuple[str, str]], before: Counte
     for fault in faults:
         found.settle(fault)
     emulator = {f"{s.name} (port sockets)": n for s in fabric.switches if (n := books.overruns(s.name))}
+    # Routers with a VTEP are ends of the fabric, too.
+    routers = [(v.name, link.a.port) for v in fabric.vteps for link in fabric.uplinks(v.name)]
     return Ledger(
-        sent=sum(books.entered(h) for h in hosts),
-        received=sum(books.rx(h, fabric.access_link(h).a.port) for h in hosts),
+        sent=sum(books.entered(h) for h in hosts) + sum(books.tx(*end) for end in routers),
+        received=sum(books.rx(h, fabric.access_link(h).a.port) for h in hosts) + sum(books.rx(*end) for end in routers),
         queue_drops={place: n for d in directions for place, n in books.queue(d).drops(d).items()},
         policy_drops=found.drops, emulator_drops=emulator, fault_losses=found.in_faults,
         unexplained={p: n for p, n in found.rest.items() if n},

@@ -29,7 +29,8 @@ from topologies.interfaces import bring_up
 from topologies.inventory import Inventory, SwitchProcess
 from topologies.journal import Journal
 from topologies.mininet_nodes import LabHost, LabLink, LabNode, LabSwitch
-from topologies.netns import inside, set_sysctl
+from topologies.namespaces import make_namespaces
+from topologies.netns import inside
 from topologies.shell import ip_batch, tc_batch
 from topologies.spec import FabricSpec
 from topologies.vtep import give_vtep
@@ -61,6 +62,8 @@ class LabNetwork(Mininet):  # type: ignore[misc]
         if node.is_host:
             made = LabHost(node.name, netns=netns)
             self.hosts.append(made)
+        elif node.role == "vtep":
+            made = LabNode(node.name, netns=netns)
         else:
             made = LabSwitch(node.name, netns=netns, dpid=f"{node.dpid:016x}")
             self.switches.append(made)
@@ -153,7 +156,7 @@ def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
         datapath=datapath_of(fabric), controller_socket=f"{journal.directory}/openflow.sock",
         api_socket=f"{journal.directory}/api.sock",
         speaker=bgp_routers.speaker_netns(journal.lab) if bgp else "",
-        routers=bgp_routers.start_routers(bgp, journal) if bgp else {})
+        routers=bgp_routers.start_routers(fabric, bgp, journal) if bgp else {})
     inventory.write(journal.directory / "inventory.json")
     return inventory
 
@@ -161,15 +164,6 @@ def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
 def datapath_of(fabric: Fabric) -> str:
     """user or kernel; `auto` is user, whose books close on every kernel."""
     return "kernel" if fabric.spec.datapath == "kernel" else "user"
-
-
-def make_namespaces(names: list[str]) -> None:
-    """Namespaces without IPv6: its own chatter would be in the books."""
-    ip_batch(f"netns add {n}" for n in names)
-    for name in names:
-        with inside(f"/run/netns/{name}"):
-            for scope in ("all", "default"):
-                set_sysctl(f"net.ipv6.conf.{scope}.disable_ipv6", 1)
 
 
 def make_links(fabric: Fabric, netns: dict[str, str], wiring: str) -> None:
@@ -181,7 +175,8 @@ def make_links(fabric: Fabric, netns: dict[str, str], wiring: str) -> None:
         for device, end in ((pair.a, link.a), (pair.b, link.b)):
             node = fabric.by_name[end.node]
             # A host's device makes no super-packets: a 64 kB one would not fit the queue behind it.
-            host = f"address {node.mac} gso_max_segs 1 " if node.is_host else ""
+            stack = node.is_host or node.role == "vtep"     # the kernel's own, which heeds a device's MAC
+            host = f"address {node.mac} gso_max_segs 1 " if stack else ""
             lines.append(f"link add {device} mtu {link.mtu} type veth peer name {end.port} {host}"
                          f"mtu {link.mtu} netns {netns[end.node]}")
             lines.append(f"link set {device} up")

@@ -1,61 +1,28 @@
 """What a user writes about a fabric, frozen after loading; unknown keys are refused.
 
-Rates are bit/s, sizes bytes, times seconds once parsed. With a `scale` other than 1 everything in
+Units are those of topologies.fields. With a `scale` other than 1 everything in
 the spec is in real units and `fabric.expand` converts it.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    PlainSerializer,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
+from topologies import bgp_spec
+from topologies.bgp_spec import HOST_NAME, RESERVED_NAME, BgpSpec
 from topologies.errors import Misfit, Misfits
+from topologies.fields import Factor, Rate, Share, Size, Strict, Time
 from topologies.racks import MAX_HOSTS_PER_LEAF, racks_that_follow
 from topologies.scale import Scale
-from topologies.units import parse_rate, parse_share, parse_size, parse_time
+from topologies.units import parse_size
 
-
-def _with_unit(unit: str) -> PlainSerializer:
-    """Written with its unit, so that a saved spec reads back as it was."""
-    return PlainSerializer(lambda value: f"{value!r}{unit}", return_type=str, when_used="json")
-
-
-Rate = Annotated[float, BeforeValidator(parse_rate), _with_unit("bit"),
-                 WithJsonSchema({"type": "string", "examples": ["20mbit", "400Gb/s"]})]
-Size = Annotated[int, BeforeValidator(parse_size), _with_unit("B"),
-                 WithJsonSchema({"type": "string", "examples": ["60kB", "8MB"]})]
-Time = Annotated[float, BeforeValidator(parse_time), _with_unit("s"),
-                 WithJsonSchema({"type": "string", "examples": ["5ms", "2s"]})]
-Share = Annotated[float, BeforeValidator(parse_share),
-                  PlainSerializer(lambda value: f"{value * 100:.12g}%", return_type=str, when_used="json"),
-                  WithJsonSchema({"type": "string", "examples": ["0.1%"]})]
-
-Factor = Annotated[float, WithJsonSchema({"type": ["number", "string"], "examples": ["1/40000", 0.001]})]
-
-HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,9}")      # its interface NAME-eth0 has to fit 15 characters
 UNDERLAY = ipaddress.IPv4Network("10.255.0.0/16")       # VTEPs and their aliases
-RESERVED_NAME = re.compile(r"(leaf|spine|border|probe|ext)\d*")
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class QueueSpec(Strict):
@@ -151,19 +118,6 @@ class BorderSpec(Strict):
     hosts: int = Field(1, ge=1, le=64)
     rate: Rate
     uplink_rate: Rate | None = None
-
-
-class BgpPeerSpec(Strict):
-    """A router that speaks BGP with the controller: which program it runs, and its autonomous system."""
-
-    router: Literal["frr", "gobgp"]
-    asn: int = Field(ge=1, le=65534)
-
-
-class BgpSpec(Strict):
-    """Routers beside the fabric, each in a namespace of its own, that exchange EVPN routes with the controller."""
-
-    peers: dict[str, BgpPeerSpec] = Field(min_length=1, max_length=16)
 
 
 class LinkOverride(Strict):
@@ -351,11 +305,8 @@ class FabricSpec(Strict):
 
     def _routers_fit(self) -> Iterator[Misfit]:
         hosts = {host for rack in (self.racks or {}).values() for host in rack}
-        for name in self.bgp.peers if self.bgp else ():
-            taken = name in hosts or re.fullmatch(r"h\d+", name)
-            if taken or not HOST_NAME.fullmatch(name) or RESERVED_NAME.fullmatch(name):
-                yield Misfit(("bgp", "peers", name), "a name of at most 10 small letters and digits that starts with a "
-                             "letter and that no host, leaf or spine has", name or "an empty text")
+        if self.bgp:
+            yield from bgp_spec.misfits(self.bgp, hosts, one_fabric=self.sides is None)
 
     def dscp_of(self, traffic_class: str | None) -> int:
         """DSCP of a class; 0 for none."""

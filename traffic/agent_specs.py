@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from topologies.spec import Share, Size, Strict, Time
+from topologies.fields import Share, Size, Strict, Time
 
 MOST = {"steps": 64, "fan_out": 16}
 

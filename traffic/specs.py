@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from topologies.spec import Rate, Size, Strict, Time
+from topologies.fields import Rate, Size, Strict, Time
 from traffic.agent_specs import AgentSpec
 from traffic.roce.wire import OVERHEAD
 

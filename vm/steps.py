@@ -43,6 +43,7 @@ STEPS = (
     Step("round trip", f"{PYTHON} -m vm.rtt $RESULTS/rtt.json"),
     *(scenario(name) for name in ("incast-user", "incast-kernel", "delay", "loss", "cubic", "dctcp")),
     Step("lab tests, ledger", f"{TESTS} tests/lab/test_ledger.py", 900),
+    Step("lab tests, router", f"{TESTS} tests/lab/test_remote_vtep.py", 600),
     Step("unit tests", f"{TESTS} -n {PROCESSES} tests/unit tests/test_layers.py", 900),
 )
 

@@ -15,8 +15,8 @@ from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_
 
 from topologies.document import nearest
 from topologies.errors import Misfit, Misfits, SpecError
+from topologies.fields import Rate, Strict
 from topologies.load import find_spec, load_model
-from topologies.spec import Rate, Strict
 from topologies.units import show_rate
 
 PRICES = Path(__file__).parents[1] / "prices"

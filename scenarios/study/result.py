@@ -8,7 +8,7 @@ from pydantic import Field
 
 from scenarios.scenario import Scenario
 from scenarios.study.spec import MetricChoice, Settings
-from topologies.spec import Strict
+from topologies.fields import Strict
 
 Level = Literal["VALID", "SUSPECT", "INVALID"]
 FILE = "study.json"

@@ -12,8 +12,8 @@ from scenarios.validation.spec import CheckName, CheckSpec
 from topologies.document import Document, read_document
 from topologies.errors import SpecErrors
 from topologies.fabric import expand
+from topologies.fields import Strict
 from topologies.load import validate
-from topologies.spec import Strict
 
 
 class _Checks(Strict):

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from scenarios.validation.limits import Limit, amount
 from topologies.errors import Misfit, Misfits
-from topologies.spec import Share, Strict, Time
+from topologies.fields import Share, Strict, Time
 
 Pair = tuple[str, str]
 Level = Literal["VALID", "SUSPECT", "INVALID"]

@@ -13,8 +13,8 @@ from scenarios.scenario import LinkEvent
 from scenarios.validation.spec import CheckName, CheckSpec
 from topologies.document import nearest
 from topologies.errors import Misfit, Misfits, SpecError
+from topologies.fields import Strict
 from topologies.load import load_model
-from topologies.spec import Strict
 
 WORKSHOPS = Path(__file__).parent
 _NAME = re.compile(r"\d\d-[a-z0-9-]+")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from scenarios.load_scenario import load_scenario
 from scenarios.results import RunDirectory
-from scenarios.runner import run_scenario
 from tests.bench.book import Book
+from tests.bench.labs import library_run
 
 CLOSE = 5e-3        # s that a task's parts may miss of its time: timers that ran late between calls
 
@@ -16,7 +15,7 @@ def agents(book: Book) -> None:
     """Parts of every task within 5 ms of its time, VALID; the same tasks with round robin take longer."""
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for seed in range(1, 2 if book.quick else 4):
-        result = run_scenario(load_scenario("inference-agentic", [f"seed={seed}"]), book.work, lock=not book.quick)
+        result = library_run(book, "inference-agentic", [f"seed={seed}"])
         near, far = (by_task(result.run, key) for key in ("affinity.together", "round-robin.spread"))
         pairs += [(near[task], far[task]) for task in near.keys() & far.keys()]
         m = {key: metric["value"] for key, metric in result.metrics.items()}

@@ -8,9 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from scenarios.load_scenario import load_scenario
-from scenarios.runner import Result, run_scenario
 from tests.bench.book import Book
+from tests.bench.labs import library_run
 from tests.lab.engine_lab import engine_lab
 from tests.lab.serving_lab import serve
 from topologies.host_limits import measuring_lock
@@ -60,16 +59,11 @@ def load_of(what: str, rate: int, seconds: int) -> dict[str, Any]:
 
 def fabric_load(book: Book, what: str, rate: int) -> str:
     keys = load_of(what, rate, 5 if book.quick else SECONDS)
-    result = run(book, "inference-stateless", [f"workloads.chat.{k}={v}" for k, v in keys.items()])
+    result = library_run(book, "inference-stateless", [f"workloads.chat.{k}={v}" for k, v in keys.items()])
     lag = result.metrics["chat.arrival_lag"]["value"]
     book.figure(f"{rate} {what} a second on the border fabric: p99 lag", 1e3 * lag, "ms",
                 verdict=result.verdict.level.name, completed=result.metrics["chat.completed"]["value"])
     return result.verdict.level.name
-
-
-def run(book: Book, name: str, options: Sequence[str] = ()) -> Result:
-    """A scenario of the library as it is run from the command line."""
-    return run_scenario(load_scenario(name, options), book.work, lock=not book.quick)
 
 
 def alone(book: Book, what: str, rates: Sequence[int]) -> None:
@@ -100,7 +94,7 @@ def mooncake_offline(book: Book) -> None:
 
 def accounted(book: Book, name: str, options: Sequence[str] = ()) -> None:
     """Every request has an end, and the run is VALID."""
-    result = run(book, name, options)
+    result = library_run(book, name, options)
     m = {tag: result.metrics[f"chat.{tag}"] for tag in ("completed", "rejected", "timed_out", "broken", "arrival_lag")}
     ended = sum(m[tag]["value"] for tag in ("completed", "rejected", "timed_out", "broken"))
     asked = m["completed"]["samples"]
@@ -129,7 +123,7 @@ def affinity(book: Book) -> None:
     rows: list[dict[str, dict[str, float]]] = []
     verdicts: list[str] = []
     for seed in range(1, 2 if book.quick else 8):
-        result = run(book, "inference-sessions-affinity", [f"seed={seed}"])
+        result = library_run(book, "inference-sessions-affinity", [f"seed={seed}"])
         of = {w: {t: result.metrics[f"{w}.{t}"]["value"] for t in ("hit_share", "tokens_saved", *PARTS)}
               for w in ("affinity", "round-robin")}
         rows.append(of)
@@ -155,7 +149,7 @@ def kv_transfer(book: Book) -> None:
 
 def disaggregated(book: Book) -> None:
     """Goodput of every way to divide eight workers."""
-    result = run(book, "inference-disaggregated")
+    result = library_run(book, "inference-disaggregated")
     goodput = {f"p{n}d{8 - n}": result.metrics[f"p{n}d{8 - n}.request_goodput"]["value"] for n in range(1, 8)}
     best = max(goodput, key=lambda split: goodput[split])
     book.figure("1P7D ... 7P1D: the division with most goodput", best, target="neither end",

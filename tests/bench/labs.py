@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from typing import Any
 from scenarios.child import Child
 from scenarios.invariants.headroom import STEAL
 from scenarios.lab import Lab, lab
+from scenarios.load_scenario import load_scenario
 from scenarios.phases import drain_time
-from scenarios.runner import Result
+from scenarios.runner import Result, run_scenario
+from scenarios.study.calm import wait_for_calm
+from tests.bench.book import Book
 from topologies import qdisc
 from topologies.counters import device_queues, snapshot, wait_quiet, wires_by_link
 from topologies.fabric import expand
@@ -54,7 +57,14 @@ def undisturbed(run: Callable[[], Result], tries: int = TRIES) -> tuple[Result, 
     made = 1
     while stolen((result := run()).run.counters()) > STEAL and made < tries:
         made += 1
+        wait_for_calm()
     return result, made
+
+
+def library_run(book: Book, name: str, options: Sequence[str] = ()) -> Result:
+    """A scenario of the library as it is run from the command line, undisturbed if that can be had."""
+    scenario = load_scenario(name, options)
+    return undisturbed(lambda: run_scenario(scenario, book.work, lock=not book.quick), 1 if book.quick else TRIES)[0]
 
 
 def run_streams(it: Lab, specs: Mapping[str, StreamSpec], work: Path, seed: int = 1,

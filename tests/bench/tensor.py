@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
-from scenarios.load_scenario import load_scenario
-from scenarios.runner import run_scenario
 from tests.bench.book import Book
+from tests.bench.labs import library_run
 
 LAYOUTS = ("inside", "across", "pipeline", "both")
 RINGS = ("inside", "across")
@@ -17,7 +16,7 @@ ALONE = [f"workloads.{layout}.{key}" for layout in LAYOUTS
 
 def tensor(book: Book) -> None:
     """A prefill alone within 5 % of what was foretold for an idle network; four layouts compared, VALID."""
-    result = run_scenario(load_scenario("inference-tensor-parallel", ALONE), book.work, lock=not book.quick)
+    result = library_run(book, "inference-tensor-parallel", ALONE)
     told = result.run.read("predictions") or {}
     for layout in LAYOUTS:
         tag = f"{layout}.ttft_prefill"
@@ -26,7 +25,7 @@ def tensor(book: Book) -> None:
                     met=None if book.quick else abs(ratio - 1) <= 0.05, verdict=result.verdict.level.name)
     rows: list[dict[str, float]] = []
     for seed in range(1, 2 if book.quick else 4):
-        run = run_scenario(load_scenario("inference-tensor-parallel", [f"seed={seed}"]), book.work, lock=not book.quick)
+        run = library_run(book, "inference-tensor-parallel", [f"seed={seed}"])
         level = run.verdict.level.name
         rows.append({key: metric["value"] for key, metric in run.metrics.items()})
         book.figure(f"seed {seed}: tokens take so much longer across leaves than inside one",

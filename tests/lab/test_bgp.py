@@ -7,9 +7,7 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 from controller.intent import Intent
 from scenarios.verify import verify
 from scenarios.vpcs import apply_intent
+from tests.lab.bgp_lab import TIMEOUT, at, ping, states, until
 from tests.lab.controller_lab import Lab
 from tests.unit.intents import attach, external, external_attach, external_peer, intent, vpc
 from topologies.bgp_routers import FRR
@@ -32,7 +31,6 @@ pytestmark = [
     pytest.mark.skipif(not (FRR / "bgpd").exists(), reason="frr is not installed (./provision.sh installs it)"),
     pytest.mark.skipif(find_program("gobgpd") is None, reason="gobgpd is not installed (./provision.sh installs it)"),
 ]
-TIMEOUT = 90.0      # seconds: a session that fails at first is tried again after 30
 VPCS = [vpc("a", {"x": "10.1.0.0/24", "y": "10.1.1.0/24"}), vpc("c", {"z": "10.3.0.0/24"}, mode="l3vni"),
         attach("h1", "a/x"), attach("h3", "a/x"), attach("h2", "a/y"), attach("h4", "c/z")]
 INET = external("inet", "198.51.100.0/24")
@@ -66,24 +64,6 @@ def lab(fabric_lab: Lab) -> Lab:
     until(lambda: states(fabric_lab), {"frr1": "up", "go1": "up"})
     until(lambda: at_gobgp(fabric_lab), set())
     return fabric_lab
-
-
-def until(look: Callable[[], Any], wanted: Any) -> None:
-    """Wait until something is as it should be."""
-    deadline = time.monotonic() + TIMEOUT
-    while (found := look()) != wanted:
-        if time.monotonic() > deadline:
-            assert found == wanted
-        time.sleep(0.2)
-
-
-def states(lab: Lab) -> dict[str, str]:
-    return {p["peer"]: p["state"] for p in lab.client.evpn()["peers"]}
-
-
-def at(lab: Lab, node: str, *words: str) -> str:
-    run = ["nsenter", f"--net={lab.net.inventory.netns_path(node)}", *words]
-    return subprocess.run(run, capture_output=True, text=True, check=False).stdout
 
 
 def vtysh(lab: Lab, command: str) -> str:
@@ -167,10 +147,6 @@ def test_bursts_of_routes_all_arrive_and_all_go(lab: Lab) -> None:
     until(lambda: at_frr(lab) == without_vnis(wanted), True)
     apply_intent(lab.net.inventory, Intent())
     until(lambda: len(at_gobgp(lab)) + len(at_frr(lab)), 0)
-
-
-def ping(lab: Lab, host: str, ip: str) -> bool:
-    return " 1 received" in at(lab, host, "ping", "-c1", "-W2", ip)
 
 
 def test_every_pair_is_as_the_intent_has_it_with_an_external(lab: Lab) -> None:

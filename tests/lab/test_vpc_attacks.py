@@ -12,11 +12,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from controller.vpc import GATEWAY_MAC
 from scenarios.verify import udp_frame
 from scenarios.vpcs import apply_intent
 from tests.lab.controller_lab import TIMEOUT, Lab
 from tests.unit.intents import attach, intent, vpc
+from topologies.addressing import GATEWAY_MAC
 from topologies.netns import inside
 from topologies.network import running
 from topologies.spec import FabricSpec

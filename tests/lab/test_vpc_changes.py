@@ -28,6 +28,7 @@ def lab() -> Iterator[Lab]:
 def test_drawn_changes_lose_no_packet_of_untouched_vpcs_and_leave_every_pair_right(lab: Lab) -> None:
     streams, changes, _ = through_changes(lab.net.inventory, count=25, seed=1)
     assert len(set(changes)) > 3
+    assert "share" in changes
     assert [(s.lost, s.sent > 100) for s in streams] == [(0, True), (0, True)]
     found = verify(lab.net.inventory)
     assert (found.false_allows(), found.false_denies(), found.uncounted()) == ([], [], {})

@@ -12,12 +12,12 @@ import pytest
 from controller.intent import Intent
 from controller.reachability import matrix, places
 from controller.record import Record
-from controller.vpc import GATEWAY_MAC
 from scenarios.verify import Probes, Verification, udp_frame, verify
 from scenarios.vpcs import apply_intent
 from tests.lab.controller_lab import TIMEOUT, Lab
 from tests.stream_1khz import Stream
 from tests.unit.intents import Spec, attach, intent, peer, vpc
+from topologies.addressing import GATEWAY_MAC
 from topologies.host_addresses import address_of
 from topologies.network import running
 from topologies.spec import FabricSpec

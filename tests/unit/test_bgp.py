@@ -18,9 +18,9 @@ from controller.bgp_lines import from_json, key, to_json
 from controller.evpn import MacIpRoute, MulticastRoute, PrefixRoute, Route
 from topologies import bgp_routers
 from topologies.bgp_routers import Router, frr_configuration, gobgp_configuration
+from topologies.bgp_spec import BgpSpec
 from topologies.errors import HostError, SpecErrors
 from topologies.load import load_fabric
-from topologies.spec import BgpSpec
 
 TARGETS = frozenset({"65000:1001", "65000:1002"})
 MAC = "02:00:0a:09:01:01"

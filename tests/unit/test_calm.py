@@ -11,7 +11,8 @@ from scenarios.study import calm
 
 @pytest.mark.parametrize(("looks", "found", "pauses"), [
     ((0.0, 0.01), True, 1), ((0.2, 0.0, 0.1, 0.0, 0.0), True, 4), ((0.0, 0.2) * 30, False, 18)])
-def test_it_waits_for_two_calm_looks_in_a_row_and_not_for_ever(looks: Sequence[float], found: bool, pauses: int) -> None:
+def test_it_waits_for_two_calm_looks_in_a_row_and_not_for_ever(
+        looks: Sequence[float], found: bool, pauses: int) -> None:
     slept: list[float] = []
     left = iter(looks)
     assert calm.wait_for_calm(lambda: next(left), slept.append) is found

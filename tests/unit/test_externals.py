@@ -17,10 +17,10 @@ from controller.evpn_view import tables
 from controller.intent import read_intent
 from controller.intent_checks import intent_problems
 from controller.state import State
-from controller.vpc import GATEWAY_MAC
 from controller.walk import Delivered, Dropped, Walker
 from tests.unit.intents import Spec, attach, external, external_attach, external_peer, intent, peer, vpc
 from tests.unit.test_vpc_rules import World, judged, seen
+from topologies.addressing import GATEWAY_MAC
 from topologies.document import dotted
 from topologies.errors import SpecErrors
 from topologies.fabric import expand
@@ -144,7 +144,8 @@ HOST = MacIpRoute(rd="65101:1", targets=frozenset({"65000:1001"}), next_hop=BORD
 
 
 @pytest.mark.parametrize(("route", "reason"), [
-    (HOST, "only routes of type 5"), (learned("172.16.0.0/16", "10.254.2.2", 1).route, "its next hop is no External's"),
+    (HOST, "its next hop is no VTEP of its router's own"),
+    (learned("172.16.0.0/16", "10.254.2.2", 1).route, "its next hop is no External's"),
     (learned("172.16.0.0/16", BORDER.ip, 77).route, "its next hop is no External's"),
     (learned("10.1.0.3/32", "203.0.113.2", 1).route, "it would hide addresses of a/x"),
     (learned("10.3.0.128/25", "203.0.113.2", 1).route, "it would hide addresses of d/w"),

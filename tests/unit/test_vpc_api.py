@@ -13,9 +13,9 @@ import pytest
 from controller.client import ControllerClient
 from controller.control import Control
 from controller.evpn_view import tables
-from controller.vpc import GATEWAY_MAC
 from tests.unit.intents import Spec, attach
 from tests.unit.served_api import FABRIC, OBJECTS, served
+from topologies.addressing import GATEWAY_MAC
 from topologies.errors import LabError
 
 

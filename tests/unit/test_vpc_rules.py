@@ -15,9 +15,10 @@ from controller.intent import Intent
 from controller.reachability import Cell, matrix
 from controller.rules import ETH_ARP, ETH_IPV4, ICMP, UDP, Match, Value
 from controller.state import State
-from controller.vpc import GATEWAY_MAC, Allocation, Tenancy, allocate, resolve
+from controller.vpc import Allocation, Tenancy, allocate, resolve
 from controller.walk import Delivered, Dropped, Packet, Walker
 from tests.unit.intents import attach, intent, intents, peer, vpc
+from topologies.addressing import GATEWAY_MAC
 from topologies.fabric import Fabric, Node, expand
 from topologies.spec import FabricSpec
 

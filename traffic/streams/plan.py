@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from topologies.addressing import ETHERNET_HEADER, SENTINEL_DSCP
 from topologies.errors import LabError, SpecError
 from topologies.fabric import Fabric
-from topologies.spec import Strict
+from topologies.fields import Strict
 from traffic.specs import StreamSpec
 
 FRAME_OVERHEAD = 42             # Ethernet 14 + IPv4 20 + UDP 8
