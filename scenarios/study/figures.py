@@ -75,7 +75,8 @@ def _directions(metrics: Sequence[Compared]) -> str:
     """'Lower is better in a and b; higher in c.'"""
     parts = [f"{better} is better in {', '.join(found)}" for better in ("lower", "higher")
              if (found := [m.label for m in metrics if m.choice.better == better])]
-    return "; ".join(parts).capitalize() + "."
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."     # capitalize() would make a ttft of a TTFT
 
 
 def _alt(metrics: Sequence[Compared]) -> str:
