@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import settings
 # How long an example takes is the machine's affair: tests say whether a thing is right.
 settings.register_profile("aifab", deadline=None)
 settings.load_profile("aifab")
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start; they send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 
