@@ -37,12 +37,11 @@ class Judged:
 
 def judge(fabric: Fabric, tenancy: Tenancy, learned: Iterable[Learned]) -> Iterator[Judged]:
     """Each learned route with what becomes of it."""
-    ways = _ways_out(fabric, tenancy)
+    ways, hosts = _ways_out(fabric, tenancy), remote_hosts.RemoteHosts(fabric, tenancy)
     for one in learned:
         match one.route:
             case MacIpRoute():
-                reason = remote_hosts.unusable(fabric, tenancy, one.peer, one.route)
-                yield Judged(one, None if reason else one.route, reason)
+                yield Judged(one, *hosts.usable(one.peer, one.route))
             case PrefixRoute():
                 reason = _unusable(tenancy, one.route, ways)
                 yield Judged(one, None if reason else _through(one.route, ways), reason)

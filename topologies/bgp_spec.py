@@ -16,6 +16,8 @@ from topologies.fields import Rate, Strict
 
 HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,9}")      # its interface NAME-eth0 has to fit 15 characters
 RESERVED_NAME = re.compile(r"(leaf|spine|border|probe|ext)\d*")
+DEVICE_NAME = re.compile(r"lo|(eth|up|br|vx|vrf)\d+")      # what a router's namespace has beside its hosts
+OWN = tuple(ipaddress.IPv4Network(n) for n in ("10.254.0.0/16", "10.255.0.0/16"))    # links with the speaker, VTEPs
 MAX_VNI = 2**24 - 1
 
 
@@ -62,10 +64,11 @@ def misfits(bgp: BgpSpec, hosts: Set[str], one_fabric: bool) -> Iterator[Misfit]
         at: tuple[str, ...] = ("bgp", "peers", router)
         behind = peer.vtep.hosts if peer.vtep else ()
         for name, place in ((router, at), *((h, (*at, "vtep", "hosts", h)) for h in behind)):
-            taken = name in hosts or name in seen or re.fullmatch(r"h\d+", name)
+            taken = name in hosts or name in seen or re.fullmatch(r"h\d+", name) or DEVICE_NAME.fullmatch(name)
             if taken or not HOST_NAME.fullmatch(name) or RESERVED_NAME.fullmatch(name):
                 yield Misfit(place, "a name of at most 10 small letters and digits that starts with a "
-                             "letter and that no host, leaf or spine has", name or "an empty text")
+                             "letter and that no host, leaf or spine has, nor a device such as eth0 or br1",
+                             name or "an empty text")
             seen.add(name)
         if peer.vtep is not None:
             yield from _vtep_misfits(router, peer, peer.vtep, one_fabric)
@@ -77,19 +80,37 @@ def _vtep_misfits(router: str, peer: BgpPeerSpec, vtep: RemoteVtepSpec, one_fabr
         yield Misfit(at, "vtep with router: frr only, which programs the kernel", f"router: {peer.router}")
     if not one_fabric:
         yield Misfit(at, "a fabric of one side, whose spines the router has links with", "topology: bifurcated")
+    if vtep.l3vni == DEFAULT_VNI:
+        yield Misfit((*at, "l3vni"), "the VNI of a VPC", f"{DEFAULT_VNI}, that of hosts in no VPC")
     gateways: dict[int, str] = {}
+    owners: dict[tuple[int, str], str] = {}
     for name, host in vtep.hosts.items():
-        here = (*at, "hosts", name)
-        try:
-            interface = ipaddress.IPv4Interface(host.address)
-            gateway = ipaddress.IPv4Address(host.gateway)
-        except ValueError as error:
-            yield Misfit(here, "an address such as 10.1.0.50/24 and a gateway such as 10.1.0.1", str(error))
-            continue
-        if gateway not in interface.network or gateway == interface.ip:
-            yield Misfit((*here, "gateway"), f"another address of {interface.network}", host.gateway)
-        if host.vni in (vtep.l3vni, DEFAULT_VNI):
-            yield Misfit((*here, "vni"), "the VNI of a subnet, not of a VPC nor of the default one", str(host.vni))
-        subnet = f"{gateway}/{interface.network.prefixlen}"
-        if gateways.setdefault(host.vni, subnet) != subnet:
-            yield Misfit((*here, "vni"), f"one subnet for each VNI: {host.vni} is {gateways[host.vni]}'s", subnet)
+        yield from _host_misfits((*at, "hosts", name), name, host, vtep.l3vni, gateways, owners)
+
+
+def _host_misfits(at: tuple[str, ...], name: str, host: RemoteHostSpec, l3vni: int | None, gateways: dict[int, str],
+                  owners: dict[tuple[int, str], str]) -> Iterator[Misfit]:
+    """gateways: VNI -> gateway with length; owners: (VNI, address) -> host; of the hosts before this one."""
+    try:
+        interface = ipaddress.IPv4Interface(host.address)
+        gateway = ipaddress.IPv4Address(host.gateway)
+    except ValueError as error:
+        yield Misfit(at, "an address such as 10.1.0.50/24 and a gateway such as 10.1.0.1", str(error))
+        return
+    network = interface.network
+    edges = (network.network_address, network.broadcast_address)
+    if interface.ip in edges or any(network.overlaps(n) for n in OWN):
+        yield Misfit((*at, "address"), f"an address that a host can have, outside of {OWN[0]} and {OWN[1]}",
+                     host.address)
+    if gateway not in network or gateway == interface.ip or gateway in edges:
+        yield Misfit((*at, "gateway"), f"another address of {network}", host.gateway)
+    if host.vni in (l3vni, DEFAULT_VNI):
+        yield Misfit((*at, "vni"), "the VNI of a subnet, not of a VPC nor of the default one", str(host.vni))
+    subnet = f"{gateway}/{network.prefixlen}"
+    if gateways.setdefault(host.vni, subnet) != subnet:
+        yield Misfit((*at, "vni"), f"one subnet for each VNI: {host.vni} is {gateways[host.vni]}'s", subnet)
+    if any(vni != host.vni and ipaddress.IPv4Interface(g).network.overlaps(network) for vni, g in gateways.items()):
+        yield Misfit((*at, "address"), "one VNI for each subnet of a router", host.address)
+    if (owner := owners.setdefault((host.vni, str(interface.ip)), name)) != name:
+        yield Misfit((*at, "address"), f"an address that no other host of VNI {host.vni} has",
+                     f"{interface.ip}, {owner}'s")

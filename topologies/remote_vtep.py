@@ -23,12 +23,14 @@ from topologies.netns import inside, set_sysctl
 from topologies.shell import ip_batch
 
 TABLE = 100     # of routes in the VRF
+LAST_METRIC = 4278198272    # behind any route of a daemon, as the kernel's documentation of VRFs has it
 
 
 def prepare(fabric: Fabric, router: Node, vtep: RemoteVtepSpec, netns: str, hosts: Mapping[str, str]) -> None:
     """Everything but FRR, in namespaces that exist: the router's, with its links, and those of its hosts (by name)."""
     with inside(f"/run/netns/{netns}"):
         for key, value in (("ip_forward", int(vtep.l3vni is not None)), ("conf.all.rp_filter", 0),
+                           ("conf.default.rp_filter", 0),
                            ("fib_multipath_hash_policy", 1), ("conf.all.ignore_routes_with_linkdown", 1),
                            ("conf.default.ignore_routes_with_linkdown", 1)):
             set_sysctl(f"net.ipv4.{key}", value)
@@ -54,6 +56,8 @@ def _bridges(fabric: Fabric, router: Node, vtep: RemoteVtepSpec) -> Iterator[str
         vrf = f"vrf{vtep.l3vni}"
         yield f"link add {vrf} type vrf table {TABLE}"
         yield f"link set {vrf} up"
+        # A VRF that knows no route would go on to the main table: to the underlay, and to the controller's speaker.
+        yield f"route add unreachable default metric {LAST_METRIC} table {TABLE}"
         yield from _bridge(fabric, router, vtep.l3vni, router.mac, vrf, "")
     for host in {h.vni: h for h in vtep.hosts.values()}.values():
         yield from _bridge(fabric, router, host.vni, GATEWAY_MAC, vrf, f"{host.gateway}/{_length(host)}")

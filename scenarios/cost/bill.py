@@ -123,7 +123,7 @@ def _parts(fabric: Fabric, link: Link, rate: float, prices: Prices) -> Iterator[
     if link.kind == "access":
         where = "rail" if fabric.spec.topology == "rail-optimized" and role == "host" else "access"
     lanes, port = prices.port(rate, NON_BLOCKING if link.kind == "fabric" else 1.0)
-    ours = 2 if link.kind == "fabric" else 1     # ends at switches
+    ours = 2 if link.kind == "fabric" and role != "vtep" else 1     # ends at switches: a router's own are not bought
     needed_by = f"link {link.name}"
     for _ in range(lanes):
         yield from [_part("switch port", port)] * ours

@@ -11,9 +11,10 @@ Non-empty at every sample is not non-empty in between: a sender that fills and e
 at about the pace of the samples, sends less than the rate and does nothing wrong. A window below its limit
 therefore counts only by proof: what waited at a sample and had the time to go must have gone; or in a run of 40 or
 more samples that all found packets, if that is no accident: had the queue been empty while the wire did not send, so
-many samples would have missed it with a chance below 0.1 %. Otherwise it is doubtful, and set aside.
+many samples in a row would have missed it somewhere in the series with a chance below 0.1 %. Otherwise it is
+doubtful, and set aside.
 
-    chance   (1 - share of the run that was not sent) ^ samples of the run
+    chance   samples of the series x empty x (1 - empty) ^ samples of the run     empty = share that was not sent
 
 Slack is what the reading itself cannot know: one frame at each edge may just have gone or not, and
 the counter was read somewhere within `took`. Slow readings get longer windows. A window is outside if its
@@ -59,7 +60,7 @@ class Window(NamedTuple):
     slack: float
     owed: float         # bytes that had to go / bytes that could go, at most 1
     company: int        # samples in a row, of which those of the window are some, that found packets
-    chance: float       # of these, that none finds the queue empty, if it was while the wire did not send
+    chance: float       # that so many in a row, anywhere, miss a queue that is empty while the wire does not send
 
     @property
     def doubtful(self) -> bool:
@@ -145,7 +146,8 @@ def _window(counters: Counters, d: int, start: int, end: int, events: Sequence[F
     went = float(counters.bytes[last, d] - counters.bytes[first, d])
     busy = went / (rate / 8 * float(counters.t[last] - counters.t[first]))
     count = last - first + 1
-    return Window(counters.directions[d], t0, t1, sent / could, slack, owed / could, count, min(busy, 1.0) ** count)
+    chance = len(counters.t) * (1 - busy) * busy ** count if busy < 1 else 1.0
+    return Window(counters.directions[d], t0, t1, sent / could, slack, owed / could, count, min(chance, 1.0))
 
 
 def _company(counters: Counters, d: int, at: int, events: Sequence[Fault]) -> tuple[int, int]:

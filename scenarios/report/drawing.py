@@ -47,8 +47,8 @@ def shown_hosts(fabric: Fabric, leaf: str) -> list[Node]:
 
 
 def _cells(fabric: Fabric) -> dict[str, int]:
-    """Leaf -> places for hosts below it, at least one for the leaf itself."""
-    return {leaf.name: max(len(shown_hosts(fabric, leaf.name)), 1) for leaf in fabric.leaves}
+    """Leaf, or router with a VTEP -> places for hosts below it, at least one for itself."""
+    return {leaf.name: max(len(shown_hosts(fabric, leaf.name)), 1) for leaf in fabric.tunnel_ends}
 
 
 def places(fabric: Fabric, width: float) -> dict[str, Point]:

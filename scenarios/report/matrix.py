@@ -28,7 +28,7 @@ Cell = tuple[int, float, str, str]      # column, row (downwards), 'leaf1->spine
 def draw(width: float, fabric: Fabric, loads: Mapping[str, Load], drops: Mapping[str, int]) -> Canvas:
     """`loads` by direction, `drops` packets by direction."""
     spines = [s.name for s in fabric.spines]
-    columns = [_busiest(shown_hosts(fabric, leaf.name), loads) for leaf in fabric.leaves]
+    columns = [_busiest(shown_hosts(fabric, leaf.name), loads) for leaf in fabric.tunnel_ends]
     tallest = max(map(len, columns), default=0)
     rows = len(spines) + 1 + tallest
     drawing = canvas(width, ROW * rows + 0.95)
@@ -43,7 +43,7 @@ def draw(width: float, fabric: Fabric, loads: Mapping[str, Load], drops: Mapping
 
 def hidden_hosts(fabric: Fabric) -> int:
     """Hosts for which there is no row."""
-    return sum(max(len(shown_hosts(fabric, leaf.name)) - MAX_HOSTS, 0) for leaf in fabric.leaves)
+    return sum(max(len(shown_hosts(fabric, leaf.name)) - MAX_HOSTS, 0) for leaf in fabric.tunnel_ends)
 
 
 def _busiest(hosts: Sequence[Node], loads: Mapping[str, Load]) -> list[Node]:
@@ -55,7 +55,7 @@ def _busiest(hosts: Sequence[Node], loads: Mapping[str, Load]) -> list[Node]:
 
 
 def _cells(fabric: Fabric, spines: Sequence[str], columns: Sequence[Sequence[Node]]) -> Iterator[Cell]:
-    for x, (leaf, hosts) in enumerate(zip(fabric.leaves, columns, strict=True)):
+    for x, (leaf, hosts) in enumerate(zip(fabric.tunnel_ends, columns, strict=True)):
         for y, spine in ((y, s) for y, s in enumerate(spines) if f"{leaf.name}-{s}" in fabric.links_by_name):
             yield x, y, f"{leaf.name}->{spine}", f"{spine}->{leaf.name}"
         for y, host in enumerate(hosts):
@@ -96,7 +96,7 @@ def _crosses(axes: Axes, cells: Sequence[Cell], drops: Mapping[str, int]) -> Non
 
 
 def _label(axes: Axes, fabric: Fabric, spines: Sequence[str], tallest: int, width: float) -> None:
-    names = [leaf.name for leaf in fabric.leaves]
+    names = [leaf.name for leaf in fabric.tunnel_ends]
     if len(names) * 0.55 > width:
         names = [name.replace("leaf", "L").replace("border", "B") for name in names]
     if len(names) * 0.3 > width:

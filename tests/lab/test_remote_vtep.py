@@ -90,6 +90,12 @@ def test_a_spine_less_takes_no_reachability(lab: Lab) -> None:
     until(lambda: ping(lab, "h1", "10.1.0.100"), True)
 
 
+def test_a_host_behind_the_router_reaches_neither_the_underlay_nor_the_speaker(lab: Lab) -> None:
+    for ip in (lab.fabric.node("leaf1").ip, lab.fabric.node("leaf2").aliases[0], "10.254.1.1"):
+        assert not ping(lab, "x1", ip)
+    assert ping(lab, "x1", address(lab, "h1"))
+
+
 @routed
 def test_hosts_of_two_subnets_are_routed_by_both_kinds_of_leaf(lab: Lab) -> None:
     until(lambda: ping(lab, "h2", "10.1.0.100"), True)

@@ -116,6 +116,28 @@ def test_a_route_that_is_not_used_says_why(change: dict[str, Any], reason: str) 
     assert reason in found.reason
 
 
+def test_a_route_is_imported_by_the_targets_that_it_was_held_against_and_no_others() -> None:
+    """h4 is in b/z: with that target, its MAC and a higher sequence number a router would take its place."""
+    z = TENANCY.segments["b/z"]
+    theft = replace(X1, targets=X1.targets | {f"65000:{z.vni}"}, mac=FABRIC.node("h4").mac, sequence=1)
+    found = judged(theft).usable
+    assert found is not None
+    assert found.targets == X1.targets
+    assert judged(replace(X1, l3vni=0, router_mac="")).usable == replace(
+        X1, l3vni=0, router_mac="", targets=frozenset({"65000:1002"}))
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"mac": "02:aa:00:00:00:02"}, "10.1.0.100 is already that of 02:aa:00:00:00:01"),
+    ({"ip": "10.1.0.101"}, "02:aa:00:00:00:01 is already that of 02:aa:00:00:00:01, 10.1.0.100"),
+])
+def test_of_two_routes_for_one_mac_or_address_the_first_counts(change: dict[str, Any], reason: str) -> None:
+    first, second = judge(FABRIC, TENANCY, [Learned("frr1", X1), Learned("frr1", replace(X1, **change))])
+    assert first.usable == X1
+    assert second.usable is None
+    assert reason in second.reason
+
+
 def test_nobody_announces_hosts_of_another_router_nor_takes_part_in_broadcast() -> None:
     assert judged(X1).usable == X1
     assert "no VTEP of its router's own" in judged(X1, by="go1").reason
@@ -147,6 +169,19 @@ def test_frr_is_told_its_vnis_with_the_fabrics_targets() -> None:
      ("bgp", "peers", "frr1", "vtep", "hosts", "x1", "gateway"), "another address of 10.1.0.0/24"),
     ({"vtep": {"hosts": {"x1": {"address": "ten", "gateway": "10.1.0.1", "vni": 5}}}},
      ("bgp", "peers", "frr1", "vtep", "hosts", "x1"), "an address such as 10.1.0.50/24"),
+    *(({"vtep": {"hosts": {name: VTEP["hosts"]["x1"]}}}, ("bgp", "peers", "frr1", "vtep", "hosts", name),   # type: ignore[index]
+       "nor a device such as eth0") for name in ("eth0", "lo", "up1", "br1002", "vrf1001")),
+    *(({"vtep": {"hosts": {"x1": {"address": address, "gateway": gateway, "vni": 5}}}},
+       ("bgp", "peers", "frr1", "vtep", "hosts", "x1", key), expected) for address, gateway, key, expected in (
+        ("10.1.0.0/24", "10.1.0.1", "address", "an address that a host can have"),
+        ("10.1.0.255/24", "10.1.0.1", "address", "an address that a host can have"),
+        ("10.255.0.9/24", "10.255.0.1", "address", "outside of 10.254.0.0/16 and 10.255.0.0/16"),
+        ("10.1.0.9/24", "10.1.0.0", "gateway", "another address of 10.1.0.0/24"))),
+    *(({"vtep": {"hosts": {"x1": {"address": "10.1.0.9/24", "gateway": "10.1.0.1", "vni": 5},
+                           "x2": {"address": "10.1.0.9/24", "gateway": "10.1.0.1", "vni": vni}}}},
+       ("bgp", "peers", "frr1", "vtep", "hosts", "x2", "address"), expected) for vni, expected in (
+        (5, "an address that no other host of VNI 5 has"), (6, "one VNI for each subnet of a router"))),
+    ({"vtep": VTEP | {"l3vni": 100}}, ("bgp", "peers", "frr1", "vtep", "l3vni"), "the VNI of a VPC"),
     ({"vtep": VTEP | {"l3vni": 1002}}, ("bgp", "peers", "frr1", "vtep", "hosts", "x1", "vni"), "not of a VPC"),
     ({"vtep": {"hosts": {"x1": {"address": "10.1.0.9/24", "gateway": "10.1.0.1", "vni": 5},
                          "x2": {"address": "10.2.0.9/24", "gateway": "10.2.0.1", "vni": 5}}}},

@@ -124,7 +124,8 @@ def _seen(direction: str, column: int, samples: Samples, inside: npt.NDArray[np.
 
 
 def _kind(fabric: Fabric, node: str) -> str:
-    return {"host": "hosts", "outside": "outside hosts", "spine": "spines", "border": "border leaves"}.get(
+    return {"host": "hosts", "outside": "outside hosts", "spine": "spines", "border": "border leaves",
+            "vtep": "routers"}.get(
         fabric.by_name[node].role, "leaves")
 
 
