@@ -15,12 +15,12 @@ from tests.bench.book import Book
 from tests.bench.labs import TRIES, undisturbed
 
 NAME = "inference-beside-training"
-TOGETHER = "phases=[{name: beside, run: [chat, train]}]"
+TOGETHER = ("phases=[{name: beside, run: [chat, train]}]", "validate={}")    # its checks are about all phases
 DESIGNS: dict[str, Sequence[str]] = {
-    "flat": ("fabric=shared", "vpcs=[]", TOGETHER),
-    "VPCs alone": ("fabric=shared", TOGETHER),
+    "flat": ("fabric=shared", "vpcs=[]", *TOGETHER),
+    "VPCs alone": ("fabric=shared", *TOGETHER),
     "VPCs with classes": (),        # and each tenant alone, once for all designs
-    "separate spines": ("fabric=bifurcated", TOGETHER),
+    "separate spines": ("fabric=bifurcated", *TOGETHER),
 }
 SHORT = ("workloads.chat.requests=40", "workloads.train.iterations=2")
 SEEDS = 5
