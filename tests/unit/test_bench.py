@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from scenarios.load_scenario import load_scenario
+from tests.bench import beside, tensor
 from tests.bench import book as books
 from tests.bench.beside import p99, recovered
 from tests.bench.book import Book
@@ -99,3 +102,10 @@ def test_what_a_design_gives_back_is_its_part_of_what_the_flat_network_cost() ->
 
 def test_a_p99_is_over_the_requests_of_all_seeds() -> None:
     assert p99([{"ttft": [0.001] * 99}, {"ttft": [0.001] * 98 + [0.5] * 4}]) == pytest.approx(500.0)
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    *((beside.NAME, options) for options in beside.DESIGNS.values()), (beside.NAME, beside.SHORT),
+    ("inference-tensor-parallel", tensor.ALONE)])
+def test_what_a_benchmark_changes_of_a_library_scenario_still_fits_it(name: str, options: Sequence[str]) -> None:
+    assert load_scenario(name, options).phases
