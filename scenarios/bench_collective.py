@@ -23,7 +23,8 @@ from scenarios.runner import Result, StageListener, run_scenario
 from scenarios.scenario import Phase, Scenario
 from topologies.document import dotted
 from topologies.errors import SpecError, SpecErrors
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 from traffic.build import build
 from traffic.metrics import fairness

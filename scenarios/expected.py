@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from scenarios.moves import changes_of, places
 from scenarios.scenario import LinkEvent, RankEvent, Scenario, ShareChange, SwitchEvent
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.scale import Scale
 from topologies.units import show_rate, show_size, show_time
 from traffic.build import build, workload_of

@@ -12,7 +12,8 @@ from scenarios.validation.names import check_problems
 from topologies.addressing import ETHERNET_HEADER
 from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
-from topologies.fabric import Fabric, Link, Role, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric, Link, Role
 from traffic.agent_specs import AgentSpec
 from traffic.inference.parallel import problems as worker_problems
 from traffic.inference.parallel import replica_hosts

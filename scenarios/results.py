@@ -33,7 +33,8 @@ from pydantic_core import to_json
 
 from scenarios.scenario import Scenario
 from topologies.errors import LabError, RunError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.inventory import Inventory
 from traffic.records import lines
 

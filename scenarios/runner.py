@@ -40,7 +40,8 @@ from scenarios.shares import check_classes
 from scenarios.tenants import Tenants
 from scenarios.verdict import Verdict, judge
 from topologies.errors import LabError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.host_limits import measuring_lock
 from traffic.engine.settings import prepare_namespace
 from traffic.inference import alone, shipping

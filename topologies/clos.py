@@ -22,7 +22,8 @@ from mininet.topo import Topo
 from pydantic import ValidationError
 
 from topologies.errors import SpecError, SpecErrors
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 
 

@@ -15,8 +15,8 @@ from ruamel.yaml.error import YAMLError
 
 from topologies.document import Document, KeyPath, Problem, nearest, parse_yaml, read_document
 from topologies.errors import LabError, SpecError, SpecErrors
+from topologies.expansion import expand
 from topologies.explain import explain
-from topologies.fabric import expand
 from topologies.spec import FabricSpec
 
 CATALOG = Path(__file__).parent / "catalog"

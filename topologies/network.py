@@ -24,7 +24,8 @@ from mininet.cli import CLI
 from mininet.net import Mininet
 
 from topologies import bgp_routers, clean, host_limits, switch, wires
-from topologies.fabric import Fabric, Node, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric, Node
 from topologies.interfaces import bring_up
 from topologies.inventory import Inventory, SwitchProcess
 from topologies.journal import Journal

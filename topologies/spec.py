@@ -1,7 +1,7 @@
 """What a user writes about a fabric, frozen after loading; unknown keys are refused.
 
 Units are those of topologies.fields. With a `scale` other than 1 everything in
-the spec is in real units and `fabric.expand` converts it.
+the spec is in real units and `expansion.expand` converts it.
 """
 
 from __future__ import annotations

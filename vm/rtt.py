@@ -15,7 +15,7 @@ from pathlib import Path
 from scenarios.lab import lab
 from scenarios.load_scenario import load_scenario
 from topologies.calibrate import serialisation, settled_rtts
-from topologies.fabric import expand
+from topologies.expansion import expand
 
 SCENARIO = Path(__file__).parent / "scenarios" / "delay.yml"
 ECHO_FRAME = 98     # bytes of ping's echo request with its headers: 14 + 20 + 8 + 56

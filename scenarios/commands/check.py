@@ -10,7 +10,7 @@ import typer
 from scenarios.load_scenario import LIBRARY, load_scenario
 from topologies.document import nearest, read_document
 from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.load import CATALOG, find_spec, load_fabric, ready_files
 
 STUDY = ".study.yml"

@@ -36,7 +36,7 @@ def up(
     from controller.tcp import TOKEN_FILE, loopback
     from scenarios.expected import fabric_line
     from scenarios.lab import lab
-    from topologies.fabric import expand
+    from topologies.expansion import expand
     from topologies.load import load_fabric
 
     wanted = expand(load_fabric(fabric, settings or []))
@@ -64,7 +64,7 @@ def cli(fabric: Fabric = "small", settings: Settings = None) -> None:
       mininet> h1 ping -c3 h5
     """
     from scenarios.lab import lab
-    from topologies.fabric import expand
+    from topologies.expansion import expand
     from topologies.load import load_fabric
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)

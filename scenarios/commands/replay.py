@@ -56,7 +56,7 @@ def scenario_of(file: Path, maps: Sequence[str], fabric: str, settings: Sequence
     from scenarios.references import reference_problems
     from scenarios.scenario import Scenario
     from topologies.errors import SpecError, SpecErrors
-    from topologies.fabric import expand
+    from topologies.expansion import expand
     from topologies.load import load_fabric
     from traffic.specs import ReplaySpec
 

@@ -17,7 +17,8 @@ from typing import Literal, get_args
 
 from scenarios.cost.prices import Cable, Figure, Part, Prices, Where
 from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.fabric import NON_BLOCKING, Fabric, Link
+from topologies.expansion import NON_BLOCKING
+from topologies.fabric import Fabric, Link
 from topologies.units import show_rate
 
 Kind = Literal["switch port", "optic", "cable", "NIC"]

@@ -18,7 +18,8 @@ from scenarios.cost.uses import Work, gpus_named, plans_of, uses_of
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
 from topologies.errors import SpecError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 
 HOUR = "an hour of the fabric for each host"

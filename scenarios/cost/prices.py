@@ -148,7 +148,7 @@ class Prices(Strict):
     def port(self, rate: float, slack: float = 1.0) -> tuple[int, Part]:
         """How many ports carry a link of `rate`, and which: the smallest that does, else several of the largest.
 
-        slack: a port counts for so many times its rate (topologies.fabric.NON_BLOCKING on uplinks).
+        slack: a port counts for so many times its rate (topologies.expansion.NON_BLOCKING on uplinks).
         """
         room = slack * (1 + 1e-9)
         ports = sorted(self.switch_ports, key=lambda p: p.rate)

@@ -14,7 +14,7 @@ from scenarios.report.data import RunData
 from scenarios.report.text import number, plural, quantity, significant
 from scenarios.scenario import Scenario
 from topologies.calibrate import serialisation
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.scale import NOT_SCALED
 from topologies.units import show_time
 from traffic.metrics.on_paths import SUFFIX

@@ -25,7 +25,7 @@ from scenarios.scenario import Scenario
 from scenarios.study.spec import Cell, MetricChoice, Settings, Study
 from topologies.document import Document, Problem, nearest, read_document
 from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.load import (
     CATALOG,
     Override,

@@ -11,7 +11,7 @@ from scenarios.validation.names import check_problems
 from scenarios.validation.spec import CheckName, CheckSpec
 from topologies.document import Document, read_document
 from topologies.errors import SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.fields import Strict
 from topologies.load import validate
 

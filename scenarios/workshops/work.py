@@ -19,7 +19,7 @@ from scenarios.workshops.lesson import WORKSHOPS, Foretold, Lesson, lesson_of
 from scenarios.workshops.skeleton import call
 from topologies.document import Document, Place, show
 from topologies.errors import SpecError
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.units import parse_rate, show_rate
 
 SCENARIO = "scenario"           # the function of a skeleton that gives it

@@ -15,7 +15,8 @@ from mininet.topo import Topo
 from controller.client import ControllerClient
 from scenarios.lab import start_controller, wait_converged
 from tests.bench.book import Book
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.host_limits import measuring_lock
 from topologies.network import running
 from topologies.spec import FabricSpec

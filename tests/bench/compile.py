@@ -16,7 +16,8 @@ from scenarios.lab import start_controller, wait_converged
 from tests.bench.book import Book
 from tests.unit.intents import Spec, attach, intent, peer, vpc
 from topologies.clean import end_processes
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.host_limits import measuring_lock
 from topologies.journal import Process, process_start
 from topologies.network import running

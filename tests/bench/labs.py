@@ -19,7 +19,7 @@ from scenarios.study.calm import wait_for_calm
 from tests.bench.book import Book
 from topologies import qdisc
 from topologies.counters import device_queues, snapshot, wait_quiet, wires_by_link
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.host_limits import measuring_lock
 from topologies.ledger import Ledger, balance
 from topologies.spec import FabricSpec

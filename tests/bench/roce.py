@@ -20,7 +20,8 @@ from scapy.utils import PcapReader
 
 from tests.bench.book import Book
 from tests.lab.stream_lab import run
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.host_limits import measuring_lock
 from topologies.inventory import Inventory
 from topologies.netns import inside, set_sysctl

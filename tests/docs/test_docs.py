@@ -31,8 +31,8 @@ from scenarios.validation.spec import CheckSpec
 from scenarios.vpcs import check_intent
 from topologies import calibrate
 from topologies.errors import LabError
+from topologies.expansion import expand
 from topologies.explain import keys_of
-from topologies.fabric import expand
 from topologies.load import CATALOG, load_fabric, ready_files
 from topologies.scale import MIN_PACKETS, MIN_RTTS
 from topologies.spec import BorderSpec, ClassSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec

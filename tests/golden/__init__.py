@@ -14,7 +14,8 @@ from controller.ofctl import render
 from controller.state import State
 from scenarios.load_scenario import load_scenario
 from topologies.errors import SpecError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.load import load_fabric
 from topologies.spec import BorderSpec, FabricSpec
 from topologies.units import show_rate, show_size

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.host_limits import hold_settings, release_settings
 from topologies.inventory import Inventory
 from topologies.spec import FabricSpec

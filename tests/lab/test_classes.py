@@ -26,7 +26,7 @@ from tests.unit.intents import attach, intent, vpc
 from topologies.audit import NOTHING_DECLARED, Declared, audit
 from topologies.calibrate import check_rates
 from topologies.counters import device_queues, wait_quiet
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.netns import inside
 from topologies.sampler import Wires
 from topologies.shell import tc_batch

@@ -16,7 +16,7 @@ from scenarios.waits import wait_for
 from tests.lab.run_process import SCENARIO, TCP, aifab_run, pause
 from topologies import host_limits
 from topologies.errors import HostError
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.network import running
 from topologies.shell import run
 from topologies.spec import FabricSpec, TcpSpec

@@ -18,7 +18,7 @@ import pytest
 
 from topologies import qdisc
 from topologies.errors import HostError
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.inventory import Inventory
 from topologies.netns import inside, set_sysctl
 from topologies.shell import ip_batch, run, tc_batch

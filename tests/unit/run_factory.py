@@ -10,7 +10,8 @@ from typing import Any
 
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 
 Json = dict[str, Any]
 RING = {"kind": "collective", "op": "all-reduce", "size": "8MB", "iterations": 3}

@@ -19,7 +19,7 @@ from controller.reconcile import Installed
 from controller.stages import RuleSource
 from controller.writer import Writer
 from tests.unit.intents import attach, intent, peer, vpc
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2))

@@ -10,7 +10,8 @@ import pytest
 
 from scenarios.load_scenario import load_scenario
 from topologies.errors import LabError, SpecErrors
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.load import load_fabric
 from topologies.spec import FabricSpec, ScaleSpec
 from traffic.inference.agent import MOST_CALLS

@@ -15,7 +15,7 @@ import pytest
 from scenarios.bench_collective import Row, Sweep, as_csv, as_json, between, name_of, rows_of, scenario_of, sizes, text
 from scenarios.invariants.samples import Counters
 from topologies.errors import SpecError, SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 from traffic.specs import CollectiveSpec
 

@@ -18,7 +18,8 @@ from scenarios.phases import pairs_of, traffic_of
 from tests.unit.test_controller_rules import udp
 from topologies.clos import Bifurcated
 from topologies.errors import LabError, SpecErrors
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.load import load_fabric
 from topologies.spec import FabricSpec
 from traffic.metrics.predict import path_seconds

@@ -20,7 +20,7 @@ from tests.unit.intents import attach, intent, vpc
 from topologies import wires
 from topologies.addressing import DEFAULT_VNI
 from topologies.classes import wire_classes
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.inventory import Inventory
 from topologies.ledger import QueueCount
 from topologies.load import load_fabric

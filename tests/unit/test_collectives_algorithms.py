@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topologies.errors import SpecError
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 from traffic.collectives import Move, algorithm_for, schedule, span
 from traffic.lowering import lower

@@ -18,7 +18,7 @@ from controller.tables import Table
 from controller.walk import Delivered, Dropped, Walker
 from tests.unit.test_controller_reconcile import applied, holds
 from tests.unit.test_controller_rules import udp
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import BorderSpec, FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=3, spines=3, hosts_per_leaf=4, paths="pinned",

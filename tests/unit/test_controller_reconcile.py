@@ -27,7 +27,7 @@ from controller.reconcile import (
 )
 from controller.rules import Group, SwitchRules
 from controller.state import State
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=3, spines=2, hosts_per_leaf=2))

@@ -13,7 +13,8 @@ from controller.state import LinkState, State
 from controller.tables import Priority, Table, check_jumps
 from controller.walk import Delivered, Dropped, Packet, Walker
 from topologies.addressing import SENTINEL_DSCP, leaf_mac
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import BorderSpec, FabricSpec
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"

@@ -10,7 +10,8 @@ from controller.compile import Compiler, compile_rules
 from controller.rules import ETH_IPV4, UDP
 from controller.state import LinkState, State
 from controller.walk import Delivered, Packet, Walker
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=4, hosts_per_leaf=2, paths="weighted"))

@@ -32,7 +32,7 @@ from controller.vpc import Allocation, allocate, resolve
 from controller.writer import Writer
 from tests.unit.intents import attach, intent, peer, vpc
 from topologies.errors import LabError
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=3, hosts_per_leaf=1))

@@ -22,7 +22,8 @@ from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
 from tests.unit import run_factory
 from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.load import load_fabric
 from topologies.spec import BorderSpec, FabricSpec, ScaleSpec
 from topologies.units import parse_rate

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.inventory import Inventory
 from topologies.spec import FabricSpec
 from traffic.engine.execution import Callbacks, Execution

@@ -14,7 +14,7 @@ from scenarios.events import SETTLE, Change, History, Player
 from scenarios.load_scenario import LIBRARY, load_scenario
 from scenarios.scenario import LinkEvent, Scenario
 from topologies.errors import HostError, LabError, SpecError
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.inventory import Inventory
 from topologies.spec import FabricSpec, QueueSpec
 from traffic.build import workload_of

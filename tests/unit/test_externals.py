@@ -23,7 +23,7 @@ from tests.unit.test_vpc_rules import World, judged, seen
 from topologies.addressing import GATEWAY_MAC
 from topologies.document import dotted
 from topologies.errors import SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import BorderSpec, FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=2, hosts_per_leaf=3, probes=False,

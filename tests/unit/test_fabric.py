@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topologies.errors import SpecError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.fuzz import World
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=1))

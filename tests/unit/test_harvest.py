@@ -8,7 +8,7 @@ from controller.record import Record
 from controller.state import State
 from controller.vpc import allocate, resolve
 from tests.unit.intents import attach, intent, vpc
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2))

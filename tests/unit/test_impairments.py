@@ -11,7 +11,8 @@ from tests.unit.test_ledger import FABRIC, NOTHING, OUT, WIRES
 from tests.unit.test_qdisc import DONE, Kernel, ask, attribute, message, tcmsg
 from topologies import counters, host_limits, kernel_datapath, qdisc, wires
 from topologies.errors import HostError, SpecError
-from topologies.fabric import Fabric, Link, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric, Link
 from topologies.inventory import Inventory, SwitchProcess
 from topologies.ledger import Counters, QueueCount, balance
 from topologies.spec import FabricSpec, QueueSpec

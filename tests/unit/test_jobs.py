@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from topologies.errors import SpecError, SpecErrors
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 from traffic.build import workload_of
 from traffic.jobs.blocks import activation, stages

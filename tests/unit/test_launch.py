@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from scenarios.ranks import spread
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.inventory import Inventory
 from topologies.load import load_fabric
 from topologies.spec import FabricSpec

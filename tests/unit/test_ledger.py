@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.ledger import FRAME_FLOOR, Counters, Fault, Ledger, QueueCount, balance, bound
 from topologies.spec import FabricSpec
 

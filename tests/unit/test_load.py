@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scenarios.load_scenario import LIBRARY, load_scenario
 from tests.golden import cases
 from topologies.errors import SpecError, SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.load import CATALOG, load_fabric, load_model, ready_files
 from topologies.spec import FabricSpec, QueueSpec
 from traffic.specs import CollectiveSpec, RequestsSpec, StreamSpec, TrainingTraceSpec

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.scale import Scale
 from topologies.spec import FabricSpec, ScaleSpec
 from traffic.metrics import collective, fairness, steps

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import BorderSpec, FabricSpec, LinkOverride
 from traffic.build import workload_of
 from traffic.metrics.collective import bulk_limit, factor, ring_limit

@@ -14,7 +14,7 @@ from scenarios.scenario import Scenario
 from scenarios.tenants import with_addresses
 from tests.unit.intents import attach, intent, vpc
 from topologies.errors import SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.inventory import Inventory
 from topologies.spec import FabricSpec
 

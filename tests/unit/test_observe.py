@@ -9,7 +9,7 @@ from scenarios.observe import spine_of
 from scenarios.phases import Traffic, traffic_of
 from scenarios.scenario import Scenario
 from topologies.errors import RunError
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(spines=4))

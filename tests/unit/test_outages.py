@@ -12,7 +12,7 @@ from scenarios.expected import event_lines
 from scenarios.load_scenario import load_scenario
 from scenarios.outages import Outage, faults, with_lost_counts
 from topologies.errors import LabError
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.ledger import Counters
 from topologies.spec import FabricSpec
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences, spread_sentences
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 from traffic.metrics import laggard
 from traffic.metrics.pacing import Samples, metrics

@@ -11,7 +11,8 @@ from controller.compile import compile_rules
 from controller.walk import Delivered, Walker
 from tests.unit.test_controller_rules import udp
 from topologies.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 from traffic.build import workload_of
 from traffic.lowering import lower

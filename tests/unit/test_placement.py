@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from topologies.errors import SpecError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 from traffic.build import workload_of
 from traffic.placement import leaves_of, place

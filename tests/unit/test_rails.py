@@ -14,7 +14,8 @@ from scenarios.load_scenario import load_scenario
 from tests.unit.test_controller_rules import udp
 from topologies.clos import RailOptimized
 from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.load import load_fabric
 from topologies.spec import FabricSpec
 from traffic.placement import leaves_of, place

@@ -16,7 +16,8 @@ from controller.vpc import Allocation, Tenancy, allocate, resolve
 from tests.unit.intents import attach, intent, peer, vpc
 from topologies.addressing import GATEWAY_MAC
 from topologies.bgp_routers import Router, frr_configuration
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.ledger import Counters, balance
 from topologies.spec import FabricSpec
 

@@ -16,7 +16,8 @@ from scenarios.commands.replay import scenario_of
 from scenarios.expected import traffic_lines
 from scenarios.phases import traffic_of
 from topologies.errors import LabError, SpecError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.load import load_fabric
 from topologies.scale import Scale
 from traffic.replay.capture import Flow, read_capture

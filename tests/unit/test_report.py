@@ -23,7 +23,7 @@ from scenarios.report.text import number, percent, quantity
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
 from tests.unit import run_factory
-from topologies.fabric import expand
+from topologies.expansion import expand
 
 
 class _Page(HTMLParser):

@@ -18,7 +18,7 @@ from scapy.layers.l2 import Ether
 from scapy.utils import PcapWriter
 
 from topologies.errors import SpecError
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 from traffic.metrics import roce
 from traffic.packets import AckTemplate, DataTemplate, Heard, Icrc, icrc_is_right, stamp_of

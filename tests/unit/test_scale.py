@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.scale import Scale, below_scale
 from topologies.spec import FabricSpec
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from scenarios.report.answer import workload_sentence
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.scale import Scale
 from topologies.spec import FabricSpec
 from traffic.metrics.registry import compute

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scenarios.report.answer import sentences_of_spread, workload_sentence
 from tests.unit.serving_mistakes import refusal
 from tests.unit.test_serving_metrics import SETUP, request
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec, ScaleSpec
 from traffic.inference.alone import predict
 from traffic.inference.gpu import Chunk, Roofline

@@ -12,7 +12,8 @@ from scenarios.load_scenario import load_scenario
 from scenarios.phases import traffic_of
 from tests.unit.serving_mistakes import refusal
 from topologies.errors import LabError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.load import load_fabric
 from topologies.spec import FabricSpec, ScaleSpec
 from traffic.inference.plan import Serving, ServingJob, serving_of

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from scenarios.report.answer import workload_sentence
 from topologies.errors import LabError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.load import load_fabric
 from topologies.scale import Scale
 from traffic.inference.gpu import Chunk

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.unit.serving_mistakes import refusal
 from topologies.errors import LabError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.load import load_fabric
 from topologies.spec import FabricSpec
 from traffic.inference.cache import Hierarchy, Tier

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from topologies.addressing import SENTINEL_DSCP
 from topologies.errors import LabError, SpecError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 from traffic.specs import StreamSpec
 from traffic.streams.plan import (

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from scenarios.report.causes import tail_sentence
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import BorderSpec, FabricSpec
 from traffic.metrics.pacing import Samples
 from traffic.metrics.registry import compute

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.load import load_fabric
 from traffic.engine.timers import Timers
 from traffic.inference.agent import Call, Task

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from topologies.errors import SpecError, TraceError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 from traffic.build import workload_of
 from traffic.lowering import lower

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topologies.errors import SpecError, TraceError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.scale import MIN_PACKETS
 from topologies.spec import BorderSpec, FabricSpec, ScaleSpec
 from traffic.lowering import lower

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from topologies.errors import TraceError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 from traffic.build import workload_of
 from traffic.lowering import lower

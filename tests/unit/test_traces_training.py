@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from topologies.errors import TraceError
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec, ScaleSpec
 from traffic.lowering import lower
 from traffic.metrics.below import classes_below_scale

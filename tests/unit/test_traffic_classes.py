@@ -20,7 +20,8 @@ from tests.unit.intents import attach, intent, vpc
 from tests.unit.test_classes import inventory
 from tests.unit.test_controller_rules import udp
 from topologies.errors import LabError, SpecErrors
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import ClassSpec, FabricSpec, class_of, open_classes
 from traffic.iperf import Job
 from traffic.packets import AckTemplate, DataTemplate

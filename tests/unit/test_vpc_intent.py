@@ -13,7 +13,7 @@ from controller.vpc import Allocation, allocate, resolve
 from tests.unit.intents import Spec, attach, intent, intents, peer, vpc
 from topologies.document import dotted
 from topologies.errors import SpecError, SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2))

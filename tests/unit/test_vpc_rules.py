@@ -19,7 +19,8 @@ from controller.vpc import Allocation, Tenancy, allocate, resolve
 from controller.walk import Delivered, Dropped, Packet, Walker
 from tests.unit.intents import attach, intent, intents, peer, vpc
 from topologies.addressing import GATEWAY_MAC
-from topologies.fabric import Fabric, Node, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric, Node
 from topologies.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=2, hosts_per_leaf=4, probes=False))

@@ -24,7 +24,7 @@ from controller.walk import Delivered, Packet, Walker
 from controller.writer import Conflict, Unfit, Writer
 from tests.unit.intents import attach, intent, intents, peer, vpc
 from topologies.errors import LabError
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=1, hosts_per_leaf=3, probes=False))

@@ -6,7 +6,8 @@ import pytest
 
 from topologies import wires
 from topologies.addressing import VXLAN_OVERHEAD
-from topologies.fabric import Fabric, expand
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.inventory import Inventory
 from topologies.spec import FabricSpec, LinkOverride, QueueSpec
 

@@ -8,7 +8,7 @@ import pytest
 
 from scenarios.load_scenario import load_scenario
 from topologies.errors import SpecError, SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 from traffic.build import workload_of
 from traffic.lowering import Program, lower

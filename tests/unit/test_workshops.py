@@ -20,7 +20,7 @@ from scenarios.workshops.skeleton import call
 from scenarios.workshops.work import read_work
 from tests.unit import run_factory
 from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.fabric import expand
+from topologies.expansion import expand
 from topologies.spec import FabricSpec
 
 SLOW, ECMP = "01-slowest-link", "02-ecmp-entropy"
