@@ -23,7 +23,7 @@ from typing import Any
 from mininet.cli import CLI
 from mininet.net import Mininet
 
-from topologies import bgp_routers, clean, host_limits, switch, wires
+from topologies import bgp_routers, clean, host_limits, steering, switch, wires
 from topologies.expansion import expand
 from topologies.fabric import Fabric, Node
 from topologies.interfaces import bring_up
@@ -150,6 +150,8 @@ def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
     make_interfaces(fabric, netns)
     _each(lambda h: tc_batch(wires.host_lines(fabric, h.name), netns[h.name]), fabric.all_hosts)
     tc_batch(wires.wire_lines(fabric), wiring)
+    if datapath_of(fabric) == "kernel":
+        steering.keep_flows_together([*netns.values(), wiring])
     bgp = fabric.spec.bgp
     inventory = Inventory(
         lab=journal.lab, directory=str(journal.directory), fabric=fabric, netns=netns, wiring=wiring,

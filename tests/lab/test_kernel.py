@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -17,6 +18,7 @@ from topologies.audit import audit
 from topologies.counters import wait_quiet
 from topologies.host_limits import has_module
 from topologies.spec import FabricSpec
+from traffic.streams.wire import SO_RCVBUFFORCE
 
 pytestmark = pytest.mark.lab
 ECT, CE, MASK = 0x02, 0x03, 0x03    # RFC 3168: the two low bits of the TOS byte
@@ -27,36 +29,71 @@ def need(module: str) -> Callable[..., pytest.MarkDecorator]:
 
 
 def spec(**keys: object) -> FabricSpec:
-    """Slow links: an emulated processor has to be able to fill their queues."""
-    return FabricSpec.model_validate({"name": "kernel", "leaves": 2, "spines": 2, "hosts_per_leaf": 2,
-                                      "host_rate": "2mbit", "queue": "40packets", **keys})
+    """Slow links and no probes: an emulated processor has to be able to fill the queues."""
+    return FabricSpec.model_validate({"name": "kernel", "leaves": 2, "spines": 1, "hosts_per_leaf": 2,
+                                      "host_rate": "2mbit", "queue": "40packets", "probes": False, **keys})
+
+
+@pytest.fixture(scope="module")
+def kernel_lab() -> Iterator[Lab]:
+    """Two leaves and two spines on the kernel's datapath. Leave it as you found it."""
+    with lab(spec(datapath="kernel", spines=2)) as it:
+        yield it
 
 
 @need("openvswitch")
-def test_an_incast_on_the_kernels_datapath_loses_what_the_ledger_names() -> None:
-    sources = ["h2", "h3", "h4"]
-    with lab(spec(datapath="kernel")) as it:
-        assert it.inventory.datapath == "kernel"
-        warm_neighbours(it, [(s, "h1") for s in sources])
-        for _ in range(3):
-            with books(it) as kept:
-                sent, received = burst(it, sources, "h1", 150)
-            ledger = kept.ledger
-            assert ledger.closes, ledger
-            assert sent - received == sum(ledger.queue_drops.values()) > 0
-            assert (ledger.policy_drops, ledger.emulator_drops, ledger.receive_errors) == ({}, {}, {})
-        assert audit(it.inventory) == []
-
-
-@need("openvswitch")
-def test_full_tcp_frames_cross_the_kernels_tunnel() -> None:
-    with lab(spec(datapath="kernel")) as it:
-        h1, h3 = it.net.get("h1"), it.net.get("h3")
-        h3.cmd("iperf3 -s -1 -D")
+def test_an_incast_on_the_kernels_datapath_loses_what_the_ledger_names(kernel_lab: Lab) -> None:
+    it, sources = kernel_lab, ["h2", "h3", "h4"]
+    assert it.inventory.datapath == "kernel"
+    warm_neighbours(it, [(s, "h1") for s in sources])
+    for _ in range(3):
         with books(it) as kept:
-            said = h1.cmd(f"sleep 1; iperf3 -c {h3.IP()} -n 500K")
-        assert "iperf Done" in said
-        assert kept.ledger.closes, kept.ledger
+            sent, received = burst(it, sources, "h1", 150)
+        ledger = kept.ledger
+        assert ledger.closes, ledger
+        assert sent - received == sum(ledger.queue_drops.values()) > 0
+        assert (ledger.policy_drops, ledger.emulator_drops, ledger.receive_errors) == ({}, {}, {})
+    assert audit(it.inventory) == []
+
+
+@need("openvswitch")
+def test_full_tcp_frames_cross_the_kernels_tunnel(kernel_lab: Lab) -> None:
+    h1, h3 = kernel_lab.net.get("h1"), kernel_lab.net.get("h3")
+    h3.cmd("iperf3 -s -1 -D")
+    with books(kernel_lab) as kept:
+        said = h1.cmd(f"sleep 1; iperf3 -c {h3.IP()} -n 500K")
+    assert "iperf Done" in said
+    assert kept.ledger.closes, kept.ledger
+
+
+@need("openvswitch")
+def test_the_kernels_datapath_keeps_the_order_of_flows_that_it_knows(kernel_lab: Lab) -> None:
+    """Whichever processor sends a frame and whichever takes it up: reordering would be the emulator's own.
+
+    Of a new flow the first packet goes through the switch's daemon, and those behind it may overtake it.
+    """
+    it, sources = kernel_lab, ["h2", "h3", "h4"]
+    receiver = udp(it, "h1", PORT)
+    receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4_000_000)
+    senders = [udp(it, s) for s in sources]
+    try:
+        for numbers in ([0], range(1, 151)):
+            for number in numbers:
+                for sender in senders:
+                    sender.sendto(number.to_bytes(4) + bytes(PAYLOAD - 4), (it.fabric.host("h1").ip, PORT))
+            wait_quiet(it.inventory)
+        arrived: dict[str, list[int]] = {}
+        receiver.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                data, (source, _) = receiver.recvfrom(2048)
+                arrived.setdefault(source, []).append(int.from_bytes(data[:4]))
+    finally:
+        for sock in (receiver, *senders):
+            sock.close()
+    assert set(arrived) == {it.fabric.host(s).ip for s in sources}
+    assert min(map(len, arrived.values())) >= 20        # the queue in front of h1 holds 40 packets
+    assert {source: numbers for source, numbers in arrived.items() if numbers != sorted(numbers)} == {}
 
 
 @need("sch_netem")
@@ -87,7 +124,7 @@ def test_what_a_link_loses_is_counted_apart_from_what_its_queue_drops(datapath: 
 
 @need("sch_netem")
 def test_a_round_trip_takes_the_delays_of_its_links() -> None:
-    with lab(spec(spines=1, delay="5ms", jitter="1ms")) as it:
+    with lab(spec(delay="5ms", jitter="1ms")) as it:
         h1, h3 = it.net.get("h1"), it.net.get("h3")
         h1.cmd(f"ping -c1 -W2 {h3.IP()}")
         said = h1.cmd(f"ping -c20 -i0.05 {h3.IP()}")
@@ -123,7 +160,7 @@ def test_a_mark_that_a_spine_sets_on_the_tunnel_reaches_the_host(datapath: str) 
     marking = {"bytes": "60kB", "kind": "red", "min": "8kB", "max": "8kB", "ecn": True}
     # Two hosts behind one slow link between spine and leaf: the tunnel's outer header is what gets marked there.
     narrow = {"leaf1-spine1": {"rate": "2mbit", "queue": marking}}
-    with lab(spec(spines=1, host_rate="4mbit", datapath=datapath, links=narrow)) as it:
+    with lab(spec(host_rate="4mbit", datapath=datapath, links=narrow)) as it:
         warm_neighbours(it, [(s, "h1") for s in ("h3", "h4")])
         with books(it) as kept:
             marks, received = _marked_burst(it, ["h3", "h4"], ECT, 40)
