@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# How long an example takes is the machine's affair: tests say whether a thing is right.
-settings.register_profile("aifab", deadline=None)
+from tests.examples import examples
+
+settings.register_profile("aifab", parent=examples(100))
 settings.load_profile("aifab")
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start; they send it.

@@ -10,9 +10,10 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from topologies.errors import SpecError
 from traffic.collectives import Move, part, schedule
 from traffic.workload import Collective
@@ -99,7 +100,7 @@ def test_all_to_all_brings_each_part_to_its_receiver_and_nowhere_else(n):
                 assert i == j or (r, i * n + other) not in buffers
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.sampled_from(KINDS), st.integers(2, 9), st.integers(0, 10_007))
 def test_bytes_of_uneven_sizes_are_all_accounted_for(kind, n, size):
     c = collective(*kind, n, size)

@@ -10,9 +10,10 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from topologies.errors import SpecError
 from topologies.expansion import expand
 from topologies.spec import FabricSpec
@@ -78,7 +79,7 @@ def test_broadcast_brings_the_first_ranks_buffer_to_all_and_nothing_else(n: int,
         assert all(buffers[r, k] == Counter({(c.ranks[0], k): 1}) for r in c.ranks for k in range(n))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.sampled_from(KINDS), st.sampled_from([2, 4, 8, 16]), st.integers(0, 10_007))
 def test_bytes_of_uneven_sizes_are_all_accounted_for(kind: tuple[str, str], n: int, size: int) -> None:
     c = collective(*kind, n, size)

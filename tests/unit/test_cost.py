@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -20,6 +20,7 @@ from scenarios.cost.running import CLASSES, GPU_HOUR, Serving, Training, cost_of
 from scenarios.cost.told import sentences
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
+from tests.examples import examples
 from tests.unit import run_factory
 from topologies.errors import LabError, SpecError, SpecErrors
 from topologies.expansion import expand
@@ -206,7 +207,7 @@ def test_every_cost_is_linear_in_every_price(hour: dict[str, float], price: str,
 
 # ---- rankings
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.dictionaries(st.sampled_from("abcd"), amounts, min_size=2))
 def test_at_a_turn_two_designs_cost_the_same_and_beyond_it_the_order_is_another(
         found: dict[str, dict[str, float]]) -> None:
@@ -223,7 +224,7 @@ def test_at_a_turn_two_designs_cost_the_same_and_beyond_it_the_order_is_another(
             assert then[turn.design] <= then[first] * (1 + 1e-9)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.dictionaries(st.sampled_from("abcd"), amounts, min_size=2), st.sampled_from(CLASSES))
 def test_between_the_turns_nothing_else_is_cheapest(found: dict[str, dict[str, float]], price: str) -> None:
     ranked = sensitivity.ranking("step", found)

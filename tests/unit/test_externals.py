@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.bgp_import import Learned, importable, judge
@@ -18,6 +18,7 @@ from controller.intent import read_intent
 from controller.intent_checks import intent_problems
 from controller.state import State
 from controller.walk import Delivered, Dropped, Walker
+from tests.examples import examples
 from tests.unit.intents import Spec, attach, external, external_attach, external_peer, intent, peer, vpc
 from tests.unit.test_vpc_rules import World, judged, seen
 from topologies.addressing import GATEWAY_MAC
@@ -59,7 +60,7 @@ def test_every_pair_is_as_the_intent_has_it_with_externals(objects: list[Spec]) 
     assert [c for c in it.cells if seen(it.end(c)) != judged(it, c)] == []
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.sets(st.sampled_from(["x", "y"])),
        st.sampled_from(["0.0.0.0/0", "10.0.0.0/8", "10.2.0.0/16", "192.0.2.0/24"]),
        st.sampled_from(["0.0.0.0/0", "10.0.0.0/8"]), st.booleans())

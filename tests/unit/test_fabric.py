@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import networkx as nx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from topologies.errors import SpecError
 from topologies.expansion import expand
 from topologies.fabric import Fabric
@@ -23,7 +24,7 @@ SPECS = st.fixed_dictionaries({
     "border": st.none() | st.fixed_dictionaries({"hosts": st.integers(1, 5), "rate": st.just("10mbit")})})
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(SPECS)
 def test_no_name_address_or_port_is_given_twice(keys: dict[str, object]) -> None:
     f = fabric(**keys)
@@ -38,7 +39,7 @@ def test_no_name_address_or_port_is_given_twice(keys: dict[str, object]) -> None
     assert len(set(numbered)) == len(numbered)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(SPECS)
 def test_every_leaf_reaches_every_other_by_every_spine(keys: dict[str, object]) -> None:
     f = fabric(**keys)
@@ -48,7 +49,7 @@ def test_every_leaf_reaches_every_other_by_every_spine(keys: dict[str, object]) 
     assert all(f.graph.degree(h.name) == 1 for h in f.all_hosts)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(SPECS)
 def test_a_fabric_survives_json(keys: dict[str, object]) -> None:
     f = fabric(**keys)

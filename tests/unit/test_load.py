@@ -6,10 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from scenarios.load_scenario import LIBRARY, load_scenario
+from tests.examples import examples
 from tests.golden import cases
 from topologies.errors import SpecError, SpecErrors
 from topologies.expansion import expand
@@ -110,7 +111,7 @@ def test_what_is_no_file_is_an_error(tmp_path: Path, make: object) -> None:
     assert wheres(load_fabric, str(path)) == [str(path)]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(alphabet=st.sampled_from("ab:-[]{}#&*!|>'\"%@` \n\t0,.?kind"), max_size=40))
 def test_no_text_causes_a_traceback(tmp_path: Path, text: str) -> None:
     path = tmp_path / "f.yml"

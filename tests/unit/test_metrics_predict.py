@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from topologies.expansion import expand
 from topologies.fabric import Fabric
 from topologies.spec import BorderSpec, FabricSpec, LinkOverride
@@ -108,7 +109,7 @@ def test_the_samples_take_as_long_as_they_say_and_have_predictions(fabric: Fabri
     assert found["dlrm.jct"].value >= found["dlrm.roofline"].value
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(sizes=st.lists(st.integers(1, 10**7), min_size=16, max_size=16), more=st.integers(1, 10**7),
        at=st.integers(0, 15))
 def test_more_bytes_never_take_less_time_and_no_port_beats_its_rate(

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scapy.contrib.roce import AETH, BTH
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.utils import PcapWriter
 
+from tests.examples import examples
 from topologies.errors import SpecError
 from topologies.expansion import expand
 from topologies.spec import FabricSpec
@@ -152,7 +153,7 @@ def converse(total: int, message: int, first: int, path: Way) -> tuple[Requester
     return requester, responder, sent
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(0, PSNS - 1), st.integers(0, 2**32),
        st.floats(0, 0.3), st.floats(0, 0.3))
 def test_everything_is_delivered_once_and_in_order_whatever_the_path_does(

@@ -7,9 +7,10 @@ from collections.abc import Sequence as Row
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from topologies.errors import TraceError
 from traffic.inference.batching import Batch, Sequence
 from traffic.inference.cache import Hierarchy, Tier, reuse
@@ -157,7 +158,7 @@ def test_a_context_whose_cache_came_from_elsewhere_decodes_at_once() -> None:
     assert batch.held == 0
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 40)), min_size=1, max_size=12),
        st.integers(1, 6), st.integers(1, 200), st.integers(340, 900))
 def test_every_request_gets_all_of_its_tokens_within_the_limits(

@@ -139,7 +139,7 @@ def test_many_comparisons_are_told_with_what_chance_would_find(tmp_path: Path) -
 
 def test_the_page_begins_with_the_answer_and_has_every_finding(tmp_path: Path) -> None:
     it = analysis(tmp_path)
-    html = page.write(it, tmp_path / "study").read_text()
+    html = page.build(it)
     at = [html.index(text) for text in ("How many spines does the ring need?", "lead in step time",
                                         "15 VALID of 15 runs", "fig-designs", "fig-differences")]
     assert at == sorted(at)
@@ -222,4 +222,4 @@ def test_a_difference_turns_its_sign_with_its_sides() -> None:
 
 def test_titles_keep_their_capitals_in_captions(tmp_path: Path) -> None:
     it = analysis(tmp_path, study=STUDY.replace("step_time, better: lower}", "step_time, better: lower, title: TTFT}"))
-    assert "Lower is better in TTFT; higher is better in" in page.write(it, tmp_path / "study").read_text()
+    assert "Lower is better in TTFT; higher is better in" in page.build(it)

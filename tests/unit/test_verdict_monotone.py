@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.invariants.evidence import Count, Evidence, Level
 from scenarios.verdict import judge
+from tests.examples import examples
 from tests.unit.evidence_factory import at_share, calibration, evidence, ledger, sentinel
 
 # Each measurement as a badness from 0 (flawless) upwards; the scale is that of its limit.
@@ -35,7 +36,7 @@ def spoiled(badness: dict[str, float], locked: bool = True) -> Evidence:
         ledger=ledger(received=990 - int(x["books"])), locked=locked)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(BADNESS, WORSE, st.booleans(), st.booleans())
 def test_making_anything_worse_never_improves_any_level(before: dict[str, float], more: dict[str, float],
                                                         locked: bool, unlock: bool) -> None:
@@ -49,7 +50,7 @@ MISSING: dict[str, Any] = {"counters": None, "calibration": None, "audit": None,
                            "slip_p99": {}, "sentinels": (), "phases": (), "locked": None}
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(BADNESS, st.sets(st.sampled_from(sorted(MISSING)), min_size=1))
 def test_missing_evidence_is_never_valid(badness: dict[str, float], gone: set[str]) -> None:
     verdict = judge(replace(spoiled(badness), **{k: MISSING[k] for k in gone}))
@@ -57,7 +58,7 @@ def test_missing_evidence_is_never_valid(badness: dict[str, float], gone: set[st
     assert verdict.reasons
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(BADNESS)
 def test_reasons_and_level_belong_together(badness: dict[str, float]) -> None:
     verdict = judge(spoiled(badness))

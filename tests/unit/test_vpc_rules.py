@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller import irb
@@ -17,6 +17,7 @@ from controller.rules import ETH_ARP, ETH_IPV4, ICMP, UDP, Match, Value
 from controller.state import State
 from controller.vpc import Allocation, Tenancy, allocate, resolve
 from controller.walk import Delivered, Dropped, Packet, Walker
+from tests.examples import examples
 from tests.unit.intents import attach, intent, intents, peer, vpc
 from topologies.addressing import GATEWAY_MAC
 from topologies.expansion import expand
@@ -87,7 +88,7 @@ def seen(end: Delivered | Dropped) -> Delivered | Dropped:
     return replace(end, packet={}) if isinstance(end, Delivered) else end
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(intents(HOSTS), st.sampled_from([FABRIC, PINNED]), st.sampled_from([frozenset[str](), CUT - {"leaf2-spine2"}]))
 def test_what_intent_says_is_what_the_rules_do_for_every_pair(
         wanted: Intent, fabric: Fabric, down: frozenset[str]) -> None:
@@ -183,7 +184,7 @@ def routes_but(world: World, gone: Route) -> tuple[Route, ...]:
     return tuple(r for r in world.compiler.routes if r is not gone)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(intents(HOSTS), st.data())
 def test_withdrawing_the_route_of_a_host_stops_what_is_sent_to_it_and_nothing_else(
         wanted: Intent, data: st.DataObject) -> None:
@@ -238,7 +239,7 @@ def test_what_has_no_path_is_dropped_under_the_name_of_the_leaf_that_is_cut_off(
     assert isinstance(world.end(world.cell("h1", "h3")), Delivered)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(intents(HOSTS))
 def test_rules_of_a_switch_differ_in_cookie_and_in_what_they_match_and_every_table_ends(wanted: Intent) -> None:
     for rules in World(wanted, down=CUT).switches.rules.values():

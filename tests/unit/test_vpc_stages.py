@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from controller.compile import Compiler
 from controller.control import Control
@@ -22,6 +22,7 @@ from controller.state import State
 from controller.vpc import Allocation, allocate, resolve
 from controller.walk import Delivered, Packet, Walker
 from controller.writer import Conflict, Unfit, Writer
+from tests.examples import examples
 from tests.unit.intents import attach, intent, intents, peer, vpc
 from topologies.errors import LabError
 from topologies.expansion import expand
@@ -66,7 +67,7 @@ def reached(rules: RuleSet, cell: Cell, source_ip: str) -> str:
     return end.host if isinstance(end, Delivered) else ""
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(intents(HOSTS), intents(HOSTS))
 def test_what_may_be_sent_before_and_after_arrives_all_the_time_and_what_never_may_never_does(
         one: Intent, other: Intent) -> None:
@@ -80,7 +81,7 @@ def test_what_may_be_sent_before_and_after_arrives_all_the_time_and_what_never_m
         assert wrong == []
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(intents(HOSTS), intents(HOSTS))
 def test_a_compiler_that_takes_over_from_another_one_wants_the_same_as_one_that_starts_anew(
         one: Intent, other: Intent) -> None:
