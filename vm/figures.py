@@ -52,7 +52,10 @@ def busy(lines: Sequence[Mapping[str, Any]], direction: str) -> Direction:
 
 
 def incast(runs: Path) -> Iterator[Figure]:
-    """What three streams lost on each datapath, against what the ledger says the queues dropped."""
+    """What three streams lost on each datapath, against what the ledger says the queues dropped.
+
+    Beside it what came after a later packet: until a switch knows a new flow, its first packets may be overtaken.
+    """
     for datapath in ("user", "kernel"):
         run = run_of(runs, f"vm-incast-{datapath}")
         if run is None:
@@ -62,8 +65,10 @@ def incast(runs: Path) -> Iterator[Figure]:
         lost = sum(s["sent"] - s["received"] for s in streams)
         ledger = json.loads((run / "ledger.json").read_text())
         named = sum(ledger["queue_drops"].values())
+        received, overtaken = (sum(s[key] for s in streams) for key in ("received", "reordered"))
         yield Figure(f"incast, {datapath} datapath: {lost} packets lost, {named} named by the ledger, which "
-                     f"{'closes' if ledger['closes'] else 'does not close'} (equal, above 0, closes)",
+                     f"{'closes' if ledger['closes'] else 'does not close'} (equal, above 0, closes); "
+                     f"{overtaken} of {received} that arrived were out of order",
                      lost == named > 0 and ledger["closes"])
 
 

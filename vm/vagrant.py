@@ -30,6 +30,7 @@ Vagrant.configure("2") do |config|
   config.vm.provider "libvirt" do |machine|
     machine.driver = "{driver}"
     machine.cpu_mode = "{cpu}"
+    {without}.each {{ |feature| machine.cpu_feature name: feature, policy: "disable" }}
     machine.kernel = File.join(__dir__, "vmlinuz")
     machine.initrd = File.join(__dir__, "initrd.img")
     machine.cmd_line = "{words}"
@@ -55,9 +56,10 @@ def require(how: host.Settings) -> None:
 
 def box_files(how: host.Settings) -> dict[str, str]:
     """Name -> text of what describes the box."""
-    driver, cpu = ("kvm", "host-passthrough") if how.accel == "kvm" else ("qemu", "maximum")
+    driver, cpu, without = (("kvm", "host-passthrough", []) if how.accel == "kvm" else
+                            ("qemu", "maximum", list(qemu.NOT_EMULATED)))
     return {"metadata.json": json.dumps({"provider": "libvirt", "format": "qcow2", "virtual_size": 8}),
-            "Vagrantfile": BOX.format(driver=driver, cpu=cpu, words=qemu.KERNEL_WORDS)}
+            "Vagrantfile": BOX.format(driver=driver, cpu=cpu, without=json.dumps(without), words=qemu.KERNEL_WORDS)}
 
 
 def make_box(how: host.Settings, image: Path, path: Path) -> None:

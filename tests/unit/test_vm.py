@@ -200,7 +200,10 @@ def test_a_box_boots_the_images_own_kernel_and_names_its_driver() -> None:
     assert json.loads(files["metadata.json"])["format"] == "qcow2"
     assert 'machine.driver = "qemu"' in files["Vagrantfile"]
     assert qemu.KERNEL_WORDS in files["Vagrantfile"]
-    assert 'machine.driver = "kvm"' in vagrant.box_files(host.settings({"AIFAB_ACCEL": "kvm"}))["Vagrantfile"]
+    assert '["avx", "avx2", "fma", "f16c"].each' in files["Vagrantfile"]
+    real = vagrant.box_files(host.settings({"AIFAB_ACCEL": "kvm"}))["Vagrantfile"]
+    assert 'machine.driver = "kvm"' in real
+    assert "[].each" in real
 
 
 def test_every_step_of_a_scenario_has_its_file() -> None:
@@ -245,13 +248,16 @@ def test_an_incast_is_good_if_every_lost_packet_has_its_name(
         tmp_path: Path, lost: int, named: int, closes: bool, good: bool) -> None:
     _run(tmp_path / "runs", "vm-incast-kernel", {}, [])
     run = next((tmp_path / "runs").iterdir())
-    streams = [{"kind": "stream", "workload": "senders", "sent": 100, "received": 100 - lost},
-               {"kind": "stream", "workload": "sentinel", "sent": 9, "received": 1}, {"kind": "packets"}]
+    streams = [{"kind": "stream", "workload": "senders", "sent": 100, "received": 100 - lost,
+                "reordered": 2},
+               {"kind": "stream", "workload": "sentinel", "sent": 9, "received": 1, "reordered": 5},
+               {"kind": "packets"}]
     (run / "records.jsonl").write_text("".join(f"{json.dumps(x)}\n" for x in streams))
     (run / "ledger.json").write_text(json.dumps({"closes": closes, "queue_drops": {"leaf1->h1": named}}))
     (figure,) = figures(tmp_path)
     assert figure.good is good
     assert f"kernel datapath: {lost} packets lost, {named} named" in figure.text
+    assert f"2 of {100 - lost} that arrived were out of order" in figure.text
 
 
 @pytest.mark.parametrize(("measured", "good"), [(11.4e-3, True), (11.6e-3, False), (8.6e-3, True), (8.4e-3, False)])
