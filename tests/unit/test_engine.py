@@ -16,6 +16,7 @@ from topologies.errors import LabError, SpecError, SpecErrors
 from topologies.expansion import expand
 from topologies.inventory import Inventory
 from topologies.spec import FabricSpec
+from traffic.engine import channels
 from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job, hosts_of
 from traffic.engine.lane import SLICE, Flow, Lane, Meter
@@ -385,3 +386,12 @@ def test_hosts_that_the_lab_does_not_have_are_named():
 def test_an_error_is_told_completely():
     assert error_event(LabError("here", "this", "that", "try")) == {
         "event": "error", "where": "here", "expected": "this", "found": "that", "hint": "try"}
+
+
+def test_many_connections_are_closed_a_few_at_a_time(monkeypatch):
+    done = []
+    monkeypatch.setattr(channels.time, "sleep", lambda seconds: done.append("pause"))
+    shared = channels.Shared.__new__(channels.Shared)
+    shared._tell = done.append
+    shared._tell_all(range(70))
+    assert done == [*range(32), "pause", *range(32, 64), "pause", *range(64, 70)]

@@ -111,10 +111,11 @@ class Session:
         """Close all sockets and put the last records on disk. Raises LabError where the disk is full."""
         for e in self._executions:
             e.stop()
+        if self._heartbeat is not None:     # closing takes its time, which is nobody's slip
+            self._summarise(self._heartbeat.stop())
+        for e in self._executions:
             for told in e.channels.close():
                 self._writer.write(told)
-        if self._heartbeat is not None:
-            self._summarise(self._heartbeat.stop())
         self._network.close()
         self._watch.close()
         self._timers.close()
