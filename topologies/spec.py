@@ -109,6 +109,7 @@ class TcpSpec(Strict):
 
     congestion_control: str = "cubic"
     rto_min: Time = Field(0.2, gt=0, description="minimum retransmission timeout, on the hosts' routes")
+    initial_window: int = Field(10, ge=1, le=1000, description="packets that a connection sends before its first ACK")
     slow_start_after_idle: bool = False
 
 

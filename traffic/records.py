@@ -201,6 +201,7 @@ class TcpSettingsRecord:
     rto_min: float
     slow_start_after_idle: bool
     no_metrics_save: bool
+    initial_window: int     # packets
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,8 @@ def _tcp(data: RunData) -> list[tuple[str, str]]:
     for record in data.records.get("tcp-settings", ()):
         idle = "on" if record.get("slow_start_after_idle") else "off"
         text = (f"{record.get('congestion_control', '?')}, minimum retransmission timeout "
-                f"{show_time(float(record.get('rto_min') or 0))}, slow start after idle {idle}")
+                f"{show_time(float(record.get('rto_min') or 0))}, initial window "
+                f"{record.get('initial_window', 10)}, slow start after idle {idle}")
         seen[text] = seen.get(text, 0) + 1
     return [("TCP", f"{text} ({plural(count, 'host')})") for text, count in seen.items()] + _retransmits(data)
 

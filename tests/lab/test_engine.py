@@ -303,9 +303,10 @@ def test_a_full_disk_ends_the_run_with_an_error_that_says_so(lab):
 
 def test_a_namespace_is_prepared_as_the_spec_says_and_the_machine_is_left_alone(lab):
     allowed = run("sysctl -n net.ipv4.tcp_allowed_congestion_control")
-    tcp = TcpSpec.model_validate({"rto_min": "20ms", "slow_start_after_idle": True})
+    tcp = TcpSpec.model_validate({"rto_min": "20ms", "initial_window": 3, "slow_start_after_idle": True})
     told = prepare_namespace(lab.netns("h4"), tcp)
     assert (told.congestion_control, told.rto_min, told.slow_start_after_idle) == ("cubic", 0.02, True)
+    assert told.initial_window == 3
 
     def sysctl(name: str) -> str:
         return run(f"ip netns exec {lab.netns('h4')} sysctl -n net.ipv4.{name}").strip()
@@ -315,6 +316,7 @@ def test_a_namespace_is_prepared_as_the_spec_says_and_the_machine_is_left_alone(
     routes = [r for r in lab.ip("h4", "route show").splitlines() if r]
     assert routes
     assert all("rto_min lock 20ms" in r or "rto_min 20ms" in r for r in routes)
+    assert all("initcwnd 3" in r for r in routes)
     assert run("sysctl -n net.ipv4.tcp_allowed_congestion_control") == allowed
     with pytest.raises(HostError, match="tcp_warp"):
         prepare_namespace(lab.netns("h4"), TcpSpec(congestion_control="warp"))

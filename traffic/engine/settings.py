@@ -25,7 +25,7 @@ def prepare_namespace(netns: str, tcp: TcpSpec, host: str = "") -> TcpSettingsRe
     tcp_no_metrics_save      a run does not start with what an earlier one learned of the path
     tcp_reflect_tos          who is asked answers in the class of who asks, from the first packet on
     tcp_slow_start_after_idle, tcp_congestion_control    from the spec; programs take them from here
-    rto_min                  on every IPv4 route of the namespace, in whole milliseconds
+    rto_min, initcwnd        on every IPv4 route of the namespace: whole milliseconds, packets (RFC 6928)
 
     Raises HostError naming the kernel module where the congestion control is not available.
     """
@@ -41,8 +41,10 @@ def prepare_namespace(netns: str, tcp: TcpSpec, host: str = "") -> TcpSettingsRe
         raise unavailable(tcp.congestion_control) from None
     rto = max(round(tcp.rto_min * 1000), 1)
     for route in _routes(netns):
-        _ip(netns, "route", "change", *_route_words(route), "rto_min", f"{rto}ms")
-    return TcpSettingsRecord(host or netns, tcp.congestion_control, rto / 1000, tcp.slow_start_after_idle, True)
+        _ip(netns, "route", "change", *_route_words(route), "rto_min", f"{rto}ms",
+            "initcwnd", str(tcp.initial_window))
+    return TcpSettingsRecord(host or netns, tcp.congestion_control, rto / 1000, tcp.slow_start_after_idle, True,
+                             tcp.initial_window)
 
 
 @contextmanager
