@@ -1,48 +1,83 @@
-"""Weighted paths: what does a leaf gain that knows of a slow uplink?"""
+"""Weighted paths: what does a leaf gain that knows of a slow uplink?
+
+All-to-all of 8 hosts over 4 spines, 1,600 connections across the leaves, one uplink of leaf1 at a quarter of its
+rate. So many connections because paths are drawn: of 256 the slow uplink would get ten, give or take three. Queues
+hold everything that is under way and no timer of TCP fires, so that time is what the links need for what was placed
+on them. In queues of a few packets so many connections would wait for TCP's timers instead: with 512 connections and
+queues of 60 kB a step took 1.3 to 2.5 times the ideal.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from statistics import median
 
 from scenarios.runner import Result
 from scenarios.scenario import Scenario
 from tests.bench.book import Book
-from tests.bench.training import against_model, note
+from tests.bench.training import note
 from topologies.addressing import VXLAN_OVERHEAD
+from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.load import load_fabric
 from traffic.metrics.collective import ACK_FRAME
+from traffic.metrics.fluid import Path, course
+from traffic.records import PathRecord, records
 
-HOSTS, FLOWS = 8, 16        # 32 pairs of hosts across the leaves, each with so many connections: 512
+HOSTS, FLOWS = 8, 50        # 32 pairs of hosts across the leaves, each with so many connections: 1,600
 RATE, SLOW = 5.3e6, 4       # bit/s of an uplink; one of leaf1's four has a fourth of it
 IDEAL, WITHIN = 1.15, 0.1
 MSS, FRAME = 1448, 1514
 
 
 def weighted(book: Book) -> None:
-    """All-to-all of 8 hosts over 4 spines, 512 flows across, one uplink at a quarter: time at most 1.15 of the ideal
+    """All-to-all of 8 hosts over 4 spines, 1,600 flows across, one uplink at a quarter: time at most 1.15 of the ideal
     as the median of 10 seeds, and within 10 % of what the observed placement lets expect. Beside it paths by hash.
     """
     size = 2_000_000 if book.quick else 8_000_000
     for paths, seeds in (("weighted", 2 if book.quick else 10), ("hash", 1 if book.quick else 3)):
-        runs = [run(book, paths, size, seed) for seed in range(1, seeds + 1)]
-        times = [r.metrics["shuffle.step_time"]["value"] / ideal(size) for r in runs]
+        times, ratios = [], []
+        for seed in range(1, seeds + 1):
+            scenario = all_to_all(paths, size, seed)
+            seconds, expected = _seconds(note(book, f"{paths}, seed {seed}", scenario), expand(scenario.fabric), size)
+            times.append(seconds / ideal(size))
+            ratios.append(seconds / expected)
         judged = paths == "weighted"
         book.median(f"{paths}: time / ideal", times, target=f"at most {IDEAL}" if judged else "",
                     met=median(times) <= IDEAL if judged else None)
-        ratios = [against_model(r, "shuffle.step_time") for r in runs]
-        book.median(f"{paths}: time / fair shares on the observed paths", ratios, target=f"within {WITHIN:.0%}",
-                    met=abs(median(ratios) - 1) <= WITHIN)
+        book.median(f"{paths}: time / what the busiest link needs for the flows placed on it", ratios,
+                    target=f"within {WITHIN:.0%}", met=all(abs(r - 1) <= WITHIN for r in ratios))
 
 
-def run(book: Book, paths: str, size: int, seed: int) -> Result:
-    """One all-to-all; the seed picks source ports, hence paths."""
-    return note(book, f"{paths}, seed {seed}", Scenario.model_validate({
+def all_to_all(paths: str, size: int, seed: int) -> Scenario:
+    """The seed picks source ports, hence paths. size: bytes of each rank."""
+    return Scenario.model_validate({
         "name": f"bench-weighted-{paths}", "question": "What does a leaf gain that knows of a slow uplink?",
         "seed": seed, "fabric": load_fabric("spines4", [
-            "hosts_per_leaf=4", f"uplink_rate={RATE / 1e6}mbit", "tcp.rto_min=50ms", f"paths={paths}",
-            f"links={{leaf1-spine1: {{rate: {RATE / SLOW / 1e6}mbit}}}}"]),
+            "hosts_per_leaf=4", f"uplink_rate={RATE / 1e6}mbit", "queue=8MB", "tcp.rto_min=10s",
+            "tcp.initial_window=2", f"paths={paths}", f"links={{leaf1-spine1: {{rate: {RATE / SLOW / 1e6}mbit}}}}"]),
         "workloads": {"shuffle": {"kind": "collective", "op": "all-to-all", "ranks": HOSTS, "size": f"{size}B",
-                                  "flows_per_pair": FLOWS, "iterations": 2, "warmup": 0}}}))
+                                  "flows_per_pair": FLOWS, "iterations": 1, "warmup": 0}}})
+
+
+def _seconds(result: Result, fabric: Fabric, size: int) -> tuple[float, float]:
+    """(time of a step as measured, as the observed placement lets expect)."""
+    return (result.metrics["shuffle.step_time"]["value"],
+            busiest(records(result.run.records_path, PathRecord), fabric, size / HOSTS / FLOWS))
+
+
+def busiest(placed: Iterable[PathRecord], fabric: Fabric, payload: float) -> float:
+    """Seconds that the busiest direction needs for what was placed on it, data and ACKs; payload: bytes of a flow.
+
+    Equal flows share it evenly to the end, so max-min fair shares end with it and no sooner.
+    """
+    load: defaultdict[str, float] = defaultdict(float)
+    for record in placed:
+        weights = course(Path(record.there, record.back), fabric)
+        for direction, weight in (*weights.data.items(), *weights.acks.items()):
+            load[direction] += payload * 8 * weight / fabric.link(direction).rate
+    return max(load.values())
 
 
 def ideal(size: int) -> float:

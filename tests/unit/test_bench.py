@@ -16,7 +16,10 @@ from tests.bench.book import Book
 from tests.bench.gloo import require_torch, second
 from tests.bench.labs import Row
 from tests.bench.ring import engine_share, idle, segments_per_ack
+from tests.bench.weighted import all_to_all, busiest, ideal
 from topologies.errors import LabError
+from topologies.expansion import expand
+from traffic.records import PathRecord
 
 
 @pytest.fixture
@@ -109,3 +112,20 @@ def test_a_p99_is_over_the_requests_of_all_seeds() -> None:
     ("inference-tensor-parallel", tensor.ALONE)])
 def test_what_a_benchmark_changes_of_a_library_scenario_still_fits_it(name: str, options: Sequence[str]) -> None:
     assert load_scenario(name, options).phases
+
+
+def test_the_busiest_link_is_the_one_that_has_most_to_carry_for_its_rate() -> None:
+    fabric = expand(all_to_all("weighted", 8_000_000, 1).fabric)
+
+    def flow(number: int, spine: int) -> PathRecord:
+        there, back = ((f"{a}->leaf{m}", f"leaf{m}->spine{spine}", f"spine{spine}->leaf{n}", f"leaf{n}->{b}")
+                       for a, m, n, b in (("h1", 1, 2, "h5"), ("h5", 2, 1, "h1")))
+        return PathRecord("shuffle", "main", "h1", "h5", 0, 1, number, 1000 + number, 7000, there, back)
+
+    one = busiest([flow(0, 2)], fabric, 1e6)
+    assert one == pytest.approx(8e6 * (1514 + 50) / 1448 / 5.3e6)
+    assert busiest([flow(0, 2), flow(1, 3)], fabric, 1e6) == pytest.approx(
+        2 * 8e6 * 1514 / 1448 / 10e6)      # the host's own link, at 10 Mbit/s, has both
+    assert busiest([flow(0, 2), flow(1, 2)], fabric, 1e6) == pytest.approx(2 * one)
+    assert busiest([flow(0, 1), flow(1, 2)], fabric, 1e6) == pytest.approx(4 * one)     # the slow one
+    assert ideal(8_000_000) > 16 * one / 3.25
