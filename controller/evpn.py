@@ -65,6 +65,7 @@ class RouteTable:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._by_target: dict[str, list[Route]] = {}
+        self._routed: dict[frozenset[str], dict[str, MacIpRoute | PrefixRoute]] = {}
         for route in routes:
             for name in route.targets:
                 self._by_target.setdefault(name, []).append(route)
@@ -73,6 +74,12 @@ class RouteTable:
         """Routes with any of these targets; one with two of them comes twice."""
         for name in sorted(targets):
             yield from self._by_target.get(name, ())
+
+    def routed(self, targets: frozenset[str]) -> dict[str, MacIpRoute | PrefixRoute]:
+        """What an IP-VRF that imports these targets holds: the VRFs of a VPC import the same on every leaf."""
+        if targets not in self._routed:
+            self._routed[targets] = _best_routed(self.matching(targets))
+        return self._routed[targets]
 
 
 @dataclass(frozen=True)
@@ -107,13 +114,17 @@ class IpVrf:
 
     def imported(self, table: RouteTable) -> dict[str, MacIpRoute | PrefixRoute]:
         """Prefix -> its route; a type 2 route is a /32. Of several the best, as in a MAC-VRF."""
-        best: dict[str, MacIpRoute | PrefixRoute] = {}
-        for route in table.matching(self.imports):
-            if isinstance(route, MulticastRoute) or (isinstance(route, MacIpRoute) and not route.l3vni):
-                continue    # with the label of a bridge only it is nowhere to be routed to (RFC 9135, 5.1)
-            prefix = route.prefix if isinstance(route, PrefixRoute) else f"{route.ip}/32"
-            best[prefix] = _better(best.get(prefix), route)
-        return best
+        return table.routed(self.imports)
+
+
+def _best_routed(routes: Iterable[Route]) -> dict[str, MacIpRoute | PrefixRoute]:
+    best: dict[str, MacIpRoute | PrefixRoute] = {}
+    for route in routes:
+        if isinstance(route, MulticastRoute) or (isinstance(route, MacIpRoute) and not route.l3vni):
+            continue    # with the label of a bridge only it is nowhere to be routed to (RFC 9135, 5.1)
+        prefix = route.prefix if isinstance(route, PrefixRoute) else f"{route.ip}/32"
+        best[prefix] = _better(best.get(prefix), route)
+    return best
 
 
 def _better(one: Any, other: Any) -> Any:
@@ -150,8 +161,7 @@ def ip_vrfs(tenancy: Tenancy, leaf: Node) -> tuple[IpVrf, ...]:
 
 
 def _ip_vrf(tenancy: Tenancy, tenant: Tenant, leaf: Node) -> IpVrf:
-    own = {s.name for s in tenant.segments}
-    peers = {b for a, b in tenancy.permits if a in own and b not in own}
+    peers = tenancy.peers.get(tenant.name, ())
     return IpVrf(leaf.name, tenant, tuple(s for s in tenant.segments if leaf.name in s.leaves),
                  _distinguisher(leaf, tenant.vni), frozenset({target(tenant.vni)}),
                  frozenset({target(tenant.vni), *(target(tenancy.segments[p].vni) for p in peers)}))

@@ -107,6 +107,15 @@ class Tenancy:
         """Host -> where it is attached."""
         return {m.host: (s, m) for s in self.segments.values() for m in s.members}
 
+    @cached_property
+    def peers(self) -> dict[str, frozenset[str]]:
+        """VPC -> segments of others to which its own may send, if it has any."""
+        found: dict[str, set[str]] = {}
+        for a, b in self.permits:
+            if (vpc := self.segments[a].vpc) != self.segments[b].vpc:
+                found.setdefault(vpc, set()).add(b)
+        return {vpc: frozenset(names) for vpc, names in found.items()}
+
 
 def allocate(intent: Intent, before: Allocation, pool: range = VNI_POOL) -> Allocation:
     """Numbers and addresses for an intent without problems; whoever had one keeps it."""
