@@ -24,8 +24,7 @@ PROGRAMS = {"vagrant": "vagrant", "libvirtd": "libvirt-daemon-system", "qemu-img
 PLUGIN = "vagrant-libvirt"
 SPACE = 15e9        # bytes: the box as a file, as Vagrant keeps it, as libvirt keeps it
 
-# The youngest of libvirt's models without what QEMU emulates badly (see vm/qemu.py); vagrant-libvirt takes no
-# features off where it names no model.
+# A processor of libvirt's without AVX (see vm/qemu.py): vagrant-libvirt takes no features off where it names no model.
 WITHOUT_AVX = "Westmere"
 # What a box tells Vagrant about itself; the project's Vagrantfile comes on top of it.
 BOX = """\
