@@ -1,8 +1,10 @@
-"""The controller as a process: python -m controller --inventory PATH [--listen 127.0.0.1:PORT]
+"""The controller as a process: python -m controller --inventory PATH [--switches FD] [--listen 127.0.0.1:PORT]
 
 It serves the switches on the inventory's OpenFlow socket and the API on its API socket until SIGTERM,
 SIGINT, or the end of the thread that started it; with --listen the API over TCP as well, for those who have its
-token (controller/tcp.py). Its log is standard error.
+token (controller/tcp.py). With --switches it is started while the lab comes up: it is handed the OpenFlow socket,
+where the first switches may wait already, and reads the inventory after a line on standard input. Its log is
+standard error.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from controller import runtime, tcp
+from controller import runtime, sockets, tcp
 from controller.api import build
 from controller.app import FabricApp
 from controller.bgp_link import BgpLink
@@ -42,11 +44,8 @@ def _die_with_parent() -> None:
 
 
 def _api_server(inventory: Inventory, api: FastAPI, listen: str) -> None:
-    """Serve the API in a daemon thread; the socket is ours alone, which uvicorn's own would not be."""
-    runtime.claim(inventory.api_socket)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(inventory.api_socket)
-    served: list[tuple[ASGIApp, socket.socket]] = [(api, listener)]
+    """Serve the API in a daemon thread."""
+    served: list[tuple[ASGIApp, socket.socket]] = [(api, sockets.listener(inventory.api_socket))]
     if listen:
         served.append((tcp.TokenGate(api, tcp.new_token(Path(inventory.directory))), tcp.listener(listen)))
     for app, sock in served:
@@ -64,13 +63,16 @@ def _renew_for_ever(app: FabricApp) -> None:
         app.renew_all_neighbours()
 
 
-def serve(inventory: Inventory, listen: str = "") -> None:
-    """Until a signal says stop. Raises LabError before it serves."""
+def serve(inventory: Inventory, listen: str = "", switches: socket.socket | None = None) -> None:
+    """Until a signal says stop. switches: listens already on the inventory's socket for them.
+
+    Raises LabError before it serves.
+    """
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)     # before any thread: sigwait below takes them
     memory = Path(inventory.directory) / "intent.json"
     control = Control(inventory.fabric, Record.read(memory))
-    app = runtime.start(inventory, control)
+    app = runtime.start(inventory, control, switches or sockets.listener(inventory.controller_socket))
     link = BgpLink(inventory)
     writer = Writer(control, app, memory, link.announce)
     link.start(writer.learn)
@@ -86,13 +88,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 after a stop, 1 for an error, 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m controller", description="The fabric controller of a running lab.")
     parser.add_argument("--inventory", type=Path, required=True, help="inventory.json of a running lab")
+    parser.add_argument("--switches", metavar="FD", type=int, help="a listening OpenFlow socket")
     parser.add_argument("--listen", metavar="127.0.0.1:PORT", default="", help="serve the API over TCP as well")
     chosen = parser.parse_args(arguments)
     _die_with_parent()
+    if chosen.switches is not None and not sys.stdin.readline():
+        return 0        # there will be no lab
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("os_ken").setLevel(logging.WARNING)
     try:
-        serve(Inventory.read(chosen.inventory), chosen.listen)
+        handed = None if chosen.switches is None else socket.socket(fileno=chosen.switches)
+        serve(Inventory.read(chosen.inventory), chosen.listen, handed)
     except LabError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import warnings
-from pathlib import Path
 from typing import Any
 
 os.environ["OSKEN_HUB_TYPE"] = "native"     # read when os_ken.lib.hub is first imported
@@ -24,7 +23,6 @@ from os_ken.lib import hub
 from controller.app import FabricApp
 from controller.control import Control
 from controller.openflow import read_replies_here
-from topologies.errors import LabError
 from topologies.inventory import Inventory
 
 
@@ -56,48 +54,33 @@ def _repair_threads() -> None:
     os_ken_controller.Datapath._recv_loop = receive_to_the_end
 
 
-def claim(path: str) -> None:
-    """Make room for a listening unix socket: remove a dead one. Raises LabError if it is in use."""
-    if not Path(path).parent.is_dir():
-        raise LabError(path, "a socket in the directory of a running lab", "no such directory")
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(path)
-    except FileNotFoundError:
-        return
-    except ConnectionRefusedError:
-        Path(path).unlink()
-        return
-    raise LabError(path, "a free socket", "another process that listens there",
-                   "this lab has a controller already")
-
-
 class _Handler(ofp_handler.OFPHandler):  # type: ignore[misc]
     """os-ken's handshake, listening on a unix socket only."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, listener: socket.socket) -> None:
         super().__init__()
-        self._server = hub.StreamServer((path, 0), self._serve)
+        self._listener = listener
 
-    @staticmethod
-    def _serve(connection: socket.socket, _: object) -> None:
-        os_ken_controller.datapath_connection_factory(_UnixStream(fileno=connection.detach()), "unix")
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            stream = _UnixStream(fileno=connection.detach())
+            hub.spawn(os_ken_controller.datapath_connection_factory, stream, "unix")
 
     def start(self) -> Any:
         super(ofp_handler.OFPHandler, self).start()     # not OFPHandler's own: it would listen on TCP
-        return hub.spawn(self._server.serve_forever)
+        return hub.spawn(self._accept)
 
 
-def start(inventory: Inventory, control: Control) -> FabricApp:
-    """Listen for the switches of a lab and keep them right, in daemon threads. Raises LabError."""
-    claim(inventory.controller_socket)
+def start(inventory: Inventory, control: Control, switches: socket.socket) -> FabricApp:
+    """Take the switches that connect to the listening socket and keep them right, in daemon threads."""
     warnings.filterwarnings("ignore", message="Datapath#ports is kept for compatibility")   # we read it once
     _repair_threads()
     read_replies_here()
     cfg.CONF(args=[], project="os_ken", version="aifab")
     manager = os_ken.base.app_manager.AppManager.get_instance()
     app: FabricApp = manager.instantiate(FabricApp, inventory, control)
-    handler = manager.instantiate(_Handler, inventory.controller_socket)
+    handler = manager.instantiate(_Handler, switches)
     app.start()
     handler.start()
     return app

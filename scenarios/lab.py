@@ -9,19 +9,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-from controller import harvest
+from controller import harvest, sockets
 from controller.client import ControllerClient
 from scenarios.waits import wait_for
 from topologies.clean import end_processes
 from topologies.errors import LabError, RunError
 from topologies.fabric import Fabric
-from topologies.inventory import Inventory
-from topologies.journal import Process, process_start
+from topologies.inventory import CONTROLLER_SOCKET, Inventory
+from topologies.journal import Journal, Process, process_start
 from topologies.network import LabNetwork, running
 
 CONVERGE = 30.0     # seconds for all switches to connect and to hold their rules
@@ -69,28 +69,55 @@ def lab(what: Fabric | Any, log: Path | None = None, listen: str = "") -> Iterat
     what: a Fabric, a FabricSpec or a Topo such as LeafSpine. log: where the controller writes. listen: an address and
     a port on loopback for its API, besides its socket (controller/tcp.py).
     """
-    with running(what) as net:
-        path = log or net.journal.directory / "controller.log"
-        process = start_controller(net, path, listen)
-        try:
-            client = ControllerClient(net.inventory.api_socket)
-            wait_converged(client, process, path)
-            yield Lab(net, client, process, path)
-        finally:
-            start = process_start(process.pid)
-            if start is not None:
-                end_processes([Process(process.pid, start)])
-            process.wait()
+    with ExitStack() as ends:
+        # The controller's process starts while the fabric comes up: half of a small lab's start is Python's imports.
+        started: list[Waiting] = []
+
+        def begin(journal: Journal) -> None:
+            started.append(start_controller(journal, log or journal.directory / "controller.log", listen))
+            ends.callback(started[0].process.wait)      # ended with the lab, whatever becomes of the fabric
+
+        net = ends.enter_context(running(what, begin))
+        process, path = started[0].process, started[0].log
+        ends.callback(_end, process)
+        started[0].go()
+        client = ControllerClient(net.inventory.api_socket)
+        wait_converged(client, process, path)
+        yield Lab(net, client, process, path)
 
 
-def start_controller(net: LabNetwork, log: Path, listen: str = "") -> subprocess.Popen[bytes]:
-    """A process of its own, in the lab's journal."""
+@dataclass
+class Waiting:
+    """A controller's process that reads its inventory when it is told to."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def go(self) -> None:
+        """The inventory is there."""
+        with suppress(BrokenPipeError), cast(IO[bytes], self.process.stdin) as pipe:
+            pipe.write(b"go\n")     # if it has ended, `wait_converged` says why
+
+
+def start_controller(journal: Journal, log: Path, listen: str = "") -> Waiting:
+    """A process of its own, in the lab's journal.
+
+    Its OpenFlow socket listens from the start: a switch that finds nobody there tries again after a second.
+    """
+    command = [sys.executable, "-m", "controller", "--inventory", str(journal.directory / "inventory.json")]
     more = ["--listen", listen] if listen else []
-    with log.open("ab") as file:
-        process = subprocess.Popen([sys.executable, "-m", "controller", "--inventory", str(net.inventory_path), *more],
-                                   stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
-    net.journal.note_process(process.pid, "controller")
-    return process
+    with log.open("ab") as file, sockets.listener(str(journal.directory / CONTROLLER_SOCKET)) as switches:
+        process = subprocess.Popen([*command, "--switches", str(switches.fileno()), *more],
+                                   pass_fds=[switches.fileno()], stdin=subprocess.PIPE, stdout=file, stderr=file,
+                                   start_new_session=True)
+    journal.note_process(process.pid, "controller")
+    return Waiting(process, log)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    start = process_start(process.pid)
+    if start is not None:
+        end_processes([Process(process.pid, start)])
 
 
 def wait_converged(client: ControllerClient, process: subprocess.Popen[bytes], log: Path) -> None:

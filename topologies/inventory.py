@@ -48,6 +48,9 @@ class SwitchProcess(BaseModel):
         return f"{self.directory}/db.sock"
 
 
+CONTROLLER_SOCKET, API_SOCKET = "openflow.sock", "api.sock"     # in a lab's directory
+
+
 class Inventory(BaseModel):
     """A running lab."""
 

@@ -27,7 +27,7 @@ from topologies import bgp_routers, clean, host_limits, steering, switch, wires
 from topologies.expansion import expand
 from topologies.fabric import Fabric, Node
 from topologies.interfaces import bring_up
-from topologies.inventory import Inventory, SwitchProcess
+from topologies.inventory import API_SOCKET, CONTROLLER_SOCKET, Inventory, SwitchProcess
 from topologies.journal import Journal
 from topologies.mininet_nodes import LabHost, LabLink, LabNode, LabSwitch
 from topologies.namespaces import make_namespaces
@@ -85,10 +85,12 @@ class LabNetwork(Mininet):  # type: ignore[misc]
 
 
 @contextmanager
-def running(what: Fabric | FabricSpec | Any) -> Iterator[LabNetwork]:
+def running(what: Fabric | FabricSpec | Any,
+            begin: Callable[[Journal], object] = lambda journal: None) -> Iterator[LabNetwork]:
     """Bring a fabric (or a spec, or a Topo with `.fabric`) up; take it down at the end of the block.
 
-    Raises HostError if the machine lacks something, before anything is made.
+    begin: called with the new lab's journal before anything of the fabric is made; what it starts and records there
+    ends with the lab. Raises HostError if the machine lacks something, before anything is made.
     """
     fabric = expand(what) if isinstance(what, FabricSpec) else getattr(what, "fabric", what)
     host_limits.require_root()
@@ -100,6 +102,7 @@ def running(what: Fabric | FabricSpec | Any) -> Iterator[LabNetwork]:
         with uninterrupted():       # else a second Ctrl-C could clean up while switches still start
             journal = Journal.create(f"fabric {fabric.spec.name}")
             host_limits.hold_settings(journal.lab)
+            begin(journal)
             net = LabNetwork(bring_up_fabric(fabric, journal), journal)
         yield net
     finally:
@@ -156,8 +159,8 @@ def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
     inventory = Inventory(
         lab=journal.lab, directory=str(journal.directory), fabric=fabric, netns=netns, wiring=wiring,
         wires=wires.devices(fabric), switches=start_switches(fabric, netns, journal),
-        datapath=datapath_of(fabric), controller_socket=f"{journal.directory}/openflow.sock",
-        api_socket=f"{journal.directory}/api.sock",
+        datapath=datapath_of(fabric), controller_socket=f"{journal.directory}/{CONTROLLER_SOCKET}",
+        api_socket=f"{journal.directory}/{API_SOCKET}",
         speaker=bgp_routers.speaker_netns(journal.lab) if bgp else "",
         routers=bgp_routers.start_routers(fabric, bgp, journal) if bgp else {})
     inventory.write(journal.directory / "inventory.json")
@@ -208,7 +211,7 @@ def start_switches(fabric: Fabric, netns: dict[str, str], journal: Journal) -> d
 
     def one(node: Node) -> SwitchProcess:
         process = switch.start(fabric, node, netns[node.name], Path(journal.directory) / node.name, template,
-                               kind, f"{journal.directory}/openflow.sock")
+                               kind, f"{journal.directory}/{CONTROLLER_SOCKET}")
         journal.note_process(process.vswitchd_pid, f"ovs-vswitchd of {node.name}")
         journal.note_process(process.ovsdb_pid, f"ovsdb-server of {node.name}")
         if node.is_leaf:

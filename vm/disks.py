@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import io
 import json
+import py_compile
 import subprocess
 import tarfile
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,12 +32,35 @@ def pack(path: Path, repository: Path, steps: Sequence[Step]) -> None:
         entry.size = len(text)
         tar.addfile(entry, io.BytesIO(text))
         tar.add(repository, "src", filter=_wanted)
+        _add_bytecode(tar, repository)
+
+
+def _add_bytecode(tar: tarfile.TarFile, repository: Path) -> None:
+    """What Python would keep beside its sources: to compile them takes the emulated processor more than a minute.
+
+    A guest with another version of Python finds none for itself and compiles them.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        for source in _sources(repository):
+            inside = Path(importlib.util.cache_from_source(str(source.relative_to(repository))))
+            with contextlib.suppress(py_compile.PyCompileError):    # the guest says it better
+                compiled = py_compile.compile(str(source), f"{scratch}/{inside.name}", doraise=True)
+                tar.add(str(compiled), f"src/{inside}", filter=_as_root)
+
+
+def _sources(repository: Path) -> Iterator[Path]:
+    for folder in sorted(f for f in repository.iterdir() if f.is_dir() and f.name not in LEFT_OUT | CACHES):
+        yield from sorted(folder.rglob("*.py"))
 
 
 def _wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     parts = Path(entry.name).parts[1:]
     if parts and (parts[0] in LEFT_OUT or CACHES & set(parts)):
         return None
+    return _as_root(entry)
+
+
+def _as_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"
     return entry

@@ -122,7 +122,7 @@ def test_a_disk_that_fills_up_during_a_run_ends_it_with_what_it_has(small_disk: 
 
 def test_without_root_a_run_says_so(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    for parent in tmp_path.parents[:2]:
+    for parent in tmp_path.parents[:3]:
         parent.chmod(0o755)
     with aifab_run(tmp_path, prefix=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]) as it:
         assert it.end() == 1

@@ -14,9 +14,13 @@ from mininet.cli import CLI
 
 from scenarios.lab import Lab, lab
 from tests.lab.fabric_lab import Traces, holders, udp, with_word_in_environment
+from topologies import network
 from topologies.clos import LeafSpine
+from topologies.errors import RunError
+from topologies.fabric import Fabric
 from topologies.host_limits import SYSCTLS
-from topologies.journal import OWNER_MARK, all_labs
+from topologies.inventory import Inventory
+from topologies.journal import OWNER_MARK, Journal, Process, all_labs
 from topologies.netns import get_sysctl, inside
 from topologies.network import running, uninterrupted
 from topologies.spec import FabricSpec
@@ -143,6 +147,28 @@ def test_nothing_is_left_after_an_error_in_the_block() -> None:
         broken()
     assert len(seen[0].processes) == 5
     assert seen[0].left() == []
+
+
+def test_a_fabric_that_does_not_come_up_leaves_no_controller_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller's process starts before the fabric."""
+    begun: list[Process] = []
+
+    def fail(fabric: Fabric, journal: Journal) -> Inventory:
+        begun.extend(journal.processes)
+        raise RunError("the fabric", "to come up", "it did not")
+
+    monkeypatch.setattr(network, "bring_up_fabric", fail)
+    with pytest.raises(RunError, match="it did not"), lab(TINY):
+        pass
+    assert [p.what for p in begun] == ["controller"]
+    assert not begun[0].alive
+    assert not Path(f"/proc/{begun[0].pid}").exists()
+
+
+def test_a_controller_that_dies_at_its_start_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RunError, match="it ended: no word"), lab(TINY):
+        pass
 
 
 _INTERRUPTED = """

@@ -17,7 +17,7 @@ from os_ken.ofproto import ofproto_protocol
 from os_ken.ofproto import ofproto_v1_5 as ofp
 from os_ken.ofproto import ofproto_v1_5_parser as parser
 
-from controller import openflow, runtime
+from controller import openflow, sockets
 from controller.__main__ import main
 from controller.api import build
 from controller.client import ControllerClient
@@ -273,11 +273,11 @@ def test_a_dead_socket_is_removed_and_a_living_one_is_left_alone(tmp_path: Path)
         listener.bind(str(path))
         listener.listen()
         with pytest.raises(LabError, match="this lab has a controller already"):
-            runtime.claim(str(path))
-    runtime.claim(str(path))
+            sockets.claim(str(path))
+    sockets.claim(str(path))
     assert not path.exists()
     with pytest.raises(LabError, match="no such directory"):
-        runtime.claim(str(tmp_path / "gone" / "of.sock"))
+        sockets.claim(str(tmp_path / "gone" / "of.sock"))
 
 
 def test_a_missing_inventory_ends_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str],

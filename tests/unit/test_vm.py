@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -150,6 +152,18 @@ def test_a_job_holds_the_repository_without_what_is_only_here(repository: Path, 
     assert {"run", "src/provision.sh", "src/vm/guest/run"} <= names
     assert not [n for n in names if ".git" in n or ".venv" in n or "runs" in n or n.endswith(".pyc")]
     assert [(s["name"], s["command"]) for s in steps] == [("one", "true")]
+
+
+def test_a_job_brings_the_bytecode_of_its_sources_and_python_takes_it(repository: Path, tmp_path: Path) -> None:
+    (repository / "traffic").mkdir(exist_ok=True)
+    (repository / "traffic" / "wave.py").write_text("print('hello')\n")
+    (repository / "traffic" / "wrong.py").write_text("not python\n")
+    disks.pack(tmp_path / "job.tar", repository, [])
+    subprocess.run(["tar", "xf", tmp_path / "job.tar", "-C", tmp_path], check=True)
+    done = subprocess.run([sys.executable, "-v", "-c", "import traffic.wave"], cwd=tmp_path / "src",
+                          capture_output=True, text=True, check=True)
+    assert done.stdout == "hello\n"
+    assert re.search(r"wave\.\S+\.pyc matches", done.stderr)
 
 
 def test_results_come_back_from_a_disk_that_is_longer_than_its_archive(tmp_path: Path) -> None:
