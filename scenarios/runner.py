@@ -70,8 +70,8 @@ class Result:
 
 
 def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Sequence[str] = (),
-                 listener: StageListener | None = None) -> Result:
-    """Run a scenario; its directory is made under `base`.
+                 listener: StageListener | None = None, report: bool = True) -> Result:
+    """Run a scenario; its directory is made under `base`. report: write its page as well.
 
     Raises LabError for whatever the user or the machine has wrong; the run directory then says so too.
     KeyboardInterrupt passes through, with the records kept and marked.
@@ -97,7 +97,10 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
                 registry.predictions(fabric, [w for t in foreseen for w in t.workloads])
                 | alone.predictions(served, scale) | of_serving))
             proof = _measure(scenario, fabric, list(zip(traffic, foreseen, strict=True)), run, tell)
-            return _conclude(scenario, fabric, planned, run, proof, locked=lock)
+            result = _conclude(scenario, fabric, planned, run, proof, locked=lock)
+            if report:
+                run.write_report(build_report(run))
+            return result
         except KeyboardInterrupt:
             run.mark("interrupted", "by the user")
             raise
@@ -174,7 +177,7 @@ def _run_phase(phase: PhaseRun, measurement: Measurement, progress: Progress, fo
 
 def _conclude(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], run: RunDirectory, proof: Proof, *,
               locked: bool) -> Result:
-    """From raw records to metrics, verdict and report. traffic: as planned, without slow ranks."""
+    """From raw records to metrics and verdict. traffic: as planned, without slow ranks."""
     workloads = {w.name: w for t in traffic for w in t.workloads}
     metrics = evidence.metrics_of(run, fabric, list(workloads.values()), proof)
     run.write("metrics", metrics)
@@ -187,7 +190,6 @@ def _conclude(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], ru
     verdict = judge(evidence.assemble(run, fabric, proof, metrics, traffic, locked=locked))
     run.write("verdict", verdict.as_json())
     run.mark("complete")
-    run.write_report(build_report(run))
     return Result(run, verdict, metrics, ledger)
 
 

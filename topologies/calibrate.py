@@ -44,8 +44,9 @@ PINGS = 21
 RATE_LIMIT = 0.03               # of the rate
 RTT_SHARE, RTT_LIMIT = 0.10, 0.3e-3     # of the expected round trip, or seconds if that is more
 AGAIN = 2                       # more measurements of what was beyond its limit; the median of all counts,
-PATIENCE = 4                    # and each of them takes this many times as long: what a busy moment of the
-                                # machine takes from the measurement weighs that much less
+PATIENCE = 2                    # and each of them takes this many times as long: what a busy moment of the
+                                # machine takes from the measurement weighs that much less;
+CALMER = 4                      # and feeds so many times less at once: a slow machine is busy with the feeding
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,10 @@ def _keep(path: Path, done: Calibration) -> None:
 
 def settled_rates(inventory: Inventory, wanted: Sequence[Queue]) -> list[RateCheck]:
     """check_rates; a direction beyond its limit is measured again, and its median counts: a busy moment of the
-    machine is no property of a wire."""
+    machine is no property of a wire, nor is what feeding many of them at once costs."""
     found = check_rates(inventory, wanted)
     doubtful = {c.direction for c in found if not c.within}
-    again = [check_rates(inventory, [q for q in wanted if q.direction in doubtful], PATIENCE)
+    again = [check_rates(inventory, [q for q in wanted if q.direction in doubtful], PATIENCE, BUDGET / CALMER)
              for _ in range(AGAIN if doubtful else 0)]
     measured = {d: [c.measured for part in (found, *again) for c in part if c.direction == d] for d in doubtful}
     return [replace(c, measured=statistics.median(measured.get(c.direction, [c.measured]))) for c in found]
@@ -152,12 +153,13 @@ def settled_rtts(inventory: Inventory) -> list[RttCheck]:
     return [sorted(same, key=lambda c: c.measured - c.expected)[len(same) // 2] for same in zip(*found, strict=True)]
 
 
-def check_rates(inventory: Inventory, wanted: Sequence[Queue], patience: int = 1) -> list[RateCheck]:
-    """Measure some directions, as many at once as the budget allows, for `patience` times the shortest time."""
+def check_rates(inventory: Inventory, wanted: Sequence[Queue], patience: int = 1,
+                budget: float = BUDGET) -> list[RateCheck]:
+    """Measure some directions for `patience` times the shortest time, as many at once as the budget (bit/s) allows."""
     results: list[RateCheck] = []
     group: list[Queue] = []
     for queue in sorted(wanted, key=lambda q: q.rate):
-        if group and sum(q.rate for q in group) + queue.rate > BUDGET:
+        if group and sum(q.rate for q in group) + queue.rate > budget:
             results += _measure(inventory, group, patience)
             group = []
         group.append(queue)

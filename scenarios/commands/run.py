@@ -24,6 +24,8 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
     no_lock: Annotated[bool, typer.Option(
         "--no-lock", help="run beside another measuring run; the result is SUSPECT")] = False,
+    no_report: Annotated[bool, typer.Option(
+        "--no-report", help="leave report.html out; `aifab report` writes it later")] = False,
     junit: Junit = None,
 ) -> None:
     """Run a scenario (as root), judge it, and answer its checks.
@@ -38,10 +40,12 @@ def run(
     """
     from scenarios.load_scenario import load_scenario
 
-    finish(load_scenario(scenario, settings or []), runs, as_json=as_json, no_lock=no_lock, junit=junit)
+    finish(load_scenario(scenario, settings or []), runs, as_json=as_json, no_lock=no_lock, junit=junit,
+           report=not no_report)
 
 
-def finish(scenario: Scenario, runs: Path, *, as_json: bool, no_lock: bool, junit: Path | None = None) -> NoReturn:
+def finish(scenario: Scenario, runs: Path, *, as_json: bool, no_lock: bool, junit: Path | None = None,
+           report: bool = True) -> NoReturn:
     """Run a scenario, print what came out, exit with the verdict's code, or 5 for a VALID run whose checks fail.
 
     Raises what a run raises; `junit` is then written as well, with the error in it.
@@ -62,7 +66,8 @@ def finish(scenario: Scenario, runs: Path, *, as_json: bool, no_lock: bool, juni
     started = time.monotonic()
     try:
         with Bars(quiet=as_json or not sys.stderr.isatty()) as bars:
-            result = run_scenario(scenario, runs, lock=not no_lock, argv=sys.argv, listener=bars)
+            result = run_scenario(scenario, runs, lock=not no_lock, argv=sys.argv, listener=bars,
+                                  report=report)
         validation = validate(result.run)
     except LabError as error:
         if junit is not None:

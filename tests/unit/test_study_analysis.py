@@ -150,6 +150,9 @@ def test_the_page_begins_with_the_answer_and_has_every_finding(tmp_path: Path) -
 
 def test_data_lie_beside_the_page(tmp_path: Path) -> None:
     it = analysis(tmp_path)
+    _, *others = (tmp_path / "study" / "runs" / outcome.run / "report.html" for _, outcome in it.result.outcomes)
+    for report in others:       # as if a kill had kept one run from its report
+        report.write_text("of before")
     page.write(it, tmp_path / "study")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "study" / "runs.csv").read_text())))
     assert len(rows) == 15
@@ -158,7 +161,8 @@ def test_data_lie_beside_the_page(tmp_path: Path) -> None:
                for r in csv.DictReader(io.StringIO((tmp_path / "study" / "summary.csv").read_text()))}
     assert float(summary["ring.step_time", "one"]["difference"]) == pytest.approx(9.7)
     assert summary["ring.step_time", "two"]["difference"] == ""
-    assert (tmp_path / "study" / "runs" / rows[0]["run"] / "report.html").exists()
+    assert {report.read_text() for report in others} == {"of before"}
+    assert "<html" in (tmp_path / "study" / "runs" / it.result.outcomes[0][1].run / "report.html").read_text()
     told = json.loads(json.dumps(tables.json_object(it, {"answer": words.answer(it)})))
     assert told["leaders"]["ring.step_time"] == ["four", "two"]
 
