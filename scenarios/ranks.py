@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from scenarios.lab import policy_drops
-from scenarios.report.bars import losses
+from scenarios.report.losses import losses
 from scenarios.report.tables import books
 from topologies.counters import device_queues, snapshot, wait_quiet, wires_by_link
 from topologies.errors import RunError

@@ -33,7 +33,6 @@ from scenarios.phases import (
     pairs_of,
     traffic_of,
 )
-from scenarios.report.page import build as build_report
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
 from scenarios.shares import check_classes
@@ -99,7 +98,9 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
             proof = _measure(scenario, fabric, list(zip(traffic, foreseen, strict=True)), run, tell)
             result = _conclude(scenario, fabric, planned, run, proof, locked=lock)
             if report:
-                run.write_report(build_report(run))
+                from scenarios.report.page import build     # noqa: PLC0415 - it brings matplotlib: slow
+
+                run.write_report(build(run))
             return result
         except KeyboardInterrupt:
             run.mark("interrupted", "by the user")

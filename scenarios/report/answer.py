@@ -32,6 +32,28 @@ COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("task_time",
 GOODPUT = (("request_goodput", True),)      # serving workloads are compared by it as well
 SPREAD = (("tpot", False),)                 # and those whose replicas are several hosts by this
 
+MEANING = {         # of a verdict
+    "VALID": "the emulator kept up and every packet is accounted for",
+    "SUSPECT": "it cannot be excluded that the emulator, not the network, made these numbers",
+    "INVALID": "the emulator did not keep up or packets are unaccounted for",
+    None: "the run ended before a verdict could be given",
+}
+
+
+def banner(data: RunData) -> list[str]:
+    """Why the numbers of this run must not be used; nothing if they may be."""
+    lines = []
+    if data.meta.status == "running":
+        lines.append("No end of this run was recorded: it is still going on, or it was killed. "
+                     "What follows is partial.")
+    elif data.meta.status != "complete":
+        why = f": {data.meta.error}" if data.meta.error else ""
+        lines.append(f"This run {'was interrupted' if data.meta.status == 'interrupted' else 'failed'}{why}. "
+                     "What follows is partial.")
+    if data.level != "VALID":
+        lines.append(f"{data.level or 'No verdict'}: {MEANING.get(data.level, '')}.")
+    return lines
+
 
 def sentences(data: RunData) -> list[str]:
     """What was found, one sentence a finding, most important first; says so if nothing was measured."""

@@ -8,16 +8,13 @@ from typing import Any
 from matplotlib.figure import Figure as Canvas
 
 from scenarios.report.canvas import WIDE, Figure, Ink, canvas, figure
+from scenarios.report.losses import CAUSES, Loss, losses
 from scenarios.report.text import number, percent, plural, quantity
 
 Json = Mapping[str, Any]
 MAX_STEPS = 120         # bars of one workload; the later ones of a longer run are in the table only
 MAX_PLACES = 14         # bars of loss; smaller ones are added up in one bar
-CAUSES = (              # key of the ledger, words, hatch
-    ("queue_drops", "queue", ""), ("link_losses", "link", "oo"), ("policy_drops", "policy", "//"),
-    ("fault_losses", "fault", ".."),
-    ("emulator_drops", "emulator", "xx"), ("unexplained", "unexplained", "++"),
-)
+HATCHES = dict(zip(CAUSES.values(), ("", "oo", "//", "..", "xx", "++"), strict=True))      # word of a cause -> hatch
 
 
 def step_figure(workload: str, steps: Sequence[Json], predicted: float | None, *, phase: str = "",
@@ -83,16 +80,6 @@ def _draw_steps(width: float, steps: Sequence[Json], predicted: float | None, on
     return drawing
 
 
-Loss = tuple[str, str, int]     # cause, place, packets
-
-
-def losses(ledger: Json) -> list[Loss]:
-    """Every cause and place that lost packets, most first."""
-    found = [(cause, place, int(n)) for key, cause, _ in CAUSES
-             for place, n in (ledger.get(key) or {}).items() if n]
-    return sorted(found, key=lambda loss: -abs(loss[2]))
-
-
 def loss_figure(ledger: Json) -> Figure | None:
     """Lost packets by queue and other named cause; None if there were none."""
     found = losses(ledger)
@@ -118,11 +105,10 @@ def _grouped(found: Sequence[Loss]) -> list[Loss]:
 def _draw_losses(width: float, found: Sequence[Loss]) -> Canvas:
     drawing = canvas(width, 0.7 + 0.24 * max(len(found), 3))
     axes = drawing.add_subplot()
-    hatches = {cause: hatch for _, cause, hatch in CAUSES}
     most = max(abs(n) for *_, n in found)
     for i, (cause, place, n) in enumerate(found):
         plain = cause == "queue"
-        axes.barh(i, n, 0.66, color=Ink.BAD if plain else "none", edgecolor=Ink.BAD, hatch=hatches[cause],
+        axes.barh(i, n, 0.66, color=Ink.BAD if plain else "none", edgecolor=Ink.BAD, hatch=HATCHES[cause],
                   linewidth=0.8)
         axes.annotate(f"{number(n)}  {place}" if width < WIDE else number(n), (max(n, 0), i), (3, 0),
                       textcoords="offset points", va="center", fontsize=8)

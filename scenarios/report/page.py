@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from scenarios.report import tenants
-from scenarios.report.answer import sentences
+from scenarios.report.answer import MEANING, banner, sentences
 from scenarios.report.data import RunData, load
 from scenarios.report.figures import figures
 from scenarios.report.tables import books, limits, metric_rows, note_rows, prediction_rows, provenance, scenario_yaml
@@ -18,12 +18,6 @@ from scenarios.validation.lines import rows, summary
 
 _HERE = Path(__file__).parent
 _SIGNS = {"VALID": "✓", "SUSPECT": "?", "INVALID": "✕"}
-_MEANING = {
-    "VALID": "the emulator kept up and every packet is accounted for",
-    "SUSPECT": "it cannot be excluded that the emulator, not the network, made these numbers",
-    "INVALID": "the emulator did not keep up or packets are unaccounted for",
-    None: "the run ended before a verdict could be given",
-}
 
 
 def build(run: RunDirectory) -> str:
@@ -56,25 +50,10 @@ def _arrows(value: Any) -> Any:
     return value.replace("->", "→") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def banner(data: RunData) -> list[str]:
-    """Why the numbers of this run must not be used; nothing if they may be."""
-    lines = []
-    if data.meta.status == "running":
-        lines.append("No end of this run was recorded: it is still going on, or it was killed. "
-                     "What follows is partial.")
-    elif data.meta.status != "complete":
-        why = f": {data.meta.error}" if data.meta.error else ""
-        lines.append(f"This run {'was interrupted' if data.meta.status == 'interrupted' else 'failed'}{why}. "
-                     "What follows is partial.")
-    if data.level != "VALID":
-        lines.append(f"{data.level or 'No verdict'}: {_MEANING.get(data.level, '')}.")
-    return lines
-
-
 def verdict_view(data: RunData) -> dict[str, Any]:
     """The badge, the reasons and what was checked."""
     verdict = data.verdict or {}
     level = data.level or "NO VERDICT"
     return {"level": level, "class": level.lower().replace(" ", "-"), "sign": _SIGNS.get(level, "-"),
-            "meaning": _MEANING.get(data.level, ""), "reasons": verdict.get("reasons", []),
+            "meaning": MEANING.get(data.level, ""), "reasons": verdict.get("reasons", []),
             "checked": verdict.get("checked", [])}

@@ -9,8 +9,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from scenarios.report.bars import losses
 from scenarios.report.data import RunData
+from scenarios.report.losses import losses
 from scenarios.report.text import number, plural, quantity, significant
 from scenarios.scenario import Scenario
 from topologies.calibrate import serialisation
