@@ -98,7 +98,7 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
             proof = _measure(scenario, fabric, list(zip(traffic, foreseen, strict=True)), run, tell)
             result = _conclude(scenario, fabric, planned, run, proof, locked=lock)
             if report:
-                from scenarios.report.page import build     # noqa: PLC0415 - it brings matplotlib: slow
+                from scenarios.report.page import build  # noqa: PLC0415 - it brings matplotlib: slow
 
                 run.write_report(build(run))
             return result
