@@ -100,7 +100,7 @@ def _fits(name: str, wanted: Value, found: Value | None) -> bool:
 
 
 def matches(match: Match, packet: Packet) -> bool:
-    for name, value in match.items():       # noqa: SIM110 - asked a million times; all() takes twice as long
+    for name, value in match.items():       # noqa: SIM110 - asked a million times
         if not _fits(name, value, packet.get(name)):
             return False
     return True

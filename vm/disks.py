@@ -36,7 +36,7 @@ def pack(path: Path, repository: Path, steps: Sequence[Step]) -> None:
 
 
 def _add_bytecode(tar: tarfile.TarFile, repository: Path) -> None:
-    """What Python would keep beside its sources: to compile them takes the emulated processor more than a minute.
+    """What Python would keep beside its sources: an emulated processor takes long to compile them.
 
     A guest with another version of Python finds none for itself and compiles them.
     """

@@ -43,7 +43,7 @@ def scenario(name: str, timeout: int = 400) -> Step:
 
     An emulator inside an emulated processor may be short of headroom: SUSPECT says so and is recorded,
     with its reasons. INVALID passes only where nothing but speed broke it (SPEED); it stays INVALID in what is told.
-    A report takes a quarter of a run's time there: one scenario has it (REPORTED).
+    A report takes up to a fifth of a run's time there: one scenario has it (REPORTED).
     """
     less = "" if name == REPORTED else " --no-report"
     return Step(f"scenario {name}", f"aifab run vm/scenarios/{name}.yml --runs $RESULTS/runs{less}", timeout,
