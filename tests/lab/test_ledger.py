@@ -148,14 +148,14 @@ def test_without_a_declaration_the_same_outage_does_not_close(small_lab: Lab) ->
 
 def test_two_receivers_of_one_switch_do_not_share_their_losses(small_lab: Lab) -> None:
     """A congested port beside an idle one: the idle one loses nothing."""
-    sources = ["h2", "h3", "h5"]
+    sources = ["h2", "h3"]      # at the receiver's own switch: a slow machine, too, forwards them faster than one link
     warm_neighbours(small_lab, [*((s, "h1") for s in sources), ("h6", "h4")])
     congested, idle = ((small_lab.fabric.host(h).ip, PORT) for h in ("h1", "h4"))
     with (books(small_lab) as kept, udp(small_lab, "h4", PORT) as quiet, udp(small_lab, "h6") as sender,
           ExitStack() as stack):
         floods = [stack.enter_context(udp(small_lab, s)) for s in sources]
-        for _ in range(100):
-            for flood in floods:        # in turn: on a slow machine too, their packets arrive at the same time
+        for _ in range(200):
+            for flood in floods:
                 flood.sendto(bytes(1472), congested)
         for _ in range(200):
             sender.sendto(bytes(100), idle)
