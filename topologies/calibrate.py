@@ -44,7 +44,7 @@ PINGS = 21
 RATE_LIMIT = 0.03               # of the rate
 RTT_SHARE, RTT_LIMIT = 0.10, 0.3e-3     # of the expected round trip, or seconds if that is more
 AGAIN = 2                       # more measurements of what was beyond its limit; the median of all counts,
-PATIENCE = 2                    # and each of them takes this many times as long: what a busy moment of the
+PATIENCE = 4                    # and each of them takes this many times as long: what a busy moment of the
                                 # machine takes from the measurement weighs that much less;
 CALMER = 4                      # and feeds so many times less at once: a slow machine is busy with the feeding
 

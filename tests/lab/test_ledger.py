@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from scenarios.lab import Lab
+from scenarios.lab import Lab, lab
+from tests.lab.conftest import SMALL
 from tests.lab.fabric_lab import PORT, books, burst, stream, udp, waiting_at, warm_neighbours
 from topologies import wires
 from topologies.ledger import Fault, bound
@@ -17,6 +18,13 @@ from topologies.netns import inside
 from topologies.shell import tc_batch
 
 pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def small_lab() -> Iterator[Lab]:
+    """The shared lab with slower links: a slow machine too has to be able to fill the queues."""
+    with lab(SMALL.model_copy(update={"name": "ledger", "host_rate": 4e6})) as it:
+        yield it
 
 
 @pytest.mark.parametrize("attempt", range(3))
