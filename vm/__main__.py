@@ -14,9 +14,10 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from topologies.cpu import Machine
 from topologies.errors import LabError, RunError
 from vm import disks, host, qemu, vagrant
-from vm.figures import broken, figures, reasons
+from vm.figures import broken, figures, reasons, times
 from vm.steps import STEPS, Step, outcomes
 
 RESULTS = host.ROOT / "vm-results"
@@ -33,10 +34,10 @@ def test(how: host.Settings, only: str) -> bool:
     host.require_memory(how.memory, Path("/proc/meminfo").read_text())
     shutil.rmtree(RESULTS, ignore_errors=True)
     RESULTS.mkdir()
-    started = time.monotonic()
+    started, machine = time.monotonic(), Machine()
     with tempfile.TemporaryDirectory(dir=how.cache) as scratch:
         _run(how, image, Path(scratch), steps)
-    return show(steps, time.monotonic() - started)
+    return show(steps, time.monotonic() - started, machine.step().steal)
 
 
 def _run(how: host.Settings, image: Path, scratch: Path, steps: list[Step]) -> None:
@@ -54,10 +55,13 @@ def _run(how: host.Settings, image: Path, scratch: Path, steps: list[Step]) -> N
     disks.unpack(results, RESULTS)
 
 
-def show(steps: list[Step], seconds: float) -> bool:
-    """Print and keep what came of it; true if every step and every figure is good."""
+def show(steps: list[Step], seconds: float, steal: float) -> bool:
+    """Print and keep what came of it; true if every step and every figure is good.
+
+    steal: share of this machine's processor time that its hypervisor kept from it meanwhile.
+    """
     found = json.loads((RESULTS / "steps.json").read_text())
-    lines = list(outcomes(steps, found, partial(broken, RESULTS / "runs")))
+    lines = list(outcomes(steps, found, partial(broken, RESULTS / "runs"), partial(times, RESULTS / "runs")))
     for line in lines:
         print(f"{'ok  ' if line.good else 'FAIL'}  {line.name:32} {line.seconds:6.0f} s  {line.found}")
         for reason in reasons(RESULTS / "runs", line.name):
@@ -65,10 +69,12 @@ def show(steps: list[Step], seconds: float) -> bool:
     reached = figures(RESULTS)
     for figure in reached:
         print(f"{'ok  ' if figure.good else 'FAIL'}  {figure.text}")
-    print(f"{seconds / 60:.1f} minutes; logs and runs are in {RESULTS}")
+    print(f"{seconds / 60:.1f} minutes, with {steal:.0%} of the processors taken by a hypervisor; "
+          f"logs and runs are in {RESULTS}")
     told = [asdict(x) | {"reasons": reasons(RESULTS / "runs", x.name)} for x in lines]
     (RESULTS / "summary.json").write_text(json.dumps(
-        {"minutes": round(seconds / 60, 1), "steps": told, "figures": [asdict(x) for x in reached]}, indent=1))
+        {"minutes": round(seconds / 60, 1), "steal": round(steal, 3), "steps": told,
+         "figures": [asdict(x) for x in reached]}, indent=1))
     return all(x.good for x in lines) and all(x.good for x in reached)
 
 

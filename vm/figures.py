@@ -35,7 +35,20 @@ class Direction:
 
 def run_of(runs: Path, name: str) -> Path | None:
     """The last run of a scenario, or None."""
-    return max((p for p in runs.glob(f"*-{name}-*") if (p / "metrics.json").exists()), default=None)
+    return max(_runs_of(runs, name), default=None)
+
+
+def _runs_of(runs: Path, name: str) -> list[Path]:
+    return [p for p in runs.glob(f"*-{name}-*") if (p / "metrics.json").exists()]
+
+
+def times(runs: Path, step: str) -> int:
+    """How often a scenario's step has run its scenario."""
+    return len(_runs_of(runs, _scenario(step)))
+
+
+def _scenario(step: str) -> str:
+    return step.replace("scenario ", "vm-", 1)
 
 
 def busy(lines: Sequence[Mapping[str, Any]], direction: str) -> Direction:
@@ -126,7 +139,7 @@ def marking(runs: Path) -> Iterator[Figure]:
 
 def verdict(runs: Path, step: str) -> list[dict[str, Any]]:
     """Why the verdict of a scenario's step is not VALID, as verdict.json has it; nothing for another step."""
-    run = run_of(runs, step.replace("scenario ", "vm-", 1)) if step.startswith("scenario ") else None
+    run = run_of(runs, _scenario(step)) if step.startswith("scenario ") else None
     if run is None or not (run / "verdict.json").exists():
         return []
     return list(json.loads((run / "verdict.json").read_text())["reasons"])

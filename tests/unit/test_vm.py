@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,8 @@ import pytest
 from scenarios.invariants.evidence import NAMES
 from topologies.errors import HostError, RunError
 from vm import disks, host, qemu, vagrant
-from vm.figures import broken, figures, reasons
-from vm.steps import SPEED, STEPS, Step, outcomes, scenario
+from vm.figures import broken, figures, reasons, times
+from vm.steps import PYTHON, SPEED, STEPS, Step, outcomes, scenario
 
 MEMINFO = "MemTotal:        8000000 kB\nMemAvailable:    4000000 kB\n"
 
@@ -203,6 +205,39 @@ def test_an_invalid_run_passes_only_where_nothing_but_speed_broke_it(reasons_of:
     (outcome,) = outcomes([scenario("a")], [{"name": "scenario a", "exit": 3, "seconds": 1.0}], lambda name: reasons_of)
     assert outcome.good is good
     assert outcome.found.startswith("INVALID")
+
+
+def _shell(tmp_path: Path, codes: Sequence[int], broken_by: str) -> tuple[int, int]:
+    """(exit code of a scenario's step, how often it ran) where `aifab run` ends with these codes, one after another."""
+    runs, count = tmp_path / "runs", tmp_path / "count"
+    runs.mkdir()
+    count.write_text("0")
+    verdict = json.dumps({"reasons": [{"level": "INVALID", "invariant": broken_by, "text": ""}]})
+    fake = tmp_path / "aifab"
+    fake.write_text(f"""#!/bin/bash
+n=$(($(cat {count}) + 1)); echo $n > {count}
+run={runs}/$n-vm-loss-1; mkdir $run; echo '{{}}' > $run/metrics.json; echo '{verdict}' > $run/verdict.json
+codes=({' '.join(map(str, codes))}); exit ${{codes[$((n - 1))]}}
+""")
+    fake.chmod(0o755)
+    done = subprocess.run(["bash", "-c", scenario("loss").command.replace(PYTHON, sys.executable)], check=False,
+                          env=os.environ | {"RESULTS": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    return done.returncode, int(count.read_text())
+
+
+@pytest.mark.parametrize(("codes", "broken_by", "found"), [
+    ([3, 4], "calibration", (4, 2)), ([3, 3], "calibration", (3, 2)), ([3, 0], "headroom", (3, 1)),
+    ([4, 0], "calibration", (4, 1)), ([0, 4], "calibration", (0, 1)), ([2, 0], "calibration", (2, 1))])
+def test_a_scenario_runs_once_more_only_if_calibration_made_it_invalid(
+        tmp_path: Path, codes: list[int], broken_by: str, found: tuple[int, int]) -> None:
+    assert _shell(tmp_path, codes, broken_by) == found
+    assert times(tmp_path / "runs", "scenario loss") == found[1]
+
+
+def test_a_second_run_is_told() -> None:
+    (outcome,) = outcomes([scenario("a")], [{"name": "scenario a", "exit": 4, "seconds": 1.0}], times=lambda name: 2)
+    assert outcome.good
+    assert outcome.found.startswith("SUSPECT (run 2: ")
 
 
 def test_the_invariants_of_speed_are_some_of_the_verdicts() -> None:
