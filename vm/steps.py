@@ -8,8 +8,7 @@ from typing import Any
 
 PYTHON = "/opt/aifab/venv/bin/python"
 TESTS = f"{PYTHON} -m pytest -p no:cacheprovider"
-# Of the ledger's: seven senders at 4 Mbit/s are more than userspace switches forward here, no queue would fill; and
-# one attempt of three.
+# Of the ledger's incasts the one of three senders, once: userspace switches forward few packets here.
 LAB_TESTS = (f"{TESTS} -k 'not 7- and not 3-1 and not 3-2' "
              "tests/lab/test_kernel.py tests/lab/test_ledger.py tests/lab/test_remote_vtep.py")
 # Every unit test, on fewer drawn examples. Plain asserts, for to rewrite them takes an emulated processor a minute.

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from scenarios.lab import Lab, lab
-from topologies.spec import FabricSpec, QueueSpec
-
-SMALL = FabricSpec(name="shared", leaves=2, spines=2, hosts_per_leaf=4, queue=QueueSpec(packets=40))
+from tests.lab.fabric_lab import SMALL
 
 
 @pytest.fixture(scope="module")

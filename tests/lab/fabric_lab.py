@@ -16,7 +16,9 @@ from topologies.counters import snapshot, wait_quiet, wires_by_link
 from topologies.journal import BASE, Process
 from topologies.ledger import Fault, Ledger, balance
 from topologies.netns import inside
+from topologies.spec import FabricSpec, QueueSpec
 
+SMALL = FabricSpec(name="shared", leaves=2, spines=2, hosts_per_leaf=4, queue=QueueSpec(packets=40))
 PORT = 9000
 PAYLOAD = 1472      # a full frame of 1514 bytes
 

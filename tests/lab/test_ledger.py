@@ -10,8 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from scenarios.lab import Lab, lab
-from tests.lab.conftest import SMALL
-from tests.lab.fabric_lab import PORT, books, burst, stream, udp, waiting_at, warm_neighbours
+from tests.lab.fabric_lab import PORT, SMALL, books, burst, stream, udp, waiting_at, warm_neighbours
 from topologies import wires
 from topologies.ledger import Fault, bound
 from topologies.netns import inside
