@@ -14,7 +14,7 @@ LAB_TESTS = (f"{TESTS} -k 'not 7- and not 3-1 and not 3-2' "
 # Every unit test, on fewer drawn examples. Plain asserts, for to rewrite them takes an emulated processor a minute.
 UNIT_TESTS = f"AIFAB_EXAMPLES=10 chrt --idle 0 {TESTS} --assert=plain --showlocals"
 # Labs leave half of the machine idle while they start, and nothing here is timed: unit tests take what is left over
-# (nice ones would still hold up the labs' switches), in a process on each processor; one that deals tests out to others
+# (the idle class: docs/decisions/042-a-spoilt-network-is-built-again.md), in a process on each processor; one that deals tests out to others
 # would cost a third one.
 ALL_TESTS = ("files=$(ls tests/unit/test_*.py tests/test_layers.py); "
              'share() { echo "$files" | awk "int(NR / 3) % 2 == $1"; }; '      # about as long as the other one
