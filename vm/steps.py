@@ -13,9 +13,9 @@ LAB_TESTS = (f"{TESTS} -k 'not 7- and not 3-1 and not 3-2' "
              "tests/lab/test_kernel.py tests/lab/test_ledger.py tests/lab/test_remote_vtep.py")
 # Every unit test, on fewer drawn examples. Plain asserts, for to rewrite them takes an emulated processor a minute.
 UNIT_TESTS = f"AIFAB_EXAMPLES=10 chrt --idle 0 {TESTS} --assert=plain --showlocals"
-# Labs leave half of the machine idle while they start, and nothing here is timed: unit tests take what is left over
-# (the idle class: docs/decisions/042-a-spoilt-network-is-built-again.md), in a process on each processor; one that deals tests out to others
-# would cost a third one.
+# Labs leave half of the machine idle while they start, and nothing here is timed: unit tests take what is left over, in
+# the idle class (docs/decisions/042-a-spoilt-network-is-built-again.md), in a process on each processor; one that deals
+# tests out to others would cost a third one.
 ALL_TESTS = ("files=$(ls tests/unit/test_*.py tests/test_layers.py); "
              'share() { echo "$files" | awk "int(NR / 3) % 2 == $1"; }; '      # about as long as the other one
              f"{UNIT_TESTS} $(share 0) > $RESULTS/unit-tests-1.log 2>&1 & one=$!; "
