@@ -68,6 +68,21 @@ def test_a_spoofed_source_is_dropped_by_a_rule_that_names_the_host(small_lab: La
     assert kept.ledger.closes, kept.ledger
 
 
+def test_what_a_leafs_own_stack_says_never_enters_the_fabric(small_lab: Lab) -> None:
+    """Open vSwitch may for a moment take its tunnel for gone; the kernel then answers for a port that nobody has."""
+    own, other = small_lab.fabric.node("leaf1"), small_lab.fabric.node("leaf2")
+    with inside(small_lab.inventory.netns_path("leaf1")):
+        stack = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        stack.bind((own.ip, 0))
+    with books(small_lab) as kept, stack:
+        for _ in range(5):
+            stack.sendto(b"is anybody there?", (other.ip, PORT))
+            time.sleep(0.3)     # an ARP request a second
+    assert kept.ledger.policy_drops == {}
+    assert (kept.ledger.sent, kept.ledger.received) == (0, 0)
+    assert kept.ledger.closes, kept.ledger
+
+
 @contextmanager
 def _thief(netns: str, device: str, parent: str) -> Iterator[None]:
     """Behind the lab's back: datagrams to PORT that pass a device end on the loopback of its namespace."""
