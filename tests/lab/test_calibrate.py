@@ -10,7 +10,7 @@ import pytest
 from scenarios.lab import Lab
 from tests.lab.fabric_lab import books
 from topologies import journal, wires
-from topologies.calibrate import RateCheck, calibrate, check_rates, fingerprint, hops, serialisation
+from topologies.calibrate import RateCheck, calibrate, check_rates, fingerprint, hops, serialisation, settled_rates
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 LIMIT = 0.03
@@ -54,7 +54,7 @@ def test_a_wrong_wire_is_measured_as_it_is_and_not_as_it_should_be(small_lab: La
     wires.set_rate(small_lab.inventory, "h3-leaf1", 9e6)
     try:
         wanted = [q for q in wires.queues(small_lab.inventory) if q.link == "h3-leaf1"]
-        checks = check_rates(small_lab.inventory, wanted)
+        checks = settled_rates(small_lab.inventory, wanted)
     finally:
         wires.set_rate(small_lab.inventory, "h3-leaf1", 10e6)
     assert [c.error for c in checks] == pytest.approx([-0.1, -0.1], abs=LIMIT)

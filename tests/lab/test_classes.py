@@ -24,7 +24,7 @@ from scenarios.vpcs import apply_intent
 from tests.lab.fabric_lab import books, udp, waiting_at, warm_neighbours
 from tests.unit.intents import attach, intent, vpc
 from topologies.audit import NOTHING_DECLARED, Declared, audit
-from topologies.calibrate import check_rates
+from topologies.calibrate import settled_rates
 from topologies.counters import device_queues, wait_quiet
 from topologies.expansion import expand
 from topologies.netns import inside
@@ -180,7 +180,7 @@ def test_a_link_that_changes_its_rate_keeps_the_shares(it: Lab) -> None:
 
 def test_calibration_finds_the_rate_of_a_wire_with_classes(it: Lab) -> None:
     (queue,) = [q for q in queues(it.inventory) if q.direction == LAST]
-    assert check_rates(it.inventory, [queue])[0].measured == pytest.approx(RATE, rel=0.03)
+    assert settled_rates(it.inventory, [queue])[0].measured == pytest.approx(RATE, rel=0.03)
 
 
 @pytest.mark.parametrize(("change", "what"), [

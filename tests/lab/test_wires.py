@@ -7,7 +7,7 @@ import pytest
 from scenarios.lab import Lab
 from tests.lab.fabric_lab import books, burst, stream, warm_neighbours
 from topologies import wires
-from topologies.calibrate import check_rates
+from topologies.calibrate import settled_rates
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
@@ -29,7 +29,7 @@ def test_a_changed_rate_is_the_rate_that_the_wire_then_has(small_lab: Lab) -> No
     wires.set_rate(inventory, "h1-leaf1", 4e6)
     try:
         both = [q for q in wires.queues(inventory) if q.link == "h1-leaf1"]
-        assert [c.measured for c in check_rates(inventory, both)] == pytest.approx([4e6, 4e6], rel=0.03)
+        assert [c.measured for c in settled_rates(inventory, both)] == pytest.approx([4e6, 4e6], rel=0.03)
     finally:
         wires.set_rate(inventory, "h1-leaf1", 10e6)
 
