@@ -102,7 +102,7 @@ def test_what_a_link_loses_is_counted_apart_from_what_its_queue_drops(datapath: 
     if not has_module("openvswitch") and datapath == "kernel":
         pytest.skip("this kernel has no openvswitch")
     sources = ["h2", "h3", "h4"]
-    lossy = {"h1-leaf1": {"loss": "10%", "delay": "2ms"}, "h3-leaf2": {"loss": "10%"}}
+    lossy = {"h1-leaf1": {"rate": "1mbit", "loss": "10%", "delay": "2ms"}, "h3-leaf2": {"loss": "10%"}}
     with lab(spec(datapath=datapath, links=lossy)) as it:
         # ARP may be lost as well: neighbours are set instead of asked for.
         for a in ("h1", *sources):
@@ -137,8 +137,9 @@ def test_a_round_trip_takes_the_delays_of_its_links() -> None:
 @need("sch_red")
 def test_a_marking_queue_marks_what_can_be_marked_and_drops_the_rest() -> None:
     marking = {"bytes": "300kB", "kind": "red", "min": "15kB", "max": "15kB", "ecn": True}     # holds the whole burst
+    slow = {"rate": "500kbit", "queue": marking}    # the slowest machine forwards faster than this link
     sources = ["h2", "h3", "h4"]
-    with lab(spec(links={"h1-leaf1": {"queue": marking}})) as it:
+    with lab(spec(links={"h1-leaf1": slow})) as it:
         warm_neighbours(it, [(s, "h1") for s in sources])
         dropped = {}
         for tos in (0, ECT):
@@ -159,7 +160,7 @@ def test_a_mark_that_a_spine_sets_on_the_tunnel_reaches_the_host(datapath: str) 
         pytest.skip("this kernel has no openvswitch")
     marking = {"bytes": "60kB", "kind": "red", "min": "8kB", "max": "8kB", "ecn": True}
     # Two hosts behind one slow link between spine and leaf: the tunnel's outer header is what gets marked there.
-    narrow = {"leaf1-spine1": {"rate": "2mbit", "queue": marking}}
+    narrow = {"leaf1-spine1": {"rate": "500kbit", "queue": marking}}
     with lab(spec(host_rate="4mbit", datapath=datapath, links=narrow)) as it:
         warm_neighbours(it, [(s, "h1") for s in ("h3", "h4")])
         with books(it) as kept:
@@ -199,7 +200,7 @@ def _marked_burst(it: Lab, sources: Sequence[str], tos: int, count: int) -> tupl
 @need("sch_fq_codel")
 def test_fq_codel_drops_are_in_the_books() -> None:
     sources = ["h2", "h3", "h4"]
-    with lab(spec(queue={"packets": 20, "kind": "fq_codel"})) as it:
+    with lab(spec(queue={"packets": 20, "kind": "fq_codel"}, links={"h1-leaf1": {"rate": "1mbit"}})) as it:
         warm_neighbours(it, [(s, "h1") for s in sources])
         with books(it) as kept:
             sent, received = burst(it, sources, "h1", 150)
