@@ -10,6 +10,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=${AIFAB_VENV:-$here/.venv}
+pip='pip>=24.1,<26'         # later ones print what setuptools warns of, which is nothing for a user
 python=/usr/bin/python3     # the distribution's own: the only one that sees the distribution's Mininet
 extra=""
 for arg in "$@"; do
@@ -66,6 +67,10 @@ if [ "$have" != "$want" ] && [ "$have" != "${want%\[dev\]}[dev]" ]; then
     if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
         rm -rf "$venv"
         "$python" -m venv --system-site-packages "$venv"
+    fi
+    # Debian 12's own pip reads a package's version from disk each time it compares it: twice the time for what is there.
+    if ! "$venv/bin/python" -c 'import pip; raise SystemExit(int(pip.__version__.split(".")[0]) < 24)'; then
+        "$venv/bin/python" -m pip install -q --disable-pip-version-check "$pip"
     fi
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -e "$here$extra"
     echo "$want" > "$stamp"

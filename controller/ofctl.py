@@ -47,7 +47,7 @@ _PROTOCOLS = {(ETH_ARP, None): "arp", (ETH_IPV4, None): "ip", (ETH_IPV4, UDP): "
 
 
 def _match(match: Match) -> Iterator[str]:
-    values = dict(match.items())
+    values = dict(match.set_fields)
     protocol = (values.pop("eth_type", None), values.pop("ip_proto", None))
     if protocol != (None, None):
         yield _PROTOCOLS[protocol]      # type: ignore[index]  # both are ints or None

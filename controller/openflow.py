@@ -139,7 +139,7 @@ def _add_flow(datapath: Any, flow: Flow) -> Any:
 
 
 def _match(match: Match) -> Any:
-    fields = parser.OFPMatch(**{name: _masked(name, value) for name, value in match.items()}).items()
+    fields = parser.OFPMatch(**{name: _masked(name, value) for name, value in match.set_fields}).items()
     # os-ken sorts fields by number, which puts Nicira's before eth_type; Open vSwitch wants prerequisites first
     return parser.OFPMatch(_ordered_fields=sorted(fields, key=lambda field: field[0] == "nw_ttl"))
 

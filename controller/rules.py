@@ -7,7 +7,7 @@ an installed rule set is compared with a wanted one by cookies alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 
@@ -50,12 +50,11 @@ class Match:
     arp_tpa: str | None = None
     arp_sha: str | None = None
 
-    def items(self) -> Iterator[tuple[str, Value]]:
+    @cached_property
+    def set_fields(self) -> tuple[tuple[str, Value], ...]:
         """(field, value) of every field that is set, in the order above (prerequisites first)."""
-        for name in _MATCH_FIELDS:
-            value = getattr(self, name)
-            if value is not None:
-                yield name, value
+        values = ((name, getattr(self, name)) for name in _MATCH_FIELDS)
+        return tuple((name, value) for name, value in values if value is not None)
 
 
 _MATCH_FIELDS = tuple(f.name for f in fields(Match))
@@ -142,7 +141,7 @@ class Flow:
     @cached_property
     def cookie(self) -> int:
         """64-bit BLAKE2b of the content; never 0 (a foreign rule's usual cookie) or all ones (reserved)."""
-        content = repr((self.name, int(self.table), int(self.priority), tuple(self.match.items()), self.actions,
+        content = repr((self.name, int(self.table), int(self.priority), self.match.set_fields, self.actions,
                         None if self.goto is None else int(self.goto)))
         digest = int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big")
         return min(max(digest, 1), 2**64 - 2)

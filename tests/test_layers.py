@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -115,3 +116,12 @@ def test_every_package_is_installed() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     packages = {name_of(p) for room in ROOMS for p in (ROOT / room).rglob("__init__.py")}
     assert set(listed) == packages
+
+
+def test_what_is_slow_to_import_waits_until_it_is_asked_for() -> None:
+    """A run starts five processes; on an emulated processor such imports took half of a short one."""
+    slow = ["matplotlib", "networkx", "scapy", *(["setuptools"] if sys.version_info < (3, 12) else [])]
+    processes = ["scenarios.runner", "topologies.sampler", "traffic.engine.__main__", "traffic.streams.__main__"]
+    program = f"import {', '.join(processes)}, sys; print([m for m in {slow} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,7 +1,7 @@
 """A YAML file as plain data that remembers where each value was written.
 
-    text --compose--> nodes --walk--> places {dotted path: file and line} and every doubled or odd key
-         --load-----> data
+    text --compose--> nodes --walk-------> places {dotted path: file and line} and every doubled or odd key
+                            --construct--> data
     --set a.b=value --> data and places, so that an error names the option that caused it
 """
 
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -177,12 +178,20 @@ def read_document(path: Path, name: str = "") -> Document:
     """A YAML file that holds a mapping. `name` is how errors call it. Raises SpecError or SpecErrors."""
     name = name or str(path)
     text = _read_text(path, name)
+    places, data = _read_mapping(text, name)
+    return Document(deepcopy(data), dict(places), path.parent)
+
+
+@lru_cache(maxsize=64)
+def _read_mapping(text: str, name: str) -> tuple[dict[KeyPath, Place], dict[str, Any]]:
+    """Places and data of a text, not to be changed. A study reads one file for each of its designs."""
     with _in_words(name):
-        root = YAML(typ="safe", pure=True).compose(text)
+        yaml = YAML(typ="safe", pure=True)
+        root = yaml.compose(text)
         if root is None:
             raise SpecError(f"{name}:1", "a mapping of keys to values", "an empty file")
         places = _places(_mapping(root, name), name)    # first: it tells doubled keys better than the parser does
-        return Document(parse_yaml(text), places, path.parent)
+        return places, yaml.constructor.construct_document(root)
 
 
 def read_stream(path: Path, key: str) -> Document:

@@ -17,14 +17,16 @@ A link has two directions, written "leaf1->spine1" and "spine1->leaf1".
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import networkx as nx
 from pydantic import BaseModel, ConfigDict
 
 from topologies import addressing as addr
 from topologies.errors import SpecError
 from topologies.spec import FabricSpec
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Role = Literal["host", "probe", "outside", "leaf", "border", "spine", "vtep"]
 HOST_ROLES: tuple[Role, ...] = ("host", "probe", "outside")
@@ -136,6 +138,8 @@ class Fabric(_Frozen):
     @cached_property
     def graph(self) -> nx.Graph:
         """Nodes by name (attribute `node`), edges with attribute `link`."""
+        import networkx as nx  # noqa: PLC0415 - a third of what a process of a run imports, and most ask for no graph
+
         g = nx.Graph()
         g.add_nodes_from((n.name, {"node": n}) for n in self.nodes)
         g.add_edges_from((k.a.node, k.b.node, {"link": k}) for k in self.links)

@@ -12,6 +12,9 @@ import pty
 import select
 from typing import Any
 
+import topologies.mininet_first  # noqa: F401
+
+# isort: split
 from mininet.link import Intf, Link
 from mininet.node import Host, Node, Switch
 

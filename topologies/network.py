@@ -20,6 +20,9 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+import topologies.mininet_first  # noqa: F401
+
+# isort: split
 from mininet.cli import CLI
 from mininet.net import Mininet
 

@@ -46,7 +46,7 @@ unshare --mount --pid --fork --mount-proc="$tree/proc" chroot "$tree" /usr/bin/e
     AIFAB_VENV=/opt/aifab/venv PIP_CERT=/run/certificates.crt bash -euc '
         cd /vagrant
         ./provision.sh --dev
-        /opt/aifab/venv/bin/python -m pip wheel -q -w /opt/aifab/wheels ".[dev]" "setuptools>=68" wheel
+        /opt/aifab/venv/bin/python -m pip wheel -q -w /opt/aifab/wheels ".[dev]" "pip>=24.1,<26" "setuptools>=68" wheel
         rm -f /opt/aifab/wheels/aifab-*.whl
         apt-get clean' > "$out/provision.log" 2>&1 || { tail -20 "$out/provision.log" >&2; exit 1; }
 # Without its stamp the environment counts as half made, as after an interruption: in the VM provision.sh and pip

@@ -11,9 +11,10 @@ from typing import IO
 from topologies.errors import RunError
 from vm.host import Settings
 
-# What only costs time on an emulated processor is off; a host clock that TCG delivers can be trusted.
-KERNEL_WORDS = ("root=LABEL=aifab rw console=ttyS0 quiet mitigations=off nokaslr audit=0 apparmor=0 selinux=0 "
-                "net.ifnames=0 tsc=reliable systemd.mask=serial-getty@ttyS0.service")
+# What only costs time on an emulated processor is off, as programs at random addresses are: what was translated for one
+# process does not serve the next. A host clock that TCG delivers can be trusted.
+KERNEL_WORDS = ("root=LABEL=aifab rw console=ttyS0 quiet mitigations=off nokaslr norandmaps audit=0 apparmor=0 "
+                "selinux=0 net.ifnames=0 tsc=reliable systemd.mask=serial-getty@ttyS0.service")
 # Software emulation of AVX is young, and slower than what it replaces.
 CPU = "max,-avx,-avx2,-fma,-f16c"
 ECHOED = "== "      # lines of the console that are worth the terminal

@@ -25,7 +25,6 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
@@ -113,6 +112,8 @@ def directions(fabric: Fabric, src: str, dst: str) -> tuple[frozenset[str], froz
     """(on some, on every) shortest path from one host to another; none where they are the same."""
     if src == dst:
         return frozenset(), frozenset()
+    import networkx as nx  # noqa: PLC0415 - as in topologies/fabric.py
+
     ways = [frozenset(f"{a}->{b}" for a, b in pairwise(path))
             for path in nx.all_shortest_paths(fabric.graph, src, dst)]
     return frozenset.union(*ways), frozenset.intersection(*ways)

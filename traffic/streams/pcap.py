@@ -15,9 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from scapy.error import Scapy_Exception
-from scapy.utils import RawPcapNgReader, RawPcapReader
-
 from topologies.addressing import ETHERNET_HEADER
 from topologies.errors import LabError
 from traffic.streams.wire import HEADER, MAGIC
@@ -63,6 +60,9 @@ def frames(path: Path) -> Iterator[Frame]:
 
     Raises LabError for a file that is none, is not of Ethernet, or ends within a frame.
     """
+    from scapy.error import Scapy_Exception  # noqa: PLC0415 - slow to import, and few runs read a capture
+    from scapy.utils import RawPcapNgReader, RawPcapReader  # noqa: PLC0415
+
     try:
         reader = RawPcapReader(str(path))
     except (OSError, Scapy_Exception, struct.error) as error:
