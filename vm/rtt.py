@@ -22,7 +22,7 @@ ECHO_FRAME = 98     # bytes of ping's echo request with its headers: 14 + 20 + 8
 
 
 def main(path: Path) -> None:
-    with lab(expand(load_scenario(str(SCENARIO)).fabric)) as it:
+    with lab(expand(load_scenario(str(SCENARIO), ["fabric.probes=true"]).fabric)) as it:
         trip = settled_rtts(it.inventory)[0]
         wire = 2 * serialisation(it.fabric, trip.src, trip.dst, ECHO_FRAME)
     path.write_text(json.dumps({
