@@ -119,7 +119,7 @@ def test_every_package_is_installed() -> None:
 
 
 def test_what_is_slow_to_import_waits_until_it_is_asked_for() -> None:
-    """A run starts five processes; on an emulated processor such imports took half of a short one."""
+    """A run starts five processes, and an emulated processor takes twenty times as long to import."""
     slow = ["matplotlib", "networkx", "scapy", *(["setuptools"] if sys.version_info < (3, 12) else [])]
     processes = ["scenarios.runner", "topologies.sampler", "traffic.engine.__main__", "traffic.streams.__main__"]
     program = f"import {', '.join(processes)}, sys; print([m for m in {slow} if m in sys.modules])"

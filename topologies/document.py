@@ -184,7 +184,7 @@ def read_document(path: Path, name: str = "") -> Document:
 
 @lru_cache(maxsize=64)
 def _read_mapping(text: str, name: str) -> tuple[dict[KeyPath, Place], dict[str, Any]]:
-    """Places and data of a text, not to be changed. A study reads one file for each of its designs."""
+    """Places and data of a text, not to be changed: they are kept, for one process may read a file often."""
     with _in_words(name):
         yaml = YAML(typ="safe", pure=True)
         root = yaml.compose(text)
