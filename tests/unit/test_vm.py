@@ -328,11 +328,15 @@ def test_losses_are_held_against_what_the_link_should_lose(
     _run(tmp_path / "runs", "vm-loss", {}, [])
     run = next((tmp_path / "runs").iterdir())
     (run / "ledger.json").write_text(json.dumps({"closes": closes, "link_losses": losses}))
+    calibrated = [[9, 3000, 0, 0], [9, 3000, 0, 0]]     # what a wire carried before the books were opened
     lines = [{"kind": "header", "directions": ["spine1->leaf1", "leaf1->spine1"]},
-             {"kind": "wires", "t": 1.0, "v": [[9, 100, 0, 0], [9, 895, 0, 0]]}, {"kind": "cpu", "t": 1.0}]
+             {"kind": "wires", "t": 1.0, "v": calibrated},
+             {"kind": "wires", "t": 2.0, "v": [[9, 3100, 0, 0], [9, 3895, 0, 0]]}, {"kind": "cpu", "t": 2.0}]
     (run / "counters.jsonl").write_text("".join(f"{json.dumps(x)}\n" for x in lines))
     (figure,) = figures(tmp_path)
     assert figure.good is good
+    if losses.get("leaf1->spine1") == 5:
+        assert "0.50% of 1000 packets" in figure.text
 
 
 def test_a_verdict_is_told_with_its_reasons(tmp_path: Path) -> None:
