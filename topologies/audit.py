@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import socket
 
 from topologies import qdisc
 from topologies.classes import PARENT_CLASS, wire_classes
@@ -18,9 +19,10 @@ from topologies.fabric import Link
 from topologies.host_limits import SYSCTLS
 from topologies.inventory import Inventory
 from topologies.spec import ClassSpec
-from topologies.wires import Queue, kernel_limit, queues
+from topologies.wires import NETEM_LIMIT, UNSHAPED_RATE, Queue, kernel_limit, queues
 
 RATE_TOLERANCE = 1e-3       # the kernel keeps whole bytes per second
+NETEM_TOLERANCE = 1e-6      # seconds or share: tc is told whole microseconds, the kernel keeps shares of 2^32
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ NOTHING_DECLARED = Declared({}, {})
 
 def audit(inventory: Inventory, declared: Declared = NOTHING_DECLARED) -> list[Finding]:
     """Every difference; an empty list is what one wants."""
-    return [*_wires(inventory, declared), *_switches(inventory, declared.daemons)]
+    return [*_wires(inventory, declared), *_impairments(inventory), *_switches(inventory, declared.daemons)]
 
 
 def _wires(inventory: Inventory, declared: Declared) -> Iterator[Finding]:
@@ -66,12 +68,15 @@ def _wires(inventory: Inventory, declared: Declared) -> Iterator[Finding]:
                                         {h: held.get((device, h)) for h in queue.handles},
                                         inventory.fabric.link(queue.link) if netns == inventory.wiring else None)
                     continue
-                # The ceiling is what bounds a class: both have to be right.
-                rates = [r for c in qdisc.classes(sock, device) if c.handle == qdisc.TRAFFIC_CLASS
-                         for r in (c.rate, c.ceil)]
-                rate = max(rates, key=lambda r: abs(r - declared.rates.get(queue.link, queue.rate)), default=None)
+                rate = _rate(sock, device, declared.rates.get(queue.link, queue.rate))
                 link = inventory.fabric.link(queue.link) if netns == inventory.wiring else None
                 yield from _queue(queue, rate, held.get((device, qdisc.TRAFFIC_QUEUE)), declared, link)
+
+
+def _rate(sock: socket, device: int, want: float) -> int | None:
+    """A device's rate in bit/s, None: it has none. The ceiling is what bounds a class: both have to be right."""
+    rates = [r for c in qdisc.classes(sock, device) if c.handle == qdisc.TRAFFIC_CLASS for r in (c.rate, c.ceil)]
+    return max(rates, key=lambda r: abs(r - want), default=None)
 
 
 def _queue(queue: Queue, rate: int | None, limit: int | None, declared: Declared,
@@ -107,6 +112,41 @@ def _classes(queue: Queue, held: Sequence[qdisc.HtbClass], declared: Declared, l
         if limits.get(c.handle) != want_limit:
             yield Finding(queue.direction, f"queue of {c.name or 'the rest'}", "bytes", want_limit,
                           limits.get(c.handle))
+
+
+def _impairments(inventory: Inventory) -> Iterator[Finding]:
+    """netem at both devices of each wire whose link delays or loses, and at no other."""
+    path = f"/run/netns/{inventory.wiring}"
+    index = qdisc.interfaces(path)
+    with qdisc.open_socket(path) as sock:
+        held: dict[int, list[qdisc.Netem]] = {}
+        for netem in qdisc.impairments(sock):
+            held.setdefault(netem.ifindex, []).append(netem)
+        for link in inventory.fabric.links:
+            pair = inventory.wires[link.name]
+            for direction, device in zip(link.directions, (pair.b, pair.a), strict=True):
+                yield from _netem(direction, link, held.get(index.get(device, 0), []))
+            if link.impaired and link.kind == "access":     # shaped at the host; the wire must not be what limits it
+                rate = _rate(sock, index.get(pair.b, 0), UNSHAPED_RATE)
+                if rate is None or abs(rate / UNSHAPED_RATE - 1) > RATE_TOLERANCE:
+                    yield Finding(link.directions[0], "rate of the wire after the host's", "bit/s", UNSHAPED_RATE, rate)
+
+
+def _netem(direction: str, link: Link, held: Sequence[qdisc.Netem]) -> Iterator[Finding]:
+    """held: every netem of the device."""
+    wanted = (("delay", "ms", 1e3, link.delay), ("jitter", "ms", 1e3, link.jitter), ("loss", "%", 100, link.loss),
+              ("reordering", "%", 100, link.reorder), ("duplication", "%", 100, 0.0), ("corruption", "%", 100, 0.0))
+    if not held:
+        yield from (Finding(direction, what, unit, want * factor, None) for what, unit, factor, want in wanted if want)
+    for netem in held:
+        shown = (netem.delay, netem.jitter, netem.loss, netem.reorder, netem.duplicate, netem.corrupt)
+        for (what, unit, factor, want), found in zip(wanted, shown, strict=True):
+            if abs(found - want) > NETEM_TOLERANCE:
+                yield Finding(direction, what, unit, want * factor, found * factor)
+        if netem.rate:
+            yield Finding(direction, "rate of its netem", "bit/s", 0, netem.rate)
+        if netem.limit != NETEM_LIMIT:
+            yield Finding(direction, "limit of its netem", "packets", NETEM_LIMIT, netem.limit)
 
 
 def _switches(inventory: Inventory, daemons: Mapping[str, int]) -> Iterator[Finding]:

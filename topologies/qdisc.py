@@ -33,6 +33,8 @@ TCA_KIND, TCA_OPTIONS, TCA_STATS2 = 1, 2, 7
 TCA_STATS_BASIC, TCA_STATS_QUEUE, TCA_STATS_PKT64 = 1, 3, 8
 TCA_RED_PARMS, TCA_FQ_CODEL_LIMIT = 1, 2
 TCA_HTB_PARMS, TCA_HTB_RATE64, TCA_HTB_CEIL64 = 1, 6, 7
+TCA_NETEM_REORDER, TCA_NETEM_CORRUPT, TCA_NETEM_LOSS, TCA_NETEM_RATE, TCA_NETEM_RATE64 = 3, 4, 5, 6, 8
+TCA_NETEM_LATENCY64, TCA_NETEM_JITTER64 = 10, 11
 NLA_TYPE_MASK = 0x3FFF          # without the flag bits for nested and byte order
 
 _REQUEST = struct.Struct("=IHHII BxxxiIII")     # nlmsghdr, tcmsg
@@ -43,6 +45,8 @@ _ATTRIBUTE = struct.Struct("=HH")
 _BASIC = struct.Struct("=QI")
 _QUEUE = struct.Struct("=III")                  # qlen, backlog, drops
 _U32, _U64 = struct.Struct("=I"), struct.Struct("=Q")
+_NETEM = struct.Struct("=4xII4xI4x")            # tc_netem_qopt: limit, loss, duplicate
+_ALL = 0xFFFF_FFFF                              # a probability of 1
 _RATESPEC_RATE, _RATESPEC_SIZE = 8, 12          # u32 bytes/s is the last field of tc_ratespec
 _RECEIVE = 1 << 16      # the kernel fills at most 32 kB of it
 _TRIES = 5              # a dump that a change of the devices ran into is done again
@@ -81,6 +85,23 @@ class HtbClass(NamedTuple):
     packets: int
 
 
+class Netem(NamedTuple):
+    """What one netem is set to. delay, jitter: seconds; rate: bit/s, 0: none; limit: packets; the rest: shares.
+
+    loss of a model (tc-netem(8): state, gemodel) is the probability to leave its good state.
+    """
+
+    ifindex: int
+    delay: float
+    jitter: float
+    loss: float
+    reorder: float
+    duplicate: float
+    corrupt: float
+    rate: int
+    limit: int
+
+
 def open_socket(netns_path: str) -> socket.socket:
     """An rtnetlink socket in the namespace at `netns_path`. Raises HostError if it cannot be entered."""
     with inside(netns_path):
@@ -108,6 +129,16 @@ def classes(sock: socket.socket, ifindex: int) -> list[HtbClass]:
         attributes = _attributes(data, start, end)
         if index == ifindex and _kind(data, attributes) == "htb" and TCA_OPTIONS in attributes:
             found.append(_class(data, attributes, index, handle, parent))
+    return found
+
+
+def impairments(sock: socket.socket) -> list[Netem]:
+    """Every netem of the socket's namespace. Raises HostError."""
+    found = []
+    for data, start, end, index, _, _ in _messages(sock, RTM_GETQDISC, 0):
+        attributes = _attributes(data, start, end)
+        if _kind(data, attributes) == "netem" and TCA_OPTIONS in attributes:
+            found.append(_netem(data, *attributes[TCA_OPTIONS], index))
     return found
 
 
@@ -174,6 +205,24 @@ def _class(data: memoryview, attributes: _Attributes, ifindex: int, handle: int,
     if TCA_HTB_CEIL64 in options:
         ceil = _U64.unpack_from(data, options[TCA_HTB_CEIL64][0])[0]
     return HtbClass(ifindex, handle, parent, rate * 8, ceil * 8, *_basic(data, stats))
+
+
+def _netem(data: memoryview, start: int, end: int, ifindex: int) -> Netem:
+    """Options are tc_netem_qopt and attributes behind it (linux/pkt_sched.h); times in ns, shares of 2^32 - 1."""
+    limit, loss, duplicate = _NETEM.unpack_from(data, start)
+    options = _attributes(data, start + _NETEM.size, end)
+
+    def value(kind: int, form: struct.Struct = _U32) -> int:
+        return int(form.unpack_from(data, options[kind][0])[0]) if kind in options else 0
+
+    if TCA_NETEM_LOSS in options:       # a model's parameters, whose first is that probability
+        loss = max((_U32.unpack_from(data, at)[0] for at, _ in _attributes(data, *options[TCA_NETEM_LOSS]).values()),
+                   default=loss)
+    return Netem(
+        ifindex, limit=limit, loss=loss / _ALL, duplicate=duplicate / _ALL,
+        reorder=value(TCA_NETEM_REORDER) / _ALL, corrupt=value(TCA_NETEM_CORRUPT) / _ALL,
+        delay=value(TCA_NETEM_LATENCY64, _U64) / 1e9, jitter=value(TCA_NETEM_JITTER64, _U64) / 1e9,
+        rate=8 * (value(TCA_NETEM_RATE64, _U64) or value(TCA_NETEM_RATE)))
 
 
 def _messages(sock: socket.socket, request: int, ifindex: int, handle: int = 0) -> list[_Message]:

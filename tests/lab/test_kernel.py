@@ -17,6 +17,7 @@ from tests.lab.fabric_lab import PAYLOAD, PORT, books, burst, udp, warm_neighbou
 from topologies.audit import audit
 from topologies.counters import wait_quiet
 from topologies.host_limits import has_module
+from topologies.shell import tc_batch
 from topologies.spec import FabricSpec
 from traffic.streams.wire import SO_RCVBUFFORCE
 
@@ -120,6 +121,35 @@ def test_what_a_link_loses_is_counted_apart_from_what_its_queue_drops(datapath: 
         assert ledger.queue_drops["leaf1->h1"] > 0
         assert 5 <= ledger.link_losses["h3->leaf2"] <= 45      # 20 of 200 are expected; six standard deviations
         assert audit(it.inventory) == []
+
+
+@need("sch_netem")
+def test_a_delay_or_a_loss_changed_by_another_hand_is_found_in_its_direction() -> None:
+    with lab(spec(links={"h1-leaf1": {"delay": "5ms", "jitter": "1ms", "loss": "0.5%"}})) as it:
+        inventory = it.inventory
+        there, back = inventory.wires["h1-leaf1"].b, inventory.wires["h1-leaf1"].a
+        other = inventory.wires["h2-leaf1"].a
+
+        def found(*lines: str) -> set[tuple[str, str, str, float, float | None]]:
+            tc_batch(list(lines), inventory.wiring)
+            return {(f.where, f.what, f.unit, round(f.expected, 6), None if f.found is None else round(f.found, 6))
+                    for f in audit(inventory)}
+
+        netem = "parent 1:10 handle 2: netem limit 100000"
+        as_built = f"qdisc replace dev {there} {netem} delay 5ms 1ms loss 0.5%"
+        assert found() == set()
+        assert found(f"qdisc change dev {there} {netem} delay 6ms 1ms loss 1.5%") == {
+            ("h1->leaf1", "delay", "ms", 5, 6), ("h1->leaf1", "loss", "%", 0.5, 1.5)}
+        assert found(as_built) == set()
+        assert found(f"qdisc change dev {there} {netem} delay 5ms 1ms loss gemodel 2%") == {
+            ("h1->leaf1", "loss", "%", 0.5, 2)}
+        assert found(as_built, f"class change dev {there} parent 1: classid 1:10 htb rate 2mbit ceil 2mbit") == {
+            ("h1->leaf1", "rate of the wire after the host's", "bit/s", 1e10, 2e6)}
+        assert {(f, what) for f, what, *_ in found(
+            f"class change dev {there} parent 1: classid 1:10 htb rate 10gbit ceil 10gbit",
+            f"qdisc replace dev {other} {netem} delay 3ms")} == {("leaf1->h2", "delay"), ("leaf1->h2", "queue")}
+        assert {(f, what, has) for f, what, _, _, has in found(f"qdisc del dev {back} parent 1:10")} >= {
+            ("leaf1->h1", "delay", None), ("leaf1->h1", "jitter", None), ("leaf1->h1", "loss", None)}
 
 
 @need("sch_netem")

@@ -97,3 +97,22 @@ def test_a_class_is_read_in_bits_per_second_in_32_and_64_bits() -> None:
     big = attribute(qdisc.TCA_HTB_RATE64, struct.pack("=Q", 10**10)) + attribute(
         qdisc.TCA_HTB_CEIL64, struct.pack("=Q", 2 * 10**10))
     assert classes(htb(2**32 - 1, big)) == [(qdisc.TRAFFIC_CLASS, 8 * 10**10, 16 * 10**10)]
+
+
+def test_what_a_netem_is_set_to_is_read_in_seconds_and_shares() -> None:
+    def netem(*, loss: int = 0, more: bytes = b"") -> bytes:
+        options = struct.pack("=IIIIII", 15_625, 100_000, loss, 1, 2**31, 3125) + more
+        options += attribute(qdisc.TCA_NETEM_REORDER, struct.pack("=II", 2**30, 0))
+        options += attribute(qdisc.TCA_NETEM_CORRUPT, struct.pack("=II", 2**29, 0))
+        options += attribute(qdisc.TCA_NETEM_RATE, struct.pack("=IiIi", 125_000, 0, 0, 0))
+        options += attribute(qdisc.TCA_NETEM_LATENCY64, struct.pack("=q", 1_000_000))
+        options += attribute(qdisc.TCA_NETEM_JITTER64, struct.pack("=q", 200_000))
+        body = tcmsg(3, qdisc.IMPAIRMENT, qdisc.TRAFFIC_CLASS) + attribute(qdisc.TCA_KIND, b"netem\0")
+        return message(qdisc.RTM_NEWQDISC, body + attribute(qdisc.TCA_OPTIONS, options))
+
+    bursts = attribute(qdisc.TCA_NETEM_LOSS, attribute(2, struct.pack("=IIII", 2**28, 2**31, 0, 0)))
+    kernel = Kernel(fifo(3, qdisc.TRAFFIC_QUEUE) + netem(loss=2**27) + netem(more=bursts) + DONE)
+    plain, model = qdisc.impairments(cast("qdisc.socket.socket", kernel))
+    assert (plain.ifindex, plain.delay, plain.jitter, plain.rate, plain.limit) == (3, 1e-3, 2e-4, 1e6, 100_000)
+    assert (plain.loss, plain.reorder, plain.duplicate, plain.corrupt) == pytest.approx((1 / 32, 1 / 4, 1 / 2, 1 / 8))
+    assert model.loss == pytest.approx(1 / 16)
