@@ -22,7 +22,7 @@ from topologies.spec import ClassSpec
 from topologies.wires import NETEM_LIMIT, UNSHAPED_RATE, Queue, kernel_limit, queues
 
 RATE_TOLERANCE = 1e-3       # the kernel keeps whole bytes per second
-NETEM_TOLERANCE = 1e-6      # seconds or share: tc is told whole microseconds, the kernel keeps shares of 2^32
+NETEM_TOLERANCE = {"ms": 1e-3, "%": 1e-7}      # tc is told whole microseconds, the kernel keeps shares of 2^32
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,16 @@ def _rate(sock: socket, device: int, want: float) -> int | None:
     return max(rates, key=lambda r: abs(r - want), default=None)
 
 
+def _off(rate: float | None, want: float) -> bool:
+    return rate is None or abs(rate / want - 1) > RATE_TOLERANCE
+
+
 def _queue(queue: Queue, rate: int | None, limit: int | None, declared: Declared,
            link: Link | None) -> Iterator[Finding]:
     """link: the one that the wire shapes here; None where a host shapes."""
     want_rate = declared.rates.get(queue.link, queue.rate)
     want_limit = _limit(queue, declared, link)
-    if rate is None or abs(rate / want_rate - 1) > RATE_TOLERANCE:
+    if _off(rate, want_rate):
         yield Finding(queue.direction, "rate", "bit/s", want_rate, rate)
     if limit != want_limit:
         yield Finding(queue.direction, "queue", "bytes", want_limit, limit)
@@ -106,7 +110,7 @@ def _classes(queue: Queue, held: Sequence[qdisc.HtbClass], declared: Declared, l
                 c.max * rate) for c in classes]
     for low, high, handle, least, most in wanted:
         for what, want, has in zip((low, high), (least, most), found.get(handle, (None, None)), strict=True):
-            if has is None or abs(has / want - 1) > RATE_TOLERANCE:
+            if _off(has, want):
                 yield Finding(queue.direction, what, "bit/s", want, has)
     for c in classes:
         if limits.get(c.handle) != want_limit:
@@ -128,7 +132,7 @@ def _impairments(inventory: Inventory) -> Iterator[Finding]:
                 yield from _netem(direction, link, held.get(index.get(device, 0), []))
             if link.impaired and link.kind == "access":     # shaped at the host; the wire must not be what limits it
                 rate = _rate(sock, index.get(pair.b, 0), UNSHAPED_RATE)
-                if rate is None or abs(rate / UNSHAPED_RATE - 1) > RATE_TOLERANCE:
+                if _off(rate, UNSHAPED_RATE):
                     yield Finding(link.directions[0], "rate of the wire after the host's", "bit/s", UNSHAPED_RATE, rate)
 
 
@@ -141,7 +145,7 @@ def _netem(direction: str, link: Link, held: Sequence[qdisc.Netem]) -> Iterator[
     for netem in held:
         shown = (netem.delay, netem.jitter, netem.loss, netem.reorder, netem.duplicate, netem.corrupt)
         for (what, unit, factor, want), found in zip(wanted, shown, strict=True):
-            if abs(found - want) > NETEM_TOLERANCE:
+            if abs(found - want) * factor > NETEM_TOLERANCE[unit]:
                 yield Finding(direction, what, unit, want * factor, found * factor)
         if netem.rate:
             yield Finding(direction, "rate of its netem", "bit/s", 0, netem.rate)

@@ -1,4 +1,4 @@
-"""Counters of queueing disciplines by raw rtnetlink: what `tc -s qdisc show` says, in a fraction of its time.
+"""Queueing disciplines by raw rtnetlink: what `tc -s qdisc show` says, in a fraction of its time.
 
 A fabric of 30 wires has about 250 qdiscs that are read 20 times a second; `tc -j` or a general
 netlink library would take more of the CPU than the switches that are being watched.
@@ -215,9 +215,9 @@ def _netem(data: memoryview, start: int, end: int, ifindex: int) -> Netem:
     def value(kind: int, form: struct.Struct = _U32) -> int:
         return int(form.unpack_from(data, options[kind][0])[0]) if kind in options else 0
 
-    if TCA_NETEM_LOSS in options:       # a model's parameters, whose first is that probability
-        loss = max((_U32.unpack_from(data, at)[0] for at, _ in _attributes(data, *options[TCA_NETEM_LOSS]).values()),
-                   default=loss)
+    if TCA_NETEM_LOSS in options:       # one model's parameters, whose first is that probability
+        for at, _ in _attributes(data, *options[TCA_NETEM_LOSS]).values():
+            (loss,) = _U32.unpack_from(data, at)
     return Netem(
         ifindex, limit=limit, loss=loss / _ALL, duplicate=duplicate / _ALL,
         reorder=value(TCA_NETEM_REORDER) / _ALL, corrupt=value(TCA_NETEM_CORRUPT) / _ALL,

@@ -94,7 +94,7 @@ def loss(runs: Path) -> Iterator[Figure]:
     lost = {d: ledger["link_losses"].get(d, 0) for d in LOSSY}
     lines = [json.loads(x) for x in (run / "counters.jsonl").read_text().splitlines()]
     directions = next(x for x in lines if x["kind"] == "header")["directions"]
-    first, *_, last = [x["v"] for x in lines if x["kind"] == "wires"]      # the first one is of after calibration
+    first, *_, last = [x["v"] for x in lines if x["kind"] == "wires"]      # the first: what calibration sent
     passed = sum(last[at][PACKETS] - first[at][PACKETS] for at in map(directions.index, LOSSY))
     share = sum(lost.values()) / (sum(lost.values()) + passed)
     elsewhere = sum(ledger["link_losses"].values()) - sum(lost.values())

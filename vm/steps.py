@@ -17,7 +17,7 @@ UNIT_TESTS = f"AIFAB_EXAMPLES=10 chrt --idle 0 {TESTS} --assert=plain --showloca
 # the idle class (docs/decisions/042-a-spoilt-network-is-built-again.md), in a process on each processor; one that deals
 # tests out to others would cost a third one.
 ALL_TESTS = ("files=$(ls tests/unit/test_*.py tests/test_layers.py); "
-             'share() { echo "$files" | awk "int(NR / 16) % 2 == $1"; }; '      # of the time, by that of a host
+             'share() { echo "$files" | awk "int(NR / 16) % 2 == $1"; }; '      # halves of a host's time for them
              f"{UNIT_TESTS} $(share 0) > $RESULTS/unit-tests-1.log 2>&1 & one=$!; "
              f"{UNIT_TESTS} $(share 1) > $RESULTS/unit-tests-2.log 2>&1 & two=$!; "
              f"{LAB_TESTS}; labs=$?; wait $one || exit; wait $two || exit; exit $labs")

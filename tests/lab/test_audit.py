@@ -7,7 +7,7 @@ import os
 import pytest
 
 from scenarios.lab import Lab
-from topologies import wires
+from topologies import qdisc, wires
 from topologies.audit import Declared, audit
 from topologies.host_limits import SYSCTLS
 from topologies.shell import tc_batch
@@ -55,6 +55,19 @@ def test_a_shaper_that_is_gone_is_found(small_lab: Lab) -> None:
         tc_batch([line for line in wires.wire_lines(small_lab.fabric) if f" dev {queue.device} " in line
                   and "ingress" not in line and "ffff:" not in line], queue.netns)
     assert _found(small_lab) == set()
+
+
+def test_a_netem_where_the_spec_has_none_is_found(small_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel would say of one, for kernels that have none; tests/lab/test_kernel.py asks one that has."""
+    queue = next(q for q in wires.queues(small_lab.inventory) if q.direction == "leaf1->h2")
+    index = qdisc.interfaces(f"/run/netns/{queue.netns}")[queue.device]
+    held = qdisc.Netem(index, delay=3e-3, jitter=0, loss=1e-8, reorder=0, duplicate=0, corrupt=0, rate=8_000_000,
+                       limit=1000)
+    monkeypatch.setattr(qdisc, "impairments", lambda _sock: [held])
+    assert [(f.where, f.what, f.unit, f.expected, round(f.found or 0, 9)) for f in audit(small_lab.inventory)] == [
+        ("leaf1->h2", "delay", "ms", 0, 3), ("leaf1->h2", "loss", "%", 0, 1e-6),
+        ("leaf1->h2", "rate of its netem", "bit/s", 0, 8e6),
+        ("leaf1->h2", "limit of its netem", "packets", wires.NETEM_LIMIT, 1000)]
 
 
 def test_a_switch_at_another_priority_is_named(small_lab: Lab) -> None:
