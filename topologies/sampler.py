@@ -9,7 +9,11 @@ Lines of the output, times in seconds since t0 (CLOCK_MONOTONIC):
     {"kind":"header","period","asked","scheduler","cores","directions":[..],"rates":[bit/s],
      "queues":[bytes],"frames":[bytes of a full frame],"switches":[..],"watched":[..]}
     {"kind":"wires","t","took","late","v":[[bytes,packets,drops,backlog],..]}       in header order, as read
-    {"kind":"cpu","t","seconds","idle","steal","softirq","runq":{name: fraction},"busy":{},"nice":{},"gone":[..]}
+    {"kind":"cpu","t","seconds","idle","steal","softirq","runq":{name: fraction},"busy":{},"nice":{},"gone":[..],
+     "doubt":{name: [at most, claimed]}}
+idle, steal and softirq are shares of wall time x processors. doubt names the processes of which the kernel counted more
+waiting than there can have been (topologies/run_queue.py): runq without those counts, with the most that they can stand
+for, and the largest of them, all as fractions.
 Of a direction with classes v is the sum over their queues, backlog that over those that may use all of the link.
 t is the middle of a reading that took `took` seconds and began `late` seconds behind its schedule.
 
@@ -28,6 +32,7 @@ import ctypes
 import json
 import math
 import os
+import resource
 import select
 import signal
 import socket
@@ -38,9 +43,10 @@ from pathlib import Path
 from typing import Any
 
 from topologies import qdisc
-from topologies.cpu import Machine, Process, ProcessTime
+from topologies.cpu import Machine
 from topologies.errors import LabError, RunError
 from topologies.inventory import Inventory
+from topologies.run_queue import Process, ProcessTime
 from topologies.wires import Queue, queues
 
 PERIOD = 0.05
@@ -138,7 +144,6 @@ class Sampler:
         self._output = Output(output)
         self._machine = Machine()
         self._watched: dict[str, Process] = {}
-        self._passing: dict[str, Process] = {}      # watched while it runs: they may end at any moment
         self._ended: dict[str, ProcessTime] = {}    # unwatched since the last cpu line
         self._cpu_from = 0.0                        # when the second began that the next cpu line is about
         self._counted = False
@@ -153,7 +158,6 @@ class Sampler:
         match line.split():
             case ["watch", name, pid] if pid.isdecimal():
                 self.watch(name, int(pid))
-                self._passing[name] = self._watched[name]
             case ["unwatch", name]:
                 self._unwatch(name)
             case ["second"]:
@@ -170,9 +174,10 @@ class Sampler:
     def _unwatch(self, name: str) -> None:
         """Its last part of a second still goes into the next cpu line."""
         process = self._watched.pop(name, None)
-        self._passing.pop(name, None)
-        if process is not None and (last := process.step()) is not None:
-            self._ended[name] = last
+        if process is not None:
+            if (last := process.step()) is not None:
+                self._ended[name] = last
+            process.close()
 
     def run(self) -> None:
         """Sample until stopped, with a last sample at the end."""
@@ -184,7 +189,7 @@ class Sampler:
         due = self._cpu_from = time.monotonic()
         while not self.stopping:
             self._sample(due)
-            for process in self._passing.values():
+            for process in self._watched.values():
                 process.look()
             if due - self._cpu_from >= CPU_PERIOD - period / 2:
                 self._cpu()
@@ -236,6 +241,8 @@ class Sampler:
         line["runq"] = {name: round(step.runq, 4) for name, step in alive.items()}
         line["busy"] = {name: round(step.busy, 4) for name, step in alive.items()}
         line["nice"] = {name: step.nice for name, step in alive.items()}
+        line["doubt"] = {name: [round(step.at_most, 4), round(step.claimed, 4)] for name, step in alive.items()
+                         if step.claimed}
         line["gone"] = [name for name, step in steps.items() if step is None]
         self._output.add(line)
         self._output.flush()
@@ -272,6 +279,13 @@ def _real_time() -> str:
     return "fifo"
 
 
+def _allow_files() -> None:
+    """Two files of each watched thread stay open: a wide fabric has more of them than the usual limit of 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _say(**event: object) -> None:
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(event), flush=True)
@@ -299,6 +313,7 @@ def main(argv: Sequence[str]) -> int:
     """Exit code 0 after a clean stop, 1 after an error event."""
     arguments = _arguments(argv)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    _allow_files()
     try:
         sampler = Sampler(Inventory.read(arguments.inventory), arguments.output, arguments.t0, arguments.period)
 

@@ -7,6 +7,10 @@
     nice of a switch or traffic process up to 0         above SUSPECT: it gives way to everything else
     sentinel's p99                      max(two full frames at the host rate, 1 ms), beyond twice INVALID
 
+A reading that cannot be is no evidence against a run, nor for it: idle or stolen time outside 0 to 105 % of the
+processors' time; more waiting than a thread had time for, of which the kernel's scheduler counts some (the cause is in
+topologies/run_queue.py). It is named, and SUSPECT unless the most that it can stand for is within the limit.
+
 A second counts if half of it or more lies in phases, or if it is all that touches a phase. The
 sentinel's p99 is that of any 1,000 packets in a row that were sent in phases (4 s at 250 a second), of
 all sentinels together where one alone has fewer; a p99 is the smallest delay that 99 % do not exceed
@@ -39,6 +43,7 @@ NUMBER, NAME = 4, "headroom"
 IDLE, HALF_IDLE = 0.15, 0.07
 SWITCH_WAIT, ENGINE_WAIT, STEAL = 1 / 3, 0.15, 0.05
 SENTINEL_FRAMES, SENTINEL_FLOOR = 2, 1e-3
+POSSIBLE = (-0.01, 1.05)    # shares of a second: both clocks have their grain
 SAMPLES = 1000              # a p99 is not said of fewer
 STRIDE = 250
 UNCOVERED, UNCOVERED_SHARE = 0.5, 0.1   # s of a phase, and share of it, that may lie in no counted second
@@ -105,12 +110,40 @@ def _worst(values: Sequence[tuple[float, float]], limit: _Limit) -> Iterator[Rea
 
 
 def _machine(seconds: Sequence[Cpu]) -> Iterator[Reason]:
-    yield from _worst([(c.start, c.idle) for c in seconds], _Limit(
+    yield from _impossible([(c.start, c.idle) for c in seconds], "idle")
+    yield from _impossible([(c.start, c.steal) for c in seconds], "stolen by the hypervisor")
+    yield from _worst([(c.start, c.idle) for c in seconds if _possible(c.idle)], _Limit(
         f"the machine was idle {{value:.1%}} of second {{second:.0f}}; the limit is {IDLE:.0%}", IDLE,
         partial(under, limit=IDLE, half=HALF_IDLE), "machine"))
-    yield from _worst([(c.start, c.steal) for c in seconds], _Limit(
+    yield from _worst([(c.start, c.steal) for c in seconds if _possible(c.steal)], _Limit(
         f"the hypervisor stole {{value:.1%}} of second {{second:.0f}}; the limit is {STEAL:.0%}", STEAL,
         partial(over, limit=STEAL), "machine"))
+
+
+def _possible(share: float) -> bool:
+    return POSSIBLE[0] <= share <= POSSIBLE[1]
+
+
+def _impossible(values: Sequence[tuple[float, float]], what: str) -> Iterator[Reason]:
+    """(when, share of a second) that cannot be: one reason for all, with the first of them."""
+    odd = [(when, share) for when, share in values if not _possible(share)]
+    if odd:
+        when, share = odd[0]
+        more = f" (and {plural(len(odd) - 1, 'other second')})" if len(odd) > 1 else ""
+        yield Reason(NAME, Level.SUSPECT, f"the kernel counted the machine as {what} for {share:.0%} of second "
+                     f"{when:.0f}{more}, which cannot be: not measured", share, None, "machine", when)
+
+
+def _doubt(name: str, title: str, limit: float, seconds: Sequence[Cpu]) -> Iterator[Reason]:
+    """Waiting that the kernel counted and that cannot be, where what it can be at most is beyond the limit."""
+    odd = [(c, *c.doubt[name]) for c in seconds if name in c.doubt]
+    beyond = [(c, most, claimed) for c, most, claimed in odd if over(most, limit) and not over(c.runq[name], limit)]
+    if beyond:
+        second, most, claimed = max(beyond, key=lambda b: b[1])
+        more = f" (and {plural(len(beyond) - 1, 'other second')})" if len(beyond) > 1 else ""
+        yield Reason(NAME, Level.SUSPECT, f"the kernel counted {claimed:.0%} of second {second.start:.0f} as time that "
+                     f"{title} waited for the CPU, which cannot be; {most:.0%} can, and the limit is {limit:.0%}: not "
+                     f"measured{more}", most, limit, name, second.start)
 
 
 def _processes(seconds: Sequence[Cpu], switches: Sequence[str], evidence: Evidence) -> Iterator[Reason]:
@@ -123,6 +156,7 @@ def _processes(seconds: Sequence[Cpu], switches: Sequence[str], evidence: Eviden
         yield from _worst([(c.start, float(c.nice[name])) for c in seconds if name in c.nice], _Limit(
             f"{title} ran at nice {{value:.0f}} in second {{second:.0f}}, so that every other process went first; "
             "the limit is 0", 0.0, partial(over, limit=0.0, twice=float("inf")), name))
+        yield from _doubt(name, title, limit, seconds)
         yield from _unwatched(name, title, seconds, evidence)
 
 
@@ -199,7 +233,9 @@ def _figures(seconds: Sequence[Cpu], switches: Sequence[str], evidence: Evidence
     def most(names: Sequence[str]) -> float:
         return max((c.runq[n] for c in seconds for n in names if n in c.runq), default=float("nan"))
 
+    idle, steal = ([v for c in seconds if _possible(v := getattr(c, what))] for what in ("idle", "steal"))
     p99 = [v for s in judged(evidence) if not math.isnan(v := sentinel_p99(s, evidence.phases)[0])]
-    return {"seconds": len(seconds), "idle": min((c.idle for c in seconds), default=float("nan")),
-            "steal": max((c.steal for c in seconds), default=float("nan")), "switch_wait": most(switches),
-            "engine_wait": most(evidence.engines), "sentinel_p99_s": max(p99, default=float("nan"))}
+    return {"seconds": len(seconds), "idle": min(idle, default=float("nan")),
+            "steal": max(steal, default=float("nan")), "doubtful_waits": sum(len(c.doubt) for c in seconds),
+            "switch_wait": most(switches), "engine_wait": most(evidence.engines),
+            "sentinel_p99_s": max(p99, default=float("nan"))}

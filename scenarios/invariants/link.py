@@ -90,7 +90,9 @@ def windows(counters: Counters, faults: Sequence[Fault]) -> tuple[list[Window], 
             window = _window(counters, int(d), start, end, events)
             if window.doubtful:
                 continue
-            if clean and counters.took[start] + counters.took[end] <= 2 * READING * (t1 - t0):
+            if (np.diff(counters.bytes[start:end + 1, d]) < 0).any():
+                unusable += 1       # a counter that went backwards is no measurement
+            elif clean and counters.took[start] + counters.took[end] <= 2 * READING * (t1 - t0):
                 found.append(window)
             else:
                 unusable += 1
@@ -169,7 +171,8 @@ def check(evidence: Evidence) -> Check:
     if counters is None or not len(counters.t):
         return unchecked(NUMBER, "the wires were not sampled")
     found, unusable = windows(counters, evidence.faults)
-    reasons = (*_coverage(evidence, counters), *_share(found), *_low(found), *_lost(len(found), unusable))
+    reasons = (*_coverage(evidence, counters), *_backwards(counters), *_share(found), *_low(found),
+               *_lost(len(found), unusable))
     if not found:
         return Check(NUMBER, "no queue held packets for a whole window: no wire was ever the limit", reasons,
                      {"windows": 0, "unusable": unusable})
@@ -190,6 +193,15 @@ def _coverage(evidence: Evidence, counters: Counters) -> Iterator[Reason]:
             yield Reason(NAME, Level.SUSPECT, f"the wires were sampled from {counters.t[0]:.2f} s to "
                          f"{counters.t[-1]:.2f} s only; phase {phase.name} ran from {phase.start:.2f} s to "
                          f"{phase.end:.2f} s")
+
+
+def _backwards(counters: Counters) -> Iterator[Reason]:
+    """Sent bytes that became fewer: somebody replaced the queue, so what it sent around then is not known."""
+    for d in np.flatnonzero((np.diff(counters.bytes, axis=0) < 0).any(axis=0)):
+        at = float(counters.t[int(np.flatnonzero(np.diff(counters.bytes[:, d]) < 0)[0]) + 1])
+        where = counters.directions[d]
+        yield Reason(NAME, Level.SUSPECT, f"the count of bytes sent on {where} went backwards at {at:.2f} s: not "
+                     "measured there", None, None, where, at)
 
 
 def _lost(judged: int, unusable: int) -> Iterator[Reason]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Cpu:
-    """One second (about) that ends at t; fractions of the machine, of a thread, of a core."""
+    """One second (about) that ends at t; fractions of the machine, of a thread, of a core.
+
+    doubt: process -> (its wait for a CPU at most, what the kernel counted), where it counted what cannot be.
+    """
 
     t: float
     seconds: float
@@ -28,6 +31,7 @@ class Cpu:
     runq: Mapping[str, float]
     nice: Mapping[str, int]
     gone: tuple[str, ...] = ()
+    doubt: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def start(self) -> float:
@@ -87,7 +91,8 @@ def _column(wires: list[Mapping[str, Any]], key: str) -> Floats:
 
 
 def _cpu(x: Mapping[str, Any]) -> Cpu:
-    return Cpu(x["t"], x["seconds"], x["idle"], x["steal"], x["runq"], x["nice"], tuple(x["gone"]))
+    return Cpu(x["t"], x["seconds"], x["idle"], x["steal"], x["runq"], x["nice"], tuple(x["gone"]),
+               {name: (most, claimed) for name, (most, claimed) in x.get("doubt", {}).items()})
 
 
 def _lines(file: Iterable[str]) -> Iterator[Mapping[str, Any]]:

@@ -173,6 +173,39 @@ def test_the_reason_names_switch_share_second_and_limit() -> None:
     assert text == "leaf1's switch waited for the CPU 46 % of second 12; the limit is 33 %".replace(" %", "%")
 
 
+@pytest.mark.parametrize(("doubt", "level"), [
+    ({"leaf1": (0.05, 20.02)}, VALID), ({"leaf1": (1 / 3, 20.02)}, VALID), ({"leaf1": (0.34, 20.02)}, SUSPECT),
+    ({"leaf1": (1.0, 20.02)}, SUSPECT), ({"engine": (0.05, 3.0)}, VALID), ({"engine": (0.16, 3.0)}, SUSPECT)])
+def test_more_waiting_than_there_was_time_for_is_no_evidence(doubt: dict[str, Any], level: Level) -> None:
+    check(4, level, counters=second(12, doubt=doubt))
+
+
+def test_a_wait_that_cannot_be_is_named_with_what_can() -> None:
+    text = check(4, SUSPECT, counters=second(12, doubt={"leaf1": (0.9, 20.02)}))
+    assert text == ("the kernel counted 2002% of second 12 as time that leaf1's switch waited for the CPU, which "
+                    "cannot be; 90% can, and the limit is 33%: not measured")
+
+
+def test_a_starved_switch_is_found_beside_a_count_that_cannot_be() -> None:
+    check(4, INVALID, counters=second(12, runq={"leaf1": 0.7}, doubt={"leaf1": (0.9, 20.02)}))
+
+
+@pytest.mark.parametrize(("changes", "what"), [({"idle": 1.2}, "idle"), ({"idle": -0.5}, "idle"),
+                                               ({"steal": 3.0}, "stolen"), ({"steal": -0.2}, "stolen")])
+def test_shares_of_the_machine_that_cannot_be_are_not_measured(changes: dict[str, Any], what: str) -> None:
+    text = check(4, SUSPECT, counters=second(12, **changes))
+    assert what in text
+    assert "which cannot be: not measured" in text
+
+
+def test_a_count_of_sent_bytes_that_went_backwards_is_not_measured() -> None:
+    whole = counters()
+    sent = whole.bytes.copy()
+    sent[200:] -= sent[200]
+    text = check(2, SUSPECT, counters=replace(whole, bytes=sent))
+    assert text == "the count of bytes sent on leaf1->h3 went backwards at 10.00 s: not measured there"
+
+
 def test_many_bad_seconds_are_one_reason_with_the_worst() -> None:
     whole = second(12, idle=0.03)
     cpu = (*whole.cpu[:12], whole.cpu[12], replace(whole.cpu[13], idle=0.12), *whole.cpu[14:])
@@ -325,7 +358,8 @@ HEADER = {"kind": "header", "period": 0.05, "asked": 0.05, "scheduler": "fifo", 
           "rates": [1e6], "queues": [10], "frames": [1514], "switches": ["b"], "watched": []}
 WIRES = {"kind": "wires", "t": 0.5, "took": 0.001, "late": 0.0, "v": [[1, 2, 3, 4]]}
 CPU = {"kind": "cpu", "t": 1.0, "seconds": 1.0, "idle": 0.5, "steal": 0.0, "softirq": 0.0, "runq": {"b": 0.1},
-       "busy": {"b": 0.1}, "nice": {"b": 0}, "gone": []}
+       "busy": {"b": 0.1}, "nice": {"b": 0}, "gone": [],
+       "doubt": {"b": [0.05, 20.0]}}
 
 
 def test_counters_are_read_up_to_a_line_that_was_cut_short(tmp_path: Any) -> None:
@@ -335,6 +369,7 @@ def test_counters_are_read_up_to_a_line_that_was_cut_short(tmp_path: Any) -> Non
     assert (read.directions, read.switches, read.t.tolist()) == (("a->b",), ("b",), [0.5])
     assert (read.bytes.tolist(), read.drops.tolist(), read.backlog.tolist()) == ([[1]], [[3]], [[4]])
     assert read.cpu[0].runq == {"b": 0.1}
+    assert read.cpu[0].doubt == {"b": (0.05, 20.0)}
 
 
 def test_counters_without_a_header_or_a_file_are_refused(tmp_path: Any) -> None:
