@@ -18,6 +18,7 @@ from scenarios.report.causes import (
 )
 from scenarios.report.data import RunData
 from scenarios.report.series import Load
+from scenarios.report.sharing import ALIKE, sharing_sentences
 from scenarios.report.tasks import difference_sentence, tasks_text
 from scenarios.report.text import number, percent, plural, quantity
 from traffic.collectives import algorithm_for
@@ -25,7 +26,6 @@ from traffic.collectives import algorithm_for
 Json = Mapping[str, Any]
 Tags = Mapping[str, Json]       # tag -> metric, of one workload (in one phase)
 SHORT_OF_LIMIT = 0.9            # METHODS' reference line for bus bandwidth; below it the sentence says "only"
-ALIKE = 1.005                   # a smaller factor is not told: the digits shown would be equal
 # tags that workloads are compared by, the first that two of them share; whether more is better
 COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("task_time", False), ("ttft", False),
             ("e2e", False), ("rdma_goodput", True), ("loss", False))
@@ -61,9 +61,12 @@ def sentences(data: RunData) -> list[str]:
     same = len({name.split(".")[0] for name in groups}) == 1    # phases of one workload: what it felt is its time
     order = sorted(COMPARED, key=lambda c: c[0] != "step_time") if same else COMPARED
     all_tags = {name: tags for name, (_, tags, _) in groups.items()}
-    found = [s for subject, tags, _ in groups.values() if (s := interference_sentence(subject, tags))]
+    found = sharing_sentences({p.name: [(_subject(data, name), all_tags[key]) for name in p.run
+                                        if (key := f"{name}.{p.name}") in all_tags] for p in data.scenario.phases})
     found += [s] if (s := difference_sentence(all_tags)) else []
-    found += [*compared(all_tags, order), *compared(all_tags, GOODPUT), *sentences_of_spread(all_tags)]
+    # a workload that ran alone in one phase and beside others in another has been compared with itself by now
+    between = {} if found and of_one_workload(all_tags, order) else all_tags
+    found += [*compared(between, order), *compared(all_tags, GOODPUT), *sentences_of_spread(all_tags)]
     for subject, tags, predicted in groups.values():
         found += [s for s in (workload_sentence(subject, tags, predicted), model_sentence(subject, tags, predicted),
                               laggard_sentence(tags), tail_sentence(subject, tags)) if s]
@@ -119,7 +122,7 @@ def _bandwidth(busbw: float, tags: Tags, predicted: Tags) -> str:
     if share is None and limit:
         share, words = busbw / limit, f"of the predicted {quantity(limit, 'bit/s')}"
     only = "only " if share is not None and share < SHORT_OF_LIMIT else ""
-    against = f", {number(share)} {words}" if share is not None else ""
+    against = f", {percent(share)} {words}" if share is not None else ""
     return f"reached {only}{quantity(busbw, 'bit/s')} of bus bandwidth{against}"
 
 
@@ -220,14 +223,13 @@ def _packets(loss: float, tags: Tags) -> str:
     return text + (f", all at most {quantity(longest, 's')}" if longest is not None else "")
 
 
-def interference_sentence(subject: str, tags: Tags) -> str:
-    """How much longer than alone; '' where it was not measured."""
-    for tag, what in (("interference", ""), ("ttft_interference", " to its first tokens (median)")):
-        factor = _value(tags, tag)
-        if factor is not None:
-            times = "" if 1 / ALIKE < factor < ALIKE else f"{number(factor)} times "
-            return f"{subject} took {times}as long{what} as it did alone."
-    return ""
+def of_one_workload(groups: Mapping[str, Tags], order: Sequence[tuple[str, bool]] = COMPARED) -> bool:
+    """Whether `compared` would hold one workload's phases against each other, and nothing else."""
+    for tag, _ in order:
+        names = [name for name, tags in groups.items() if _value(tags, tag)]
+        if len(names) > 1:
+            return len({name.split(".")[0] for name in names}) == 1
+    return False
 
 
 def compared(groups: Mapping[str, Tags], order: Sequence[tuple[str, bool]] = COMPARED) -> list[str]:

@@ -181,13 +181,15 @@ def _binned(stream: Stream) -> tuple[Floats, Floats, Floats]:
 
 
 def request_figure(requests: Sequence[Json]) -> Figure | None:
-    """Share of requests answered within a time, per workload; None if none was answered.
+    """Share of requests answered within a time, per workload (and phase, of several); None if none was answered.
 
     Latency is done - scheduled, as a user feels it. Requests that failed count, so a curve may end below 100 %.
     """
     groups: dict[str, list[Json]] = {}
+    several = len({r.get("phase") for r in requests}) > 1
     for request in requests:
-        groups.setdefault(str(request["workload"]), []).append(request)
+        name = f"{request['workload']}, {request['phase']}" if several else str(request["workload"])
+        groups.setdefault(name, []).append(request)
     answered = {name: np.sort([r["done"] - r["scheduled"] for r in group if r.get("status") == "ok"])
                 for name, group in groups.items()}
     answered = {name: delays for name, delays in answered.items() if len(delays)}

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -26,6 +26,8 @@ WIDTHS = (1.0, 1.8, 2.7, 3.7, 4.9)  # points, so that load can be told without c
 SPLIT, GAP = 0.42, 0.012            # where the parts of a link meet: off the middle, where links cross
 HOST_ROOM = 0.4                     # inches across for each host
 MAX_LINKS = 24                      # between leaves and spines; more of them hide each other
+DIGIT, LINE = 5.0, 10.0             # points that a digit of a drop count is wide and high, with its border
+TIER = 90.0                         # points from hosts to leaves to spines
 SPINE_Y, LEAF_Y, HOST_Y = 2.0, 1.0, 0.28
 Point = tuple[float, float]
 
@@ -74,9 +76,12 @@ def draw(width: float, fabric: Fabric, loads: Mapping[str, Load], drops: Mapping
     axes.set_axis_off()
     axes.set_xlim(-0.1, width - 0.1)
     axes.set_ylim(HOST_Y - 0.22, SPINE_Y + 0.15)
+    crosses: list[tuple[Point, int]] = []
     for link in fabric.links:
         if link.a.node in at and link.b.node in at:
-            _link(axes, at, (link.a.node, link.b.node), loads, drops)
+            crosses += _link(axes, at, (link.a.node, link.b.node), loads, drops)
+    for (place, count), (dx, dy, align) in zip(crosses, label_places(crosses), strict=True):
+        _cross(axes, place, count, (dx, dy), align)
     for node in fabric.nodes:
         if node.name in at:
             (_host if node.is_host else _switch)(axes, node, at[node.name])
@@ -97,20 +102,47 @@ def _between(a: Point, b: Point, share: float) -> Point:
 
 
 def _link(axes: Axes, at: Mapping[str, Point], ends: tuple[str, str], loads: Mapping[str, Load],
-          drops: Mapping[str, int]) -> None:
+          drops: Mapping[str, int]) -> Iterator[tuple[Point, int]]:
+    """Draws both directions; where a queue dropped packets, and how many."""
     a, b = ends
     for near, far, share in ((a, b, SPLIT), (b, a, 1 - SPLIT)):
         direction = f"{near}->{far}"
         x, y = zip(at[near], _between(at[near], at[far], share - GAP), strict=True)
         axes.plot(x, y, zorder=1, **stroke(loads.get(direction)))
         if drops.get(direction):
-            _cross(axes, _between(at[near], at[far], 0.3), drops[direction])
+            yield _between(at[near], at[far], 0.3), drops[direction]
 
 
-def _cross(axes: Axes, place: Point, count: int) -> None:
+def label_places(crosses: Sequence[tuple[Point, int]]) -> list[tuple[float, float, str]]:
+    """Where the number of each cross stands, so that no two meet: offset in points, and alignment.
+
+    Beside its cross if there is room, else above or below it, else further away.
+    """
+    size = [(len(number(count)) * DIGIT, LINE) for _, count in crosses]
+    points = [(x * 72, y * TIER) for (x, y), _ in crosses]
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    found: list[tuple[float, float, str]] = []
+    for (x, y), (w, h) in zip(points, size, strict=True):
+        tried = [(6.0, 0.0, "left"), (-6.0, 0.0, "right"),
+                 *((0.0, sign * step * LINE, "center") for step in range(1, 6) for sign in (1, -1))]
+        boxes = [(left, y + dy - h / 2, left + w, y + dy + h / 2) for dx, dy, align in tried
+                 for left in (x + dx - {"left": 0.0, "right": w, "center": w / 2}[align],)]
+        own = (x - 5, y - 5, x + 5, y + 5)
+        free = [k for k, box in enumerate(boxes) if not any(_meet(box, t) for t in taken if t != own)]
+        best = free[0] if free else 0
+        taken.append(boxes[best])
+        found.append(tried[best])
+    return found
+
+
+def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _cross(axes: Axes, place: Point, count: int, offset: Point, align: str) -> None:
     axes.plot(*place, "X", color=Ink.BAD, markersize=7.5, markeredgecolor=Ink.PAPER, zorder=4)
-    axes.annotate(number(count), place, (6, 0), textcoords="offset points", va="center", fontsize=7.5, color=Ink.BAD,
-                  zorder=5, bbox={"facecolor": Ink.PAPER, "edgecolor": "none", "pad": 0.6})
+    axes.annotate(number(count), place, offset, textcoords="offset points", va="center", ha=align, fontsize=7.5,
+                  color=Ink.BAD, zorder=5, bbox={"facecolor": Ink.PAPER, "edgecolor": "none", "pad": 0.6})
 
 
 def _switch(axes: Axes, node: Node, place: Point) -> None:

@@ -23,7 +23,7 @@ _SIGNS = {"VALID": "✓", "SUSPECT": "?", "INVALID": "✕"}
 def build(run: RunDirectory) -> str:
     """The report of a run as HTML. Raises LabError if the run's meta or scenario cannot be read."""
     data = load(run)
-    metrics = metric_rows(data.metrics)
+    metrics = metric_rows(data)
     return render(
         "report.html", _HERE, data=data,
         answer=sentences(data), banner=banner(data), verdict=verdict_view(data), figures=figures(data),

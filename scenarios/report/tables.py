@@ -99,9 +99,20 @@ class MetricRow:
     source: str
 
 
-def metric_rows(metrics: Mapping[str, Json]) -> list[MetricRow]:
-    """Every metric, in the order of metrics.json."""
-    return [_metric_row(key, m) for key, m in metrics.items()]
+def metric_rows(data: RunData) -> list[MetricRow]:
+    """Every metric once, in the order of metrics.json.
+
+    A workload that ran in several phases has those of the first one under its plain name as well: they are left out.
+    """
+    again = {f"{name}." for name in data.scenario.workloads
+             if sum(name in phase.run for phase in data.scenario.phases) > 1}
+    phases = [p.name for p in data.scenario.phases]
+
+    def copied(key: str) -> bool:
+        name, _, tag = key.partition(".")
+        return f"{name}." in again and any(f"{name}.{phase}.{tag}" in data.metrics for phase in phases)
+
+    return [_metric_row(key, m) for key, m in data.metrics.items() if not copied(key)]
 
 
 def _metric_row(key: str, metric: Json) -> MetricRow:

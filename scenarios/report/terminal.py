@@ -78,7 +78,7 @@ def _checks(validation: Validation) -> Iterator[Text]:
 
 
 def _metrics(data: RunData) -> Table | None:
-    rows = metric_rows(data.metrics)
+    rows = metric_rows(data)
     real = any(row.real for row in rows)
     table = _table("metric", "", "value", *(["in real units"] if real else []), "spread", "samples")
     for row in rows:

@@ -18,12 +18,13 @@ from scenarios.report.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
 from scenarios.report.text import number, percent, plural, quantity
 from topologies.fabric import Fabric
 from traffic.metrics.collective import bulk_limit
+from traffic.metrics.inference import LONG, MSS
 
 Json = Mapping[str, Any]
 Span = tuple[float, float]      # seconds from the step's start, and how long
 MAX_RANKS = 32          # rows that can be told apart; of more the first are drawn
 MAX_CURVES = 6
-MIN_BYTES = 15_000      # smaller transfers are over within their first round trip: no rate can be told
+MIN_BYTES = LONG * MSS  # a smaller one is faster than line rate by what the idle links' buckets let pass (decision 003)
 
 
 @dataclass

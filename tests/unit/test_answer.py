@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from scenarios.report.answer import compared, interference_sentence, queue_sentence, sentences, workload_sentence
+from scenarios.report.answer import compared, queue_sentence, sentences, workload_sentence
 from scenarios.report.data import load
 from scenarios.report.series import Load
+from scenarios.report.sharing import sharing_sentences
 from tests.unit import run_factory
 from traffic.metrics import interference
 
@@ -23,7 +24,7 @@ def _tags(**values: float) -> dict[str, Any]:
 
 def test_a_ring_is_told_by_its_bus_bandwidth_and_the_ring_limit() -> None:
     assert workload_sentence("The ring all-reduce", _tags(busbw=9.207e6, busbw_of_limit=0.98), {}) == \
-        "The ring all-reduce reached 9.21 Mbit/s of bus bandwidth, 0.98 of the ring limit."
+        "The ring all-reduce reached 9.21 Mbit/s of bus bandwidth, 98 % of the ring limit."
 
 
 def test_a_ring_far_below_its_limit_reached_only_that() -> None:
@@ -32,7 +33,7 @@ def test_a_ring_far_below_its_limit_reached_only_that() -> None:
 
 def test_without_a_ring_limit_the_prediction_stands_in() -> None:
     text = workload_sentence("It", _tags(busbw=8e6), _tags(busbw=1e7))
-    assert text == "It reached only 8 Mbit/s of bus bandwidth, 0.8 of the predicted 10 Mbit/s."
+    assert text == "It reached only 8 Mbit/s of bus bandwidth, 80 % of the predicted 10 Mbit/s."
 
 
 def test_steps_are_told_against_their_prediction() -> None:
@@ -68,18 +69,22 @@ def test_equal_numbers_make_no_winner() -> None:
     assert compared({"a": _tags(jct=2.0), "b": _tags(jct=2.001)}) == ["a, b do not differ in jct."]
 
 
-@pytest.mark.parametrize(("factor", "told"), [
-    (1.8, "It took 1.8 times as long as it did alone."), (1.001, "It took as long as it did alone."),
-    (0.9, "It took 0.9 times as long as it did alone.")])
-def test_interference_is_told_by_its_factor(factor: float, told: str) -> None:
-    assert interference_sentence("It", _tags(interference=factor)) == told
+@pytest.mark.parametrize(("tag", "factor", "cost"), [
+    ("interference", 1.8, "took 1.8 times as long"), ("interference", 1.001, "took as long"),
+    ("interference", 0.9, "took 0.9 times as long"),
+    ("ttft_interference", 2.6, "took 2.6 times as long to its first tokens (median)"),
+    ("ttft_interference", 1.0, "took as long to its first tokens (median)"),
+    ("e2e_interference", 1.12, "took 1.12 times as long to be answered (median)")])
+def test_what_sharing_costs_is_a_factor_of_the_time_alone(tag: str, factor: float, cost: str) -> None:
+    assert sharing_sentences({"alone": [("It", _tags(jct=1.0))], "beside": [("It", _tags(**{tag: factor}))]}) == [
+        f"It in phase beside {cost} as it did alone."]
 
 
-@pytest.mark.parametrize(("factor", "told"), [
-    (2.6, "It took 2.6 times as long to its first tokens (median) as it did alone."),
-    (1.0, "It took as long to its first tokens (median) as it did alone.")])
-def test_interference_of_serving_is_told_by_its_first_tokens(factor: float, told: str) -> None:
-    assert interference_sentence("It", _tags(ttft_interference=factor)) == told
+def test_what_two_workloads_cost_each_other_is_one_sentence_with_both_sides() -> None:
+    found = sharing_sentences({"together": [("The training step (dlrm)", _tags(interference=1.02)),
+                                            ("The requests (chat)", _tags(e2e_interference=1.12))]})
+    assert found == ["Side by side in phase together, the training step (dlrm) took 1.02 times as long and the "
+                     "requests (chat) took 1.12 times as long to be answered (median) as alone."]
 
 
 def test_serving_beside_others_is_held_against_serving_alone_by_its_median_first_token() -> None:
@@ -111,9 +116,9 @@ def test_a_run_without_metrics_leaves_the_question_open(tmp_path: Path) -> None:
 def test_a_whole_run_is_answered_from_its_own_numbers(tmp_path: Path) -> None:
     good = " ".join(sentences(load(run_factory.ring(tmp_path))))
     bad = " ".join(sentences(load(run_factory.ring(tmp_path, queues={"leaf1->h3": 655}, busbw=3.1e6))))
-    assert "reached 9.21 Mbit/s of bus bandwidth, 0.98 of the ring limit" in good
+    assert "reached 9.21 Mbit/s of bus bandwidth, 98 % of the ring limit" in good
     assert "No queue dropped a packet" in good
-    assert "reached only 3.1 Mbit/s of bus bandwidth, 0.33 of the ring limit" in bad
+    assert "reached only 3.1 Mbit/s of bus bandwidth, 33 % of the ring limit" in bad
     assert "One queue, leaf1->h3, dropped 655 packets" in bad
 
 

@@ -6,6 +6,7 @@ import io
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from rich.console import Console
 from scenarios.load_scenario import load_scenario
 from scenarios.report.canvas import to_svg
 from scenarios.report.data import load
+from scenarios.report.drawing import DIGIT, LINE, TIER, label_places
 from scenarios.report.figures import figures
 from scenarios.report.page import build
 from scenarios.report.series import wire_series
-from scenarios.report.tables import books, limits, prediction_rows, scenario_yaml
+from scenarios.report.tables import books, limits, metric_rows, prediction_rows, scenario_yaml
 from scenarios.report.terminal import json_object, show
 from scenarios.report.text import number, percent, quantity
 from scenarios.results import RunDirectory
@@ -320,3 +322,24 @@ def test_a_report_of_latencies_says_what_an_isolated_frame_would_pay_on_real_lin
     assert len(said) == 1
     assert "128 bytes from h5 to h1, takes 339 us longer" in said[0]
     assert not any("serialisation" in text for text in limits(load_scenario("allreduce")))
+
+
+def test_a_metric_of_a_workload_in_several_phases_is_listed_once(tmp_path: Path) -> None:
+    spec = run_factory.scenario().model_dump(mode="json")
+    spec["phases"] = [{"name": "alone", "run": ["ring"]}, {"name": "beside", "run": ["ring"]}]
+    metrics = {**run_factory.metrics(9e6, "ring"), **run_factory.metrics(9e6, "ring.alone"),
+               **run_factory.metrics(4e6, "ring.beside")}
+    run = run_factory.make(tmp_path, type(run_factory.scenario()).model_validate(spec), metrics=metrics)
+    shown = [row.key for row in metric_rows(load(run))]
+    assert "ring.busbw" not in shown
+    assert {"ring.alone.busbw", "ring.beside.busbw"} <= set(shown)
+
+
+def test_numbers_of_drops_beside_each_other_do_not_meet() -> None:
+    crosses = [((0.28 * n, 0.78), count) for n, count in enumerate((13, 3, 21, 982, 6, 12_345, 9))]
+    boxes = []
+    for ((x, y), count), (dx, dy, align) in zip(crosses, label_places(crosses), strict=True):
+        width = len(f"{count:,}") * DIGIT
+        left = x * 72 + dx - {"left": 0.0, "right": width, "center": width / 2}[align]
+        boxes.append((left, y * TIER + dy - LINE / 2, left + width, y * TIER + dy + LINE / 2))
+    assert not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for a, b in combinations(boxes, 2))

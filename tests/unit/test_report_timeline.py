@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scenarios.report.curves import request_figure
 from scenarios.report.data import load
 from scenarios.report.figures import figures, paced, phase_starts
 from scenarios.report.timeline import last_steps, slowdown_figure, slowdowns, timeline_figure
@@ -96,3 +97,28 @@ def test_phases_are_told_apart_in_every_figure_of_steps(tmp_path: Path) -> None:
     assert phase_starts(data) == {"a": 10.0, "b": 30.0}
     assert paced(data) == {"h1->leaf1"}
     assert "h1->leaf1 (%)" in drawn["load"].header
+
+
+def test_a_transfer_that_the_idle_links_buckets_let_pass_has_no_line_rate_to_be_held_against() -> None:
+    few = 18 * 1448         # packets of which up to four leave at once: faster than the wire, by the wire's own doing
+    assert slowdowns([transfer(0.93 * 8 * few / bulk_limit(10e6), size=few)], FABRIC) == {}
+
+
+def test_latencies_of_requests_alone_and_beside_others_are_two_curves() -> None:
+    rows = [{"workload": "chat", "phase": p, "scheduled": 0.0, "done": d, "status": "ok"}
+            for p, d in (("alone", 0.4), ("beside", 0.5))]
+    drawn = request_figure(rows)
+    assert drawn is not None
+    assert [row[0] for row in drawn.rows] == ["chat, alone", "chat, beside"]
+
+
+def test_requests_of_an_open_loop_have_no_bar_of_a_step(tmp_path: Path) -> None:
+    spec = run_factory.scenario().model_dump(mode="json")
+    trace = tmp_path / "t.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n")
+    spec["workloads"] |= {"chat": {"kind": "requests", "trace": str(trace)}}
+    spec["phases"] = [{"name": "main", "run": ["ring", "chat"]}]
+    step = {"kind": "step", "phase": "main", "iteration": 0, "start": 0.0, "end": 15.7, "ranks": [[0.0, 15.7]]}
+    run = run_factory.make(tmp_path, type(run_factory.scenario()).model_validate(spec),
+                           records=[{**step, "workload": name} for name in ("ring", "chat")])
+    assert [f.key for f in figures(load(run)) if f.key.startswith("steps")] == ["steps-ring"]
