@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from topologies.errors import TraceError
+from topologies.files import read_bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +21,9 @@ class Row:
 
 def text_lines(path: Path) -> list[str]:
     """The lines of a text file, without their ends. Raises TraceError if it is none."""
+    data = read_bounded(path, "a trace file", error=TraceError)
     try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise TraceError(str(path), "a trace file that can be read", error.strerror or str(error)) from None
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise TraceError(str(path), "a trace in UTF-8 text", "a binary file") from None
     if "\0" in text:
