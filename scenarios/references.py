@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from scenarios.extents import extent_problems
+from scenarios.jobs import limit_problems
 from scenarios.moves import vpc_problems
 from scenarios.scenario import LinkEvent, RankEvent, Scenario, SwitchEvent
 from scenarios.shares import class_problems
@@ -40,6 +42,13 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
     """Everything that the scenario names and the fabric (or the disk) does not have."""
     # Wrong link names of the fabric itself are told by fabric_problems.
     fabric = expand(scenario.fabric.model_copy(update={"links": {}}))
+    problems = [*_names(scenario, fabric), *extent_problems(scenario, fabric)]
+    yield from problems
+    if not problems:       # streams are made between hosts that there are
+        yield from limit_problems(scenario, fabric)
+
+
+def _names(scenario: Scenario, fabric: Fabric) -> Iterator[Problem]:
     for name, workload in scenario.workloads.items():
         yield from _workload(fabric, workload, ("workloads", name))
     yield from vpc_problems(scenario, fabric)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -302,6 +302,9 @@ def _in_words(name: str) -> Iterator[None]:
 
 
 def _read_text(path: Path, name: str) -> str:
+    with suppress(OSError, ValueError):     # a name that no file system takes is told below
+        if not path.exists():
+            raise SpecError(name, "a file", "no such file")
     data = read_bounded(path, "a YAML file", MAX_BYTES, name=name,
                         hint="a trace goes into a workload's `trace:`, not in the place of a spec")
     try:

@@ -26,7 +26,7 @@ def not_regular(mode: int) -> str:
 
 def read_bounded(path: Path, what: str, most: int = MAX_TRACE, *, name: str = "", hint: str = "",
                  error: type[SpecError] = SpecError) -> bytes:
-    """All bytes of a regular file. what: 'a trace file', as errors call it. Raises `error`.
+    """All bytes of a regular file. what: as errors call it, such as a trace file that can be read. Raises `error`.
 
     most: bytes; of a file that has more, or grows while it is read, nothing is returned.
     """
@@ -38,11 +38,9 @@ def read_bounded(path: Path, what: str, most: int = MAX_TRACE, *, name: str = ""
             with os.fdopen(descriptor, "rb") as file:       # it may be another one by now
                 odd = not_regular(os.fstat(descriptor).st_mode)
                 data = b"" if odd else file.read(most + 1)
-    except FileNotFoundError:
-        raise error(where, "a file", "no such file") from None
     except (OSError, ValueError) as problem:
         said = problem.strerror if isinstance(problem, OSError) else None
-        raise error(where, f"{what} that can be read", said or str(problem)) from None
+        raise error(where, what, said or str(problem)) from None
     if odd:
         raise error(where, what, odd)
     if len(data) > most:

@@ -160,7 +160,7 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
     serving = Serving(
         name=name, spec=spec, clients=clients, gateway=gateway, replicas=tuple(replicas_of(spec, replicas)),
         kv_tokens=kv_tokens, parallel=parallel_of(spec, replicas, fabric),
-        requests=tuple(asked or requests_of(spec, clients, scale, seed)), tasks=tuple(tasks),
+        requests=tuple(asked or requests_of(spec, clients, scale, seed, where)), tasks=tuple(tasks),
         token_bytes=scale.to_emulated_size(spec.bytes_per_output_token), time=scale.time, decode=spec.decode or (),
         kv_bytes=scale.to_emulated_size(_roofline(spec).kv_bytes_per_token),
         rates={h: bulk_limit(fabric.access_link(h).rate, fabric.spec.mtu) for h in holders},

@@ -163,6 +163,11 @@ def aicb_workload(spec: TrainingTraceSpec, fabric: Fabric, name: str, seed: int)
     size_factor, time_factor = spec.bytes_factor * scale.size, spec.time_factor * scale.time
     rows = [row for row in iteration.rows if row.size]
     between = max(0.0, iteration.seconds - sum(row.seconds for row in iteration.rows))
+    least = len(rows) * layout.ranks
+    if least > MAX_OPS:     # before any of it is built
+        raise SpecError(f"workloads.{name}.trace", f"at most {MAX_OPS:,} computes and transfers in an iteration",
+                        f"{len(rows):,} rows of {layout.ranks:,} ranks, which are at least {least:,}",
+                        "set ranks to replay it on fewer of them")
     ops = tuple(_ops(rows, layout, size_factor, between / len(rows) * time_factor if rows else 0.0))
     count = sum(map(primitives, ops))
     if not any(isinstance(op, Collective) for op in ops) or count > MAX_OPS:

@@ -97,7 +97,7 @@ def _files(directory: Path) -> list[Path]:
 
 def _nodes(path: Path) -> list[Node]:
     """All nodes of a file; the first message is its GlobalMetadata."""
-    data = read_bounded(path, "a trace file", error=TraceError)
+    data = read_bounded(path, "a trace file that can be read", error=TraceError)
     found = list(messages(data, str(path)))
     if not found:
         raise TraceError(str(path), "a GlobalMetadata and nodes", "an empty file")

@@ -14,6 +14,7 @@ import numpy as np
 from topologies.errors import SpecError
 from topologies.fabric import Fabric
 from topologies.units import show_time
+from traffic.extent import MAX_OPS
 from traffic.specs import RequestsSpec
 from traffic.traces.azure import Request, read
 from traffic.workload import Compute, Op, Transfer, Workload
@@ -39,6 +40,9 @@ def requests_workload(spec: RequestsSpec, fabric: Fabric, name: str, seed: int) 
         raise SpecError(f"workloads.{name}.servers", "servers that are no clients of the same workload",
                         ", ".join(both))
     requests = read(Path(spec.trace), spec.window, spec.speedup)
+    if len(requests) > MAX_OPS // 3:        # a request, its work and its answer
+        raise SpecError(f"workloads.{name}.trace", f"at most {MAX_OPS // 3:,} requests", f"{len(requests):,}",
+                        "a window of the trace")
     rng = np.random.default_rng(seed)
     from_ranks = _rounds(rng, len(clients), len(requests))
     to_ranks = [len(clients) + k for k in _rounds(rng, len(servers), len(requests))]

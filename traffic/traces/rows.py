@@ -21,7 +21,7 @@ class Row:
 
 def text_lines(path: Path) -> list[str]:
     """The lines of a text file, without their ends. Raises TraceError if it is none."""
-    data = read_bounded(path, "a trace file", error=TraceError)
+    data = read_bounded(path, "a trace file that can be read", error=TraceError)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
