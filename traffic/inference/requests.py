@@ -62,6 +62,17 @@ def requests_of(spec: ServingSpec, clients: tuple[str, ...], scale: Scale, seed:
             for i, (at, given, made, owner, after, blocks, kept) in enumerate(rows)]
 
 
+def trace_notes(spec: ServingSpec) -> dict[str, str]:
+    """What a report has to say of how the requests of a trace were read. Raises TraceError."""
+    if spec.trace is None:
+        return {}
+    if spec.format == "azure":
+        return azure.notes(Path(spec.trace))
+    slot = mooncake.slot(Path(spec.trace))
+    return {"arrivals": f"stamps are rounded to {slot:g} s in the trace: each batch is spread inside its slot, drawn "
+                        "from the seed" if slot else "as stamped"}
+
+
 def prompt_bytes(spec: ServingSpec, scale: Scale, tokens: int) -> int:
     """Emulated bytes of a prompt with this many tokens, at least 1."""
     return max(round(scale.to_emulated_size(tokens * spec.bytes_per_input_token)), 1)
@@ -84,7 +95,7 @@ def _of_trace(spec: ServingSpec, path: Path, seed: int) -> Iterator[_Row]:
         found = [(r.arrival, max(r.input_tokens, 1), r.output_tokens, ()) for r in azure.read(path, spec.window)]
     else:
         found = [(r.arrival, r.input_tokens, r.output_tokens, r.blocks)
-                 for r in mooncake.spread(mooncake.read(path, spec.window), seed)]
+                 for r in mooncake.read_spread(path, spec.window, seed)]
     kept = rng.random(len(found)) < spec.thinning if spec.thinning < 1 else np.ones(len(found), bool)
     for (at, given, made, blocks), keep in zip(found, kept, strict=True):
         if keep:

@@ -16,7 +16,7 @@ from topologies.fabric import Fabric
 from topologies.units import show_time
 from traffic.extent import MAX_OPS
 from traffic.specs import RequestsSpec
-from traffic.traces.azure import Request, read
+from traffic.traces.azure import Request, notes, read
 from traffic.workload import Compute, Op, Transfer, Workload
 
 
@@ -84,7 +84,7 @@ def _request(spec: RequestsSpec, fabric: Fabric, i: int, request: Request, src: 
 
 def _notes(spec: RequestsSpec, requests: list[Request], fabric: Fabric) -> dict[str, str]:
     scale = fabric.spec.scale.scale
-    notes = {
+    found = {
         "trace": f"{Path(spec.trace).name} ({spec.format})",
         "requests": f"{len(requests)} in {show_time(requests[-1].arrival)}, "
                     f"{sum(r.input_tokens for r in requests)} input and "
@@ -95,7 +95,7 @@ def _notes(spec: RequestsSpec, requests: list[Request], fabric: Fabric) -> dict[
         "speedup": f"{spec.speedup:g}",
     }
     if spec.window is not None:
-        notes["window"] = f"{show_time(spec.window[0])} to {show_time(spec.window[1])} of the trace"
+        found["window"] = f"{show_time(spec.window[0])} to {show_time(spec.window[1])} of the trace"
     if not scale.is_identity:
-        notes["scale"] = f"bytes x {scale.size:g}, times x {scale.time:g}"
-    return notes
+        found["scale"] = f"bytes x {scale.size:g}, times x {scale.time:g}"
+    return found | notes(Path(spec.trace))

@@ -26,6 +26,7 @@ def text_lines(path: Path) -> list[str]:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise TraceError(str(path), "a trace in UTF-8 text", "a binary file") from None
+    text = text.removeprefix("\ufeff")      # a byte order mark, as some editors and spreadsheets write
     if "\0" in text:
         raise TraceError(str(path), "a trace in UTF-8 text", "a binary file")
     lines = [line.removesuffix("\r") for line in text.split("\n")]
