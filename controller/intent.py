@@ -26,6 +26,7 @@ from topologies.fields import Strict
 from topologies.load import validate
 
 API_VERSION: Final = "vpc.githedgehog.com/v1beta1"
+MAX_OBJECTS = 3000          # of an intent: an attachment for each host of the largest fabric, and VPCs for them
 KEY = "objects"             # all objects of a file: {objects: [...]}, as the northbound API takes them
 
 
@@ -232,7 +233,7 @@ IntentObject = Annotated[Vpc | VpcAttachment | VpcPeering | External | ExternalA
 class Intent(Strict):
     """Everything that tenants want, at once. Empty: one flat network of all hosts, the default VPC."""
 
-    objects: tuple[IntentObject, ...] = ()
+    objects: tuple[IntentObject, ...] = Field((), max_length=MAX_OBJECTS)
 
     @cached_property
     def vpcs(self) -> dict[str, VpcSpec]:

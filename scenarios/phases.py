@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from scenarios.child import Child, Event
-from scenarios.events import Player, slowed, slowest
+from scenarios.events import Player, slowed
+from scenarios.jobs import jobs_of
 from scenarios.measure import Measurement
 from scenarios.moves import Pairs
 from scenarios.scenario import LinkEvent, Phase, Scenario, SwitchEvent
@@ -23,14 +24,11 @@ from topologies.interfaces import is_up
 from topologies.netns import inside
 from topologies.units import show_time
 from traffic.build import workload_of
-from traffic.inference.plan import Serving, ServingJob, serving_of
+from traffic.inference.plan import Serving, serving_of
 from traffic.lowering import lower
-from traffic.replay.plan import Replay, ReplayJob, check_together, merged, replay_of
-from traffic.roce.plan import RoceJob, queue_pairs
+from traffic.replay.plan import Replay, check_together, merged, replay_of
 from traffic.specs import BulkSpec, ReplaySpec, RoceSpec, ServingSpec, StreamSpec
-from traffic.streams.plan import Job as StreamsJob
-from traffic.streams.plan import streams_of
-from traffic.workload import Workload, to_json
+from traffic.workload import Workload
 
 READY = 60.0            # seconds to open the connections of thousands of pairs
 POLL = 0.05             # seconds between looks at the children
@@ -79,11 +77,6 @@ def as_run(scenario: Scenario, phase: Phase, traffic: Traffic, *, hidden: bool =
         for w in traffic.workloads))
 
 
-def drain_time(fabric: Fabric) -> float:
-    """Seconds that the longest queue of the fabric needs to empty, and a little: when silence means loss."""
-    return 1.0 + max(2 * k.queue * 8 / k.rate + k.delay for k in fabric.links)
-
-
 class PhaseRun:
     """The processes of one phase."""
 
@@ -96,42 +89,15 @@ class PhaseRun:
 
     def _jobs(self, traffic: Traffic) -> Iterator[tuple[str, str, Path]]:
         m, fabric = self.measurement, self.measurement.lab.fabric
-        drain = drain_time(slowest(self.scenario, fabric))
         common: dict[str, Any] = {"inventory": str(self.tenants.inventory(self.phase.name)), "t0": m.t0,
                                   "records": str(m.run.records_path), "phase": self.phase.name}
-        if traffic.workloads:
-            yield self._write("engine", "traffic.engine", {
-                **common, "seed": self.scenario.seed, "workloads": [to_json(w) for w in traffic.workloads]})
-        if traffic.streams:
-            streams = [s for name, spec in traffic.streams.items()
-                       for s in streams_of(spec, fabric, name, self.scenario.seed)]
-            job = StreamsJob(**common, streams=tuple(streams), drain=drain, realtime=True)
-            yield self._write("streams", "traffic.streams", job.model_dump())
-        if traffic.roce:
-            pairs = [p for name, spec in traffic.roce.items()
-                     for p in queue_pairs(spec, fabric, name, self.scenario.seed)]
-            roce_job = RoceJob(**common, streams=tuple(pairs), drain=drain, realtime=True)
-            yield self._write("roce", "traffic.roce", roce_job.model_dump())
-        if traffic.serving:
-            serving_job = ServingJob(**common, seed=self.scenario.seed, workloads=traffic.serving)
-            yield self._write("inference", "traffic.inference", serving_job.model_dump(mode="json"))
+        schedule = m.run.logs / f"{self.phase.name}.replay.schedule.npz"
         if traffic.replays:
-            replayed, schedule = merged(list(traffic.replays.values()))
-            path = m.run.logs / f"{self.phase.name}.replay.schedule.npz"
-            schedule.save(path)
-            replay_job = ReplayJob(**common, streams=replayed, schedule=str(path), drain=drain, realtime=True)
-            yield self._write("replay", "traffic.replay", replay_job.model_dump())
-        if traffic.bulk:
-            scale = fabric.spec.scale.scale
-            bulks = {name: spec.model_copy(update={"duration": scale.to_emulated_time(spec.duration)})
-                     for name, spec in traffic.bulk.items()}
-            yield self._write("iperf", "traffic.iperf", {
-                **common, "bulks": {name: spec.model_dump(mode="json") for name, spec in bulks.items()}})
-
-    def _write(self, what: str, module: str, job: dict[str, Any]) -> tuple[str, str, Path]:
-        path = self.measurement.run.logs / f"{self.phase.name}.{what}.job.json"
-        path.write_text(json.dumps(job))
-        return what, module, path
+            merged(list(traffic.replays.values()))[1].save(schedule)
+        for job in jobs_of(self.scenario, traffic, fabric, common, str(schedule)):
+            path = m.run.logs / f"{self.phase.name}.{job.what}.job.json"
+            path.write_text(json.dumps(job.data))
+            yield job.what, job.module, path
 
     def run(self, progress: Progress, standing: Standing) -> tuple[float, float]:
         """From ready to the last end; (start, end) in seconds since t0. Raises what a child reports.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from scenarios.extents import extent_problems
+from scenarios.jobs import limit_problems
 from scenarios.moves import vpc_problems
 from scenarios.scenario import LinkEvent, RankEvent, Scenario, SwitchEvent
 from scenarios.shares import class_problems
@@ -14,6 +16,7 @@ from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
 from topologies.expansion import expand
 from topologies.fabric import Fabric, Link, Role
+from topologies.files import not_regular
 from traffic.agent_specs import AgentSpec
 from traffic.inference.parallel import problems as worker_problems
 from traffic.inference.parallel import replica_hosts
@@ -39,6 +42,13 @@ def reference_problems(scenario: Scenario) -> Iterator[Problem]:
     """Everything that the scenario names and the fabric (or the disk) does not have."""
     # Wrong link names of the fabric itself are told by fabric_problems.
     fabric = expand(scenario.fabric.model_copy(update={"links": {}}))
+    problems = [*_names(scenario, fabric), *extent_problems(scenario, fabric)]
+    yield from problems
+    if not problems:       # streams are made between hosts that there are
+        yield from limit_problems(scenario, fabric)
+
+
+def _names(scenario: Scenario, fabric: Fabric) -> Iterator[Problem]:
     for name, workload in scenario.workloads.items():
         yield from _workload(fabric, workload, ("workloads", name))
     yield from vpc_problems(scenario, fabric)
@@ -121,7 +131,7 @@ def _workload(fabric: Fabric, workload: WorkloadSpec, at: KeyPath) -> Iterator[P
         case TrainingJobSpec():
             yield from _job(fabric, workload, at)
         case TrainingTraceSpec():
-            yield from _trace(workload.trace, at)
+            yield from _trace(workload.trace, at, directory=True)
             yield from _placement(fabric, workload.placement, at)
         case RequestsSpec():
             yield from _requests(fabric, workload, at)
@@ -198,16 +208,20 @@ def _job(fabric: Fabric, spec: TrainingJobSpec, at: KeyPath) -> Iterator[Problem
                       "or set `fold: true` to have several ranks share a host")
 
 
-def _trace(trace: str, at: KeyPath) -> Iterator[Problem]:
+def _trace(trace: str, at: KeyPath, *, directory: bool = False) -> Iterator[Problem]:
+    """A regular file, or where `directory` is allowed one of those: not what blocks, or never ends, when it is read."""
     path = Path(trace)
+    name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     try:
-        exists = path.exists()
-    except OSError:     # a name that is too long, say
-        exists = False
-    if not exists:
-        name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        mode = path.stat().st_mode
+    except (OSError, ValueError):     # a name that is too long, say
         yield Problem((*at, "trace"), "a trace that exists", f"{show(name)}, which does not",
                       "a relative path starts at the scenario file; in --set it starts where you are")
+        return
+    odd = not_regular(mode)
+    if odd and not (directory and path.is_dir()):
+        yield Problem((*at, "trace"), "a trace, a regular file" + " or a directory of them" * directory,
+                      f"{show(name)}, {odd}")
 
 
 def _requests(fabric: Fabric, spec: RequestsSpec, at: KeyPath) -> Iterator[Problem]:

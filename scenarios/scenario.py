@@ -11,13 +11,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from controller.intent import Intent, IntentObject, SubnetRef
+from controller.intent import MAX_OBJECTS, Intent, IntentObject, SubnetRef
 from scenarios.validation.spec import CheckName, CheckSpec
 from topologies.errors import Misfit, Misfits
 from topologies.fields import Rate, Share, Strict, Time
 from topologies.spec import LEAST_SHARE, FabricSpec, QueueSpec
 from traffic.specs import WorkloadSpec
 
+MOST = 256              # workloads, phases, events, changes of a schedule, checks
+MAX_STEPS = 10_000      # single changes that all events are made of: a link that flaps is two in each period
 WorkloadName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]      # it names files of a run
 
 
@@ -130,12 +132,14 @@ class Scenario(Strict):
     question: str
     fabric: FabricSpec
     seed: int = Field(1, ge=0)
-    vpcs: tuple[IntentObject, ...] = Field((), description="objects of controller/intent.py; none: one flat network")
-    workloads: dict[WorkloadName, WorkloadSpec] = Field(min_length=1)
-    phases: tuple[Phase, ...] = ()
-    events: tuple[Event, ...] = ()
-    schedule: tuple[Scheduled, ...] = ()
-    checks: dict[CheckName, CheckSpec] = Field({}, alias="validate", description="what has to hold at the end")
+    vpcs: tuple[IntentObject, ...] = Field(
+        (), max_length=MAX_OBJECTS, description="objects of controller/intent.py; none: one flat network")
+    workloads: dict[WorkloadName, WorkloadSpec] = Field(min_length=1, max_length=MOST)
+    phases: tuple[Phase, ...] = Field((), max_length=MOST)
+    events: tuple[Event, ...] = Field((), max_length=MOST)
+    schedule: tuple[Scheduled, ...] = Field((), max_length=MOST)
+    checks: dict[CheckName, CheckSpec] = Field(
+        {}, alias="validate", max_length=MOST, description="what has to hold at the end")
 
     @property
     def intent(self) -> Intent:
@@ -172,6 +176,10 @@ class Scenario(Strict):
                     yield Misfit(("phases", n, "run", k), "each workload once in a phase", f"{name} again")
 
     def _events_have_phases(self) -> Iterator[Misfit]:
+        steps = sum(2 * e.flap.count if isinstance(e, LinkEvent) and e.flap else 1 for e in self.events)
+        if steps > MAX_STEPS:
+            yield Misfit(("events",), f"at most {MAX_STEPS:,} changes, each going down and up of a flap among them",
+                         f"{steps:,}", "a smaller count of a flap")
         phases = {p.name: p for p in self.phases}
         for n, event in enumerate(self.events):
             phase = phases.get(self.phase_of(event))

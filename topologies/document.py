@@ -7,9 +7,8 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,14 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from topologies.errors import SpecError, SpecErrors
+from topologies.files import read_bounded
 
 KeyPath = tuple[str | int, ...]
 MAX_BYTES = 1_000_000       # a spec is written by hand; what is larger is something else
-MAX_VALUES = 100_000        # aliases of aliases can say more in few bytes
+MAX_VALUES = 50_000         # as if every alias and every merged mapping were written out; some seconds to read
+MAX_DEPTH = 60              # levels of lists and mappings, aliases followed
+MAX_DIGITS = 40             # of a number as it is written
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 STRING, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
@@ -169,9 +174,67 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+class _TooLargeError(YAMLError):
+    """A file that says more than MAX_VALUES, nests deeper than MAX_DEPTH, or has a number without end, at a line."""
+
+    def __init__(self, line: int, expected: str, found: str) -> None:
+        super().__init__(f"{expected}; found {found}")
+        self.line, self.expected, self.found = line, expected, found
+
+
+class _BoundedComposer(Composer):
+    """Counts values while the nodes are made: an alias counts as what it stands for, before anything is copied.
+
+    So neither aliases of aliases nor merge keys of merge keys (<<) can ask for more than the file would say if it had
+    written all of it out.
+    """
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader)
+        self._count = self._deepest = 0
+        self._sizes: dict[int, tuple[int, int]] = {}    # id of a node with an anchor -> its values, its levels
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        line = int(self.parser.peek_event().start_mark.line) + 1
+        alias, before, level = self.parser.check_event(AliasEvent), self._count, self.depth
+        self._count += 1
+        if level >= MAX_DEPTH:
+            raise _deep(line)
+        if not alias:
+            self._deepest = level
+            node = super().compose_node(parent, index)
+            self.depth = level
+            if isinstance(node, ScalarNode) and str(node.tag) in NUMBERS and len(node.value) > MAX_DIGITS:
+                raise _TooLargeError(line, f"a number of at most {MAX_DIGITS} digits", f"one of {len(node.value):,}")
+            if node.anchor is not None:
+                self._sizes[id(node)] = self._count - before, self._deepest - level
+        else:
+            node = super().compose_node(parent, index)
+            values, levels = self._sizes.get(id(node), (1, 0))      # without: part of itself, refused later
+            self._count += values - 1
+            self._deepest = max(self._deepest, level + levels)
+        if self._deepest >= MAX_DEPTH:
+            raise _deep(line)
+        if self._count > MAX_VALUES:
+            raise _TooLargeError(line, f"a file of at most {MAX_VALUES:,} values",
+                            "more from this line on (aliases count each time)")
+        return node
+
+
+def _deep(line: int) -> _TooLargeError:
+    return _TooLargeError(line, "a file that a person can read", f"lists and mappings over {MAX_DEPTH} levels deep")
+
+
+def _yaml() -> YAML:
+    """A reader of YAML 1.2 into plain Python."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _BoundedComposer
+    return yaml
+
+
 def parse_yaml(text: str) -> Any:
     """One YAML 1.2 value as plain Python. Raises YAMLError, ValueError or RecursionError."""
-    return YAML(typ="safe", pure=True).load(text)
+    return _yaml().load(text)
 
 
 def read_document(path: Path, name: str = "") -> Document:
@@ -186,7 +249,7 @@ def read_document(path: Path, name: str = "") -> Document:
 def _read_mapping(text: str, name: str) -> tuple[dict[KeyPath, Place], dict[str, Any]]:
     """Places and data of a text, not to be changed: they are kept, for one process may read a file often."""
     with _in_words(name):
-        yaml = YAML(typ="safe", pure=True)
+        yaml = _yaml()
         root = yaml.compose(text)
         if root is None:
             raise SpecError(f"{name}:1", "a mapping of keys to values", "an empty file")
@@ -203,11 +266,12 @@ def read_stream(path: Path, key: str) -> Document:
     text = _read_text(path, name)
     places: dict[KeyPath, Place] = {(): Place(name, 1), (key,): Place(name, 1)}
     with _in_words(name):
-        roots = [r for r in YAML(typ="safe", pure=True).compose_all(text) if r is not None and not _is_empty(r)]
+        yaml = _yaml()
+        roots = [r for r in yaml.compose_all(text) if r is not None and not _is_empty(r)]
         for index, root in enumerate(roots):
             for at, place in _places(_mapping(root, name), name).items():
                 places[key, index, *at] = Place(name, place.line, strip=2)
-        data = [item for item in YAML(typ="safe", pure=True).load_all(text) if item is not None]
+        data = [yaml.constructor.construct_document(root) for root in roots]
     return Document({key: data}, places, path.parent)
 
 
@@ -227,6 +291,8 @@ def _in_words(name: str) -> Iterator[None]:
     """What YAML cannot read, as a SpecError."""
     try:
         yield
+    except _TooLargeError as error:
+        raise SpecError(f"{name}:{error.line}", error.expected, error.found) from None
     except YAMLError as error:
         raise _syntax_error(name, error) from None
     except RecursionError:
@@ -236,21 +302,16 @@ def _in_words(name: str) -> Iterator[None]:
 
 
 def _read_text(path: Path, name: str) -> str:
+    with suppress(OSError, ValueError):     # a name that no file system takes is told below
+        if not path.exists():
+            raise SpecError(name, "a file", "no such file")
+    data = read_bounded(path, "a YAML file", MAX_BYTES, name=name,
+                        hint="a trace goes into a workload's `trace:`, not in the place of a spec")
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise SpecError(name, "a YAML file", "a directory" if path.is_dir() else "no regular file")
-        if status.st_size > MAX_BYTES:
-            raise SpecError(name, f"a YAML file of at most {MAX_BYTES // 1000} kB", f"{status.st_size // 1000} kB",
-                            "a trace goes into a workload's `trace:`, not in the place of a spec")
-        return path.read_text(encoding="utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(name, "a YAML file in UTF-8", f"byte {error.object[error.start]:#04x} at offset {error.start}",
                         "is this a binary file?") from None
-    except FileNotFoundError:
-        raise SpecError(name, "a file", "no such file") from None
-    except (OSError, ValueError) as error:
-        raise SpecError(name, "a file that can be read", str(error)) from None
 
 
 def _line(node: Node) -> int:
@@ -276,8 +337,6 @@ def _places(root: MappingNode, name: str) -> dict[KeyPath, Place]:
             expected, found = wrong
             errors.append((line, SpecError(Place(name, line).where(path), expected, found)))
         places.setdefault(path, Place(name, line))
-        if len(places) > MAX_VALUES:
-            raise SpecError(name, f"a file of at most {MAX_VALUES} values", "more (aliases count each time)")
     if errors:
         raise SpecErrors([error for _, error in sorted(errors, key=lambda item: item[0])])
     return places

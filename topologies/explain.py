@@ -19,15 +19,19 @@ _PLAIN = {      # pydantic's error type -> what was expected
     "list_type": "a list", "tuple_type": "a list", "dict_type": "a mapping of names to values",
     "model_type": "a mapping of keys to values", "model_attributes_type": "a mapping of keys to values",
     "missing": "a value: this key is required", "value_error": "{error}",
-    "greater_than": "a number above {gt:g}", "greater_than_equal": "a number of at least {ge:g}",
-    "less_than": "a number below {lt:g}", "less_than_equal": "a number of at most {le:g}",
+    "greater_than": "a number above {gt:.10g}", "greater_than_equal": "a number of at least {ge:.10g}",
+    "less_than": "a number below {lt:.10g}", "less_than_equal": "a number of at most {le:.10g}",
     "too_short": "at least {min_length} of them", "too_long": "at most {max_length} of them",
     "string_pattern_mismatch": "text of the form {pattern}",
 }
 
+MOST_TOLD = 200         # mistakes of a file; nobody reads more, and each is compared with all keys that there are
+
+
 def explain(error: ValidationError, model: type[BaseModel], data: object) -> list[Problem]:
     """Every mistake in `data`, one Problem a place; `model` is what the data should have been."""
     details = error.errors(include_url=False)
+    more, details = len(details) - MOST_TOLD, details[:MOST_TOLD]
     found = [(detail, _clean(detail["loc"], data)) for detail in details]
     paths = [path for _, path in found]
     problems: dict[KeyPath, Problem] = {}
@@ -40,7 +44,8 @@ def explain(error: ValidationError, model: type[BaseModel], data: object) -> lis
         for problem in _problems(detail, path, model):
             first = problems.get(problem.path)
             problems[problem.path] = problem if first is None else _joined(first, problem)
-    return list(problems.values())
+    rest = [Problem((), "fewer mistakes", f"{more:,} more that are not told", "mend these first")] if more > 0 else []
+    return [*problems.values(), *rest]
 
 
 def _joined(first: Problem, second: Problem) -> Problem:

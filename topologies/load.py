@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from topologies.explain import explain
 from topologies.spec import FabricSpec
 
 CATALOG = Path(__file__).parent / "catalog"
+LARGEST, SMALLEST = 10**18, 1e-18    # of any number in a spec, so that nothing that is made of some overflows
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -95,10 +96,32 @@ def find_spec(name: str, catalog: Path, what: str, relative_to: Path | None = No
 
 def validate(document: Document, model: type[Model]) -> tuple[Model | None, list[Problem]]:
     """The model, or everything that is wrong with the data."""
+    odd = {problem.path: problem for problem in _odd_numbers(document.data, ())}
+    data = _without(document.data, (), odd) if odd else document.data
     try:
-        return model.model_validate(document.data), []
+        value, problems = model.model_validate(data), []
     except ValidationError as error:
-        return None, explain(error, model, document.data)
+        value, problems = None, explain(error, model, data)
+    return None if odd else value, [*odd.values(), *(p for p in problems if p.path not in odd)]
+
+
+def _without(data: Any, path: KeyPath, odd: Container[KeyPath]) -> Any:
+    """The data with a 1 in the place of odd numbers, so that the rest is checked as well."""
+    if isinstance(data, dict):
+        return {key: _without(value, (*path, key), odd) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_without(value, (*path, n), odd) for n, value in enumerate(data)]
+    return 1 if path in odd else data
+
+
+def _odd_numbers(data: object, path: KeyPath) -> Iterator[Problem]:
+    """Numbers that no quantity of a network has."""
+    if isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from _odd_numbers(value, (*path, key))
+    elif isinstance(data, int | float) and data and not SMALLEST <= abs(data) <= LARGEST:
+        yield Problem(path, f"0, or a number from {SMALLEST:g} to {float(LARGEST):g}",
+                      f"a whole number of {data.bit_length()} bits" if isinstance(data, int) else f"{data:g}")
 
 
 def load_model(path: Path, model: type[Model], overrides: Sequence[str] = (), name: str = "") -> Model:

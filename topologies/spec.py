@@ -7,6 +7,7 @@ the spec is in real units and `expansion.expand` converts it.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -22,6 +23,8 @@ from topologies.racks import MAX_HOSTS_PER_LEAF, racks_that_follow
 from topologies.scale import Scale
 from topologies.units import parse_size
 
+MAX_HOSTS = 2048        # of a fabric, probes among them: more than any machine emulates, and `check` answers in seconds
+_FACTOR = re.compile(r"[+]?[\d.]{1,20}(e[-+]?\d{1,2})?(/[\d.]{1,20})?", re.IGNORECASE)    # of what Fraction takes
 UNDERLAY = ipaddress.IPv4Network("10.255.0.0/16")       # VTEPs and their aliases
 
 
@@ -92,6 +95,8 @@ class ScaleSpec(Strict):
             text = value.get(key)
             if isinstance(text, str):
                 try:
+                    if not _FACTOR.fullmatch(text.replace(" ", "")):
+                        raise ValueError(text)      # Fraction would work out 1e999999999
                     fractions[key] = float(Fraction(text.replace(" ", "")))
                 except (ValueError, ZeroDivisionError, OverflowError):
                     misfits.append(Misfit((key,), "a factor such as 1/40000 or 0.001", text))
@@ -222,7 +227,7 @@ class FabricSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> FabricSpec:
-        misfits = [*self._one_uplink_rule(), *self._keys_of_topologies(), *self._sides_fit(),
+        misfits = [*self._one_uplink_rule(), *self._not_too_wide(), *self._keys_of_topologies(), *self._sides_fit(),
                    *self._racks_fit(), *self._subnet_fits(), *self._routers_fit(), *self._classes_fit()]
         if misfits:
             raise Misfits(misfits)
@@ -232,6 +237,12 @@ class FabricSpec(Strict):
         if self.uplink_rate is not None and self.oversubscription is not None:
             yield Misfit(("oversubscription",), "either uplink_rate or oversubscription", "both",
                          "take one away; over a base fabric's key, null takes it away")
+
+    def _not_too_wide(self) -> Iterator[Misfit]:
+        if self.host_count > MAX_HOSTS:
+            at = next((key for key in ("servers", "racks") if getattr(self, key) is not None), "hosts_per_leaf")
+            yield Misfit((at,), f"at most {MAX_HOSTS} hosts in a fabric, probes and outside hosts among them",
+                         str(self.host_count), "fewer leaves, or fewer hosts on each")
 
     def _keys_of_topologies(self) -> Iterator[Misfit]:
         for key, topology in (("servers", "rail-optimized"), ("rails", "rail-optimized"), ("sides", "bifurcated")):

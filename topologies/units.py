@@ -17,6 +17,7 @@ SIZE_UNITS = {
 TIME_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 LARGEST = 1e15      # beyond it a typing error is likelier than a network
+SMALLEST = 1e-15    # below it as well
 
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*?)?\s*$")
 # A capital B is a byte: 20MB/s is no way to write 20 Mbit/s.
@@ -31,6 +32,8 @@ def _split(text: object, example: str) -> tuple[float, str]:
     number = float(match[1])
     if not number < LARGEST:
         raise ValueError(f"a number below {LARGEST:g} with a unit, such as {example}")
+    if number and abs(number) < SMALLEST:
+        raise ValueError(f"zero, or a number from {SMALLEST:g} on, with a unit, such as {example}")
     return number, match[2]
 
 

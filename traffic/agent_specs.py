@@ -15,7 +15,7 @@ class ToolSpec(Strict):
     hosts: tuple[str, ...] = Field(min_length=1, description="its servers, which take calls in turn")
     request: Size = Field(2_000, gt=0, description="of a call")
     response: Size = Field(20_000, gt=0, description="median of an answer")
-    tokens: int = Field(300, ge=1, description="median of what an answer adds to the context")
+    tokens: int = Field(300, ge=1, le=10_000_000, description="median of what an answer adds to the context")
     service: Time = Field(0.2, ge=0, description="median of the server's time for a call")
     weight: float = Field(1.0, gt=0, description="how often it is called, against the other tools")
 
@@ -33,7 +33,7 @@ class AgentSpec(Strict):
     fan_out: tuple[int, int] = Field((1, 2), description="[from, to] calls that a step asks for, uniform")
     depth: int = Field(0, ge=0, le=4, description="levels of sub-agents")
     delegate: Share = Field(0.3, description="chance of a call to be a sub-agent, above the last level")
-    system_tokens: int = Field(1000, ge=0, description="at the head of every context, the same for all")
+    system_tokens: int = Field(1000, ge=0, le=10_000_000, description="at the head of every context, the same for all")
     timeout: Time = Field(300.0, gt=0, description="of a task")
     tool_timeout: Time = Field(10.0, gt=0, description="of one try of a tool call")
     tool_retries: int = Field(0, ge=0, le=10, description="of a tool call, each at the tool's next server")

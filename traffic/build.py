@@ -9,7 +9,8 @@ from typing import Any
 from topologies.errors import SpecError
 from topologies.fabric import Fabric
 from traffic.collectives import algorithm_for, problems
-from traffic.jobs.job import training_job
+from traffic.extent import MAX_OPS
+from traffic.jobs.job import primitives, training_job
 from traffic.placement import leaves_of, place
 from traffic.specs import CollectiveSpec, RequestsSpec, TrainingJobSpec, TrainingTraceSpec
 from traffic.traces.aicb import aicb_workload
@@ -64,4 +65,8 @@ def workload_of(spec: CollectiveSpec | TrainingJobSpec | TrainingTraceSpec | Req
                 name: str, seed: int) -> Workload:
     """The workload of a spec that the TCP engine runs. Raises SpecError, TraceError."""
     built = _BUILDERS[type(spec)](spec, fabric, name, seed)
+    count = sum(primitives(op) for op in built.ops)
+    if count > MAX_OPS and not isinstance(spec, CollectiveSpec):    # its own schedule is counted before it is built
+        raise SpecError(f"workloads.{name}", f"at most {MAX_OPS:,} computes and transfers in an iteration",
+                        f"{count:,}", "a shorter part of the trace, or fewer ranks")
     return replace(built, dscp=fabric.spec.dscp_of(spec.traffic_class))

@@ -17,15 +17,16 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from topologies.errors import HostError, LabError, RunError, SpecError
+from topologies.errors import HostError, LabError, Misfit, Misfits, RunError, SpecError
 from topologies.inventory import Inventory
+from topologies.scale import Scale
 from topologies.spec import FabricSpec
 from traffic.engine.namespaces import die_with_parent
 from traffic.engine.settings import prepare_namespace
@@ -34,6 +35,8 @@ from traffic.records import InterruptedRecord, IperfRecord, Record, RecordWriter
 from traffic.specs import BulkSpec
 
 FIRST_PORT = 5201
+MAX_PAIRS = 256         # transfers of a phase: two processes each, and ports below the engine's
+MAX_SECONDS = 86_400    # iperf3's own limit of --time (MAX_TIME in iperf.h)
 SERVER_START = 10.0     # seconds
 GRACE = 30.0            # seconds that a client may take beyond its duration
 STOP = 2.0              # seconds between SIGTERM and SIGKILL
@@ -83,6 +86,19 @@ class Job(BaseModel):
             found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             raise SpecError(str(path), "a job of bulk flows as JSON", found) from None
 
+    @model_validator(mode="after")
+    def _iperf3_can(self) -> Job:
+        misfits = [Misfit(("bulks", name, "duration"), f"at most {MAX_SECONDS:,} s, which is as long as iperf3 runs",
+                          f"{_whole(spec.duration):,} s") for name, spec in self.bulks.items()
+                   if _whole(spec.duration) > MAX_SECONDS]
+        most = max(self.bulks, key=lambda name: len(self.bulks[name].pairs))
+        if (count := sum(len(spec.pairs) for spec in self.bulks.values())) > MAX_PAIRS:
+            misfits.append(Misfit(("bulks", most, "pairs"), f"at most {MAX_PAIRS} bulk transfers at the same time",
+                                  str(count)))
+        if misfits:
+            raise Misfits(misfits)
+        return self
+
     def pairs(self, fabric: FabricSpec) -> list[Pair]:
         """Every transfer, each with a port of its own."""
         wanted = [(name, spec, src, dst) for name, spec in self.bulks.items() for src, dst in spec.pairs]
@@ -90,6 +106,12 @@ class Job(BaseModel):
                      spec.congestion_control or fabric.tcp.congestion_control, FIRST_PORT + i,
                      fabric.dscp_of(spec.traffic_class), name)
                 for i, (name, spec, src, dst) in enumerate(wanted)]
+
+
+def bulks_of(specs: Mapping[str, BulkSpec], scale: Scale) -> dict[str, BulkSpec]:
+    """The bulks of a phase with their durations in emulated seconds."""
+    return {name: spec.model_copy(update={"duration": scale.to_emulated_time(spec.duration)})
+            for name, spec in specs.items()}
 
 
 def _command(inventory: Inventory, host: str, *words: str) -> list[str]:

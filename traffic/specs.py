@@ -87,7 +87,7 @@ class TrainingTraceSpec(Classed):
 class ModelSpec(Strict):
     """The shape of a decoder-only transformer with grouped-query attention and gated feed-forward layers."""
 
-    layers: int = Field(ge=1)
+    layers: int = Field(ge=1, le=10_000)
     hidden: int = Field(ge=1)
     ffn: int = Field(ge=1, description="width of the feed-forward layer, of one expert")
     heads: int = Field(ge=1)
@@ -228,10 +228,10 @@ class ServingSpec(Classed):
     thinning: float = Field(1.0, gt=0, le=1, description="share of the trace's requests that is kept, drawn")
     rate: float | None = Field(None, gt=0, description="requests (sessions) per second that are drawn")
     process: Literal["constant", "poisson", "gamma", "weibull"] = "poisson"
-    shape: float = Field(1.0, gt=0, description="of gamma and weibull; below 1 is burstier than poisson")
+    shape: float = Field(1.0, ge=0.05, le=1000, description="of gamma and weibull; below 1 is burstier than poisson")
     requests: int = Field(100, ge=1, description="how many requests (sessions) are drawn")
-    input_tokens: int = Field(512, ge=1, description="median of a prompt, of each turn's new part")
-    output_tokens: int = Field(128, ge=1, description="median of an answer")
+    input_tokens: int = Field(512, ge=1, le=10_000_000, description="median of a prompt, of each turn's new part")
+    output_tokens: int = Field(128, ge=1, le=1_000_000, description="median of an answer")
     variation: float = Field(0.5, ge=0, le=2, description="sigma of the log-normal of both; 0: all alike")
     turns: int = Field(1, ge=1, description="requests of a session, each with all that was said before")
     think: Time = Field(1.0, ge=0, description="mean pause of a session, of an agent, before each turn but the first")

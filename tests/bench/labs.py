@@ -11,9 +11,9 @@ from typing import Any
 
 from scenarios.child import Child
 from scenarios.invariants.headroom import STEAL
+from scenarios.jobs import drain_time
 from scenarios.lab import Lab, lab
 from scenarios.load_scenario import load_scenario
-from scenarios.phases import drain_time
 from scenarios.runner import Result, run_scenario
 from scenarios.study.calm import wait_for_calm
 from tests.bench.book import Book

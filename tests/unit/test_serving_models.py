@@ -15,9 +15,10 @@ from topologies.errors import TraceError
 from traffic.inference.batching import Batch, Sequence
 from traffic.inference.cache import Hierarchy, Tier, reuse
 from traffic.inference.gpu import PRESETS, Chunk, Roofline
+from traffic.inference.requests import trace_notes
 from traffic.inference.routing import POLICIES, Ask, ReplicaView
-from traffic.specs import AcceleratorSpec
-from traffic.traces.mooncake import CachedRequest, read, spread
+from traffic.specs import AcceleratorSpec, ServingSpec
+from traffic.traces.mooncake import CachedRequest, read, read_spread, slot_of, spread
 
 MOONCAKE = Path(__file__).parents[3] / "shared/traces/mooncake_fast25/conversation_t0000-0600s.jsonl"
 SAMPLE = Path(__file__).parents[2] / "scenarios/library/data/mooncake-small.jsonl"
@@ -250,12 +251,45 @@ def test_one_endless_cache_has_seen_28_percent_of_mooncakes_blocks() -> None:
 def test_a_batch_of_stamps_is_spread_inside_its_slot_in_order() -> None:
     requests = read(SAMPLE)
     assert {r.arrival % 3 for r in requests} == {0}
-    moved = spread(requests, seed=3)
+    moved = spread(requests, seed=3, slot=3.0)
     assert [r.blocks for r in moved] == [r.blocks for r in requests]
     assert [r.arrival for r in moved] == sorted(r.arrival for r in moved)
     assert all(0 <= b.arrival - a.arrival < 3 for a, b in zip(requests, moved, strict=True))
     assert len({r.arrival for r in moved}) == len(moved)
-    assert spread(requests, seed=3) == moved != spread(requests, seed=4)
+    assert spread(requests, seed=3, slot=3.0) == moved != spread(requests, seed=4, slot=3.0)
+
+
+def stamped(*stamps: int) -> list[CachedRequest]:
+    return [CachedRequest(ms / 1000, 512, 1, (k,)) for k, ms in enumerate(stamps)]
+
+
+def test_the_slots_of_a_trace_are_found_in_its_stamps() -> None:
+    rounded = [3000 * slot for slot in range(12) for _ in range(1 + slot % 3)]
+    assert slot_of(stamped(*rounded)) == 3.0
+    assert slot_of(stamped(*(500 + stamp for stamp in rounded))) == 3.0
+    assert slot_of(read(SAMPLE)) == 3.0
+
+
+@pytest.mark.parametrize("stamps", [
+    (0, 0, 100),                                            # too few to tell
+    tuple(3000 * k for k in range(9) for _ in range(1 + k % 2)),
+    tuple(1000 * k for k in range(20) for _ in range(4)),   # bursts that somebody made
+    tuple(250 * k for k in range(20) for _ in range(1 + k % 2)),
+    (*(3000 * k for k in range(20)), 60_001, 60_001)])      # one exact stamp, and it is no grid
+def test_exact_stamps_are_left_alone(stamps: tuple[int, ...]) -> None:
+    assert slot_of(stamped(*stamps)) == 0.0
+
+
+def test_equal_stamps_of_an_exact_trace_stay_equal_and_its_notes_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    rows = [{"timestamp": ms, "input_length": 512, "output_length": 8, "hash_ids": [k]}
+            for k, ms in enumerate((0, 0, 100))]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [r.arrival for r in read_spread(path, None, seed=1)] == [0.0, 0.0, 0.1]
+    exact = ServingSpec.model_validate({"kind": "serving", "trace": str(path), "format": "mooncake"})
+    assert trace_notes(exact) == {"arrivals": "as stamped"}
+    rounded = exact.model_copy(update={"trace": str(SAMPLE)})
+    assert "rounded to 3 s in the trace" in trace_notes(rounded)["arrivals"]
 
 
 def test_a_window_counts_from_its_own_start() -> None:

@@ -134,7 +134,7 @@ def test_generated_workloads_replay_on_fewer_ranks_with_all_their_rows(
 
 @needs_traces
 def test_what_the_engine_cannot_run_at_once_is_refused_with_the_way_out(fabric: Fabric) -> None:
-    with pytest.raises(SpecError, match=r"1 to 100000 computes and transfers in an iteration; found .*\n.*set ranks"):
+    with pytest.raises(SpecError, match=r"at most 100,000 computes and transfers in .*; found .*\n.*set ranks"):
         workload(GENERATED / "L7B-D1-C02_Llama7B_zero3_mbs1.csv", fabric, fold=True)
 
 
@@ -225,3 +225,59 @@ def test_another_file_and_ranks_that_rows_do_not_make_are_refused(tmp_path: Path
         workload(eight, fabric)
     with pytest.raises(TraceError, match="can be read; found No such file"):
         workload(tmp_path / "none.csv", fabric)
+
+
+# --- files of other versions and tools ------------------------------------------------------------
+
+OLDER = HEADER.replace("comm_group_size,", "")
+
+
+def older(op: str, group: str, size: object) -> str:
+    return f"CommType.{op},CommGroup.{group},{size},step,None,None,,None,None,None,1"
+
+
+OLDER_END = "CommType.epoch_end,None,0,,None,None,,None,None,None,1"
+
+
+def test_an_older_file_without_group_sizes_is_read_with_those_of_the_scenario(tmp_path: Path, fabric: Fabric) -> None:
+    path = write(tmp_path / "t.csv", older("all_reduce", "dp_group", 4096), OLDER_END, header=OLDER)
+    made = workload(path, fabric, groups={"dp_group": 8})
+    assert [(c.kind, c.ranks, c.size) for c in collectives(made)] == [("all-reduce", tuple(range(8)), 4096)]
+    with pytest.raises(TraceError, match=r"t\.csv:2: expected the size of dp_group"):
+        workload(path, fabric)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, fabric: Fabric) -> None:
+    path = write(tmp_path / "t.csv", row("all_reduce", "dp_group", 2, 4096), END)
+    path.write_text("\ufeff" + path.read_text())
+    assert len(collectives(workload(path, fabric))) == 1
+
+
+def test_groups_of_one_rank_move_nothing_whatever_their_kind(tmp_path: Path, fabric: Fabric) -> None:
+    path = write(tmp_path / "t.csv", row("all_reduce", "pp_group", 1, 4096), row("all_gather", "tp_group", 1, 100),
+                 row("all_reduce", "dp_group", 4, 4096), END)
+    made = workload(path, fabric)
+    assert [c.ranks for c in collectives(made)] == [(0, 1, 2, 3)]
+    assert "2 in groups of one rank" in made.notes["collectives"]
+
+
+def test_an_iteration_in_which_nothing_moves_is_refused_with_that_reason(tmp_path: Path, fabric: Fabric) -> None:
+    path = write(tmp_path / "t.csv", row("all_reduce", "dp_group", 1, 4096), END)
+    with pytest.raises(SpecError, match="nothing moves"):
+        workload(path, fabric)
+
+
+@pytest.mark.parametrize(("lines", "where", "found"), [
+    (["[ pp_stage0: [rank0, rank1] ]", HEADER], 1, "one of several"),
+    (["MICRO", "2", "micro_test\t-1\t1\tNONE\t0"], 1, "text workload of SimAI or ASTRA-sim"),
+    (["HYBRID_TRANSFORMER_FWD_IN_BCKWD\tmodel_parallel_NPU_group: 8", "2"], 1, "text workload of SimAI or ASTRA-sim"),
+    ([HEADER, "CommType.isend,CommGroup.pp_group,1,64,forward,None,None,send_next,None,None,None,1", END], 2, "isend"),
+    ([HEADER, row("all_reduce", "pp_group", 4, 64), END], 2, "pp_group")])
+def test_pipelines_and_text_workloads_are_refused_by_name(
+        tmp_path: Path, fabric: Fabric, lines: list[str], where: int, found: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(TraceError) as error:
+        workload(path, fabric)
+    assert error.value.where == f"{path}:{where}"
+    assert found in error.value.found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -18,7 +19,8 @@ from topologies.scale import MIN_PACKETS
 from topologies.spec import BorderSpec, FabricSpec, ScaleSpec
 from traffic.lowering import lower
 from traffic.specs import RequestsSpec
-from traffic.traces.azure import HEADER, read
+from traffic.traces import azure
+from traffic.traces.azure import HEADER, Request, read
 from traffic.traces.requests import requests_workload
 from traffic.workload import Compute, Transfer, Workload
 
@@ -216,3 +218,89 @@ def test_the_sample_has_a_silence_and_a_burst_and_is_above_scale(fabric: Fabric)
 
 def test_the_workload_lowers_to_its_three_ops_a_request(fabric: Fabric) -> None:
     assert len(lower(workload(SAMPLE, fabric)).ops) == 450
+
+
+# --- the traces of 2024 and 2025, and large ones --------------------------------------------------
+
+
+@pytest.mark.parametrize("stamp", ["2024-05-10 00:00:01.500000+00:00", "2024-05-10T00:00:01.5Z",
+                                   "2024-05-10 02:00:01.5+02:00", "2024-05-09 19:30:01.5-0430",
+                                   "2024-05-10 00:00:01.500000000+00:00"])
+def test_stamps_with_a_zone_are_read_as_the_moment_that_they_name(tmp_path: Path, stamp: str) -> None:
+    path = trace(tmp_path, "2024-05-10 00:00:00+00:00,1,1", f"{stamp},2,2")
+    assert [r.arrival for r in read(path)] == [0.0, 1.5]
+
+
+@pytest.mark.parametrize("stamp", ["2024-05-10 24:00:00", "2024-05-10 00:61:00", "2024-05-10 00:00:01+25:00"])
+def test_a_time_that_does_not_exist_is_refused(tmp_path: Path, stamp: str) -> None:
+    with pytest.raises(TraceError, match="a time such as"):
+        read(trace(tmp_path, f"{stamp},1,1"))
+
+
+def test_stamps_with_and_without_a_zone_cannot_be_compared(tmp_path: Path) -> None:
+    path = trace(tmp_path, "2024-05-10 00:00:00+00:00,1,1", "2024-05-10 00:00:01,1,1")
+    with pytest.raises(TraceError, match=r"trace\.csv:3: expected stamps with a zone in all rows or in none"):
+        read(path)
+
+
+def test_columns_are_known_by_name_and_images_are_named_as_left_out(tmp_path: Path, fabric: Fabric) -> None:
+    header = "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens"
+    path = trace(tmp_path, "2024-10-15 00:00:00.5,3,1000,20", header=header)
+    assert [(r.input_tokens, r.output_tokens) for r in read(path)] == [(1000, 20)]
+    assert "NumImages" in workload(path, fabric).notes["images"]
+    assert "images" not in workload(trace(tmp_path, *ROWS), fabric).notes
+
+
+@pytest.mark.parametrize("header", ["TIMESTAMP,ContextTokens", "TIMESTAMP,ContextTokens,GeneratedTokens,Model",
+                                    "TIMESTAMP,ContextTokens,ContextTokens,GeneratedTokens"])
+def test_another_header_is_refused(tmp_path: Path, header: str) -> None:
+    with pytest.raises(TraceError, match=r"trace\.csv:1: expected the header"):
+        read(trace(tmp_path, *ROWS, header=header))
+
+
+def test_a_byte_order_mark_before_the_header_is_none_of_it(tmp_path: Path) -> None:
+    assert len(read(trace(tmp_path, *ROWS, header="\ufeff" + HEADER))) == 3
+
+
+def test_a_packed_trace_is_named_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv.gz"
+    path.write_bytes(gzip.compress(b"x"))
+    with pytest.raises(TraceError, match="a gzip file"):
+        read(path)
+
+
+@given(gaps=st.lists(st.integers(0, 3 * 10**7), min_size=1, max_size=2000), start=st.floats(0.0, 200.0),
+       length=st.floats(0.1, 100.0))
+def test_a_window_looked_up_by_time_is_that_of_the_whole_file(
+        tmp_path_factory: pytest.TempPathFactory, gaps: list[int], start: float, length: float) -> None:
+    ticks = [sum(gaps[: i + 1]) for i in range(len(gaps))]
+    first = datetime(2024, 1, 1)
+    rows = [f"{first + timedelta(seconds=t // 10**7)}.{t % 10**7:07d},{i},1" for i, t in enumerate(ticks)]
+    path = trace(tmp_path_factory.mktemp("azure"), *rows)
+
+    def found() -> list[Request] | str:
+        try:
+            return read(path, (start, start + length))
+        except TraceError as error:
+            return str(error)
+
+    whole = found()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(azure, "WHOLE", 0)
+        assert found() == whole
+
+
+def test_of_a_large_file_rows_of_the_window_out_of_order_are_refused(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = trace(tmp_path, *ROWS, "2024-02-03 10:00:03,1,1")
+    monkeypatch.setattr(azure, "WHOLE", 0)
+    with pytest.raises(TraceError, match="earlier than the row before"):
+        read(path)
+
+
+def test_more_requests_than_memory_should_hold_ask_for_a_window(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(azure, "MAX_ROWS", 2)
+    with pytest.raises(TraceError, match="choose a window of it"):
+        read(trace(tmp_path, *ROWS))
+    assert len(read(trace(tmp_path, *ROWS), (0.0, 1.0))) == 2

@@ -25,6 +25,7 @@ from topologies.errors import SpecError
 from topologies.scale import Scale
 from traffic.agent_specs import AgentSpec
 from traffic.arrivals import arrivals
+from traffic.extent import MAX_BLOCKS, MAX_REQUESTS
 from traffic.inference.requests import SESSION_BLOCKS, Request, prompt_bytes
 from traffic.specs import ServingSpec
 
@@ -91,7 +92,7 @@ class _Drawing:
         self._shared = agent.system_tokens // spec.block     # blocks that every context begins with
         weights = np.array([tool.weight for tool in agent.tools.values()])
         self._shares = weights / weights.sum()
-        self._contexts = self._next = 0
+        self._contexts = self._next = self._held = 0
         self.requests: list[Request] = []
         self._calls: list[Call] = []
 
@@ -128,6 +129,11 @@ class _Drawing:
 
     def _model(self, owner: int, prompt: int, made: int, after: tuple[int, ...], pause: float) -> int:
         call = self._add("model", after=after, pause=self._scale.to_emulated_time(pause))
+        self._held += (prompt + made) // self._spec.block
+        if self._held > MAX_BLOCKS or len(self.requests) >= MAX_REQUESTS:
+            raise SpecError(f"{self._where}.agent", f"at most {MAX_REQUESTS:,} model calls and {MAX_BLOCKS:,} blocks "
+                            "of their prompts", f"more in the first {self._number + 1:,} tasks",
+                            "fewer tasks (requests), or a larger block")
         self.requests.append(Request(
             id=call.id, at=0.0, input=prompt, output=made, size=prompt_bytes(self._spec, self._scale, prompt),
             client=self._host, session=f"a{owner}", blocks=self._blocks(owner, prompt),

@@ -16,7 +16,7 @@ from topologies.units import show_size
 from traffic.inference.agent import Task, tasks_of
 from traffic.inference.gpu import Roofline
 from traffic.inference.parallel import Parallel, fused, pairs_of, parallel_of, problems, replica_hosts, replicas_of
-from traffic.inference.requests import Request, requests_of
+from traffic.inference.requests import Request, requests_of, trace_notes
 from traffic.metrics.collective import bulk_limit
 from traffic.specs import ServingSpec
 
@@ -51,6 +51,7 @@ class Serving(BaseModel):
     congestion_control: str
     dscp: int = 0
     parallel: Parallel | None = None
+    trace_notes: dict[str, str] = {}
 
     @property
     def roofline(self) -> Roofline:
@@ -66,8 +67,8 @@ class Serving(BaseModel):
 
     @property
     def notes(self) -> dict[str, str]:
-        """What a report has to say of what was fused."""
-        return fused(self.spec, self.parallel) if self.parallel else {}
+        """What a report has to say of how a trace was read, and of what was fused."""
+        return {**self.trace_notes, **(fused(self.spec, self.parallel) if self.parallel else {})}
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -160,12 +161,12 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
     serving = Serving(
         name=name, spec=spec, clients=clients, gateway=gateway, replicas=tuple(replicas_of(spec, replicas)),
         kv_tokens=kv_tokens, parallel=parallel_of(spec, replicas, fabric),
-        requests=tuple(asked or requests_of(spec, clients, scale, seed)), tasks=tuple(tasks),
+        requests=tuple(asked or requests_of(spec, clients, scale, seed, where)), tasks=tuple(tasks),
         token_bytes=scale.to_emulated_size(spec.bytes_per_output_token), time=scale.time, decode=spec.decode or (),
         kv_bytes=scale.to_emulated_size(_roofline(spec).kv_bytes_per_token),
         rates={h: bulk_limit(fabric.access_link(h).rate, fabric.spec.mtu) for h in holders},
         congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
-        dscp=fabric.spec.dscp_of(spec.traffic_class))
+        dscp=fabric.spec.dscp_of(spec.traffic_class), trace_notes=trace_notes(spec))
     if not serving.requests:
         raise SpecError(f"{where}.thinning", "a share that leaves requests", f"{spec.thinning:g}, which leaves none")
     _check_longest(serving, where)

@@ -47,6 +47,8 @@ def training_job(spec: TrainingJobSpec, fabric: Fabric, name: str, seed: int) ->
     hosts = place(spec.placement, spec.ranks, fabric, seed, fold=spec.fold)
     layers = Model.of(spec.model).shape.layers // spec.pipeline
     fuse = min(spec.fuse or 1, layers)
+    while not spec.fuse and fuse < layers and at_least(spec, fuse) > MAX_OPS:
+        fuse = min(2 * fuse, layers)        # not built, only to be found too large
     while True:
         ops = _iteration(spec, fabric, f"workloads.{name}", seed, fuse)
         count = sum(map(primitives, ops))
@@ -62,6 +64,23 @@ def training_job(spec: TrainingJobSpec, fabric: Fabric, name: str, seed: int) ->
         flows_per_pair=spec.flows_per_pair,
         congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         notes=_notes(spec, fabric, fuse, count, ops))
+
+
+def at_least(spec: TrainingJobSpec, fuse: int) -> int:
+    """Computes and transfers that an iteration has at least, with `fuse` layers taken as one; nothing is built for it.
+
+    Each rank computes each micro-batch forward and backward, in halves of a block where tensor or expert parallelism
+    exchanges between them; stages hand activations on; the gradients of a stage are exchanged once.
+    """
+    layers = max(Model.of(spec.model).shape.layers // spec.pipeline, 1)
+    separate = spec.tensor > 1 or spec.expert > 1
+    blocks = -(-layers // fuse) if separate or spec.zero == 3 else 1
+    computes = spec.ranks * spec.micro_batches * 2 * blocks * (2 if separate else 1)
+    sends = 2 * spec.micro_batches * (spec.pipeline - 1) * spec.data * spec.tensor
+    t, d = spec.tensor, spec.data
+    reduces = spec.micro_batches * 4 * blocks * d * spec.pipeline * 2 * t * t if t > 1 else 0
+    gradients = t * spec.pipeline * d * (d - 1) if d > 1 else 0
+    return computes + sends + reduces + gradients
 
 
 def primitives(op: Op) -> int:

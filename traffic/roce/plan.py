@@ -12,7 +12,7 @@ from topologies.errors import SpecError
 from topologies.fabric import Fabric
 from traffic.roce.wire import OVERHEAD, PSNS
 from traffic.specs import RoceSpec
-from traffic.streams.plan import MAX_PACKETS, Job, Stream
+from traffic.streams.plan import MAX_PACKETS, MAX_STREAMS, Job, Stream
 
 ENTROPY_PORTS = range(49_152, 65_536)   # source ports that RoCEv2 senders choose from
 SPRAY_PORTS = 1024                      # that a spraying queue pair goes through before it begins again
@@ -52,7 +52,7 @@ class QueuePair(Stream):
 class RoceJob(Job):
     """What one process of queue pairs does."""
 
-    streams: tuple[QueuePair, ...] = Field(min_length=1, max_length=1024)
+    streams: tuple[QueuePair, ...] = Field(min_length=1, max_length=MAX_STREAMS)
 
 
 def queue_pairs(spec: RoceSpec, fabric: Fabric, name: str, seed: int) -> tuple[QueuePair, ...]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from topologies.addressing import ETHERNET_HEADER, SENTINEL_DSCP
-from topologies.errors import LabError, SpecError
+from topologies.errors import LabError, Misfit, Misfits, SpecError
 from topologies.fabric import Fabric
 from topologies.fields import Strict
 from traffic.specs import StreamSpec
@@ -21,6 +21,8 @@ FRAME_OVERHEAD = 42             # Ethernet 14 + IPv4 20 + UDP 8
 MIN_FRAME = 66                  # room for our header of 24 bytes
 MAX_PACKETS = 2**24             # of one stream; an endless one at 250 pps reaches it after 18 hours
 MAX_JOB_PACKETS = 2**25         # of all streams with an end: 28 bytes of memory each
+MAX_STREAMS = 1024              # of a job
+MAX_DRAIN = 600.0               # seconds of silence that a job waits for at most
 FIRST_PORT = 12_000             # destination port of a job's first stream; the others follow
 SENTINEL_FIRST_PORT = 11_000
 SOURCE_PORTS = range(20_000, 32_000)    # below the kernel's own choice, so that a seed always finds its ports free
@@ -53,7 +55,9 @@ class Stream(Strict):
         if self.count is not None and self.duration is not None:
             raise ValueError("count or duration, not both")
         if self.packets is not None and self.packets > MAX_PACKETS:
-            raise ValueError(f"at most {MAX_PACKETS} packets in a stream; found {self.packets}")
+            raise Misfits([Misfit(("count" if self.duration is None else "duration",),
+                                  f"at most {MAX_PACKETS} packets in a stream", str(self.packets),
+                                  "a shorter duration, or fewer packets a second")])
         return self
 
     @property
@@ -75,8 +79,8 @@ class Job(Strict):
     t0: float                   # CLOCK_MONOTONIC of the run
     records: str
     phase: str
-    streams: tuple[Stream, ...] = Field(min_length=1, max_length=1024)
-    drain: float = Field(1.0, gt=0, le=600)
+    streams: tuple[Stream, ...] = Field(min_length=1, max_length=MAX_STREAMS)
+    drain: float = Field(1.0, gt=0, le=MAX_DRAIN)
     first_port: int = Field(FIRST_PORT, ge=1024, le=19_000)
     realtime: bool = Field(False, description="sender and receiver under SCHED_FIFO, where allowed")
 
@@ -88,7 +92,8 @@ class Job(Strict):
             raise ValueError(f"streams with names of their own; found {twice} twice")
         total = sum(s.packets or 0 for s in self.streams)
         if total > MAX_JOB_PACKETS:
-            raise ValueError(f"at most {MAX_JOB_PACKETS} packets in a job; found {total}")
+            raise Misfits([Misfit(("streams",), f"at most {MAX_JOB_PACKETS} packets in all streams of a phase",
+                                  str(total), "shorter, slower or fewer streams, or phases of their own")])
         return self
 
 

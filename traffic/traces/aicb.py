@@ -5,12 +5,13 @@
     CommType.all_gather,CommGroup.tp_group,2,16777216,forward.MegatronColumnLinear,None,None,,0.14,...
     CommType.epoch_end,None,None,0,,None,None,,433.2,...     closes an iteration; milliseconds of all of it
 
+Older files have no comm_group_size: then the scenario says the sizes. Columns are known by their names.
 All ranks run the same rows, each in its own group of the kind that a row names, all groups at once; ranks
 are numbered as Megatron-LM does, tensor neighbours first. msg_size is the buffer that aicb hands in, or
 gathers: S of algbw in every case (aicb, workload_applyer.py). Iterations count from 1 without the block of
 init rows. A measured iteration says how long each collective took and how long everything, not where the
-time between lies: that is spread evenly over the rows. Rows of no bytes and barriers move nothing and are
-left out.
+time between lies: that is spread evenly over the rows. Rows of no bytes, barriers, and collectives in a
+group of one rank, of whatever kind, move nothing and are left out.
 """
 
 from __future__ import annotations
@@ -41,8 +42,13 @@ KINDS: dict[str, CollectiveName] = {
 UNSUPPORTED = ("isend", "irecv", "reduce", "computation", "gather", "scatter")
 GROUPS = ("tp_group", "dp_group", "ep_group", "ep_dp_group")
 MAX_OPS = 100_000       # computes and transfers of an iteration
-_COLUMNS = 12
+COLUMNS = ("comm_type", "comm_group", "comm_group_size", "msg_size", "stage", "dst", "src", "additional",
+           "_elapsed_time", "algbw", "busbw", "count")
+OPTIONAL = "comm_group_size"        # older files lack it
 _RANKS = re.compile(r"\[rank0 ~ rank(\d+)\]")
+_PIPELINE = re.compile(r"\[ ?pp_stage\d+:")
+_SIMAI = ("MICRO", "HYBRID_TRANSFORMER", "DATA", "MODEL", "DLRM")      # how SimAI's and ASTRA-sim's text files begin
+Cells = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,48 +89,68 @@ def read(path: Path) -> Trace:
     """The workload in `path`. Raises TraceError naming the line."""
     lines = text_lines(path)
     first = _RANKS.fullmatch(lines[0].strip()) if lines else None
-    header = 1 if first else 0
-    if len(lines) <= header or not lines[header].startswith("comm_type,comm_group,comm_group_size,msg_size,"):
-        raise TraceError(f"{path}:{header + 1}", "aicb's header, comm_type,comm_group,comm_group_size,msg_size,...",
-                         shorten(lines[header]) if len(lines) > header else "an empty file")
+    columns = _header(path, lines, 1 if first else 0)
     iterations: list[Iteration] = []
     rows: list[Row] = []
-    for number, line in enumerate(lines[header + 1:], start=header + 2):
-        cells = _cells(line, f"{path}:{number}")
-        if cells[0] == "epoch_end":
-            iterations.append(Iteration(tuple(rows), _seconds(cells[8], f"{path}:{number}")))
+    begin = 3 if first else 2
+    for number, line in enumerate(lines[begin - 1:], start=begin):
+        where = f"{path}:{number}"
+        cells = _cells(line, columns, where)
+        if cells["comm_type"] == "epoch_end":
+            iterations.append(Iteration(tuple(rows), _seconds(cells["_elapsed_time"], where)))
             rows = []
-        elif cells[0] != "barrier":
-            rows.append(_row(cells, f"{path}:{number}"))
+        elif cells["comm_type"] != "barrier":
+            rows.append(_row(cells, where))
     if rows or not iterations:
         raise TraceError(f"{path}:{len(lines)}", "an epoch_end row at the end", "none", "the file may be cut off here")
     return Trace(int(first[1]) + 1 if first else 0, tuple(it for it in iterations if not it.init))
 
 
-def _cells(line: str, where: str) -> list[str]:
-    """The cells of a row, the first without "CommType."."""
-    if line.startswith("[rank"):
+def _header(path: Path, lines: list[str], at: int) -> list[str]:
+    """The names of the columns. Raises TraceError, which names what else the file is."""
+    if len(lines) <= at:
+        raise TraceError(f"{path}:{at + 1}", f"aicb's header, {','.join(COLUMNS)}", "an empty file")
+    columns = [name.strip() for name in lines[at].split(",")]
+    if columns in (list(COLUMNS), [name for name in COLUMNS if name != OPTIONAL]):
+        return columns
+    if _PIPELINE.match(lines[0]):
+        raise TraceError(f"{path}:1", "a workload of one pipeline stage", "one of several (pp_stage0, ...)",
+                         "pipelines of aicb are not supported; a training-job has pipeline stages of its own")
+    if lines[0].startswith(_SIMAI):
+        raise TraceError(f"{path}:1", f"aicb's CSV, with the header {','.join(COLUMNS)}",
+                         f"a text workload of SimAI or ASTRA-sim ({shorten(lines[0].split()[0])})",
+                         "that format is not supported: have aicb write its CSV of the same model")
+    raise TraceError(f"{path}:{at + 1}", f"aicb's header, {','.join(COLUMNS)} ({OPTIONAL} may be absent)",
+                     shorten(lines[at]))
+
+
+def _cells(line: str, columns: list[str], where: str) -> Cells:
+    """The cells of a row by column, the first without "CommType."."""
+    if line.startswith("["):
         raise TraceError(where, "rows of one pipeline stage", "a second list of ranks",
                          "workloads of several pipeline stages are not supported")
     cells = next(csv.reader([line]), [])
-    if len(cells) != _COLUMNS or not cells[0].startswith("CommType."):
-        raise TraceError(where, f"{_COLUMNS} cells, the first a CommType", shorten(line),
+    if len(cells) != len(columns) or not cells[0].startswith("CommType."):
+        raise TraceError(where, f"{len(columns)} cells, the first a CommType", shorten(line),
                          "the file may be cut off or damaged here")
-    return [cells[0].removeprefix("CommType."), *cells[1:]]
+    return {OPTIONAL: "None", **dict(zip(columns, cells, strict=True)), "comm_type": cells[0].removeprefix("CommType.")}
 
 
-def _row(cells: list[str], where: str) -> Row:
-    op, group = cells[0], cells[1].removeprefix("CommGroup.")
+def _row(cells: Cells, where: str) -> Row:
+    op, group = cells["comm_type"], cells["comm_group"].removeprefix("CommGroup.")
+    members = 0 if cells[OPTIONAL] == "None" else _whole(cells[OPTIONAL], where, OPTIONAL)
     if op not in KINDS:
         found = f"{op}, which is not supported" if op in UNSUPPORTED else op
-        raise TraceError(where, f"one of the collectives {', '.join(KINDS)}", found)
-    if group not in GROUPS:
-        raise TraceError(where, f"one of the groups {', '.join(GROUPS)}", f"{group}, which is not supported")
-    if cells[11] != "1" or (op == "broadcast" and cells[6] not in ("0", "None")):
+        hint = "pipelines of aicb are not supported" if group == "pp_group" else ""
+        raise TraceError(where, f"one of the collectives {', '.join(KINDS)}", found, hint)
+    if group not in GROUPS and members != 1:
+        raise TraceError(where, f"one of the groups {', '.join(GROUPS)}", f"{group}, which is not supported",
+                         "pipelines of aicb are not supported" if group == "pp_group" else "")
+    if cells["count"] != "1" or (op == "broadcast" and cells["src"] not in ("0", "None")):
         raise TraceError(where, "a row that counts once, a broadcast from rank 0 of its group",
-                         f"count {cells[11]}, src {cells[6]}")
-    return Row(where, op, group, 0 if cells[2] == "None" else _whole(cells[2], where, "comm_group_size"),
-               _whole(cells[3], where, "msg_size"), _seconds(cells[8], where), cells[4])
+                         f"count {cells['count']}, src {cells['src']}")
+    return Row(where, op, group, members, _whole(cells["msg_size"], where, "msg_size"),
+               _seconds(cells["_elapsed_time"], where), cells["stage"])
 
 
 def _whole(cell: str, where: str, what: str) -> int:
@@ -163,11 +189,19 @@ def aicb_workload(spec: TrainingTraceSpec, fabric: Fabric, name: str, seed: int)
     size_factor, time_factor = spec.bytes_factor * scale.size, spec.time_factor * scale.time
     rows = [row for row in iteration.rows if row.size]
     between = max(0.0, iteration.seconds - sum(row.seconds for row in iteration.rows))
+    least = len(rows) * layout.ranks
+    if least > MAX_OPS:     # before any of it is built
+        raise SpecError(f"workloads.{name}.trace", f"at most {MAX_OPS:,} computes and transfers in an iteration",
+                        f"{len(rows):,} rows of {layout.ranks:,} ranks, which are at least {least:,}",
+                        "set ranks to replay it on fewer of them")
     ops = tuple(_ops(rows, layout, size_factor, between / len(rows) * time_factor if rows else 0.0))
     count = sum(map(primitives, ops))
-    if not any(isinstance(op, Collective) for op in ops) or count > MAX_OPS:
-        raise SpecError(f"workloads.{name}", f"1 to {MAX_OPS} computes and transfers in an iteration", str(count),
-                        "set ranks to replay it on fewer of them")
+    if not any(isinstance(op, Collective) for op in ops):
+        raise SpecError(f"workloads.{name}.trace", "a collective of two ranks or more in the iteration",
+                        f"{len(iteration.rows):,} rows, all of no bytes or in groups of one rank: nothing moves")
+    if count > MAX_OPS:
+        raise SpecError(f"workloads.{name}.trace", f"at most {MAX_OPS:,} computes and transfers in an iteration",
+                        f"{count:,}", "set ranks to replay it on fewer of them")
     return Workload(
         name=name, hosts=place(spec.placement, layout.ranks, fabric, seed, fold=spec.fold), ops=ops,
         iterations=spec.iterations, warmup=spec.warmup, flows_per_pair=spec.flows_per_pair,
@@ -220,6 +254,9 @@ def _size(spec: TrainingTraceSpec, iteration: Iteration, group: str) -> int:
 
 
 def _groups(layout: Layout, group: str) -> tuple[Group, ...]:
+    """The groups of a kind; of one that the layout does not have there are only groups of one rank."""
+    if group not in GROUPS:
+        return tuple((rank,) for rank in range(layout.ranks))
     return {"tp_group": layout.tensor_groups, "dp_group": layout.data_groups, "ep_group": layout.expert_groups,
             "ep_dp_group": layout.expert_data_groups}[group](0)
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from topologies.errors import TraceError
 from topologies.fabric import Fabric
+from topologies.files import read_bounded
 from traffic.collectives import algorithm_for
 from traffic.placement import place
 from traffic.specs import TrainingTraceSpec
@@ -96,10 +97,7 @@ def _files(directory: Path) -> list[Path]:
 
 def _nodes(path: Path) -> list[Node]:
     """All nodes of a file; the first message is its GlobalMetadata."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise TraceError(str(path), "a trace file that can be read", error.strerror or str(error)) from None
+    data = read_bounded(path, "a trace file that can be read", error=TraceError)
     found = list(messages(data, str(path)))
     if not found:
         raise TraceError(str(path), "a GlobalMetadata and nodes", "an empty file")

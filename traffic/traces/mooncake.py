@@ -6,13 +6,15 @@ timestamp in ms from the start; a hash id stands for 512 tokens and all that com
 leading ids are a prefix whose KV cache can be used again; the last block may be cut short. Source: Qin et
 al., Mooncake, FAST 2025, FAST25-release/traces.
 
-The conversation trace's arrivals are rounded down to 3 s. `spread` gives each batch of equal stamps times
-of its own inside its slot, drawn from the seed.
+The arrivals of the published conversation trace are rounded down to 3 s, those of others are exact: `slot_of` tells
+them apart. `spread` gives each batch of equal stamps times of its own inside its slot, drawn from the seed.
 """
 
 from __future__ import annotations
 
+import math
 import random
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from topologies.errors import TraceError
 from traffic.traces.rows import Row, json_rows, shorten
 
 BLOCK = 512         # tokens of a hash id
-SLOT = 3.0          # seconds to which the conversation trace's stamps are rounded
+MIN_SLOT = 1000     # ms: stamps on a finer grid are exact enough
+MIN_STAMPS = 10     # different ones, before a common divisor of their distances is no accident
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,47 @@ def read(path: Path, window: tuple[float, float] | None = None) -> list[CachedRe
 
     Raises TraceError naming file:line of a row that cannot be read, and for an empty window.
     """
+    return _within(_rows(path), path, window)
+
+
+def read_spread(path: Path, window: tuple[float, float] | None, seed: int) -> list[CachedRequest]:
+    """The same, with stamps that were rounded to slots spread inside them."""
+    rows = _rows(path)
+    chosen, slot = _within(rows, path, window), slot_of(rows)
+    return spread(chosen, seed, slot) if slot else chosen
+
+
+def slot(path: Path) -> float:
+    """Seconds to which the stamps of a trace were rounded, 0 where they are exact. Raises TraceError."""
+    return slot_of(_rows(path))
+
+
+def slot_of(requests: list[CachedRequest]) -> float:
+    """The grid of a second or more on which all stamps lie, in seconds; 0 where there is none.
+
+    The common divisor of all distances, of ten different stamps or more. Batches that are all of one size are no
+    rounding: somebody made them so.
+    """
+    counts = Counter(round(r.arrival * 1000) for r in requests)
+    stamps = sorted(counts)
+    if len(stamps) < MIN_STAMPS or len(set(counts.values())) == 1:
+        return 0.0
+    grid = math.gcd(*(stamp - stamps[0] for stamp in stamps))
+    return grid / 1000 if grid >= MIN_SLOT else 0.0
+
+
+def spread(requests: list[CachedRequest], seed: int, slot: float) -> list[CachedRequest]:
+    """Requests of one stamp at times drawn from [stamp, stamp + slot), in their order."""
+    rng = random.Random(seed)     # noqa: S311 - no secret
+    counts: dict[float, int] = {}
+    for r in requests:
+        counts[r.arrival] = counts.get(r.arrival, 0) + 1
+    times = [t + offset for t, n in counts.items()
+             for offset in (sorted(rng.uniform(0.0, slot) for _ in range(n)) if n > 1 else [0.0])]
+    return sorted((replace(r, arrival=t) for r, t in zip(requests, times, strict=True)), key=lambda r: r.arrival)
+
+
+def _rows(path: Path) -> list[CachedRequest]:
     rows: list[CachedRequest] = []
     for row in json_rows(path):
         request = _request(row)
@@ -48,23 +92,16 @@ def read(path: Path, window: tuple[float, float] | None = None) -> list[CachedRe
         rows.append(request)
     if not rows:
         raise TraceError(str(path), "at least one request", "an empty file")
+    return rows
+
+
+def _within(rows: list[CachedRequest], path: Path, window: tuple[float, float] | None) -> list[CachedRequest]:
     start, end = (0.0, float("inf")) if window is None else window
     chosen = [replace(r, arrival=r.arrival - start) for r in rows if start <= r.arrival < end]
     if not chosen:
         raise TraceError(str(path), f"rows from {start:g} s to before {end:g} s", "none",
                          f"the trace goes on until {rows[-1].arrival:g} s")
     return chosen
-
-
-def spread(requests: list[CachedRequest], seed: int, slot: float = SLOT) -> list[CachedRequest]:
-    """Requests of one stamp at times drawn from [stamp, stamp + slot), in their order."""
-    rng = random.Random(seed)     # noqa: S311 - no secret
-    counts: dict[float, int] = {}
-    for r in requests:
-        counts[r.arrival] = counts.get(r.arrival, 0) + 1
-    times = [t + offset for t, n in counts.items()
-             for offset in (sorted(rng.uniform(0.0, slot) for _ in range(n)) if n > 1 else [0.0])]
-    return sorted((replace(r, arrival=t) for r, t in zip(requests, times, strict=True)), key=lambda r: r.arrival)
 
 
 def _request(row: Row) -> CachedRequest:

@@ -14,8 +14,9 @@ import numpy as np
 from topologies.errors import SpecError
 from topologies.fabric import Fabric
 from topologies.units import show_time
+from traffic.extent import MAX_OPS
 from traffic.specs import RequestsSpec
-from traffic.traces.azure import Request, read
+from traffic.traces.azure import Request, notes, read
 from traffic.workload import Compute, Op, Transfer, Workload
 
 
@@ -39,6 +40,9 @@ def requests_workload(spec: RequestsSpec, fabric: Fabric, name: str, seed: int) 
         raise SpecError(f"workloads.{name}.servers", "servers that are no clients of the same workload",
                         ", ".join(both))
     requests = read(Path(spec.trace), spec.window, spec.speedup)
+    if len(requests) > MAX_OPS // 3:        # a request, its work and its answer
+        raise SpecError(f"workloads.{name}.trace", f"at most {MAX_OPS // 3:,} requests", f"{len(requests):,}",
+                        "a window of the trace")
     rng = np.random.default_rng(seed)
     from_ranks = _rounds(rng, len(clients), len(requests))
     to_ranks = [len(clients) + k for k in _rounds(rng, len(servers), len(requests))]
@@ -80,7 +84,7 @@ def _request(spec: RequestsSpec, fabric: Fabric, i: int, request: Request, src: 
 
 def _notes(spec: RequestsSpec, requests: list[Request], fabric: Fabric) -> dict[str, str]:
     scale = fabric.spec.scale.scale
-    notes = {
+    found = {
         "trace": f"{Path(spec.trace).name} ({spec.format})",
         "requests": f"{len(requests)} in {show_time(requests[-1].arrival)}, "
                     f"{sum(r.input_tokens for r in requests)} input and "
@@ -91,7 +95,7 @@ def _notes(spec: RequestsSpec, requests: list[Request], fabric: Fabric) -> dict[
         "speedup": f"{spec.speedup:g}",
     }
     if spec.window is not None:
-        notes["window"] = f"{show_time(spec.window[0])} to {show_time(spec.window[1])} of the trace"
+        found["window"] = f"{show_time(spec.window[0])} to {show_time(spec.window[1])} of the trace"
     if not scale.is_identity:
-        notes["scale"] = f"bytes x {scale.size:g}, times x {scale.time:g}"
-    return notes
+        found["scale"] = f"bytes x {scale.size:g}, times x {scale.time:g}"
+    return found | notes(Path(spec.trace))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from topologies.errors import TraceError
+from topologies.files import read_bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,12 @@ class Row:
 
 def text_lines(path: Path) -> list[str]:
     """The lines of a text file, without their ends. Raises TraceError if it is none."""
+    data = read_bounded(path, "a trace file that can be read", error=TraceError)
     try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise TraceError(str(path), "a trace file that can be read", error.strerror or str(error)) from None
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise TraceError(str(path), "a trace in UTF-8 text", "a binary file") from None
+    text = text.removeprefix("\ufeff")      # a byte order mark, as some editors and spreadsheets write
     if "\0" in text:
         raise TraceError(str(path), "a trace in UTF-8 text", "a binary file")
     lines = [line.removesuffix("\r") for line in text.split("\n")]
