@@ -43,10 +43,16 @@ def load_scenario(name: str, overrides: Sequence[str | Override] = ()) -> Scenar
     Raises SpecError or SpecErrors: all that is wrong with its shape, or else all that is wrong
     with its names (hosts, links, ranks, traces).
     """
+    return read_scenario(name, overrides)[0]
+
+
+def read_scenario(name: str, overrides: Sequence[str | Override] = ()) -> tuple[Scenario, Document]:
+    """As load_scenario, with the document, which knows the line of everything (scenarios.compiling.located)."""
     path, shown = find_spec(name, LIBRARY, "scenario")
     if path.name.endswith(".study.yml"):
         raise SpecError(shown, "a scenario", "a study of several", f"run it by: aifab compare {name}")
-    return scenario_of(read_document(path, shown), overrides)
+    document = read_document(path, shown)
+    return scenario_of(document, overrides), document
 
 
 def scenario_of(document: Document, overrides: Sequence[str | Override] = ()) -> Scenario:

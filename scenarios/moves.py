@@ -127,7 +127,7 @@ def _phase_errors(scenario: Scenario, fabric: Fabric, phase: Phase, traffic: Pai
     denied = {(c.source, c.target): c for c in cells if not c.allowed}
     moving = {host for _, change in changes_of(scenario, phase.name) for host in change.move}
     for name, pairs in traffic.items():
-        where = f"workload {name} in phase {phase.name}"
+        where = f"workloads.{name} in phase {phase.name}"
         wanted = sorted(set(pairs))
         for a, b in [p for p in wanted if p in denied][:1]:
             yield _refused(where, denied[a, b])

@@ -25,6 +25,10 @@ _PLAIN = {      # pydantic's error type -> what was expected
     "string_pattern_mismatch": "text of the form {pattern}",
 }
 
+
+_NO_TEXT = ("int_type", "float_type", "bool_type")
+_YAML_1_1 = ("yes", "no", "on", "off", "y", "n")
+
 def explain(error: ValidationError, model: type[BaseModel], data: object) -> list[Problem]:
     """Every mistake in `data`, one Problem a place; `model` is what the data should have been."""
     details = error.errors(include_url=False)
@@ -82,7 +86,21 @@ def _problems(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> li
     special = _SPECIAL.get(kind)
     if special is not None:
         return [special(detail, path, model)]
-    return [Problem(path, _expected(kind, detail["msg"], context), show(detail["input"]))]
+    value = detail["input"]
+    if isinstance(value, str) and kind in _NO_TEXT:
+        return [Problem(path, _expected(kind, detail["msg"], context), f"the text {show(value)}", _unquoted(value))]
+    return [Problem(path, _expected(kind, detail["msg"], context), show(value))]
+
+
+def _unquoted(text: str) -> str:
+    """What to do about a text in the place of a number or of true and false."""
+    if text.strip().lower() in _YAML_1_1:
+        return "YAML 1.2 has true and false alone: yes, no, on and off are texts"
+    try:
+        float(text)
+    except ValueError:
+        return "take the quotes away" if text in ("true", "false") else ""
+    return "take the quotes away"
 
 
 def _expected(kind: str, message: str, context: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios.load_scenario import LIBRARY, load_scenario
+from scenarios.load_scenario import LIBRARY, read_scenario
 from topologies.document import nearest, read_document
 from topologies.errors import LabError, SpecError, SpecErrors
 from topologies.expansion import expand
@@ -43,10 +43,8 @@ def check(
 
 
 def _described(name: str, settings: list[str]) -> Iterator[str]:
+    from scenarios.compiling import compiled, located
     from scenarios.expected import event_lines, fabric_line, traffic_lines, vpc_lines
-    from scenarios.moves import check_traffic
-    from scenarios.phases import as_run, pairs_of, traffic_of
-    from scenarios.shares import check_classes
 
     if _is_study(name):
         yield from _study_lines(name, settings)
@@ -55,13 +53,10 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
         yield f"{name}: OK, a fabric"
         yield fabric_line(expand(load_fabric(name, settings)))
         return
-    scenario = load_scenario(name, settings)
-    traffic = list(traffic_lines(scenario))
-    fabric = expand(scenario.fabric)
-    runs = {p.name: as_run(scenario, p, traffic_of(scenario, p, fabric)) for p in scenario.phases}
-    pairs = {phase: pairs_of(run) for phase, run in runs.items()}
-    check_traffic(scenario, fabric, pairs)
-    check_classes(scenario, pairs)
+    scenario, document = read_scenario(name, settings)
+    with located(document):
+        fabric = compiled(scenario).fabric
+        traffic = list(traffic_lines(scenario))
     phases = ", ".join(phase.name for phase in scenario.phases)
     yield f"{name}: OK, a scenario (phases: {phases}): {scenario.question}"
     yield fabric_line(fabric)
