@@ -8,7 +8,7 @@ placed by its dotted path; `located` turns that into file and line.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from topologies.document import Document, KeyPath
 from topologies.errors import Gathered, LabError, SpecError, SpecErrors
 from topologies.expansion import expand
 from topologies.fabric import Fabric
+from topologies.load import plain
 
 _PATH = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 
@@ -57,6 +58,18 @@ def compiled(scenario: Scenario) -> Compiled:
             check()
     gathered.raise_all()
     return Compiled(fabric, tuple(planned), tuple(runs), pairs)
+
+
+def workload_errors(scenario: Scenario, but: Set[str]) -> None:
+    """Raises SpecErrors with what is wrong with the traffic of each workload; those of `but` are left out."""
+    fabric = expand(plain(scenario.fabric))
+    gathered = Gathered()
+    for phase in scenario.phases:
+        for name in phase.run:
+            if name not in but:
+                with gathered.at():
+                    traffic_of(scenario, phase.model_copy(update={"run": (name,)}), fabric)
+    gathered.raise_all()
 
 
 @contextmanager

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import codecs
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -243,14 +244,32 @@ def _read_text(path: Path, name: str) -> str:
         if status.st_size > MAX_BYTES:
             raise SpecError(name, f"a YAML file of at most {MAX_BYTES // 1000} kB", f"{status.st_size // 1000} kB",
                             "a trace goes into a workload's `trace:`, not in the place of a spec")
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        if encoding := other_encoding(data):
+            raise SpecError(f"{name}:1", "a YAML file in UTF-8", f"one in {encoding}", "save it as UTF-8")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise SpecError(name, "a YAML file in UTF-8", f"byte {error.object[error.start]:#04x} at offset {error.start}",
+        raise SpecError(f"{name}:{_lines_before(error) + 1}", "a YAML file in UTF-8",
+                        f"byte {error.object[error.start]:#04x} at offset {error.start}",
                         "is this a binary file?") from None
     except FileNotFoundError:
         raise SpecError(name, "a file", "no such file") from None
     except (OSError, ValueError) as error:
         raise SpecError(name, "a file that can be read", str(error)) from None
+
+
+def _lines_before(error: UnicodeDecodeError) -> int:
+    return error.object.count(b"\n", 0, error.start)
+
+
+def other_encoding(data: bytes) -> str:
+    """'UTF-16' or 'UTF-32' of text that is in one of them, as Windows and spreadsheets save it; '' for the rest."""
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "UTF-32"
+    head = data[:64]
+    zeros = {n % 2 for n, byte in enumerate(head) if byte == 0}
+    half = len(zeros) == 1 and head.count(0) * 3 > len(head)       # Latin letters: every other byte is 0
+    return "UTF-16" if half or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
 
 
 def _line(node: Node) -> int:
@@ -262,9 +281,19 @@ def _syntax_error(name: str, error: YAMLError) -> SpecError:
     where = f"{name}:{mark.line + 1}" if mark is not None else name
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     context = getattr(error, "context", None)
-    found = f"{problem} ({context})".removeprefix("found ") if context else str(problem)
-    hint = "indent with spaces, not with tabs" if "\\t" in found else "text with : # { } [ ] or , in it needs quotes"
-    return SpecError(where, "valid YAML", found, hint)
+    found = f"{problem} ({context})" if context else str(problem)
+    found = found.removeprefix("but ").removeprefix("found ")      # the error says "found" itself
+    return SpecError(where, "valid YAML", found, _syntax_hint(found))
+
+
+def _syntax_hint(found: str) -> str:
+    if "\\t" in found:
+        return "indent with spaces, not with tabs"
+    if "undefined alias" in found:
+        return "an alias such as *name stands for what &name has marked before it; a text that starts with * needs quotes"
+    if "another document" in found:
+        return "one file holds one of them: take the line --- away, or make two files"
+    return "text with : # { } [ ] or , in it needs quotes"
 
 
 def _places(root: MappingNode, name: str) -> dict[KeyPath, Place]:

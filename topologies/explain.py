@@ -6,7 +6,7 @@ import types
 from collections.abc import Callable
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from topologies.document import KeyPath, Problem, nearest, show
@@ -109,8 +109,8 @@ def _expected(kind: str, message: str, context: dict[str, Any]) -> str:
 
 
 def _unknown_key(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> Problem:
-    names = sorted(_fields_at(model, detail["loc"][:-1]))
     key = str(path[-1])
+    names = sorted(_fields_at(model, detail["loc"][:-1]) - {key})       # in a union, another member may have it
     return Problem(path, f"one of the keys {', '.join(names)}", f"the unknown key {key}", nearest(key, names))
 
 
@@ -145,6 +145,9 @@ def _annotation_at(model: Any, loc: tuple[int | str, ...]) -> Any:
 
 
 def _step(annotation: Any, part: int | str) -> Any:
+    tagged = _tagged(annotation, part)
+    if tagged is not None:
+        return tagged
     for choice in _choices(annotation):
         if _is_model(choice):
             field = next((f for name, f in choice.model_fields.items() if part == (f.alias or name)), None)
@@ -158,6 +161,17 @@ def _step(annotation: Any, part: int | str) -> Any:
             inner = [a for a in get_args(choice) if a is not Ellipsis]
             return inner[min(part, len(inner) - 1)]
     return annotation
+
+
+def _tagged(annotation: Any, part: int | str) -> Any:
+    """The member of a union whose members have names (pydantic.Tag) that has this one."""
+    if get_origin(annotation) is Annotated:
+        if any(isinstance(m, Tag) and m.tag == part for m in annotation.__metadata__):
+            return get_args(annotation)[0]
+        return _tagged(get_args(annotation)[0], part)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next((found for a in get_args(annotation) if (found := _tagged(a, part)) is not None), None)
+    return None
 
 
 def _choices(annotation: Any) -> list[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from topologies.document import other_encoding
 from topologies.errors import TraceError
 
 
@@ -21,7 +22,10 @@ class Row:
 def text_lines(path: Path) -> list[str]:
     """The lines of a text file, without their ends. Raises TraceError if it is none."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        data = path.read_bytes()
+        if encoding := other_encoding(data):
+            raise TraceError(f"{path}:1", "a trace in UTF-8 text", f"one in {encoding}", "save it as UTF-8")
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise TraceError(str(path), "a trace file that can be read", error.strerror or str(error)) from None
     except UnicodeDecodeError:
