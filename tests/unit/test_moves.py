@@ -100,7 +100,7 @@ BAD = {
     "host": ("{h9: a/x}", "schedule.0.move.h9: expected a host of the fabric f that is not a probe; found h9"),
     "vpc": ("{h2: c/x}", "schedule.0.move.h2: expected one of the VPCs a, b; found c"),
     "subnet": ("{h2: a/z}", "schedule.0.move.h2: expected one of the subnets x; found z"),
-    "form": ("{h2: elsewhere}", "schedule.0.move.h2: expected text of the form"),
+    "form": ("{h2: a/b/c}", "schedule.0.move.h2: expected text of the form"),
     "nobody": ("{}", "schedule.0: expected at least one of move and shares"),
 }
 
