@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from controller.intent import Intent
 from scenarios.moves import changes_of, places
 from scenarios.scenario import LinkEvent, RankEvent, Scenario, ShareChange, SwitchEvent
 from topologies.expansion import expand
@@ -52,12 +53,17 @@ def fabric_line(fabric: Fabric) -> str:
             f"({worst}){rails}{paths}")
 
 
-def vpc_lines(scenario: Scenario) -> Iterator[str]:
-    """One line for each VPC with its hosts, one for each change that is scheduled."""
-    at = places(scenario.intent)
-    for vpc in scenario.intent.vpcs:
+def intent_lines(intent: Intent) -> Iterator[str]:
+    """One line for each VPC with its hosts."""
+    at = places(intent)
+    for vpc in intent.vpcs:
         hosts = [h for h, subnet in at.items() if subnet.split("/")[0] == vpc]
         yield f"VPC {vpc}: {', '.join(hosts) or 'nobody'}"
+
+
+def vpc_lines(scenario: Scenario) -> Iterator[str]:
+    """One line for each VPC with its hosts, one for each change that is scheduled."""
+    yield from intent_lines(scenario.intent)
     for phase in scenario.phases:
         for _, change in changes_of(scenario, phase.name):
             what = [f"{host} to {subnet}" for host, subnet in change.move.items()]

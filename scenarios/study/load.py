@@ -16,16 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import traffic.metrics
+from scenarios.compiling import compiled, located
 from scenarios.cost.study import check_prices
-from scenarios.events import slowest
-from scenarios.load_scenario import CHOOSES_FABRIC, LIBRARY, load_scenario
-from scenarios.moves import check_traffic
-from scenarios.phases import as_run, pairs_of, traffic_of
+from scenarios.load_scenario import CHOOSES_FABRIC, LIBRARY, read_scenario
 from scenarios.scenario import Scenario
 from scenarios.study.spec import Cell, MetricChoice, Settings, Study
 from topologies.document import Document, Problem, nearest, read_document
 from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.expansion import expand
 from topologies.load import (
     CATALOG,
     Override,
@@ -173,8 +170,9 @@ def _planned(document: Document, cell: Cell) -> Planned:
                             "take it away; `seed` of the study is the first repeat's")
         settings[text] = value
         overrides.append(Override(path, _beside(document.directory, path, value), where))
-    scenario = load_scenario(_base(document, cell), overrides)
-    check_compiles(scenario)
+    scenario, source = read_scenario(_base(document, cell), overrides)
+    with located(source):
+        compiled(scenario)
     return Planned(cell.name, scenario, settings, cell.reference, cell.description)
 
 
@@ -194,14 +192,6 @@ def _beside(directory: Path, path: tuple[str | int, ...], value: Any) -> Any:
     if not names_file or not isinstance(value, str) or value in ready_files(CATALOG):
         return value
     return str((directory / value).absolute())
-
-
-def check_compiles(scenario: Scenario) -> None:
-    """What a run would refuse before it begins. Raises LabError."""
-    fabric = expand(scenario.fabric)
-    runs = {p.name: as_run(scenario, p, traffic_of(scenario, p, fabric)) for p in scenario.phases}
-    slowest(scenario, fabric)
-    check_traffic(scenario, fabric, {phase: pairs_of(run) for phase, run in runs.items()})
 
 
 def _scale_problems(designs: dict[str, Planned], baseline: str) -> Iterator[Problem]:

@@ -141,7 +141,7 @@ def test_every_job_of_the_library_is_what_its_process_reads(name: str, tmp_path:
     fabric = expand(scenario.fabric)
     for phase in scenario.phases:
         for job in jobs_of(scenario, traffic_of(scenario, phase, fabric), fabric, NOWHERE, "x.npz"):
-            (tmp_path / "job.json").write_text(json.dumps(job.data))
+            (tmp_path / "job.json").write_text(json.dumps(job.dump()))
             _READ[job.what](tmp_path / "job.json")
 
 

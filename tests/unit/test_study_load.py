@@ -77,7 +77,7 @@ def test_what_only_the_compiler_finds_is_told_with_its_design(
         if scenario.fabric.spines == 4:
             raise TraceError("t.csv:3", "a row of a trace", "half of one")
 
-    monkeypatch.setattr(load, "check_compiles", refuse)
+    monkeypatch.setattr(load, "compiled", refuse)
     with pytest.raises(SpecErrors, match=r"^design four: t.csv:3: expected a row of a trace; found half of one$"):
         plan(tmp_path)
 
