@@ -13,6 +13,7 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from scenarios.duration import Duration, check_duration, duration_of
 from scenarios.events import slowest
 from scenarios.jobs import NOWHERE, jobs_of
 from scenarios.moves import Pairs, check_traffic
@@ -30,12 +31,14 @@ _PATH = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 
 @dataclass(frozen=True)
 class Compiled:
-    """planned: the traffic of each phase as written; runs: with its slow ranks; pairs: phase -> who sends to whom."""
+    """planned: the traffic of each phase as written; runs: with its slow ranks; pairs: phase -> who sends to whom;
+    duration: of the run."""
 
     fabric: Fabric
     planned: tuple[Traffic, ...]
     runs: tuple[Traffic, ...]
     pairs: dict[str, Pairs]
+    duration: Duration
 
 
 def compiled(scenario: Scenario) -> Compiled:
@@ -63,7 +66,9 @@ def compiled(scenario: Scenario) -> Compiled:
         with gathered.at():
             check()
     gathered.raise_all()
-    return Compiled(fabric, tuple(planned), tuple(runs), pairs)
+    duration = duration_of(scenario, runs, fabric)
+    check_duration(scenario, duration)
+    return Compiled(fabric, tuple(planned), tuple(runs), pairs, duration)
 
 
 def workload_errors(scenario: Scenario, but: Set[str]) -> None:

@@ -54,7 +54,7 @@ def check(
 
 def _described(name: str, settings: list[str]) -> Iterator[str]:
     from scenarios.compiling import compiled, located
-    from scenarios.expected import event_lines, fabric_line, traffic_lines, vpc_lines
+    from scenarios.expected import duration_lines, event_lines, fabric_line, traffic_lines, vpc_lines
 
     if _is_study(name):
         yield from _study_lines(name, settings)
@@ -65,14 +65,15 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
         return
     scenario, document = read_scenario(name, settings)
     with located(document):
-        fabric = compiled(scenario).fabric
+        made = compiled(scenario)
         traffic = list(traffic_lines(scenario))
     phases = ", ".join(phase.name for phase in scenario.phases)
     yield f"{name}: OK, a scenario (phases: {phases}): {scenario.question}"
-    yield fabric_line(fabric)
+    yield fabric_line(made.fabric)
     yield from vpc_lines(scenario)
     yield from traffic
     yield from event_lines(scenario)
+    yield from duration_lines(scenario, made)
     if scenario.checks:
         yield f"checks: {', '.join(scenario.checks)}"
 
@@ -116,6 +117,7 @@ def _is_study(name: str) -> bool:
 
 def _study_lines(name: str, settings: list[str]) -> Iterator[str]:
     """The designs, each with its fabric; and whether there are runs enough to find anything."""
+    from scenarios.duration import clock, span
     from scenarios.expected import fabric_line
     from scenarios.study.load import load_study
     from scenarios.study.statistics import MIN_PAIRS
@@ -127,6 +129,9 @@ def _study_lines(name: str, settings: list[str]) -> Iterator[str]:
         if not quick:
             for design in plan.designs.values():
                 yield f"{design.name}: {fabric_line(expand(design.scenario.fabric))}"
+        longest = max(plan.designs.values(), key=lambda design: design.seconds)
+        yield (f"{'quick form' if quick else 'the study'}: {span(plan.seconds)} for all runs, up to "
+               f"{clock(longest.seconds[1])} each ({longest.name})")
         if len(plan.seeds) < MIN_PAIRS:
             yield f"too few repeats to tell designs apart: {len(plan.seeds)}, and {MIN_PAIRS} are needed"
         if plan.study.quick is None:
