@@ -68,6 +68,8 @@ WRONG = {       # workloads of one phase -> key to blame, expected, found; nothi
     "j: {kind: training-job, model: llama3-8b, data: 100000, fold: true}": (
         "j", "at most 20,000 computes and transfers in an iteration",
         "100,000 ranks and 1 micro-batches, which are at least 10,000,100,000"),
+    "j: {kind: training-job, model: llama3-8b, data: 2, pipeline: 64, fold: true}": (
+        "j.pipeline", "a divisor of layers, 32", "64"),
     "s: {kind: serving, clients: [h1], gateway: h2, rate: 1, requests: 10000000}": (
         "s.requests", "at most 50,000 requests, those of all turns and agents together",
         "10,000,000 requests, which are 10,000,000"),
