@@ -59,7 +59,7 @@ class VpcSpec(Lenient):
     subnets: dict[Name, SubnetSpec] = Field(min_length=1)
     permit: tuple[tuple[Name, ...], ...] = ()   # subnets of one list reach each other, isolated or not
     ipv4Namespace: Annotated[str | None, NAMESPACE] = None     # noqa: N815 - Hedgehog's field name
-    vlanNamespace: Annotated[str | None, NAMESPACE] = None     # noqa: N815 - Hedgehog's field name
+    vlanNamespace: Annotated[str | None, UNTAGGED] = None     # noqa: N815 - Hedgehog's field name
     staticRoutes: Refused(      # type: ignore[valid-type] # noqa: N815 - Hedgehog's field name
         "leaves forward by the routes of hosts and Externals; there is no route to a next hop of your own") = None
 
@@ -331,7 +331,7 @@ def ignored_in(intent: Intent, objects: Any, at: tuple[str | int, ...] = (KEY,))
     """What of the objects, as they were written, has no effect here. at: where they are in their document."""
     for n, item in enumerate(intent.objects):
         if isinstance(item, NAMESPACES):
-            yield Note((*at, n), NAMESPACE.why)
+            yield Note((*at, n), (NAMESPACE if isinstance(item, Ipv4Namespace) else UNTAGGED).why)
     yield from notes_of(intent.objects, objects, at)
 
 

@@ -268,7 +268,7 @@ def other_encoding(data: bytes) -> str:
         return "UTF-32"
     head = data[:64]
     zeros = {n % 2 for n, byte in enumerate(head) if byte == 0}
-    half = len(zeros) == 1 and head.count(0) * 3 > len(head)       # Latin letters: every other byte is 0
+    half = len(zeros) == 1 and 1 < len(head) < 3 * head.count(0)      # Latin letters: every other byte is 0
     return "UTF-16" if half or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
 
 
