@@ -50,8 +50,8 @@ def _mode(value: Any) -> Any:
 
 
 class VpcSpec(Lenient):
-    """mode l2vni (Hedgehog writes ""): a subnet is one bridge over all leaves; l3vni: each packet is routed, also inside
-    a subnet."""
+    """mode l2vni (Hedgehog writes ""): a subnet is one bridge over all leaves; l3vni: each packet is routed, also in a
+    subnet."""
 
     mode: Annotated[Literal["l2vni", "l3vni"], BeforeValidator(_mode)] = "l2vni"
     defaultIsolated: bool = False       # noqa: N815 - Hedgehog's field name
@@ -324,7 +324,8 @@ def with_reasons(problems: Iterable[Problem]) -> list[Problem]:
 
 def empty_problem(at: tuple[str | int, ...], hint: str) -> Problem:
     """What is wrong with an intent that says nothing: an empty file is a slip more often than a wish."""
-    return Problem(at, "at least one VPC, attachment, peering or External", "none: every tenant of the lab would go", hint)
+    return Problem(at, "at least one VPC, attachment, peering or External", "none: every tenant of the lab would go",
+                   hint)
 
 
 def ignored_in(intent: Intent, objects: Any, at: tuple[str | int, ...] = (KEY,)) -> Iterator[Note]:

@@ -53,9 +53,10 @@ def compiled(scenario: Scenario) -> Compiled:
         slowest(scenario, fabric)       # links of events
     gathered.raise_all()
     pairs = {phase.name: pairs_of(run) for phase, run in zip(scenario.phases, runs, strict=True)}
-    for check in (lambda: check_traffic(scenario, fabric, pairs), lambda: check_classes(scenario, pairs)):
-        with gathered.at():
-            check()
+    with gathered.at():
+        check_traffic(scenario, fabric, pairs)
+    with gathered.at():
+        check_classes(scenario, pairs)
     gathered.raise_all()
     return Compiled(fabric, tuple(planned), tuple(runs), pairs)
 

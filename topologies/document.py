@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -281,8 +282,9 @@ def _syntax_error(name: str, error: YAMLError) -> SpecError:
     where = f"{name}:{mark.line + 1}" if mark is not None else name
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     context = getattr(error, "context", None)
-    found = f"{problem} ({context})" if context else str(problem)
-    found = found.removeprefix("but ").removeprefix("found ")      # the error says "found" itself
+    # The error says "expected" and "found" itself: "expected ',', but got ':'" is a ':' for us, in the place of a ','.
+    found = re.sub(r"^expected (.+), but (?:found|got) (.+)$", r"\2 in the place of \1", str(problem))
+    found = found.removeprefix("but ").removeprefix("found ") + (f" ({context})" if context else "")
     return SpecError(where, "valid YAML", found, _syntax_hint(found))
 
 
@@ -290,7 +292,7 @@ def _syntax_hint(found: str) -> str:
     if "\\t" in found:
         return "indent with spaces, not with tabs"
     if "undefined alias" in found:
-        return "an alias such as *name stands for what &name has marked before it; a text that starts with * needs quotes"
+        return "*name stands for what &name has marked before it; a text that starts with * needs quotes"
     if "another document" in found:
         return "one file holds one of them: take the line --- away, or make two files"
     return "text with : # { } [ ] or , in it needs quotes"

@@ -45,14 +45,14 @@ def _exact(schema: Any) -> Any:
         inner["strict"] = True
     if inner.get("type") == "literal" and any(type(value) is int for value in inner["expected"]):
         allowed = [value for value in inner["expected"] if value is not None]
-        return core_schema.no_info_before_validator_function(lambda value: _whole(value, allowed), inner)  # type: ignore[arg-type]
+        return core_schema.no_info_before_validator_function(lambda value: _whole(value, allowed), inner)
     return inner
 
 
 def _whole(value: object, allowed: list[object]) -> object:
     """For Literal[0, 1]: Python holds True and 1.0 for equal to 1. Raises ValueError."""
     if isinstance(value, bool | float):
-        raise ValueError(f"one of the whole numbers {', '.join(map(str, allowed))}")  # noqa: TRY004 - pydantic's way
+        raise ValueError(f"one of the whole numbers {', '.join(map(str, allowed))}")
     return value
 
 

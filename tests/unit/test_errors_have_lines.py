@@ -112,7 +112,7 @@ def test_a_hint_never_suggests_the_key_that_was_found(here: Path, key: str) -> N
 def test_a_queue_in_bytes_is_as_long_as_it_says_and_holds_a_frame(here: Path) -> None:
     assert {k.queue for k in expand(FabricSpec(queue=QueueSpec(bytes=1600))).links if k.kind == "access"} == {1600}
     Path("f.yml").write_text("queue: 1513B\n")
-    with pytest.raises(SpecErrors, match="f.yml:1 queue: expected a queue of at least 1514 B, one full frame"):
+    with pytest.raises(SpecErrors, match=r"f.yml:1 queue: expected a queue of at least 1514 B, one full frame"):
         load_fabric("f.yml")
     scaled = FabricSpec(queue=QueueSpec(bytes=60_000), scale=ScaleSpec(size=1e-3))      # packets are not scaled
     assert {k.queue for k in expand(scaled).links if k.kind == "access"} == {2 * 1514}
@@ -122,7 +122,7 @@ def test_a_queue_of_an_event_holds_a_frame(here: Path) -> None:
     path = here / "s.yml"
     path.write_text(HEAD + "events: [{at: 1s, link: leaf1-spine1, queue: 1563B}]\n"
                     "workloads: {r: {kind: udp, pairs: [[h1, h5]], pps: 100, duration: 3s}}\n")
-    with pytest.raises(SpecErrors, match="s.yml:4 events.0.queue: expected a queue of at least 1564 B"):
+    with pytest.raises(SpecErrors, match=r"s.yml:4 events.0.queue: expected a queue of at least 1564 B"):
         load_scenario(str(path))
 
 

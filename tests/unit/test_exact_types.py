@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from controller import intent, intent_fields
 from scenarios import scenario as scenarios
@@ -26,7 +26,7 @@ class Sample(Strict):
     one_of: Literal[0, 1, 2] = 0
     maybe: int | None = None
     many: tuple[int, ...] = ()
-    named: dict[str, float] = {}
+    named: dict[str, float] = Field({})
 
 
 @pytest.mark.parametrize(("key", "value", "expected", "found"), [
@@ -34,7 +34,8 @@ class Sample(Strict):
     ("whole", 2.0, "a whole number", "2.0"), ("number", True, "a number", "true"),
     ("number", "1.5", "a number", "the text 1.5"), ("truth", 1, "true or false", "1"),
     ("truth", "yes", "true or false", "the text yes"), ("truth", "on", "true or false", "the text on"),
-    ("one_of", True, "one of the whole numbers 0, 1, 2", "true"), ("one_of", 1.0, "one of the whole numbers 0, 1, 2", "1.0"),
+    ("one_of", True, "one of the whole numbers 0, 1, 2", "true"),
+    ("one_of", 1.0, "one of the whole numbers 0, 1, 2", "1.0"),
     ("maybe", False, "a whole number", "false"), ("many", [1, True], "a whole number", "true"),
     ("named", {"a": "2"}, "a number", "the text 2"),
 ])
@@ -51,8 +52,8 @@ def test_right_types_are_taken_a_whole_number_for_a_number_and_a_list_for_a_tupl
     assert Sample.model_validate_json(Sample.model_validate(right).model_dump_json()) == Sample.model_validate(right)
 
 
-@pytest.mark.parametrize(("text", "hint"), [("yes", "YAML 1.2"), ("off", "YAML 1.2"), ("true", "quotes"), ("1", "quotes"),
-                                            ("perhaps", "")])
+@pytest.mark.parametrize(("text", "hint"), [("yes", "YAML 1.2"), ("off", "YAML 1.2"), ("true", "quotes"),
+                                            ("1", "quotes"), ("perhaps", "")])
 def test_the_hint_says_what_to_do_about_a_text(text: str, hint: str) -> None:
     with pytest.raises(ValidationError) as info:
         Sample.model_validate({"truth": text})

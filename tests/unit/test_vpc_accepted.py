@@ -132,7 +132,7 @@ def test_what_has_no_effect_is_read_and_noted_with_its_line(tmp_path: Path) -> N
         "v.yml:61 ignored nativeVLAN"]
     assert found.vpcs["research"].mode == "l2vni"
     assert found.attachments[0].subnet == "research/default"
-    assert [dict(p) for p in found.peerings[0].permit][0].keys() == {"research", "batch"}
+    assert found.peerings[0].permit[0].keys() == {"research", "batch"}
 
 
 def test_what_is_ignored_changes_nothing(tmp_path: Path) -> None:
@@ -207,7 +207,8 @@ def test_a_kind_that_the_lab_does_not_have_is_refused_with_the_reason(tmp_path: 
 
 def test_a_peering_joins_two_vpcs() -> None:
     a, b, c = (vpc(n, {"x": f"10.{k}.0.0/24"}) for k, n in enumerate("abc", 1))
-    both = {"kind": "VPCPeering", "metadata": {"name": "p"}, "spec": {"permit": [{"a": {}, "b": {}}, {"b": {}, "c": {}}]}}
+    both = {"kind": "VPCPeering", "metadata": {"name": "p"},
+            "spec": {"permit": [{"a": {}, "b": {}}, {"b": {}, "c": {}}]}}
     (problem,) = intent_problems(intent(a, b, c, both), FABRIC)
     assert (dotted(problem.path), problem.found) == ("objects.3.spec.permit.1", "b and c")
     assert intent_problems(intent(a, b, c, peer(a=[], b=[]), peer(b=[], c=[])), FABRIC) == []
@@ -249,7 +250,8 @@ def test_leases_are_distinct_inside_the_range_and_never_kept_ones(
 
 
 def test_an_address_is_kept_for_the_host_whose_mac_has_it() -> None:
-    kept = vpc("a", {"x": {"subnet": "10.1.0.0/24", "dhcp": {"enable": True, "static": {MACS["h2"]: {"ip": "10.1.0.99"}}}}})
+    entries = {"enable": True, "static": {MACS["h2"]: {"ip": "10.1.0.99"}}}
+    kept = vpc("a", {"x": {"subnet": "10.1.0.0/24", "dhcp": entries}})
     wanted = intent(kept, attach("h1", "a/x"), attach("h2", "a/x"))
     assert intent_problems(wanted, FABRIC) == []
     assert allocate(wanted, Allocation(), macs=MACS).addresses == {"a/x": {"h1": "10.1.0.2", "h2": "10.1.0.99"}}

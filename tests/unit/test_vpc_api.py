@@ -136,7 +136,8 @@ def test_what_does_not_fit_is_told_whole_and_nothing_of_it_is_applied(path: str,
     (b"{}", {}, 422, "1 problem; nothing"),
     (b"null", {}, 422, "1 problem; nothing"),
     (b'{"objects": [{"kind": "IPv4Namespace", "metadata": {"name": "default"}, "spec": {}}]}', {}, 422, "1 problem"),
-    (b'{"objects": [], "empty": true}', {"If_Match": "latest"}, 400, "If-Match has to be a version such as 3, not latest"),
+    (b'{"objects": [], "empty": true}', {"If_Match": "latest"}, 400,
+     "If-Match has to be a version such as 3, not latest"),
 ])
 def test_a_bad_request_is_told_as_a_problem(
         path: str, body: bytes, headers: dict[str, str], status: int, detail: str) -> None:
