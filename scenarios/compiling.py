@@ -87,10 +87,10 @@ def located(document: Document) -> Iterator[None]:
 def _located(document: Document, error: LabError) -> LabError:
     """The error at its line; one whose place is no path of the document (a row of a trace) stays as it is."""
     match = _PATH.match(error.where)
-    path = _known(document, match[0].split(".")) if match else ()
-    if not path:
+    parts = match[0].split(".") if match else [""]
+    if parts[0] not in document.data:
         return error
-    place = document.place(path)
+    place = document.place(_known(document, parts))
     where = f"{place.source}:{place.line} {error.where}" if place.line else f"{place.source} ({error.where})"
     return type(error)(where, error.expected, error.found, error.hint)
 

@@ -11,6 +11,7 @@ from controller.intent import read_intent
 from scenarios import cli
 from scenarios.compiling import compiled
 from scenarios.load_scenario import load_scenario
+from scenarios.workshops.work import read_scenario as read_work_scenario
 from topologies.document import other_encoding, read_document
 from topologies.errors import Gathered, SpecError, SpecErrors, TraceError
 from topologies.expansion import expand
@@ -66,6 +67,18 @@ def test_the_workload_has_its_line_where_an_option_made_it_wrong(
     Path("a.yml").write_text(HEAD + "workloads:\n  q: {kind: collective, size: 1MB}\n")
     assert aifab(monkeypatch, "check", "a.yml", "--set", "algorithm=tree") == 2
     assert "a.yml:5 workloads.q: expected an algorithm for all-reduce" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("python", [False, True], ids=["yaml", "skeleton"])
+def test_a_learner_reads_the_line_before_anything_runs(here: Path, python: bool) -> None:
+    path = here / ("s.py" if python else "s.yml")
+    ring = "{'kind': 'collective', 'size': '1MB', 'algorithm': 'tree'}"
+    whole = f"'question': 'Q?', 'fabric': 'small', 'workloads': {{'q': {ring}}}"
+    path.write_text(f"def scenario():\n    return {{'name': 's', {whole}}}\n" if python
+                    else HEAD + f"workloads:\n  q: {ring}\n")
+    with pytest.raises(SpecErrors) as info:
+        read_work_scenario(path)
+    assert [e.where for e in info.value.errors] == [f"{path}:{1 if python else 5} workloads.q"]
 
 
 def test_a_mistake_in_two_phases_is_told_once(here: Path) -> None:
