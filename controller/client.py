@@ -68,7 +68,8 @@ class ControllerClient:
         """What apply() would change. empty: it is meant to take every VPC away. Raises LabError, as apply() does."""
         return self._ask("POST", "/intent/plan", {"objects": objects, "empty": empty})
 
-    def apply(self, objects: list[dict[str, Any]], version: int | None = None, *, empty: bool = False) -> dict[str, Any]:
+    def apply(self, objects: list[dict[str, Any]], version: int | None = None, *,
+              empty: bool = False) -> dict[str, Any]:
         """Make this the whole intent, if `version` still counts; returns when the switches hold it.
 
         empty: it is meant to take every VPC away. Raises LabError."""

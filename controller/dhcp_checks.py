@@ -54,7 +54,7 @@ def _routes(intent: Intent, vpc: str, subnet: SubnetSpec, at: KeyPath) -> Iterat
 
 
 def _in_view(intent: Intent, vpc: str) -> Iterator[tuple[str, str]]:
-    """(name, prefix) of all that hosts of a VPC may reach: its subnets, its peers' and what is let in from outside."""
+    """(name, prefix) of all that hosts of a VPC may reach: subnets, its peers', what is let in from outside."""
     peers = {name for peering in intent.peerings for sides in peering.permit if vpc in sides for name in sides}
     for name in sorted({vpc, *peers} & set(intent.vpcs)):
         yield from ((f"{name}/{key}", s.subnet) for key, s in intent.vpcs[name].subnets.items())

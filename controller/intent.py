@@ -51,8 +51,8 @@ def _mode(value: Any) -> Any:
 
 
 class VpcSpec(Lenient):
-    """mode l2vni (Hedgehog writes ""): a subnet is one bridge over all leaves; l3vni: each packet is routed, also inside
-    a subnet."""
+    """mode l2vni (Hedgehog writes ""): a subnet is one bridge over all leaves; l3vni: each packet is routed, also in a
+    subnet."""
 
     mode: Annotated[Literal["l2vni", "l3vni"], BeforeValidator(_mode)] = "l2vni"
     defaultIsolated: bool = False       # noqa: N815 - Hedgehog's field name
@@ -60,7 +60,7 @@ class VpcSpec(Lenient):
     subnets: dict[Name, SubnetSpec] = Field(min_length=1)
     permit: tuple[tuple[Name, ...], ...] = ()   # subnets of one list reach each other, isolated or not
     ipv4Namespace: Annotated[str | None, NAMESPACE] = None     # noqa: N815 - Hedgehog's field name
-    vlanNamespace: Annotated[str | None, NAMESPACE] = None     # noqa: N815 - Hedgehog's field name
+    vlanNamespace: Annotated[str | None, UNTAGGED] = None     # noqa: N815 - Hedgehog's field name
     staticRoutes: Refused(      # type: ignore[valid-type] # noqa: N815 - Hedgehog's field name
         "leaves forward by the routes of hosts and Externals; there is no route to a next hop of your own") = None
 
@@ -325,14 +325,15 @@ def with_reasons(problems: Iterable[Problem]) -> list[Problem]:
 
 def empty_problem(at: tuple[str | int, ...], hint: str) -> Problem:
     """What is wrong with an intent that says nothing: an empty file is a slip more often than a wish."""
-    return Problem(at, "at least one VPC, attachment, peering or External", "none: every tenant of the lab would go", hint)
+    return Problem(at, "at least one VPC, attachment, peering or External", "none: every tenant of the lab would go",
+                   hint)
 
 
 def ignored_in(intent: Intent, objects: Any, at: tuple[str | int, ...] = (KEY,)) -> Iterator[Note]:
     """What of the objects, as they were written, has no effect here. at: where they are in their document."""
     for n, item in enumerate(intent.objects):
         if isinstance(item, NAMESPACES):
-            yield Note((*at, n), NAMESPACE.why)
+            yield Note((*at, n), (NAMESPACE if isinstance(item, Ipv4Namespace) else UNTAGGED).why)
     yield from notes_of(intent.objects, objects, at)
 
 

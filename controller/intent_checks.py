@@ -15,12 +15,12 @@ from controller.intent import (
     ExternalPeering,
     Intent,
     PeeringSpec,
-    SubnetSpec,
     Vpc,
     VpcAttachment,
     VpcPeering,
     VpcSpec,
 )
+from controller.intent_fields import SubnetSpec
 from controller.leases import room, static_address
 from topologies.document import KeyPath, Problem, nearest
 from topologies.fabric import Fabric
@@ -135,7 +135,8 @@ def _peerings(intent: Intent) -> Iterator[Problem]:
             for n, sides in enumerate(item.spec.permit):
                 yield from _sides(intent, item.spec, index, n)
                 if len(sides) == len(first) == 2 and set(sides) != first:
-                    yield Problem(_at(index, "permit", n), f"{' and '.join(item.spec.permit[0])}, the two VPCs that this peering joins",
+                    joined = " and ".join(item.spec.permit[0])
+                    yield Problem(_at(index, "permit", n), f"{joined}, the two VPCs that this peering joins",
                                   " and ".join(sides), "make a VPCPeering for each two of them")
                 if len(sides) != 2:
                     found = f"{next(iter(sides))} with itself" if len(sides) == 1 else f"{len(sides)} VPCs"

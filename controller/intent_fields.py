@@ -96,7 +96,7 @@ class Object(Lenient):
 
 
 class DhcpRange(Lenient):
-    """Addresses that hosts may get, both ends included. Hedgehog's default: from the first to the last of the subnet."""
+    """Addresses that hosts may get, both ends included; what is left out is the first, or the last, of the subnet."""
 
     start: Address | None = None
     end: Address | None = None
@@ -130,7 +130,7 @@ class Dhcp(Lenient):
 
     enable: bool = False
     range: DhcpRange | None = None
-    static: dict[Mac, DhcpEntry] = {}
+    static: dict[Mac, DhcpEntry] = Field({})
     options: DhcpOptions = DhcpOptions()
     relay: Annotated[str | None, _DHCP] = None
     relayVPC: Annotated[str | None, _DHCP] = None       # noqa: N815 - Hedgehog's field name

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 from itertools import chain
 
-from controller.intent import SubnetSpec
+from controller.intent_fields import SubnetSpec
 
 
 def bounds(subnet: SubnetSpec) -> tuple[int, int]:

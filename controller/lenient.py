@@ -90,9 +90,9 @@ def refuse(document: Document, notes: list[Note]) -> None:
 
 
 def note_lines(document: Document, notes: list[Note]) -> Iterator[str]:
-    """One line for each key that is ignored, with its first place."""
+    """One line for each key that is ignored, with its first place, in the order of these."""
     by_key: dict[tuple[str, str], list[Note]] = {}
-    for n in notes:
+    for n in sorted(notes, key=lambda n: document.place(n.path).line):
         key = str(n.path[-1]) if isinstance(n.path[-1], str) else str(document.value((*n.path, "kind")))
         by_key.setdefault((key, n.why), []).append(n)
     for (key, why), found in by_key.items():

@@ -14,8 +14,9 @@ from itertools import chain
 
 from pydantic import Field
 
-from controller.intent import ExternalAttachmentSpec, Intent, PeerSubnets, SubnetSpec, VpcSpec
+from controller.intent import ExternalAttachmentSpec, Intent, PeerSubnets, VpcSpec
 from controller.intent_checks import VNI_POOL
+from controller.intent_fields import SubnetSpec
 from controller.leases import lease
 from topologies.fabric import Fabric
 from topologies.fields import Strict

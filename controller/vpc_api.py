@@ -171,7 +171,8 @@ def _intent(body: bytes) -> _Asked:
         raise _Refused(_unfit(with_reasons(explain(error, _Wanted, data)))) from None
     intent = Intent(objects=wanted.objects)
     if intent.is_empty and not wanted.empty:
-        raise _Refused(_unfit([empty_problem((KEY,), "empty: true beside objects, or DELETE /intent, takes every VPC away")]))
+        raise _Refused(_unfit([empty_problem(
+            (KEY,), "empty: true beside objects, or DELETE /intent, takes every VPC away")]))
     return _Asked(intent, tuple(ignored_in(intent, data.get(KEY, ()))))
 
 

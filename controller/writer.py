@@ -79,7 +79,8 @@ class Writer:
         old = control.record
         if intent == old.intent:
             return Plan(old, control.compiler, (), {})
-        record = Record(version=old.version + 1, intent=intent, allocation=allocate(intent, old.allocation, macs=macs_of(control.fabric)))
+        allocation = allocate(intent, old.allocation, macs=macs_of(control.fabric))
+        record = Record(version=old.version + 1, intent=intent, allocation=allocation)
         compiler = self._compiler(record)
         return Plan(record, compiler, tuple(_changed(old.intent, intent)), _flows(control.compiler, compiler))
 

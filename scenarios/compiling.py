@@ -62,9 +62,10 @@ def compiled(scenario: Scenario) -> Compiled:
             deque(jobs_of(scenario, traffic, fabric, NOWHERE, ""), maxlen=0)     # what their processes would refuse
     gathered.raise_all()
     pairs = {phase.name: pairs_of(run) for phase, run in zip(scenario.phases, runs, strict=True)}
-    for check in (lambda: check_traffic(scenario, fabric, pairs), lambda: check_classes(scenario, pairs)):
-        with gathered.at():
-            check()
+    with gathered.at():
+        check_traffic(scenario, fabric, pairs)
+    with gathered.at():
+        check_classes(scenario, pairs)
     gathered.raise_all()
     duration = duration_of(scenario, runs, fabric)
     check_duration(scenario, duration)
@@ -97,10 +98,10 @@ def located(document: Document) -> Iterator[None]:
 def _located(document: Document, error: LabError) -> LabError:
     """The error at its line; one whose place is no path of the document (a row of a trace) stays as it is."""
     match = _PATH.match(error.where)
-    path = _known(document, match[0].split(".")) if match else ()
-    if not path:
+    parts = match[0].split(".") if match else [""]
+    if parts[0] not in document.data:
         return error
-    place = document.place(path)
+    place = document.place(_known(document, parts))
     where = f"{place.source}:{place.line} {error.where}" if place.line else f"{place.source} ({error.where})"
     return type(error)(where, error.expected, error.found, error.hint)
 

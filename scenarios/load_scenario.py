@@ -81,7 +81,8 @@ def _sound_part(document: Document, wrong: Sequence[Problem]) -> Scenario | None
     """The scenario without what has a wrong shape, so that the names in the rest are checked in the same go."""
     if any(p.path[:1] == FABRIC or p.path in ((), ("workloads",)) for p in wrong):
         return None
-    data = {**deepcopy(document.data), **dict.fromkeys({p.path[0] for p in wrong} & {"name", "question"}, "unnamed")}
+    data = deepcopy(document.data)
+    data.update({key: "unnamed" for key in ("name", "question") if any(p.path[0] == key for p in wrong)})
     for problem in wrong:
         first, second, *_ = (*problem.path, None)
         if first == "workloads":

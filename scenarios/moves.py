@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from controller.intent import KEY, AttachmentSpec, Intent, IntentObject, Metadata, VpcAttachment
+from controller.intent import KEY, AttachmentSpec, Intent, IntentObject, VpcAttachment
 from controller.intent_checks import intent_problems
+from controller.intent_fields import Metadata
 from controller.reachability import Cell, matrix
 from controller.vpc import Allocation, allocate, macs_of
 from scenarios.scenario import Phase, Scenario, Scheduled

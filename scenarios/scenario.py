@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from controller.intent import MAX_OBJECTS, Intent, IntentObject, SubnetRef
+from controller.intent import MAX_OBJECTS, Intent, IntentObject
+from controller.intent_fields import SubnetRef
 from scenarios.validation.spec import CheckName, CheckSpec
 from topologies.errors import Misfit, Misfits
 from topologies.fields import Rate, Share, Strict, Time

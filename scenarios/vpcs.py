@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from controller.client import ControllerClient
 from controller.intent import KEY, Intent, as_objects, empty_problem, ignored_in, read_intent
@@ -36,6 +39,16 @@ def read_accepted(path: Path, *, strict: bool = False) -> tuple[Intent, Document
     if strict:
         refuse(document, notes)
     return intent, document, list(note_lines(document, notes))
+
+
+def as_yaml(objects: list[Json]) -> str:
+    """Objects as a file that apply takes: of none, a comment, which is no change where there are none."""
+    if not objects:
+        return "# no VPCs: all hosts are in one flat network\n"
+    yaml, text = YAML(), StringIO()
+    yaml.explicit_start = True
+    yaml.dump_all(objects, text)
+    return text.getvalue()
 
 
 def check_not_empty(inventory: Inventory, intent: Intent, document: Document, *, meant: bool) -> None:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -264,7 +265,7 @@ def other_encoding(data: bytes) -> str:
         return "UTF-32"
     head = data[:64]
     zeros = {n % 2 for n, byte in enumerate(head) if byte == 0}
-    half = len(zeros) == 1 and head.count(0) * 3 > len(head)       # Latin letters: every other byte is 0
+    half = len(zeros) == 1 and 1 < len(head) < 3 * head.count(0)      # Latin letters: every other byte is 0
     return "UTF-16" if half or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
 
 
@@ -277,8 +278,9 @@ def _syntax_error(name: str, error: YAMLError) -> SpecError:
     where = f"{name}:{mark.line + 1}" if mark is not None else name
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     context = getattr(error, "context", None)
-    found = f"{problem} ({context})" if context else str(problem)
-    found = found.removeprefix("but ").removeprefix("found ")      # the error says "found" itself
+    # The error says "expected" and "found" itself: "expected ',', but got ':'" is a ':' for us, in the place of a ','.
+    found = re.sub(r"^expected (.+), but (?:found|got) (.+)$", r"\2 in the place of \1", str(problem))
+    found = found.removeprefix("but ").removeprefix("found ") + (f" ({context})" if context else "")
     return SpecError(where, "valid YAML", found, _syntax_hint(found))
 
 
@@ -286,7 +288,7 @@ def _syntax_hint(found: str) -> str:
     if "\\t" in found:
         return "indent with spaces, not with tabs"
     if "undefined alias" in found:
-        return "an alias such as *name stands for what &name has marked before it; a text that starts with * needs quotes"
+        return "*name stands for what &name has marked before it; a text that starts with * needs quotes"
     if "another document" in found:
         return "one file holds one of them: take the line --- away, or make two files"
     return "text with : # { } [ ] or , in it needs quotes"

@@ -45,7 +45,7 @@ def _exact(schema: Any) -> Any:
         inner["strict"] = True
     if inner.get("type") == "literal" and any(type(value) is int for value in inner["expected"]):
         allowed = [value for value in inner["expected"] if value is not None]
-        return core_schema.no_info_before_validator_function(lambda value: _whole(value, allowed), inner)  # type: ignore[arg-type]
+        return core_schema.no_info_before_validator_function(lambda value: _whole(value, allowed), inner)
     return inner
 
 

@@ -159,8 +159,8 @@ def _delays(spec: FabricSpec) -> Iterator[Problem]:
                                   for key in ("delay", "jitter", "reorder"))
         says = {key for key in ("delay", "jitter", "reorder") if own is None or getattr(own, key) is not None}
         if jitter > delay and says & {"delay", "jitter"}:
-            yield Problem((*at, "jitter" if "jitter" in says else "delay"), f"a jitter of at most the delay, {delay:g} s",
-                          f"a jitter of {jitter:g} s")
+            yield Problem((*at, "jitter" if "jitter" in says else "delay"),
+                          f"a jitter of at most the delay, {delay:g} s", f"a jitter of {jitter:g} s")
         if reorder and not delay and says & {"delay", "reorder"}:
             yield Problem((*at, "reorder" if "reorder" in says else "delay"),
                           "a delay, which reordered packets overtake", "no delay")

@@ -42,7 +42,8 @@ def check(
     for name in files:
         try:
             of_vpcs = _is_intent(name)
-            lines = _intent_lines(name, fabric, settings or [], strict) if of_vpcs else _described(name, settings or [])
+            lines = (_intent_lines(name, fabric, settings or [], strict) if of_vpcs
+                     else _described(name, settings or [], strict))
             typer.echo("\n  ".join(lines))
         except SpecErrors as several:
             errors += several.errors
@@ -52,7 +53,9 @@ def check(
         raise SpecErrors(errors)
 
 
-def _described(name: str, settings: list[str]) -> Iterator[str]:
+def _described(name: str, settings: list[str], strict: bool) -> Iterator[str]:
+    from controller.intent import ignored_in
+    from controller.lenient import note_lines, refuse
     from scenarios.compiling import compiled, located
     from scenarios.expected import duration_lines, event_lines, fabric_line, traffic_lines, vpc_lines
 
@@ -67,10 +70,14 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
     with located(document):
         made = compiled(scenario)
         traffic = list(traffic_lines(scenario))
+    notes = list(ignored_in(scenario.intent, document.value(("vpcs",)), ("vpcs",)))
+    if strict:
+        refuse(document, notes)
     phases = ", ".join(phase.name for phase in scenario.phases)
     yield f"{name}: OK, a scenario (phases: {phases}): {scenario.question}"
     yield fabric_line(made.fabric)
     yield from vpc_lines(scenario)
+    yield from note_lines(document, notes)
     yield from traffic
     yield from event_lines(scenario)
     yield from duration_lines(scenario, made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -60,16 +59,11 @@ def plan(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, emp
 @vpc.command()
 def get(lab_id: LabId = "") -> None:
     """Print the intent of the lab, as a file that apply takes."""
-    from ruamel.yaml import YAML
-
     from controller.client import ControllerClient
     from scenarios.attach import running_inventory
+    from scenarios.vpcs import as_yaml
 
-    yaml, text = YAML(), io.StringIO()
-    yaml.explicit_start = True
-    objects = ControllerClient(running_inventory(lab_id).api_socket).intent()["objects"]
-    yaml.dump_all(objects, text)
-    typer.echo(text.getvalue() if objects else "# no VPCs: all hosts are in one flat network\n", nl=False)
+    typer.echo(as_yaml(ControllerClient(running_inventory(lab_id).api_socket).intent()["objects"]), nl=False)
 
 
 @vpc.command()

@@ -69,6 +69,27 @@ def test_delete_brings_back_the_one_flat_network(path: str, client: ControllerCl
     assert client.intent()["objects"] == []
 
 
+def test_no_objects_take_nothing_away_unless_the_body_says_so(path: str, client: ControllerClient) -> None:
+    namespace = {"kind": "IPv4Namespace", "metadata": {"name": "default"}, "spec": {"subnets": ["10.0.0.0/16"]}}
+    client.apply(OBJECTS)
+    for body in ({}, {"objects": []}, {"objects": None}, {"objects": [], "empty": False}, {"objects": [namespace]}):
+        for method, what in (("PUT", "/intent"), ("POST", "/intent/plan")):
+            status, kind, answer = ask(path, method, json.dumps(body).encode(), what)
+            assert (status, kind, answer["errors"][0]["where"]) == (422, "application/problem+json", "objects")
+    assert ask(path, "PUT", b'{"objects": [], "empty": 1}')[0] == 422
+    assert client.intent()["objects"] == OBJECTS
+    assert ask(path, "PUT", b'{"objects": [], "empty": true}')[2]["objects"][0] == "- VPC a"
+    assert client.intent()["objects"] == []
+
+
+def test_what_is_ignored_is_answered_and_not_kept(path: str, client: ControllerClient) -> None:
+    written = [{**o, "metadata": {**o["metadata"], "labels": {"a": "b"}}, "status": None} for o in OBJECTS]
+    answer = client.apply(written)
+    assert [n["where"] for n in answer["ignored"]] == [f"objects.{n}.metadata.labels" for n in range(len(OBJECTS))]
+    assert client.intent()["objects"] == OBJECTS
+    assert client.apply(OBJECTS)["ignored"] == client.apply(OBJECTS)["objects"] == []
+
+
 def test_rates_of_links_are_taken_and_what_is_no_link_or_no_rate_is_told_whole(
         path: str, client: ControllerClient) -> None:
     client.set_rates({"leaf1-spine1": 2e6})
@@ -115,7 +136,8 @@ def test_what_does_not_fit_is_told_whole_and_nothing_of_it_is_applied(path: str,
     (b"{}", {}, 422, "1 problem; nothing"),
     (b"null", {}, 422, "1 problem; nothing"),
     (b'{"objects": [{"kind": "IPv4Namespace", "metadata": {"name": "default"}, "spec": {}}]}', {}, 422, "1 problem"),
-    (b'{"objects": [], "empty": true}', {"If_Match": "latest"}, 400, "If-Match has to be a version such as 3, not latest"),
+    (b'{"objects": [], "empty": true}', {"If_Match": "latest"}, 400,
+     "If-Match has to be a version such as 3, not latest"),
 ])
 def test_a_bad_request_is_told_as_a_problem(
         path: str, body: bytes, headers: dict[str, str], status: int, detail: str) -> None:
