@@ -64,13 +64,16 @@ class ControllerClient:
     def evpn(self) -> dict[str, Any]:
         return self._get("/evpn")
 
-    def plan(self, objects: list[dict[str, Any]]) -> dict[str, Any]:
-        """What apply() would change. Raises LabError, as apply() does."""
-        return self._ask("POST", "/intent/plan", {"objects": objects})
+    def plan(self, objects: list[dict[str, Any]], *, empty: bool = False) -> dict[str, Any]:
+        """What apply() would change. empty: it is meant to take every VPC away. Raises LabError, as apply() does."""
+        return self._ask("POST", "/intent/plan", {"objects": objects, "empty": empty})
 
-    def apply(self, objects: list[dict[str, Any]], version: int | None = None) -> dict[str, Any]:
-        """Make this the whole intent, if `version` still counts; returns when the switches hold it."""
-        return self._ask("PUT", "/intent", {"objects": objects}, version)
+    def apply(self, objects: list[dict[str, Any]], version: int | None = None, *,
+              empty: bool = False) -> dict[str, Any]:
+        """Make this the whole intent, if `version` still counts; returns when the switches hold it.
+
+        empty: it is meant to take every VPC away. Raises LabError."""
+        return self._ask("PUT", "/intent", {"objects": objects, "empty": empty}, version)
 
     def set_rates(self, rates: dict[str, float]) -> dict[str, Any]:
         """Tell which links have another rate (bit/s) than the fabric's; those not named have the fabric's again.

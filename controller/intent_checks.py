@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
+from controller.dhcp_checks import dhcp_problems
 from controller.external_checks import external_problems, unknown
 from controller.intent import (
     KEY,
@@ -14,12 +15,13 @@ from controller.intent import (
     ExternalPeering,
     Intent,
     PeeringSpec,
-    SubnetSpec,
     Vpc,
     VpcAttachment,
     VpcPeering,
     VpcSpec,
 )
+from controller.intent_fields import SubnetSpec
+from controller.leases import room, static_address
 from topologies.document import KeyPath, Problem, nearest
 from topologies.fabric import Fabric
 from topologies.spec import DEFAULT_VPC
@@ -57,6 +59,7 @@ def _vpcs(intent: Intent) -> Iterator[Problem]:
             for name, subnet in item.spec.subnets.items():
                 for key, expected, found in _subnet(subnet):
                     yield Problem(_at(index, "subnets", name, key), expected, found)
+                yield from dhcp_problems(intent, item.metadata.name, subnet, _at(index, "subnets", name, "dhcp"))
             yield from _overlaps(item.spec, index)
             for n, names in enumerate(item.spec.permit):
                 for k, name in enumerate(names):
@@ -87,6 +90,7 @@ def _attachments(intent: Intent, fabric: Fabric) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     used: dict[str, int] = {}
     hosts = {h.name: h for h in fabric.all_hosts if h.role != "probe"}
+    macs = {h.name: h.mac for h in fabric.all_hosts}
     for index, item in enumerate(intent.objects):
         if not isinstance(item, VpcAttachment):
             continue
@@ -98,8 +102,15 @@ def _attachments(intent: Intent, fabric: Fabric) -> Iterator[Problem]:
             yield Problem(_at(index, "connection"), f"a host of the fabric {fabric.spec.name} that is not a probe",
                           spec.connection, nearest(spec.connection, list(hosts)))
         seen.setdefault(spec.connection, spec.subnet)
-        used[spec.subnet] = used.get(spec.subnet, 0) + 1
+        used[spec.subnet] = used.get(spec.subnet, 0) + (not _has_entry(intent, spec, macs))
         yield from _attached_to(intent, index, spec, used[spec.subnet])
+
+
+def _has_entry(intent: Intent, spec: AttachmentSpec, macs: Mapping[str, str]) -> bool:
+    """Whether the subnet keeps an address for this host."""
+    vpc, name = spec.subnet.split("/")
+    subnet = intent.vpcs[vpc].subnets.get(name) if vpc in intent.vpcs else None
+    return subnet is not None and bool(static_address(subnet, macs.get(spec.connection, "")))
 
 
 def _attached_to(intent: Intent, index: int, spec: AttachmentSpec, count: int) -> Iterator[Problem]:
@@ -111,16 +122,22 @@ def _attached_to(intent: Intent, index: int, spec: AttachmentSpec, count: int) -
     elif name not in intent.vpcs[vpc].subnets:
         yield unknown(at, "subnet", name, intent.vpcs[vpc].subnets)
     else:
-        room = intent.vpcs[vpc].subnets[name].network.num_addresses - 3     # network, broadcast, gateway
-        if count == room + 1:
-            yield Problem(at, f"at most {room} hosts in {spec.subnet}", "one more", "make its prefix shorter")
+        free = room(intent.vpcs[vpc].subnets[name])
+        if count == free + 1:
+            yield Problem(at, f"at most {free} hosts in {spec.subnet}", "one more", "make its prefix shorter, or its "
+                          "dhcp.range longer")
 
 
 def _peerings(intent: Intent) -> Iterator[Problem]:
     for index, item in enumerate(intent.objects):
         if isinstance(item, VpcPeering):
+            first = set(item.spec.permit[0])
             for n, sides in enumerate(item.spec.permit):
                 yield from _sides(intent, item.spec, index, n)
+                if len(sides) == len(first) == 2 and set(sides) != first:
+                    joined = " and ".join(item.spec.permit[0])
+                    yield Problem(_at(index, "permit", n), f"{joined}, the two VPCs that this peering joins",
+                                  " and ".join(sides), "make a VPCPeering for each two of them")
                 if len(sides) != 2:
                     found = f"{next(iter(sides))} with itself" if len(sides) == 1 else f"{len(sides)} VPCs"
                     yield Problem(_at(index, "permit", n), "two VPCs that peer", found)

@@ -7,16 +7,17 @@ a switch that has lost its controller may still hold rules with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
 from pydantic import Field
 
-from controller.intent import ExternalAttachmentSpec, Intent, PeerSubnets, SubnetSpec, VpcSpec
+from controller.intent import ExternalAttachmentSpec, Intent, PeerSubnets, VpcSpec
 from controller.intent_checks import VNI_POOL
+from controller.intent_fields import SubnetSpec
+from controller.leases import lease
 from topologies.fabric import Fabric
 from topologies.fields import Strict
 
@@ -117,8 +118,12 @@ class Tenancy:
         return {vpc: frozenset(names) for vpc, names in found.items()}
 
 
-def allocate(intent: Intent, before: Allocation, pool: range = VNI_POOL) -> Allocation:
-    """Numbers and addresses for an intent without problems; whoever had one keeps it."""
+def allocate(intent: Intent, before: Allocation, pool: range = VNI_POOL,
+             macs: Mapping[str, str] | None = None) -> Allocation:
+    """Numbers and addresses for an intent without problems; whoever had one keeps it.
+
+    macs: host -> its MAC (`macs_of`), for addresses that dhcp.static keeps for a MAC.
+    """
     wanted = [name for vpc, spec in intent.vpcs.items() for name in (vpc, *(f"{vpc}/{s}" for s in spec.subnets))]
     wanted += [name for external in intent.externals for name in (external, link_of(external))]
     kept = {name: before.vnis[name] for name in wanted if name in before.vnis}
@@ -126,7 +131,7 @@ def allocate(intent: Intent, before: Allocation, pool: range = VNI_POOL) -> Allo
     given = {name: next(free) for name in wanted if name not in kept}
     last = [*given.values()][-1] if given else before.next_vni - 1
     return Allocation(vnis=kept | given, next_vni=last + 1 if last + 1 in pool else pool.start,
-                      addresses=_addresses(intent, before.addresses))
+                      addresses=_addresses(intent, before.addresses, macs or {}))
 
 
 def _free_numbers(before: Allocation, kept: Mapping[str, int], pool: range) -> Iterator[int]:
@@ -137,32 +142,23 @@ def _free_numbers(before: Allocation, kept: Mapping[str, int], pool: range) -> I
     return chain((n for n in turn if n not in used), (n for n in turn if n in used and n not in held))
 
 
-def _addresses(intent: Intent, before: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+def macs_of(fabric: Fabric) -> dict[str, str]:
+    """Host -> its MAC."""
+    return {node.name: node.mac for node in fabric.all_hosts}
+
+
+def _addresses(intent: Intent, before: Mapping[str, Mapping[str, str]],
+               macs: Mapping[str, str]) -> dict[str, dict[str, str]]:
     hosts: dict[str, list[str]] = {}
     for attachment in intent.attachments:
         hosts.setdefault(attachment.subnet, []).append(attachment.connection)
-    return {name: _leases(_subnet(intent, name), attached, before.get(name, {})) for name, attached in hosts.items()}
+    return {name: lease(_subnet(intent, name), attached, before.get(name, {}), macs)
+            for name, attached in hosts.items()}
 
 
 def _subnet(intent: Intent, name: str) -> SubnetSpec:
     vpc, subnet = name.split("/")
     return intent.vpcs[vpc].subnets[subnet]
-
-
-def _leases(subnet: SubnetSpec, hosts: Iterable[str], before: Mapping[str, str]) -> dict[str, str]:
-    """Host -> address. A new host gets the lowest address that nobody had before this change, if there is one."""
-    network, gateway = subnet.network, subnet.gateway_address
-    hosts = list(hosts)
-    kept = {host: before[host] for host in hosts
-            if host in before and before[host] != gateway and _is_host_of(network, before[host])}
-    held, used = {*kept.values(), gateway}, {*before.values(), gateway}
-    free = chain((a for a in map(str, network.hosts()) if a not in used),
-                 (a for a in map(str, network.hosts()) if a in used and a not in held))
-    return kept | {host: next(free) for host in hosts if host not in kept}
-
-
-def _is_host_of(network: IPv4Network, address: str) -> bool:
-    return network[0] < IPv4Address(address) < network[-1]
 
 
 def resolve(intent: Intent, fabric: Fabric, allocation: Allocation) -> Tenancy:

@@ -4,7 +4,9 @@ GET    /intent       {version, objects, hosts: {host: {segment, ip, prefix, gate
                       allocation: VNIs and addresses given out}
 PUT    /intent       body {objects: [...]}: the whole intent from now on. With If-Match: VERSION only if that version
                      still counts. {version, objects: ['+ VPC a', ...], flows: {switch: [come, go]}, seconds,
-                     pending: [connected switches that have not confirmed]}. It comes when the switches hold it.
+                     ignored: [{where, why}], pending: [connected switches that have not confirmed]}. It comes when
+                     the switches hold it. Without objects, or with none but namespaces, it would take every tenant
+                     away: 422, unless the body has empty: true beside them
 POST   /intent/plan  the same body: what PUT would change, and nothing is changed
 DELETE /intent       as PUT with no objects
 PUT    /rates        body {rates: {link: bit/s}}: the links that have another rate than the fabric's, all of them. Where
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -30,7 +33,16 @@ from pydantic import ValidationError
 from controller import evpn_view
 from controller.bgp_import import judge
 from controller.control import Control
-from controller.intent import Intent, as_objects, problems_in_words
+from controller.intent import (
+    KEY,
+    Intent,
+    as_objects,
+    empty_problem,
+    ignored_in,
+    problems_in_words,
+    with_reasons,
+)
+from controller.lenient import Note
 from controller.writer import Conflict, Plan, Unfit, Writer
 from topologies.document import MAX_BYTES, Problem
 from topologies.explain import explain
@@ -61,15 +73,15 @@ def add(api: FastAPI, control: Control, writer: Writer, peers: Callable[[], list
 
     @api.put("/intent")
     async def put(request: Request) -> JSONResponse:
-        return await _answer(request, _intent, lambda intent, version: _applied(control, writer, intent, version))
+        return await _answer(request, _intent, lambda asked, version: _applied(control, writer, asked, version))
 
     @api.post("/intent/plan")
     async def plan(request: Request) -> JSONResponse:
-        return await _answer(request, _intent, lambda intent, _: _planned(writer.plan(intent)))
+        return await _answer(request, _intent, lambda asked, _: _planned(writer.plan(asked.intent), asked))
 
     @api.delete("/intent")
     async def delete(request: Request) -> JSONResponse:
-        return await _answer(request, _nothing, lambda intent, version: _applied(control, writer, intent, version))
+        return await _answer(request, _nothing, lambda asked, version: _applied(control, writer, asked, version))
 
     @api.put("/rates")
     async def rates(request: Request) -> JSONResponse:
@@ -114,8 +126,8 @@ def _version(request: Request) -> int | None:
     return int(text) if text else None
 
 
-def _nothing(_body: bytes) -> Intent:
-    return Intent()
+def _nothing(_body: bytes) -> _Asked:
+    return _Asked(Intent())
 
 
 def _json(body: bytes) -> Any:
@@ -123,6 +135,12 @@ def _json(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise _Refused(problem(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}")) from None
+
+
+class _Wanted(Intent):
+    """The body of an intent. empty: it is meant to take every VPC away."""
+
+    empty: bool = False
 
 
 class _Rates(Strict):
@@ -137,12 +155,25 @@ def _rates(body: bytes) -> dict[str, float]:
         raise _Refused(_unfit(explain(error, _Rates, data))) from None
 
 
-def _intent(body: bytes) -> Intent:
+@dataclass(frozen=True)
+class _Asked:
+    """An intent, and what of it as it was written has no effect."""
+
+    intent: Intent
+    ignored: tuple[Note, ...] = ()
+
+
+def _intent(body: bytes) -> _Asked:
     data = _json(body)
     try:
-        return Intent.model_validate(data)
+        wanted = _Wanted.model_validate(data)
     except ValidationError as error:
-        raise _Refused(_unfit(explain(error, Intent, data))) from None
+        raise _Refused(_unfit(with_reasons(explain(error, _Wanted, data)))) from None
+    intent = Intent(objects=wanted.objects)
+    if intent.is_empty and not wanted.empty:
+        raise _Refused(_unfit([empty_problem(
+            (KEY,), "empty: true beside objects, or DELETE /intent, takes every VPC away")]))
+    return _Asked(intent, tuple(ignored_in(intent, data.get(KEY, ()))))
 
 
 def _unfit(problems: list[Problem]) -> JSONResponse:
@@ -151,13 +182,14 @@ def _unfit(problems: list[Problem]) -> JSONResponse:
                    errors=problems_in_words(problems))
 
 
-def _planned(plan: Plan) -> Json:
-    return {"version": plan.record.version, "objects": list(plan.objects), "flows": plan.flows}
+def _planned(plan: Plan, asked: _Asked) -> Json:
+    return {"version": plan.record.version, "objects": list(plan.objects), "flows": plan.flows,
+            "ignored": [{"where": ".".join(map(str, n.path)), "why": n.why} for n in asked.ignored]}
 
 
-def _applied(control: Control, writer: Writer, intent: Intent, version: int | None) -> Json:
-    plan, seconds = writer.apply(intent, version)
-    return _planned(plan) | {"seconds": seconds, "pending": control.unsettled()}
+def _applied(control: Control, writer: Writer, asked: _Asked, version: int | None) -> Json:
+    plan, seconds = writer.apply(asked.intent, version)
+    return _planned(plan, asked) | {"seconds": seconds, "pending": control.unsettled()}
 
 
 def hosts(control: Control) -> dict[str, Json]:

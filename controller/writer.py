@@ -20,7 +20,7 @@ from controller.intent_checks import intent_problems
 from controller.record import Record
 from controller.stages import RuleSource, stages
 from controller.state import State
-from controller.vpc import allocate, resolve
+from controller.vpc import allocate, macs_of, resolve
 from topologies.document import Problem, nearest
 
 CONFIRM = 5.0       # seconds for all switches to confirm a stage; one that does not is told, and does not hold it up
@@ -79,7 +79,8 @@ class Writer:
         old = control.record
         if intent == old.intent:
             return Plan(old, control.compiler, (), {})
-        record = Record(version=old.version + 1, intent=intent, allocation=allocate(intent, old.allocation))
+        allocation = allocate(intent, old.allocation, macs=macs_of(control.fabric))
+        record = Record(version=old.version + 1, intent=intent, allocation=allocation)
         compiler = self._compiler(record)
         return Plan(record, compiler, tuple(_changed(old.intent, intent)), _flows(control.compiler, compiler))
 

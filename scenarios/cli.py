@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 import typer
+from pydantic import ValidationError
 
 from scenarios.commands.analyse import analyse
 from scenarios.commands.bench import bench
@@ -51,8 +52,19 @@ def main() -> None:
     except LabError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except ValidationError as error:        # a model of ours got what nobody had looked at: our bug, not a traceback
+        print(_of_model(error), file=sys.stderr)
+        sys.exit(LabError.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _of_model(error: ValidationError) -> LabError:
+    """What one of our models refused, in a sentence."""
+    first = error.errors()[0]
+    where = ".".join([error.title, *map(str, first["loc"])])
+    return LabError(where, f"what this model takes: {first['msg']}", repr(first["input"])[:80],
+                    "this should have been refused earlier: please report it with the file")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from controller.intent import Intent
+from scenarios.demand import demand, warning
+from scenarios.duration import clock, fabrics_of, span
 from scenarios.moves import changes_of, places
 from scenarios.scenario import LinkEvent, RankEvent, Scenario, ShareChange, SwitchEvent
 from topologies.expansion import expand
@@ -29,6 +33,9 @@ from traffic.specs import (
 from traffic.traces.requests import requests_workload
 from traffic.workload import Transfer, Workload
 
+if TYPE_CHECKING:
+    from scenarios.compiling import Compiled
+
 
 def fabric_line(fabric: Fabric) -> str:
     """Nodes by role and the worst leaf's oversubscription."""
@@ -52,12 +59,32 @@ def fabric_line(fabric: Fabric) -> str:
             f"({worst}){rails}{paths}")
 
 
-def vpc_lines(scenario: Scenario) -> Iterator[str]:
-    """One line for each VPC with its hosts, one for each change that is scheduled."""
-    at = places(scenario.intent)
-    for vpc in scenario.intent.vpcs:
+def intent_lines(intent: Intent) -> Iterator[str]:
+    """One line for each VPC with its hosts."""
+    at = places(intent)
+    for vpc in intent.vpcs:
         hosts = [h for h, subnet in at.items() if subnet.split("/")[0] == vpc]
         yield f"VPC {vpc}: {', '.join(hosts) or 'nobody'}"
+
+
+def duration_lines(scenario: Scenario, made: Compiled) -> Iterator[str]:
+    """How long each phase takes and all of the run, and which phase asks for more than the machine carries."""
+    found, warnings = made.duration, []
+    for (phase, fabric), traffic in zip(fabrics_of(scenario, made.fabric), made.runs, strict=True):
+        seconds, _ = found.phases[phase.name]
+        asked = demand(scenario, traffic, fabric, seconds)
+        rate = f", at {show_rate(asked)} between hosts" if asked else ""
+        yield f"phase {phase.name}: {span(found.phases[phase.name])}{rate}"
+        warnings.append(warning(phase.name, asked))
+    collide = ", the longer where paths collide" if len(set(found.total)) > 1 else ""
+    yield (f"the run: {span(found.total)}{collide}, {clock(found.besides)} of it for bring-up, calibration, proofs and "
+           f"report; {clock(found.first)} more the first time since the machine has started")
+    yield from filter(None, warnings)
+
+
+def vpc_lines(scenario: Scenario) -> Iterator[str]:
+    """One line for each VPC with its hosts, one for each change that is scheduled."""
+    yield from intent_lines(scenario.intent)
     for phase in scenario.phases:
         for _, change in changes_of(scenario, phase.name):
             what = [f"{host} to {subnet}" for host, subnet in change.move.items()]

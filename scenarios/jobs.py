@@ -45,11 +45,11 @@ _STREAMS: dict[type[BaseModel], str] = {StreamsJob: "streams", RoceJob: "queue p
 
 @dataclass(frozen=True)
 class Job:
-    """One process of a phase: `what` names its files, `module` is what Python runs, `data` its job as JSON."""
+    """One process of a phase: `what` names its files, `module` is what Python runs, `dump` makes its job for JSON."""
 
     what: str
     module: str
-    data: Json
+    dump: Callable[[], Json]
 
 
 def drain_time(fabric: Fabric) -> float:
@@ -63,25 +63,25 @@ def jobs_of(scenario: Scenario, traffic: Traffic, fabric: Fabric, common: Json, 
     Raises SpecErrors with the scenario's paths for what a job does not allow.
     """
     if traffic.workloads:
-        yield Job("engine", "traffic.engine", {
+        yield Job("engine", "traffic.engine", lambda: {
             **common, "seed": scenario.seed, "workloads": [to_json(w) for w in traffic.workloads]})
     packets = {**common, "drain": drain_time(slowest(scenario, fabric)), "realtime": True}
     if traffic.streams:
         job = _made(StreamsJob, packets, _streams(scenario, traffic.streams, fabric))
-        yield Job("streams", "traffic.streams", job.model_dump())
+        yield Job("streams", "traffic.streams", job.model_dump)
     if traffic.roce:
-        yield Job("roce", "traffic.roce", _made(RoceJob, packets, _pairs(scenario, traffic.roce, fabric)).model_dump())
+        yield Job("roce", "traffic.roce", _made(RoceJob, packets, _pairs(scenario, traffic.roce, fabric)).model_dump)
     if traffic.serving:
         serving = _made(ServingJob, {**common, "seed": scenario.seed, "workloads": traffic.serving}, ())
-        yield Job("inference", "traffic.inference", serving.model_dump(mode="json"))
+        yield Job("inference", "traffic.inference", partial(serving.model_dump, mode="json"))
     if traffic.replays:
         replayed, _ = merged(list(traffic.replays.values()))
         replay = _made(ReplayJob, {**packets, "schedule": schedule}, replayed)
-        yield Job("replay", "traffic.replay", replay.model_dump())
+        yield Job("replay", "traffic.replay", replay.model_dump)
     if traffic.bulk:
         bulks = bulks_of(traffic.bulk, fabric.spec.scale.scale)
         bulk = _made(IperfJob, {**common, "bulks": bulks}, ())
-        yield Job("iperf", "traffic.iperf", bulk.model_dump(mode="json"))
+        yield Job("iperf", "traffic.iperf", partial(bulk.model_dump, mode="json"))
 
 
 def limit_problems(scenario: Scenario, fabric: Fabric) -> Iterator[Problem]:

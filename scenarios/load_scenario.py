@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from scenarios.references import reference_problems
 from scenarios.scenario import Scenario
@@ -40,13 +41,19 @@ KINDS: dict[str, type[BaseModel]] = {
 def load_scenario(name: str, overrides: Sequence[str | Override] = ()) -> Scenario:
     """A scenario by path or by its name in the library, with `--set` options applied; ready ones come last.
 
-    Raises SpecError or SpecErrors: all that is wrong with its shape, or else all that is wrong
-    with its names (hosts, links, ranks, traces).
+    Raises SpecError or SpecErrors: all that is wrong with its shape, with its names (hosts, links, ranks, traces) and,
+    if anything is, with its traffic.
     """
+    return read_scenario(name, overrides)[0]
+
+
+def read_scenario(name: str, overrides: Sequence[str | Override] = ()) -> tuple[Scenario, Document]:
+    """As load_scenario, with the document, which knows the line of everything (scenarios.compiling.located)."""
     path, shown = find_spec(name, LIBRARY, "scenario")
     if path.name.endswith(".study.yml"):
         raise SpecError(shown, "a scenario", "a study of several", f"run it by: aifab compare {name}")
-    return scenario_of(read_document(path, shown), overrides)
+    document = read_document(path, shown)
+    return scenario_of(document, overrides), document
 
 
 def scenario_of(document: Document, overrides: Sequence[str | Override] = ()) -> Scenario:
@@ -61,11 +68,48 @@ def scenario_of(document: Document, overrides: Sequence[str | Override] = ()) ->
     _resolve_traces(document)
     scenario, wrong = validate(document, Scenario)
     problems += wrong
-    if scenario is not None and not problems and not errors:
-        problems = [*fabric_problems(scenario.fabric, FABRIC), *reference_problems(scenario)]
+    whole = scenario if scenario is not None else _sound_part(document, wrong)
+    if whole is not None and not errors and len(problems) == len(wrong):     # with its own fabric
+        problems += [*fabric_problems(whole.fabric, FABRIC), *reference_problems(whole)]
+        errors += _others(whole, document, problems)
     if scenario is None or problems or errors:
         raise SpecErrors([*document.errors(problems), *errors])
     return scenario
+
+
+def _sound_part(document: Document, wrong: Sequence[Problem]) -> Scenario | None:
+    """The scenario without what has a wrong shape, so that the names in the rest are checked in the same go."""
+    if any(p.path[:1] == FABRIC or p.path in ((), ("workloads",)) for p in wrong):
+        return None
+    data = deepcopy(document.data)
+    data.update({key: "unnamed" for key in ("name", "question") if any(p.path[0] == key for p in wrong)})
+    for problem in wrong:
+        first, second, *_ = (*problem.path, None)
+        if first == "workloads":
+            data["workloads"].pop(second, None)
+            for key in ("phases", "events", "schedule", "validate"):    # they may name it
+                data.pop(key, None)
+        elif first not in ("name", "question"):
+            data.pop(first, None)
+    try:
+        return Scenario.model_validate(data)
+    except ValidationError:
+        return None
+
+
+def _others(scenario: Scenario, document: Document, problems: Sequence[Problem]) -> Sequence[LabError]:
+    """Where some names are wrong: what is wrong with the traffic of the workloads whose names are right."""
+    if not problems:
+        return []       # whoever wants the traffic makes it, and is told then
+    from scenarios.compiling import located, workload_errors  # noqa: PLC0415 - needless for a file that is right
+
+    wrong = {str(p.path[1]) for p in problems if p.path[0] == "workloads" and len(p.path) > 1}
+    try:
+        with located(document):
+            workload_errors(scenario, wrong)
+    except SpecErrors as several:
+        return several.errors
+    return []
 
 
 def _resolve_fabric(document: Document) -> tuple[list[Problem], list[LabError]]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from controller.intent import KEY, AttachmentSpec, Intent, IntentObject, Metadata, VpcAttachment
+from controller.intent import KEY, AttachmentSpec, Intent, IntentObject, VpcAttachment
 from controller.intent_checks import intent_problems
+from controller.intent_fields import Metadata
 from controller.reachability import Cell, matrix
-from controller.vpc import Allocation, allocate
+from controller.vpc import Allocation, allocate, macs_of
 from scenarios.scenario import Phase, Scenario, Scheduled
 from topologies.document import KeyPath, Problem
 from topologies.errors import SpecError, SpecErrors
@@ -123,11 +124,11 @@ def check_traffic(scenario: Scenario, fabric: Fabric, traffic: Mapping[str, Pair
 
 def _phase_errors(scenario: Scenario, fabric: Fabric, phase: Phase, traffic: Pairs) -> Iterator[SpecError]:
     intent = at_start(scenario, phase.name)
-    cells = matrix(intent, fabric, allocate(intent, Allocation()))
+    cells = matrix(intent, fabric, allocate(intent, Allocation(), macs=macs_of(fabric)))
     denied = {(c.source, c.target): c for c in cells if not c.allowed}
     moving = {host for _, change in changes_of(scenario, phase.name) for host in change.move}
     for name, pairs in traffic.items():
-        where = f"workload {name} in phase {phase.name}"
+        where = f"workloads.{name} in phase {phase.name}"
         wanted = sorted(set(pairs))
         for a, b in [p for p in wanted if p in denied][:1]:
             yield _refused(where, denied[a, b])

@@ -15,10 +15,10 @@ from scenarios.events import Player, slowed
 from scenarios.jobs import jobs_of
 from scenarios.measure import Measurement
 from scenarios.moves import Pairs
-from scenarios.scenario import LinkEvent, Phase, Scenario, SwitchEvent
+from scenarios.scenario import LinkEvent, Phase, RankEvent, Scenario, SwitchEvent
 from scenarios.tenants import Tenants
 from scenarios.timed import Timed
-from topologies.errors import LabError, RunError
+from topologies.errors import Gathered, LabError, RunError
 from topologies.fabric import Fabric
 from topologies.interfaces import is_up
 from topologies.netns import inside
@@ -57,24 +57,50 @@ class Traffic:
 
 
 def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
-    """The compiled workloads of a phase. Raises LabError for a trace that cannot be read, before anything runs."""
+    """The compiled workloads of a phase, before anything runs.
+
+    Raises SpecErrors with all that is wrong with any of them: a trace that cannot be read among it.
+    """
     specs = {name: scenario.workloads[name] for name in phase.run}
-    replays = {n: replay_of(s, fabric, n) for n, s in specs.items() if isinstance(s, ReplaySpec)}
-    check_together(replays)
+    gathered = Gathered()
+    workloads: list[Workload] = []
+    serving: list[Serving] = []
+    replays: dict[str, Replay] = {}
+    for name, spec in specs.items():
+        with gathered.at(f"workloads.{name}"):
+            if isinstance(spec, ServingSpec):
+                serving.append(serving_of(spec, fabric, name, scenario.seed))
+            elif isinstance(spec, ReplaySpec):
+                replays[name] = replay_of(spec, fabric, name)
+            elif not isinstance(spec, StreamSpec | RoceSpec | BulkSpec):
+                workloads.append(workload_of(spec, fabric, name, scenario.seed))
+    with gathered.at():
+        check_together(replays)
+    gathered.raise_all()
     return Traffic(
-        workloads=tuple(workload_of(s, fabric, n, scenario.seed) for n, s in specs.items()
-                        if not isinstance(s, StreamSpec | RoceSpec | ReplaySpec | BulkSpec | ServingSpec)),
-        streams={n: s for n, s in specs.items() if isinstance(s, StreamSpec)},
+        workloads=tuple(workloads), streams={n: s for n, s in specs.items() if isinstance(s, StreamSpec)},
         roce={n: s for n, s in specs.items() if isinstance(s, RoceSpec)},
-        bulk={n: s for n, s in specs.items() if isinstance(s, BulkSpec)}, replays=replays,
-        serving=tuple(serving_of(s, fabric, n, scenario.seed) for n, s in specs.items() if isinstance(s, ServingSpec)))
+        bulk={n: s for n, s in specs.items() if isinstance(s, BulkSpec)}, serving=tuple(serving), replays=replays)
 
 
 def as_run(scenario: Scenario, phase: Phase, traffic: Traffic, *, hidden: bool = True) -> Traffic:
-    """The traffic with its slow ranks; hidden=False leaves out what predictions are not told. Raises SpecError."""
-    return replace(traffic, workloads=tuple(
-        slowed(w, scenario.slow_ranks(phase.name, w.name, hidden=hidden), f"phase {phase.name}: rank")
-        for w in traffic.workloads))
+    """The traffic with its slow ranks; hidden=False leaves out what predictions are not told. Raises SpecErrors."""
+    gathered = Gathered()
+    workloads: list[Workload] = []
+    for w in traffic.workloads:
+        for rank, factor in scenario.slow_ranks(phase.name, w.name, hidden=hidden).items():
+            with gathered.at():
+                w = slowed(w, {rank: factor}, _rank_event(scenario, phase, w.name, rank))  # noqa: PLW2901
+        workloads.append(w)
+    gathered.raise_all()
+    return replace(traffic, workloads=tuple(workloads))
+
+
+def _rank_event(scenario: Scenario, phase: Phase, workload: str, rank: int) -> str:
+    """The path of the event that slows a rank."""
+    return next(f"events.{n}.rank" for n, e in enumerate(scenario.events)
+                if isinstance(e, RankEvent) and e.rank == rank and e.workload in (None, workload)
+                and scenario.phase_of(e) == phase.name)
 
 
 class PhaseRun:
@@ -96,7 +122,7 @@ class PhaseRun:
             merged(list(traffic.replays.values()))[1].save(schedule)
         for job in jobs_of(self.scenario, traffic, fabric, common, str(schedule)):
             path = m.run.logs / f"{self.phase.name}.{job.what}.job.json"
-            path.write_text(json.dumps(job.data))
+            path.write_text(json.dumps(job.dump()))
             yield job.what, job.module, path
 
     def run(self, progress: Progress, standing: Standing) -> tuple[float, float]:

@@ -11,12 +11,13 @@ from scenarios.moves import vpc_problems
 from scenarios.scenario import LinkEvent, RankEvent, Scenario, SwitchEvent
 from scenarios.shares import class_problems
 from scenarios.validation.names import check_problems
-from topologies.addressing import ETHERNET_HEADER
+from topologies.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
 from topologies.expansion import expand
 from topologies.fabric import Fabric, Link, Role
 from topologies.files import not_regular
+from topologies.load import plain, short_queue
 from traffic.agent_specs import AgentSpec
 from traffic.inference.parallel import problems as worker_problems
 from traffic.inference.parallel import replica_hosts
@@ -41,7 +42,7 @@ from traffic.specs import (
 def reference_problems(scenario: Scenario) -> Iterator[Problem]:
     """Everything that the scenario names and the fabric (or the disk) does not have."""
     # Wrong link names of the fabric itself are told by fabric_problems.
-    fabric = expand(scenario.fabric.model_copy(update={"links": {}}))
+    fabric = expand(plain(scenario.fabric))
     problems = [*_names(scenario, fabric), *extent_problems(scenario, fabric)]
     yield from problems
     if not problems:       # streams are made between hosts that there are
@@ -115,6 +116,10 @@ def _queue_event(scenario: Scenario, event: LinkEvent, link: Link, at: KeyPath) 
     """An event changes a queue's length, never its kind, and only where the kernel throws nothing away for it."""
     if event.queue is None:
         return
+    mtu = scenario.fabric.mtu
+    frame = mtu + ETHERNET_HEADER + (VXLAN_OVERHEAD if link.kind == "fabric" else 0)
+    if event.queue.bytes is not None and event.queue.bytes < frame:
+        yield short_queue(at, event.queue.bytes, frame, mtu)
     if event.queue.kind != "fifo":
         yield Problem(at, "a length such as 60kB: a queue keeps its kind", f"kind: {event.queue.kind}")
     own = scenario.fabric.links.get(link.name)

@@ -18,11 +18,11 @@ from types import FrameType
 from typing import Any
 
 from scenarios import evidence
-from scenarios.events import slowest
+from scenarios.compiling import compiled
 from scenarios.foretelling import Foretelling
 from scenarios.lab import Lab, lab
 from scenarios.measure import Measurement, Proof
-from scenarios.moves import changes_of, check_traffic
+from scenarios.moves import changes_of
 from scenarios.phases import (
     PhaseRun,
     Progress,
@@ -30,16 +30,12 @@ from scenarios.phases import (
     as_run,
     check_hosts_alive,
     hosts_used,
-    pairs_of,
-    traffic_of,
 )
 from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
-from scenarios.shares import check_classes
 from scenarios.tenants import Tenants
 from scenarios.verdict import Verdict, judge
 from topologies.errors import LabError
-from topologies.expansion import expand
 from topologies.fabric import Fabric
 from topologies.host_limits import measuring_lock
 from traffic.engine.settings import prepare_namespace
@@ -76,13 +72,8 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
     KeyboardInterrupt passes through, with the records kept and marked.
     """
     tell = listener or StageListener()
-    fabric = expand(scenario.fabric)
-    planned = [traffic_of(scenario, phase, fabric) for phase in scenario.phases]
-    traffic = [as_run(scenario, phase, t) for phase, t in zip(scenario.phases, planned, strict=True)]
-    slowest(scenario, fabric)       # raises for a link that the fabric does not have
-    pairs = {p.name: pairs_of(t) for p, t in zip(scenario.phases, traffic, strict=True)}
-    check_traffic(scenario, fabric, pairs)
-    check_classes(scenario, pairs)
+    made = compiled(scenario)
+    fabric, planned, traffic = made.fabric, made.planned, made.runs
     with _terminable(), measuring_lock() if lock else contextlib.nullcontext():
         run = RunDirectory.create(base, scenario, argv)
         try:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from controller.intent import MAX_OBJECTS, Intent, IntentObject, SubnetRef
+from controller.intent import MAX_OBJECTS, Intent, IntentObject
+from controller.intent_fields import SubnetRef
 from scenarios.validation.spec import CheckName, CheckSpec
 from topologies.errors import Misfit, Misfits
 from topologies.fields import Rate, Share, Strict, Time
@@ -37,7 +38,20 @@ class Flap(Strict):
     count: int = Field(ge=1, le=1000)
 
 
-class LinkEvent(Strict):
+class OneThing(Strict):
+    """An event, which is about a link, a rank or a switch."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _about_one_thing(cls, value: Any) -> Any:
+        named = [key for key in ("link", "switch", "rank") if key in value] if isinstance(value, dict) else []
+        if len(named) > 1:
+            raise Misfits([Misfit((named[1],), f"{' or '.join(named)}, not both: an event changes one thing",
+                                  " and ".join(named), "make an event of each")])
+        return value
+
+
+class LinkEvent(OneThing):
     """A change of a link that the runner makes, `at` seconds after the phase starts.
 
     The proof knows it always, the model of predictions and answers only if it is not hidden.
@@ -73,7 +87,7 @@ class LinkEvent(Strict):
             for n in range(self.flap.count) for half, state in ((0.0, "down"), (0.5, "up"))))
 
 
-class RankEvent(Strict):
+class RankEvent(OneThing):
     """A rank whose GPU computes at another pace for a whole phase."""
 
     phase: str | None = Field(None, description="default: the first phase")
@@ -83,7 +97,7 @@ class RankEvent(Strict):
     hidden: bool = Field(False, description="predictions and answers are not told of it")
 
 
-class SwitchEvent(Strict):
+class SwitchEvent(OneThing):
     """A switch that dies with its rules, as at a power failure, and starts again; its ports keep their carrier."""
 
     phase: str | None = Field(None, description="default: the first phase")

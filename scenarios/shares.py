@@ -68,7 +68,7 @@ def _not_open(scenario: Scenario, phase: str, workload: str, hosts: Sequence[str
         vpc = at[host].split("/")[0] if host in at else DEFAULT_VPC
         may = dict.fromkeys([*filter(None, [class_of(classes, vpc)]), *open_classes(classes, vpc)])
         if chosen not in may:
-            yield SpecError(f"workload {workload} in phase {phase}: traffic_class",
+            yield SpecError(f"workloads.{workload}.traffic_class in phase {phase}",
                             f"a class that hosts of the VPC {vpc} may be in: {', '.join(may) or 'none'}",
                             f"{chosen}, for {host}", f"add {vpc} to fabric.classes.{chosen}.open_to")
             return

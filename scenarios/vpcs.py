@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from controller.client import ControllerClient
-from controller.intent import Intent, as_objects
+from controller.intent import KEY, Intent, as_objects, empty_problem, ignored_in, read_intent
 from controller.intent_checks import intent_problems
+from controller.lenient import note_lines, refuse
 from topologies.document import Document
 from topologies.errors import SpecErrors
 from topologies.fabric import Fabric
@@ -24,6 +29,42 @@ def check_intent(intent: Intent, document: Document, fabric: Fabric) -> None:
         raise SpecErrors(document.errors(problems))
 
 
+def read_accepted(path: Path, *, strict: bool = False) -> tuple[Intent, Document, list[str]]:
+    """A file of objects, where each was written, and a line for each key of it that has no effect here.
+
+    strict: such a key is an error. Raises SpecError, or SpecErrors with all that is wrong.
+    """
+    intent, document = read_intent(path)
+    notes = list(ignored_in(intent, document.data[KEY]))
+    if strict:
+        refuse(document, notes)
+    return intent, document, list(note_lines(document, notes))
+
+
+def as_yaml(objects: list[Json]) -> str:
+    """Objects as a file that apply takes: of none, a comment, which is no change where there are none."""
+    if not objects:
+        return "# no VPCs: all hosts are in one flat network\n"
+    yaml, text = YAML(), StringIO()
+    yaml.explicit_start = True
+    yaml.dump_all(objects, text)
+    return text.getvalue()
+
+
+def check_not_empty(inventory: Inventory, intent: Intent, document: Document, *, meant: bool) -> None:
+    """Raises SpecError for an intent without VPCs that would take those of the lab away, unless that is meant."""
+    if meant or not intent.is_empty:
+        return
+    there = Intent.model_validate({KEY: ControllerClient(inventory.api_socket).intent()[KEY]})
+    if not there.is_empty:
+        raise document.error(empty_problem((), "--empty takes every VPC away, as `aifab vpc delete` does"))
+
+
+def plan_intent(inventory: Inventory, intent: Intent) -> Json:
+    """What apply_intent() would change. Raises LabError."""
+    return ControllerClient(inventory.api_socket).plan(as_objects(intent), empty=intent.is_empty)
+
+
 def apply_intent(inventory: Inventory, intent: Intent, version: int | None = None) -> Json:
     """Make this the whole intent of a lab, and address its hosts accordingly.
 
@@ -32,7 +73,8 @@ def apply_intent(inventory: Inventory, intent: Intent, version: int | None = Non
     """
     client = ControllerClient(inventory.api_socket)
     before = client.intent()
-    answer = client.apply(as_objects(intent), before["version"] if version is None else version)
+    counts = before["version"] if version is None else version
+    answer = client.apply(as_objects(intent), counts, empty=intent.is_empty)
     address_hosts(inventory, before["hosts"], client.intent()["hosts"])
     return answer
 

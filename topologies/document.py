@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -16,21 +18,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from topologies.errors import SpecError, SpecErrors
 from topologies.files import read_bounded
+from topologies.yaml_bounds import TooLargeError, new_yaml
 
 KeyPath = tuple[str | int, ...]
 MAX_BYTES = 1_000_000       # a spec is written by hand; what is larger is something else
-MAX_VALUES = 50_000         # as if every alias and every merged mapping were written out; some seconds to read
-MAX_DEPTH = 60              # levels of lists and mappings, aliases followed
-MAX_DIGITS = 40             # of a number as it is written
-NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 STRING, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
@@ -174,67 +170,9 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-class _TooLargeError(YAMLError):
-    """A file that says more than MAX_VALUES, nests deeper than MAX_DEPTH, or has a number without end, at a line."""
-
-    def __init__(self, line: int, expected: str, found: str) -> None:
-        super().__init__(f"{expected}; found {found}")
-        self.line, self.expected, self.found = line, expected, found
-
-
-class _BoundedComposer(Composer):
-    """Counts values while the nodes are made: an alias counts as what it stands for, before anything is copied.
-
-    So neither aliases of aliases nor merge keys of merge keys (<<) can ask for more than the file would say if it had
-    written all of it out.
-    """
-
-    def __init__(self, loader: Any = None) -> None:
-        super().__init__(loader)
-        self._count = self._deepest = 0
-        self._sizes: dict[int, tuple[int, int]] = {}    # id of a node with an anchor -> its values, its levels
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        line = int(self.parser.peek_event().start_mark.line) + 1
-        alias, before, level = self.parser.check_event(AliasEvent), self._count, self.depth
-        self._count += 1
-        if level >= MAX_DEPTH:
-            raise _deep(line)
-        if not alias:
-            self._deepest = level
-            node = super().compose_node(parent, index)
-            self.depth = level
-            if isinstance(node, ScalarNode) and str(node.tag) in NUMBERS and len(node.value) > MAX_DIGITS:
-                raise _TooLargeError(line, f"a number of at most {MAX_DIGITS} digits", f"one of {len(node.value):,}")
-            if node.anchor is not None:
-                self._sizes[id(node)] = self._count - before, self._deepest - level
-        else:
-            node = super().compose_node(parent, index)
-            values, levels = self._sizes.get(id(node), (1, 0))      # without: part of itself, refused later
-            self._count += values - 1
-            self._deepest = max(self._deepest, level + levels)
-        if self._deepest >= MAX_DEPTH:
-            raise _deep(line)
-        if self._count > MAX_VALUES:
-            raise _TooLargeError(line, f"a file of at most {MAX_VALUES:,} values",
-                            "more from this line on (aliases count each time)")
-        return node
-
-
-def _deep(line: int) -> _TooLargeError:
-    return _TooLargeError(line, "a file that a person can read", f"lists and mappings over {MAX_DEPTH} levels deep")
-
-
-def _yaml() -> YAML:
-    """A reader of YAML 1.2 into plain Python."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Composer = _BoundedComposer
-    return yaml
-
-
 def parse_yaml(text: str) -> Any:
     """One YAML 1.2 value as plain Python. Raises YAMLError, ValueError or RecursionError."""
-    return _yaml().load(text)
+    return new_yaml().load(text)
 
 
 def read_document(path: Path, name: str = "") -> Document:
@@ -249,7 +187,7 @@ def read_document(path: Path, name: str = "") -> Document:
 def _read_mapping(text: str, name: str) -> tuple[dict[KeyPath, Place], dict[str, Any]]:
     """Places and data of a text, not to be changed: they are kept, for one process may read a file often."""
     with _in_words(name):
-        yaml = _yaml()
+        yaml = new_yaml()
         root = yaml.compose(text)
         if root is None:
             raise SpecError(f"{name}:1", "a mapping of keys to values", "an empty file")
@@ -266,7 +204,7 @@ def read_stream(path: Path, key: str) -> Document:
     text = _read_text(path, name)
     places: dict[KeyPath, Place] = {(): Place(name, 1), (key,): Place(name, 1)}
     with _in_words(name):
-        yaml = _yaml()
+        yaml = new_yaml()
         roots = [r for r in yaml.compose_all(text) if r is not None and not _is_empty(r)]
         for index, root in enumerate(roots):
             for at, place in _places(_mapping(root, name), name).items():
@@ -291,7 +229,7 @@ def _in_words(name: str) -> Iterator[None]:
     """What YAML cannot read, as a SpecError."""
     try:
         yield
-    except _TooLargeError as error:
+    except TooLargeError as error:
         raise SpecError(f"{name}:{error.line}", error.expected, error.found) from None
     except YAMLError as error:
         raise _syntax_error(name, error) from None
@@ -308,10 +246,27 @@ def _read_text(path: Path, name: str) -> str:
     data = read_bounded(path, "a YAML file", MAX_BYTES, name=name,
                         hint="a trace goes into a workload's `trace:`, not in the place of a spec")
     try:
-        return data.decode("utf-8-sig")
+        if encoding := other_encoding(data):
+            raise SpecError(f"{name}:1", "a YAML file in UTF-8", f"one in {encoding}", "save it as UTF-8")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise SpecError(name, "a YAML file in UTF-8", f"byte {error.object[error.start]:#04x} at offset {error.start}",
+        raise SpecError(f"{name}:{_lines_before(error) + 1}", "a YAML file in UTF-8",
+                        f"byte {error.object[error.start]:#04x} at offset {error.start}",
                         "is this a binary file?") from None
+
+
+def _lines_before(error: UnicodeDecodeError) -> int:
+    return error.object.count(b"\n", 0, error.start)
+
+
+def other_encoding(data: bytes) -> str:
+    """'UTF-16' or 'UTF-32' of text that is in one of them, as Windows and spreadsheets save it; '' for the rest."""
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "UTF-32"
+    head = data[:64]
+    zeros = {n % 2 for n, byte in enumerate(head) if byte == 0}
+    half = len(zeros) == 1 and 1 < len(head) < 3 * head.count(0)      # Latin letters: every other byte is 0
+    return "UTF-16" if half or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
 
 
 def _line(node: Node) -> int:
@@ -323,9 +278,20 @@ def _syntax_error(name: str, error: YAMLError) -> SpecError:
     where = f"{name}:{mark.line + 1}" if mark is not None else name
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     context = getattr(error, "context", None)
-    found = f"{problem} ({context})".removeprefix("found ") if context else str(problem)
-    hint = "indent with spaces, not with tabs" if "\\t" in found else "text with : # { } [ ] or , in it needs quotes"
-    return SpecError(where, "valid YAML", found, hint)
+    # The error says "expected" and "found" itself: "expected ',', but got ':'" is a ':' for us, in the place of a ','.
+    found = re.sub(r"^expected (.+), but (?:found|got) (.+)$", r"\2 in the place of \1", str(problem))
+    found = found.removeprefix("but ").removeprefix("found ") + (f" ({context})" if context else "")
+    return SpecError(where, "valid YAML", found, _syntax_hint(found))
+
+
+def _syntax_hint(found: str) -> str:
+    if "\\t" in found:
+        return "indent with spaces, not with tabs"
+    if "undefined alias" in found:
+        return "*name stands for what &name has marked before it; a text that starts with * needs quotes"
+    if "another document" in found:
+        return "one file holds one of them: take the line --- away, or make two files"
+    return "text with : # { } [ ] or , in it needs quotes"
 
 
 def _places(root: MappingNode, name: str) -> dict[KeyPath, Place]:

@@ -5,7 +5,9 @@ Every error that a user can cause is a LabError; anything else that escapes is a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -59,6 +61,44 @@ class HostError(LabError):
 
 class RunError(LabError):
     """A run that could not go on; what was recorded so far is kept."""
+
+
+_AT_A_LINE = re.compile(r":\d+(?: |$)")
+
+
+class Gathered:
+    """Errors of several things that are checked one after the other, told at once: none hides the others."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, LabError] = {}
+
+    @contextmanager
+    def at(self, path: str = "") -> Iterator[None]:
+        """Keep what goes wrong inside, placed under a dotted path unless it has a file's line or that path already."""
+        try:
+            yield
+        except SpecErrors as several:
+            for error in several.errors:
+                self._add(path, error)
+        except SpecError as error:
+            self._add(path, error)
+
+    def _add(self, path: str, error: LabError) -> None:
+        placed = _placed(path, error)
+        self.errors.setdefault(str(placed), placed)
+
+    def raise_all(self) -> None:
+        """Raises SpecErrors with everything that was kept, each once; nothing if there is nothing."""
+        if self.errors:
+            raise SpecErrors(list(self.errors.values()))
+
+
+def _placed(path: str, error: LabError) -> LabError:
+    if not path or error.where.startswith(path) or _AT_A_LINE.search(error.where):
+        return error
+    if isinstance(error, TraceError):       # of a whole file: its name is part of what was found
+        return SpecError(f"{path}.trace", error.expected, f"{error.found} ({error.where})", error.hint)
+    return SpecError(f"{path}: {error.where}", error.expected, error.found, error.hint)
 
 
 @dataclass(frozen=True)

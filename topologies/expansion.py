@@ -64,10 +64,11 @@ def _hosts(spec: FabricSpec, leaves: list[Node]) -> Iterator[Node]:
 
 
 def _queue_bytes(queue: QueueSpec, frame: int, scale: Scale) -> int:
-    """Bytes of a queue. A queue in packets is not scaled: packets are not."""
+    """Bytes of a queue. A queue in packets is not scaled: packets are not; one in bytes is not scaled below two."""
     if queue.packets is not None:
         return queue.packets * frame
-    return max(round(scale.to_emulated_size(queue.bytes or 0)), MIN_QUEUE_FRAMES * frame)
+    size = round(scale.to_emulated_size(queue.bytes or 0))
+    return size if scale.is_identity else max(size, MIN_QUEUE_FRAMES * frame)
 
 
 def _discipline(queue: QueueSpec, scale: Scale) -> Discipline:

@@ -6,7 +6,7 @@ import types
 from collections.abc import Callable
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from topologies.document import KeyPath, Problem, nearest, show
@@ -25,7 +25,10 @@ _PLAIN = {      # pydantic's error type -> what was expected
     "string_pattern_mismatch": "text of the form {pattern}",
 }
 
+_NO_TEXT = ("int_type", "float_type", "bool_type")
+_YAML_1_1 = ("yes", "no", "on", "off", "y", "n")
 MOST_TOLD = 200         # mistakes of a file; nobody reads more, and each is compared with all keys that there are
+
 
 
 def explain(error: ValidationError, model: type[BaseModel], data: object) -> list[Problem]:
@@ -87,7 +90,21 @@ def _problems(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> li
     special = _SPECIAL.get(kind)
     if special is not None:
         return [special(detail, path, model)]
-    return [Problem(path, _expected(kind, detail["msg"], context), show(detail["input"]))]
+    value = detail["input"]
+    if isinstance(value, str) and kind in _NO_TEXT:
+        return [Problem(path, _expected(kind, detail["msg"], context), f"the text {show(value)}", _unquoted(value))]
+    return [Problem(path, _expected(kind, detail["msg"], context), show(value))]
+
+
+def _unquoted(text: str) -> str:
+    """What to do about a text in the place of a number or of true and false."""
+    if text.strip().lower() in _YAML_1_1:
+        return "YAML 1.2 has true and false alone: yes, no, on and off are texts"
+    try:
+        float(text)
+    except ValueError:
+        return "take the quotes away" if text in ("true", "false") else ""
+    return "take the quotes away"
 
 
 def _expected(kind: str, message: str, context: dict[str, Any]) -> str:
@@ -96,8 +113,8 @@ def _expected(kind: str, message: str, context: dict[str, Any]) -> str:
 
 
 def _unknown_key(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> Problem:
-    names = sorted(_fields_at(model, detail["loc"][:-1]))
     key = str(path[-1])
+    names = sorted(_fields_at(model, detail["loc"][:-1]) - {key})       # in a union, another member may have it
     return Problem(path, f"one of the keys {', '.join(names)}", f"the unknown key {key}", nearest(key, names))
 
 
@@ -132,6 +149,9 @@ def _annotation_at(model: Any, loc: tuple[int | str, ...]) -> Any:
 
 
 def _step(annotation: Any, part: int | str) -> Any:
+    tagged = _tagged(annotation, part)
+    if tagged is not None:
+        return tagged
     for choice in _choices(annotation):
         if _is_model(choice):
             field = next((f for name, f in choice.model_fields.items() if part == (f.alias or name)), None)
@@ -145,6 +165,17 @@ def _step(annotation: Any, part: int | str) -> Any:
             inner = [a for a in get_args(choice) if a is not Ellipsis]
             return inner[min(part, len(inner) - 1)]
     return annotation
+
+
+def _tagged(annotation: Any, part: int | str) -> Any:
+    """The member of a union whose members have names (pydantic.Tag) that has this one."""
+    if get_origin(annotation) is Annotated:
+        if any(isinstance(m, Tag) and m.tag == part for m in annotation.__metadata__):
+            return get_args(annotation)[0]
+        return _tagged(get_args(annotation)[0], part)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next((found for a in get_args(annotation) if (found := _tagged(a, part)) is not None), None)
+    return None
 
 
 def _choices(annotation: Any) -> list[Any]:

@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml.error import YAMLError
 
+from topologies.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.document import Document, KeyPath, Problem, nearest, parse_yaml, read_document
 from topologies.errors import LabError, SpecError, SpecErrors
 from topologies.expansion import expand
 from topologies.explain import explain
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 
 CATALOG = Path(__file__).parent / "catalog"
@@ -134,12 +136,50 @@ def load_model(path: Path, model: type[Model], overrides: Sequence[str] = (), na
     return value
 
 
+def plain(spec: FabricSpec) -> FabricSpec:
+    """The same fabric without what its links have of their own or lose: it expands whatever is wrong with that."""
+    return spec.model_copy(update={"links": {}, "jitter": 0.0, "reorder": 0.0})
+
+
 def fabric_problems(spec: FabricSpec, at: KeyPath = ()) -> list[Problem]:
-    """What only the expansion shows: links that the fabric does not have."""
-    fabric = expand(spec.model_copy(update={"links": {}}))
+    """What only the expansion shows: links that the fabric does not have, delays and queues that cannot be."""
+    fabric = expand(plain(spec))
     names = list(fabric.links_by_name)
-    return [Problem((*at, "links", name), "a link of this fabric, such as leaf1-spine1 or h1-leaf1", name,
-                    nearest(name, names)) for name in spec.links if name not in fabric.links_by_name]
+    found = [Problem((*at, "links", name), "a link of this fabric, such as leaf1-spine1 or h1-leaf1", name,
+                     nearest(name, names)) for name in spec.links if name not in fabric.links_by_name]
+    found += [Problem((*at, *p.path), p.expected, p.found, p.hint) for p in (*_delays(spec), *_queues(spec, fabric))]
+    return found
+
+
+def _delays(spec: FabricSpec) -> Iterator[Problem]:
+    """Jitter and reordering need a delay: of the whole fabric, or of a link that has its own."""
+    whole: KeyPath = ()
+    for at, own in ((whole, None), *((("links", name), over) for name, over in spec.links.items())):
+        delay, jitter, reorder = (getattr(spec, key) if own is None or getattr(own, key) is None else getattr(own, key)
+                                  for key in ("delay", "jitter", "reorder"))
+        says = {key for key in ("delay", "jitter", "reorder") if own is None or getattr(own, key) is not None}
+        if jitter > delay and says & {"delay", "jitter"}:
+            yield Problem((*at, "jitter" if "jitter" in says else "delay"),
+                          f"a jitter of at most the delay, {delay:g} s", f"a jitter of {jitter:g} s")
+        if reorder and not delay and says & {"delay", "reorder"}:
+            yield Problem((*at, "reorder" if "reorder" in says else "delay"),
+                          "a delay, which reordered packets overtake", "no delay")
+
+
+def _queues(spec: FabricSpec, fabric: Fabric) -> Iterator[Problem]:
+    """A queue in bytes holds one full frame at least: no shorter one ever lets one through."""
+    host, uplink = (spec.mtu + ETHERNET_HEADER, spec.mtu + ETHERNET_HEADER + VXLAN_OVERHEAD)
+    kinds = {link.name: link.kind for link in fabric.links}
+    queues = [(("queue",), spec.queue, host), (("uplink_queue",), spec.uplink_queue, uplink),
+              *((("links", name, "queue"), over.queue, uplink if kinds.get(name) == "fabric" else host)
+                for name, over in spec.links.items())]
+    for at, queue, frame in queues:
+        if queue is not None and queue.bytes is not None and queue.bytes < frame:
+            yield short_queue(at, queue.bytes, frame, spec.mtu)
+
+
+def short_queue(at: KeyPath, size: int, frame: int, mtu: int) -> Problem:
+    return Problem(at, f"a queue of at least {frame} B, one full frame at MTU {mtu}", f"{size} B")
 
 
 def load_fabric(name: str, overrides: Sequence[str] = ()) -> FabricSpec:

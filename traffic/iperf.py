@@ -59,10 +59,10 @@ class Pair:
 
     @property
     def whole_seconds(self) -> int:
-        return _whole(self.seconds)
+        return whole_seconds(self.seconds)
 
 
-def _whole(seconds: float) -> int:
+def whole_seconds(seconds: float) -> int:
     """Rounded up, at least 1: to iperf3, 0 is for ever."""
     return max(math.ceil(seconds), 1)
 
@@ -89,8 +89,8 @@ class Job(BaseModel):
     @model_validator(mode="after")
     def _iperf3_can(self) -> Job:
         misfits = [Misfit(("bulks", name, "duration"), f"at most {MAX_SECONDS:,} s, which is as long as iperf3 runs",
-                          f"{_whole(spec.duration):,} s") for name, spec in self.bulks.items()
-                   if _whole(spec.duration) > MAX_SECONDS]
+                          f"{whole_seconds(spec.duration):,} s") for name, spec in self.bulks.items()
+                   if whole_seconds(spec.duration) > MAX_SECONDS]
         most = max(self.bulks, key=lambda name: len(self.bulks[name].pairs))
         if (count := sum(len(spec.pairs) for spec in self.bulks.values())) > MAX_PAIRS:
             misfits.append(Misfit(("bulks", most, "pairs"), f"at most {MAX_PAIRS} bulk transfers at the same time",
@@ -267,7 +267,7 @@ async def _progress(job: Job) -> None:
     while True:
         passed = time.monotonic() - start
         for name, spec in job.bulks.items():
-            total = _whole(spec.duration)
+            total = whole_seconds(spec.duration)
             emit({"event": "progress", "workload": name, "done": round(1000 * min(passed, total)),
                   "total": 1000 * total})
         await asyncio.sleep(PROGRESS_EVERY)

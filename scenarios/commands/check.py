@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scenarios.load_scenario import LIBRARY, load_scenario
-from topologies.document import nearest, read_document
+from scenarios.load_scenario import LIBRARY, read_scenario
+from topologies.document import nearest, read_document, read_stream
 from topologies.errors import LabError, SpecError, SpecErrors
 from topologies.expansion import expand
 from topologies.load import CATALOG, find_spec, load_fabric, ready_files
 
 STUDY = ".study.yml"
+ASSUMED = "border"      # the smallest fabric of the catalog that has everything which VPCs and Externals can name
 
 
 def check(
     files: Annotated[list[str], typer.Argument(
-        metavar="FILE...", help="scenario, fabric or study files, or names of the library or the catalog")],
+        metavar="FILE...", help="scenario, fabric, study or VPC files, or names of the library or the catalog")],
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="PATH=VALUE", help="change a value first, such as fabric.host_rate=20mbit")] = None,
+    fabric: Annotated[str, typer.Option(help="the fabric that VPCs are checked on: a file, or a name of the catalog; "
+                                             f"{ASSUMED} by default")] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="refuse keys of VPCs that are ignored with a note")] = False,
 ) -> None:
     """Check files; tell every mistake with its line, or what the file describes.
 
@@ -29,11 +35,16 @@ def check(
       aifab check scenarios/library/demo.yml
 
       aifab check allreduce --set size=4MB --set fabric=wide16
+
+      aifab check vpcs.yml --fabric border
     """
     errors: list[LabError] = []
     for name in files:
         try:
-            typer.echo("\n  ".join(_described(name, settings or [])))
+            of_vpcs = _is_intent(name)
+            lines = (_intent_lines(name, fabric, settings or [], strict) if of_vpcs
+                     else _described(name, settings or [], strict))
+            typer.echo("\n  ".join(lines))
         except SpecErrors as several:
             errors += several.errors
         except LabError as error:
@@ -42,11 +53,11 @@ def check(
         raise SpecErrors(errors)
 
 
-def _described(name: str, settings: list[str]) -> Iterator[str]:
-    from scenarios.expected import event_lines, fabric_line, traffic_lines, vpc_lines
-    from scenarios.moves import check_traffic
-    from scenarios.phases import as_run, pairs_of, traffic_of
-    from scenarios.shares import check_classes
+def _described(name: str, settings: list[str], strict: bool) -> Iterator[str]:
+    from controller.intent import ignored_in
+    from controller.lenient import note_lines, refuse
+    from scenarios.compiling import compiled, located
+    from scenarios.expected import duration_lines, event_lines, fabric_line, traffic_lines, vpc_lines
 
     if _is_study(name):
         yield from _study_lines(name, settings)
@@ -55,21 +66,55 @@ def _described(name: str, settings: list[str]) -> Iterator[str]:
         yield f"{name}: OK, a fabric"
         yield fabric_line(expand(load_fabric(name, settings)))
         return
-    scenario = load_scenario(name, settings)
-    traffic = list(traffic_lines(scenario))
-    fabric = expand(scenario.fabric)
-    runs = {p.name: as_run(scenario, p, traffic_of(scenario, p, fabric)) for p in scenario.phases}
-    pairs = {phase: pairs_of(run) for phase, run in runs.items()}
-    check_traffic(scenario, fabric, pairs)
-    check_classes(scenario, pairs)
+    scenario, document = read_scenario(name, settings)
+    with located(document):
+        made = compiled(scenario)
+        traffic = list(traffic_lines(scenario))
+    notes = list(ignored_in(scenario.intent, document.value(("vpcs",)), ("vpcs",)))
+    if strict:
+        refuse(document, notes)
     phases = ", ".join(phase.name for phase in scenario.phases)
     yield f"{name}: OK, a scenario (phases: {phases}): {scenario.question}"
-    yield fabric_line(fabric)
+    yield fabric_line(made.fabric)
     yield from vpc_lines(scenario)
+    yield from note_lines(document, notes)
     yield from traffic
     yield from event_lines(scenario)
+    yield from duration_lines(scenario, made)
     if scenario.checks:
         yield f"checks: {', '.join(scenario.checks)}"
+
+
+def _is_intent(name: str) -> bool:
+    """A file of VPCs says of every object which kind it is; no other file has a key `kind` at its top."""
+    path = Path(name)
+    if not path.is_file():
+        return False
+    try:
+        return any("kind" in item for item in read_stream(path, "objects").data["objects"])
+    except SpecErrors:      # doubled keys, say: then by the look of it
+        return re.search(r"^kind\s*:", path.read_text(encoding="utf-8-sig"), re.MULTILINE) is not None
+    except SpecError:
+        return False
+
+
+def _intent_lines(name: str, fabric: str, settings: list[str], strict: bool) -> Iterator[str]:
+    """The VPCs with their hosts, on which fabric that holds, and what is ignored."""
+    from scenarios.expected import intent_lines
+    from scenarios.vpcs import check_intent, read_accepted
+
+    intent, document, notes = read_accepted(Path(name), strict=strict)
+    on = fabric or ASSUMED
+    spec = load_fabric(on, settings)
+    assumed = "" if fabric else ", which is assumed: --fabric names another"
+    try:
+        check_intent(intent, document, expand(spec))
+    except SpecErrors as several:
+        typer.echo(f"{name}: VPCs, checked on the fabric {spec.name}{assumed}", err=True)
+        raise several from None
+    yield f"{name}: OK, VPCs on the fabric {spec.name}{assumed}"
+    yield from intent_lines(intent)
+    yield from notes
 
 
 def _is_study(name: str) -> bool:
@@ -79,6 +124,7 @@ def _is_study(name: str) -> bool:
 
 def _study_lines(name: str, settings: list[str]) -> Iterator[str]:
     """The designs, each with its fabric; and whether there are runs enough to find anything."""
+    from scenarios.duration import clock, span
     from scenarios.expected import fabric_line
     from scenarios.study.load import load_study
     from scenarios.study.statistics import MIN_PAIRS
@@ -90,6 +136,9 @@ def _study_lines(name: str, settings: list[str]) -> Iterator[str]:
         if not quick:
             for design in plan.designs.values():
                 yield f"{design.name}: {fabric_line(expand(design.scenario.fabric))}"
+        longest = max(plan.designs.values(), key=lambda design: design.seconds)
+        yield (f"{'quick form' if quick else 'the study'}: {span(plan.seconds)} for all runs, up to "
+               f"{clock(longest.seconds[1])} each ({longest.name})")
         if len(plan.seeds) < MIN_PAIRS:
             yield f"too few repeats to tell designs apart: {len(plan.seeds)}, and {MIN_PAIRS} are needed"
         if plan.study.quick is None:

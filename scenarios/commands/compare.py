@@ -78,6 +78,7 @@ def _exit_code(result: StudyResult) -> int:
 
 def _run(plan: Plan, store: Store, *, quiet: bool, lock: bool) -> StudyResult:
     """All runs that are missing. What a killed study has left on the machine goes first."""
+    from scenarios.duration import span
     from scenarios.progress import Bars
     from scenarios.runner import run_scenario
     from scenarios.scenario import Scenario
@@ -89,6 +90,9 @@ def _run(plan: Plan, store: Store, *, quiet: bool, lock: bool) -> StudyResult:
         clean(False)
     with Bars(quiet=quiet or not sys.stderr.isatty()) as bars:
         tell = _told(bars, quiet)
+        if not quiet:
+            left = [plan.designs[name].seconds for name, seed in store.collect(plan).missing]
+            typer.echo(f"{len(left)} runs to do: {span((sum(a for a, _ in left), sum(b for _, b in left)))}", err=True)
 
         def one(scenario: Scenario) -> object:
             return run_scenario(scenario, store.runs, lock=lock, argv=sys.argv, listener=bars)

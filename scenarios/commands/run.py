@@ -38,10 +38,12 @@ def run(
 
     Exit codes: 0 VALID, 1 error, 2 usage, 3 INVALID, 4 SUSPECT, 5 VALID but a check failed, 130 interrupted.
     """
-    from scenarios.load_scenario import load_scenario
+    from scenarios.compiling import located
+    from scenarios.load_scenario import read_scenario
 
-    finish(load_scenario(scenario, settings or []), runs, as_json=as_json, no_lock=no_lock, junit=junit,
-           report=not no_report)
+    found, document = read_scenario(scenario, settings or [])
+    with located(document):
+        finish(found, runs, as_json=as_json, no_lock=no_lock, junit=junit, report=not no_report)
 
 
 def finish(scenario: Scenario, runs: Path, *, as_json: bool, no_lock: bool, junit: Path | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,8 @@ import typer
 
 LabId = Annotated[str, typer.Option("--lab", metavar="ID", help="which lab, if several are up")]
 IntentFile = Annotated[Path, typer.Argument(metavar="FILE", help="VPCs, attachments and peerings; --- between them")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="refuse what would be ignored with a note")]
+EmptyOption = Annotated[bool, typer.Option("--empty", help="let a file without objects take every VPC away")]
 vpc = typer.Typer(no_args_is_help=True)
 
 
@@ -28,44 +29,41 @@ def vpc_group() -> None:
 
 
 @vpc.command()
-def apply(file: IntentFile, lab_id: LabId = "") -> None:
+def apply(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, empty: EmptyOption = False) -> None:
     """Make a file the whole intent of the lab: what it does not name goes."""
-    from controller.intent import read_intent
     from scenarios.attach import running_inventory
-    from scenarios.vpcs import apply_intent, check_intent
+    from scenarios.vpcs import apply_intent, check_intent, check_not_empty, read_accepted
 
-    intent, document = read_intent(file)
+    intent, document, notes = read_accepted(file, strict=strict)
     inventory = running_inventory(lab_id)
     check_intent(intent, document, inventory.fabric)
+    check_not_empty(inventory, intent, document, meant=empty)
+    _echo(notes)
     _tell(apply_intent(inventory, intent))
 
 
 @vpc.command()
-def plan(file: IntentFile, lab_id: LabId = "") -> None:
+def plan(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, empty: EmptyOption = False) -> None:
     """Say what apply would change, and change nothing."""
-    from controller.client import ControllerClient
-    from controller.intent import as_objects, read_intent
     from scenarios.attach import running_inventory
-    from scenarios.vpcs import check_intent
+    from scenarios.vpcs import check_intent, check_not_empty, plan_intent, read_accepted
 
-    intent, document = read_intent(file)
+    intent, document, notes = read_accepted(file, strict=strict)
     inventory = running_inventory(lab_id)
     check_intent(intent, document, inventory.fabric)
-    _tell(ControllerClient(inventory.api_socket).plan(as_objects(intent)))
+    check_not_empty(inventory, intent, document, meant=empty)
+    _echo(notes)
+    _tell(plan_intent(inventory, intent))
 
 
 @vpc.command()
 def get(lab_id: LabId = "") -> None:
     """Print the intent of the lab, as a file that apply takes."""
-    from ruamel.yaml import YAML
-
     from controller.client import ControllerClient
     from scenarios.attach import running_inventory
+    from scenarios.vpcs import as_yaml
 
-    yaml, text = YAML(), io.StringIO()
-    yaml.explicit_start = True
-    yaml.dump_all(ControllerClient(running_inventory(lab_id).api_socket).intent()["objects"], text)
-    typer.echo(text.getvalue(), nl=False)
+    typer.echo(as_yaml(ControllerClient(running_inventory(lab_id).api_socket).intent()["objects"]), nl=False)
 
 
 @vpc.command()
@@ -76,6 +74,11 @@ def delete(lab_id: LabId = "") -> None:
     from scenarios.vpcs import apply_intent
 
     _tell(apply_intent(running_inventory(lab_id), Intent()))
+
+
+def _echo(notes: list[str]) -> None:
+    for line in notes:
+        typer.echo(line, err=True)
 
 
 def _tell(answer: dict[str, Any]) -> None:

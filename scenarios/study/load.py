@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import traffic.metrics
+from scenarios.compiling import compiled, located
 from scenarios.cost.study import check_prices
-from scenarios.events import slowest
-from scenarios.load_scenario import CHOOSES_FABRIC, LIBRARY, load_scenario
-from scenarios.moves import check_traffic
-from scenarios.phases import as_run, pairs_of, traffic_of
+from scenarios.duration import span
+from scenarios.extents import totals
+from scenarios.load_scenario import CHOOSES_FABRIC, LIBRARY, read_scenario
 from scenarios.scenario import Scenario
 from scenarios.study.spec import Cell, MetricChoice, Settings, Study
 from topologies.document import Document, Problem, nearest, read_document
@@ -39,18 +39,22 @@ from topologies.load import (
 from traffic.metrics.metric import Definition
 
 SUFFIX = ".study.yml"
+MAX_STUDY_OPS = 600_000         # of all designs, which are compiled one after another
+MAX_STUDY = 30 * 86_400         # s: of all runs of a study
 PERCENTILE = re.compile(r"_p\d+$")
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A design that is ready to run. settings: dotted path -> value, all that the study changes in the scenario."""
+    """A design that is ready to run. settings: dotted path -> value, all that the study changes in the scenario;
+    seconds: of one run, as it is expected and where paths collide."""
 
     name: str
     scenario: Scenario
     settings: Settings
     reference: bool
     description: str
+    seconds: tuple[float, float]
 
     def with_seed(self, seed: int) -> Scenario:
         return self.scenario.model_copy(update={"seed": seed})
@@ -67,6 +71,12 @@ class Plan:
     seeds: tuple[int, ...]
     order: tuple[tuple[str, int], ...]
     directory: Path
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Of all runs, none done again, as it is expected and where paths collide."""
+        least, most = (sum(self.designs[name].seconds[n] for name, _ in self.order) for n in (0, 1))
+        return least, most
 
 
 def find_study(name: str) -> tuple[Path, str]:
@@ -99,7 +109,13 @@ def load_study(name: str, overrides: Sequence[str] = (), *, quick: bool = False)
         raise SpecErrors(document.errors(problems))
     _check_prices(document, study, designs)
     seeds = tuple(range(study.seed, study.seed + repeats))
-    return Plan(study, quick, designs, baseline, seeds, order_of(tuple(designs), seeds), document.directory)
+    plan = Plan(study, quick, designs, baseline, seeds, order_of(tuple(designs), seeds), document.directory)
+    if plan.seconds[0] > MAX_STUDY:
+        at = ("repeats",)
+        raise SpecError(document.place(at).where(at), f"a study of at most {MAX_STUDY // 86_400} days",
+                        f"{len(plan.order)} runs, which take {span(plan.seconds)}",
+                        "fewer designs or repeats, or shorter workloads")
+    return plan
 
 
 def _check_prices(document: Document, study: Study, designs: dict[str, Planned]) -> None:
@@ -143,13 +159,20 @@ def _designs(document: Document, cells: Sequence[Cell]) -> dict[str, Planned]:
     """Every design loaded and compiled. Raises SpecErrors with everything wrong in any of them."""
     found: dict[str, Planned] = {}
     errors: list[LabError] = []
+    ops = 0
     for cell in cells:
         try:
-            found[cell.name] = _planned(document, cell)
+            found[cell.name] = planned = _planned(document, cell)
+            ops += totals(planned.scenario, expand(planned.scenario.fabric))[0]
         except SpecErrors as several:
             errors += [_of_design(document, cell.name, e) for e in several.errors]
         except LabError as error:
             errors.append(_of_design(document, cell.name, error))
+        if ops > MAX_STUDY_OPS:
+            errors.append(SpecError(
+                document.place(()).where(()), f"at most {MAX_STUDY_OPS:,} computes and transfers in all designs",
+                f"more in the first {len(found)} of {len(cells)} designs", "fewer designs, or smaller workloads"))
+            break
     if errors:
         raise SpecErrors(list({str(e): e for e in errors}.values()))
     return found
@@ -173,9 +196,10 @@ def _planned(document: Document, cell: Cell) -> Planned:
                             "take it away; `seed` of the study is the first repeat's")
         settings[text] = value
         overrides.append(Override(path, _beside(document.directory, path, value), where))
-    scenario = load_scenario(_base(document, cell), overrides)
-    check_compiles(scenario)
-    return Planned(cell.name, scenario, settings, cell.reference, cell.description)
+    scenario, source = read_scenario(_base(document, cell), overrides)
+    with located(source):
+        made = compiled(scenario)
+    return Planned(cell.name, scenario, settings, cell.reference, cell.description, made.duration.total)
 
 
 def _base(document: Document, cell: Cell) -> str:
@@ -194,14 +218,6 @@ def _beside(directory: Path, path: tuple[str | int, ...], value: Any) -> Any:
     if not names_file or not isinstance(value, str) or value in ready_files(CATALOG):
         return value
     return str((directory / value).absolute())
-
-
-def check_compiles(scenario: Scenario) -> None:
-    """What a run would refuse before it begins. Raises LabError."""
-    fabric = expand(scenario.fabric)
-    runs = {p.name: as_run(scenario, p, traffic_of(scenario, p, fabric)) for p in scenario.phases}
-    slowest(scenario, fabric)
-    check_traffic(scenario, fabric, {phase: pairs_of(run) for phase, run in runs.items()})
 
 
 def _scale_problems(designs: dict[str, Planned], baseline: str) -> Iterator[Problem]:

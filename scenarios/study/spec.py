@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -63,21 +64,24 @@ class Study(Strict):
     question: str
     scenario: str = Field(description="the base: a scenario file beside this one, or a name of the library")
     set: Settings = Field({}, description="in every design")
-    designs: dict[DesignName, Design] = Field({}, description="by name")
+    designs: dict[DesignName, Design] = Field({}, max_length=MAX_DESIGNS, description="by name")
     axes: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field({}, description=(
         "dotted path -> values; every combination of them is a design"))
     baseline: str = Field("", description="the design that the others are held against; default: the first")
     repeats: int = Field(5, ge=1, le=100)
     seed: int = Field(1, ge=0, description="of the first repeat; the next ones take the numbers after it")
     retries: int = Field(1, ge=0, le=5, description="how often a run is done again that the machine has spoilt")
-    metrics: tuple[MetricChoice, ...] = Field(min_length=1)
+    metrics: tuple[MetricChoice, ...] = Field(min_length=1, max_length=256)
     prices: str | None = Field(None, description="a price file: reports then tell costs")
     priced_as: Rate | None = Field(None, description="what the hosts of fabrics without a scale stand for")
     quick: Quick | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
-        misfits = [*self._axes_vary(), *self._names_exist(), *self._metrics_once()]
+        misfits = [*self._axes_vary()]
+        if self._count <= MAX_DESIGNS:
+            misfits += self._names_exist()
+        misfits += self._metrics_once()
         if self.priced_as is not None and self.prices is None:
             misfits.append(Misfit(("priced_as",), "prices, which say what such hosts cost", "no prices",
                                   "add them, such as prices: typical"))
@@ -87,10 +91,10 @@ class Study(Strict):
 
     def _axes_vary(self) -> Iterator[Misfit]:
         for path, values in self.axes.items():
-            for n, value in enumerate(values):
+            for n, value in enumerate(values[:MAX_DESIGNS]):
                 if value in values[:n]:
                     yield Misfit(("axes", path, n), "each value once", f"{show(value)} again")
-        count = len(self.cells)
+        count = self._count
         if count < 2 or count > MAX_DESIGNS:
             at = "axes" if self.axes else "designs"
             yield Misfit((at,), f"2 to {MAX_DESIGNS} designs to compare", str(count))
@@ -108,6 +112,11 @@ class Study(Strict):
         for n, key in enumerate(keys):
             if key in keys[:n]:
                 yield Misfit(("metrics", n, "metric"), "each metric once", f"{key} again")
+
+    @property
+    def _count(self) -> int:
+        """How many cells there are: known before they are made."""
+        return max(len(self.designs), 1) * prod(map(len, self.axes.values()))
 
     @property
     def cells(self) -> tuple[Cell, ...]:

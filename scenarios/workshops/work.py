@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scenarios.load_scenario import load_scenario, scenario_of
+from scenarios.compiling import compiled, located
+from scenarios.load_scenario import read_scenario as load_with_lines
+from scenarios.load_scenario import scenario_of
 from scenarios.scenario import Scenario
 from scenarios.workshops.answers import Answer, read_answers
 from scenarios.workshops.learner import workshop_in
@@ -63,13 +65,20 @@ def read_work(directory: Path) -> Work:
 
 
 def read_scenario(file: Path) -> Scenario:
-    """Of a YAML file, or of what a skeleton's scenario() gives. Raises SpecError or SpecErrors."""
+    """Of a YAML file, or of what a skeleton's scenario() gives, with traffic that can be made.
+
+    Raises SpecError or SpecErrors."""
     if file.suffix != ".py":
-        return load_scenario(str(file))
-    (reply,) = call(file, [(SCENARIO, ())])
-    if reply.error or not isinstance(reply.value, dict):
-        raise SpecError(reply.where, "a scenario as a dict of what YAML can hold", reply.error or show(reply.value))
-    return scenario_of(Document(reply.value, {(): Place(str(file), reply.line)}, file.parent))
+        scenario, document = load_with_lines(str(file))
+    else:
+        (reply,) = call(file, [(SCENARIO, ())])
+        if reply.error or not isinstance(reply.value, dict):
+            raise SpecError(reply.where, "a scenario as a dict of what YAML can hold", reply.error or show(reply.value))
+        document = Document(reply.value, {(): Place(str(file), reply.line)}, file.parent)
+        scenario = scenario_of(document)
+    with located(document):
+        compiled(scenario)
+    return scenario
 
 
 def _differences(mine: Any, given: Any, path: str, free: Collection[str]) -> Iterator[str]:

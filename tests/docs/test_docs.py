@@ -19,6 +19,7 @@ from pydantic import BaseModel
 import scenarios.commands
 from controller.intent import read_intent
 from scenarios import cli
+from scenarios.commands.check import ASSUMED
 from scenarios.invariants import headroom, link, timers
 from scenarios.load_scenario import KINDS, LIBRARY, load_scenario
 from scenarios.results import Part
@@ -92,6 +93,9 @@ def names_of(words: list[str]) -> None:
         for file in params["files"]:
             if file.endswith(SUFFIX):
                 load_study(file, settings)
+                continue
+            if file == "vpcs.yml":      # the reader's own; the blocks of docs/vpcs.md are read as well
+                load_fabric(params["fabric"] or ASSUMED)
                 continue
             is_scenario = (LIBRARY / f"{file}.yml").exists() or LIBRARY.name in file
             (load_scenario if is_scenario else load_fabric)(file, settings)

@@ -10,9 +10,12 @@ from contextlib import chdir
 from pathlib import Path
 
 from controller.compile import compile_rules
+from controller.intent import read_intent
 from controller.ofctl import render
 from controller.state import State
-from scenarios.load_scenario import load_scenario
+from scenarios.compiling import compiled, located
+from scenarios.load_scenario import read_scenario
+from scenarios.vpcs import check_intent
 from topologies.errors import SpecError
 from topologies.expansion import expand
 from topologies.fabric import Fabric
@@ -34,14 +37,27 @@ RULES = {   # name -> fabric, links that are down
 
 
 def error_text(path: Path) -> str:
-    """What a user reads about a wrong file; a file named fabric-* is a fabric, scenario-* a scenario."""
-    load = load_fabric if path.name.startswith("fabric-") else load_scenario
+    """What a user reads about a wrong file; a file named fabric-* is a fabric, scenario-* a scenario, vpcs-* VPCs."""
+    load = {"fabric": load_fabric, "scenario": compile_scenario, "vpcs": load_vpcs}[path.name.split("-")[0]]
     with chdir(path.parent):
         try:
             load(path.name)
         except SpecError as error:
-            return f"{error}\n"
+            return f"{error}\n".replace(f"{path.parent}/", "")     # traces are named by their whole path
     return "accepted\n"
+
+
+def compile_scenario(name: str) -> None:
+    """Everything that check finds. Raises SpecError."""
+    scenario, document = read_scenario(name)
+    with located(document):
+        compiled(scenario)
+
+
+def load_vpcs(name: str) -> None:
+    """On the fabric that check assumes. Raises SpecError."""
+    intent, document = read_intent(Path(name))
+    check_intent(intent, document, expand(load_fabric("border")))
 
 
 def expansion(fabric: Fabric) -> str:

@@ -6,12 +6,15 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from controller.intent import Intent
 from controller.reachability import matrix, places
 from controller.record import Record
+from scenarios import attach as attaching
+from scenarios import cli
 from scenarios.verify import Probes, Verification, udp_frame, verify
 from scenarios.vpcs import apply_intent
 from tests.lab.controller_lab import TIMEOUT, Lab
@@ -72,6 +75,37 @@ def test_every_pair_is_as_the_intent_has_it(lab: Lab) -> None:
     assert {c.drop.split(":")[0] for c in found.cells} == {
         "", "to-self", "restricted", "isolated", "unknown-host", "no-route", "unknown-mac"}
     assert sum(c.allowed for c in found.cells) == 2 + 2 + 8
+
+
+def test_what_get_prints_changes_nothing_and_an_empty_file_takes_nothing_away(
+        lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    monkeypatch.setattr(attaching, "running_inventory", lambda _: lab.net.inventory)
+
+    def aifab(*arguments: str) -> int:
+        monkeypatch.setattr("sys.argv", ["aifab", "vpc", *arguments])
+        with pytest.raises(SystemExit) as info:
+            cli.main()
+        return int(info.value.code or 0)
+
+    kept, empty, got = lab.fabric.host("h5").mac, tmp_path / "empty.yml", tmp_path / "got.yml"
+    pool = {"enable": True, "range": {"start": "10.1.0.20", "end": "10.1.0.40"}, "static": {kept: {"ip": "10.1.0.9"}}}
+    apply_intent(lab.net.inventory, intent(vpc("a", {"default": {"subnet": "10.1.0.0/24", "dhcp": pool, "vlan": 7}}),
+                                           attach("h1", "a"), attach("h5", "a")))
+    assert [address_of(lab.net.inventory, h) for h in ("h1", "h5")] == ["10.1.0.20", "10.1.0.9"]
+    assert "1 received" in ping(lab, "h1", "10.1.0.9")
+    before, version = lab.client.rules(), lab.client.intent()["version"]
+    capsys.readouterr()
+    assert aifab("get") == 0
+    got.write_text(capsys.readouterr().out)
+    empty.write_text("# nothing yet\n")
+    assert aifab("apply", str(got)) == 0
+    assert capsys.readouterr().out == "nothing changes\n"
+    assert aifab("apply", str(empty)) == 2
+    assert (lab.client.rules(), lab.client.intent()["version"]) == (before, version)
+    assert "1 received" in ping(lab, "h5", "10.1.0.20")
+    assert aifab("apply", str(empty), "--empty") == 0
+    assert lab.client.intent()["objects"] == []
+    assert "1 received" in ping(lab, "h1", lab.fabric.host("h2").ip)
 
 
 def test_a_rule_that_is_not_there_is_found_by_the_proof(lab: Lab) -> None:

@@ -106,9 +106,9 @@ def test_what_does_not_go_with_sides_is_told(overrides: list[str], words: str) -
 
 
 @pytest.mark.parametrize(("name", "options", "words"), [
-    ("allreduce", [], "workload ring in phase main: expected hosts that the fabric joins, of one side; found"),
+    ("allreduce", [], "workloads.ring in phase main: expected hosts that the fabric joins, of one side; found"),
     ("inference-beside-training", ["vpcs=[]", "workloads.chat.gateway=t1"],
-     "workload chat in phase inference-alone: expected hosts that the fabric joins, of one side; found t1 -> s2: "
+     "workloads.chat in phase inference-alone: expected hosts that the fabric joins, of one side; found t1 -> s2: "
      "leaf1 and leaf3 share no spine")])
 def test_traffic_between_the_sides_is_refused_by_name(name: str, options: list[str], words: str) -> None:
     scenario = load_scenario(name, ["fabric=bifurcated", *options])

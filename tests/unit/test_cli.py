@@ -11,6 +11,7 @@ from scenarios import cli
 from scenarios.commands.schema import Kind, schema_of
 from scenarios.load_scenario import LIBRARY
 from topologies.load import CATALOG
+from traffic.streams.plan import Stream
 
 ALL = sorted(p for folder in (LIBRARY, CATALOG) for p in folder.glob("*.yml"))
 
@@ -91,3 +92,10 @@ def test_the_schema_knows_the_short_forms_and_refuses_unknown_keys() -> None:
     assert "string" in {choice.get("type") for choice in definitions["QueueSpec"]["anyOf"]}
     assert definitions["FabricSpec"]["properties"]["host_rate"]["type"] == "string"
     assert scenario["additionalProperties"] is definitions["FabricSpec"]["additionalProperties"] is False
+
+
+def test_what_a_model_of_ours_refuses_is_a_sentence_and_no_traceback(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("scenarios.commands.check._described", lambda *_: Stream.model_validate({"pps": -1}))
+    assert aifab(monkeypatch, "check", "small") == 1
+    assert capsys.readouterr().err.startswith("Stream.name: expected what this model takes: Field required; found ")

@@ -280,6 +280,6 @@ def test_check_tells_each_event_in_a_line(tmp_path: Path, capsys: pytest.Capture
 
 def test_check_reads_a_trace_to_know_its_ranks(tmp_path: Path) -> None:
     trace = {"kind": "training-trace", "trace": TRACE}
-    with pytest.raises(LabError, match=r"phase main: rank: expected a rank of job, 0 to 7; found 8"):
+    with pytest.raises(LabError, match=r"s.yml:1 events.0.rank: expected a rank of job, 0 to 7; found 8"):
         check([_written(tmp_path / "s.yml", {"rank": 8, "compute_factor": 2}, job=trace)], [])
     check([_written(tmp_path / "s.yml", {"rank": 7, "compute_factor": 2}, job=trace)], [])

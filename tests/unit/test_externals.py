@@ -198,7 +198,7 @@ def test_an_intent_that_cannot_be_is_told_by_its_path(objects: list[Spec], path:
 
 
 @pytest.mark.parametrize(("spec", "words"), [
-    ("kind: External\nmetadata: {name: i}\nspec: {ipv4Namespace: default, static: {}}", "ipv4Namespace"),
+    ("kind: External\nmetadata: {name: i}\nspec: {outboundCommunity: '1:2', static: {}}", "outboundCommunity"),
     ("kind: External\nmetadata: {name: i}\nspec: {inboundCommunity: '1:2', static: {}}", "inboundCommunity"),
     ("kind: ExternalAttachment\nmetadata: {name: i}\nspec: {external: i, connection: ext1, switch: {vlan: 1}}",
      "switch"),

@@ -68,6 +68,8 @@ WRONG = {       # workloads of one phase -> key to blame, expected, found; nothi
     "j: {kind: training-job, model: llama3-8b, data: 100000, fold: true}": (
         "j", "at most 20,000 computes and transfers in an iteration",
         "100,000 ranks and 1 micro-batches, which are at least 10,000,100,000"),
+    "j: {kind: training-job, model: llama3-8b, data: 2, pipeline: 64, fold: true}": (
+        "j.pipeline", "a divisor of layers, 32", "64"),
     "s: {kind: serving, clients: [h1], gateway: h2, rate: 1, requests: 10000000}": (
         "s.requests", "at most 50,000 requests, those of all turns and agents together",
         "10,000,000 requests, which are 10,000,000"),
@@ -141,7 +143,7 @@ def test_every_job_of_the_library_is_what_its_process_reads(name: str, tmp_path:
     fabric = expand(scenario.fabric)
     for phase in scenario.phases:
         for job in jobs_of(scenario, traffic_of(scenario, phase, fabric), fabric, NOWHERE, "x.npz"):
-            (tmp_path / "job.json").write_text(json.dumps(job.data))
+            (tmp_path / "job.json").write_text(json.dumps(job.dump()))
             _READ[job.what](tmp_path / "job.json")
 
 

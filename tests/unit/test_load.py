@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def test_what_users_read_is_as_recorded(path: Path) -> None:
 def test_every_wrong_file_is_refused_with_file_and_line(path: Path) -> None:
     heads = [line for line in path.read_text().splitlines() if not line.startswith("  -> ")]
     assert heads
-    assert all(":" in head.split(" ")[0] and ": expected " in head and "; found " in head for head in heads)
+    assert all(re.match(r"[\w.-]+:\d+( |:)", head) and ": expected " in head and "; found " in head for head in heads)
+    assert not any("found found" in head or "found but found" in head for head in heads)
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in CATALOG.glob("*.yml")))

@@ -68,7 +68,7 @@ def test_a_vpc_is_untouched_in_a_phase_that_takes_nobody_from_it_and_puts_nobody
 def test_traffic_between_vpcs_that_may_not_speak_is_refused_with_the_reason() -> None:
     made = scenario([], workloads={"w": STREAM | {"pairs": [["h1", "h3"]]}})
     text = refused(made)
-    assert text.startswith("workload w in phase one: expected hosts whose VPCs let them speak with each other; "
+    assert text.startswith("workloads.w in phase one: expected hosts whose VPCs let them speak with each other; "
                            "found h1 -> h3: ")
     assert "VPCPeering" in text
 
@@ -78,7 +78,7 @@ def test_a_phase_is_judged_by_the_vpcs_at_its_start() -> None:
     idle = {"kind": "udp", "pairs": [["h3", "h5"]], "pps": 10, "count": 10}
     made = scenario([{"at": "1s", "move": {"h4": "b/y"}}], workloads={"w": STREAM, "idle": idle},
                     phases=[{"name": "one", "run": ["idle"]}, {"name": "two", "run": ["w"]}])
-    assert refused(made).startswith("workload w in phase two: ")
+    assert refused(made).startswith("workloads.w in phase two: ")
 
 
 def test_a_host_that_moves_under_its_own_traffic_is_refused() -> None:
@@ -87,7 +87,7 @@ def test_a_host_that_moves_under_its_own_traffic_is_refused() -> None:
 
 def test_serving_whose_hosts_may_not_speak_is_refused() -> None:
     chat = {"kind": "serving", "rate": 1, "clients": ["h1"], "gateway": "h2", "replicas": ["h3", "h4"]}
-    assert ("workload w in phase one: expected hosts whose VPCs let them speak with each other; found h2 -> h3"
+    assert ("workloads.w in phase one: expected hosts whose VPCs let them speak with each other; found h2 -> h3"
             in refused(scenario([], workloads={"w": chat})))
 
 
@@ -100,7 +100,7 @@ BAD = {
     "host": ("{h9: a/x}", "schedule.0.move.h9: expected a host of the fabric f that is not a probe; found h9"),
     "vpc": ("{h2: c/x}", "schedule.0.move.h2: expected one of the VPCs a, b; found c"),
     "subnet": ("{h2: a/z}", "schedule.0.move.h2: expected one of the subnets x; found z"),
-    "form": ("{h2: elsewhere}", "schedule.0.move.h2: expected text of the form"),
+    "form": ("{h2: a/b/c}", "schedule.0.move.h2: expected text of the form"),
     "nobody": ("{}", "schedule.0: expected at least one of move and shares"),
 }
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.compiling import Compiled, compiled
 from scenarios.load_scenario import load_scenario
 from scenarios.scenario import Scenario
 from scenarios.study import load
 from scenarios.study.load import load_study, order_of
+from tests.unit.bounded import aifab, refused
 from tests.unit.study_factory import BASE, STUDY, plan, write
 from topologies.errors import SpecError, SpecErrors, TraceError
 
@@ -73,11 +75,12 @@ def test_what_is_wrong_in_every_design_is_told_once(tmp_path: Path) -> None:
 
 def test_what_only_the_compiler_finds_is_told_with_its_design(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def refuse(scenario: Scenario) -> None:
+    def refuse(scenario: Scenario) -> Compiled:
         if scenario.fabric.spines == 4:
             raise TraceError("t.csv:3", "a row of a trace", "half of one")
+        return compiled(scenario)
 
-    monkeypatch.setattr(load, "check_compiles", refuse)
+    monkeypatch.setattr(load, "compiled", refuse)
     with pytest.raises(SpecErrors, match=r"^design four: t.csv:3: expected a row of a trace; found half of one$"):
         plan(tmp_path)
 
@@ -156,3 +159,36 @@ def test_a_scenario_is_no_study_and_a_study_no_scenario(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="expected a scenario; found a study of several") as info:
         load_scenario(str(path))
     assert "aifab compare" in info.value.hint
+
+
+AXES = "name: s\nquestion: q?\nscenario: allreduce\nmetrics: [{metric: ring.busbw, better: higher}]\n"
+
+
+def test_a_study_is_told_how_long_all_of_its_runs_take(tmp_path: Path) -> None:
+    found = plan(tmp_path)
+    each = {name: compiled(design.scenario).duration.total for name, design in found.designs.items()}
+    assert {name: design.seconds for name, design in found.designs.items()} == each
+    assert found.seconds[0] == pytest.approx(len(found.seeds) * sum(least for least, _ in each.values()))
+
+
+def test_designs_are_counted_before_they_are_made(tmp_path: Path) -> None:
+    axes = "".join(f"  fabric.k{n}: [{', '.join(map(str, range(100)))}]\n" for n in range(10))
+    (tmp_path / "s.study.yml").write_text(f"{AXES}axes:\n{axes}")
+    (error,) = refused(aifab(tmp_path, "check", "s.study.yml"))
+    assert error == "s.study.yml:5 axes: expected 2 to 64 designs to compare; found 100000000000000000000"
+
+
+def test_a_study_whose_designs_are_too_much_together_is_refused(tmp_path: Path) -> None:
+    axes = "axes: {ranks: [200, 201, 202, 203, 204, 205, 206, 207, 208]}\nset: {fold: true, iterations: 1}\n"
+    (tmp_path / "s.study.yml").write_text(AXES + axes)
+    (error,) = refused(aifab(tmp_path, "check", "s.study.yml"))
+    assert error.startswith("s.study.yml:1: expected at most 600,000 computes and transfers in all designs; found more "
+                            "in the first 8 of 9 designs")
+
+
+def test_a_study_of_months_is_refused(tmp_path: Path) -> None:
+    axes = "axes: {iterations: [3000, 3001]}\nrepeats: 100\n"
+    (tmp_path / "s.study.yml").write_text(AXES + axes)
+    (error,) = refused(aifab(tmp_path, "check", "s.study.yml"))
+    assert error.startswith("s.study.yml:6 repeats: expected a study of at most 30 days; found 200 runs, which take "
+                            "about ")

@@ -149,7 +149,7 @@ def test_a_class_that_is_not_open_to_the_hosts_of_a_workload_is_refused_by_name(
     with pytest.raises(SpecErrors) as caught:
         checked(tmp_path / "s.yml", KINDS["udp"], "bulk", open_to="")
     assert str(caught.value) == (
-        "workload w in phase main: traffic_class: expected a class that hosts of the VPC a may be in: gold; "
+        "workloads.w.traffic_class in phase main: expected a class that hosts of the VPC a may be in: gold; "
         "found bulk, for h1\n  -> add a to fabric.classes.bulk.open_to")
     with pytest.raises(SpecErrors, match="hosts of the VPC default may be in: bulk; found gold, for h2"):
         checked(tmp_path / "s.yml", KINDS["udp"].replace("h1, h4", "h2, h5"), "gold", open_to="default")

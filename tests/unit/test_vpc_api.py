@@ -69,6 +69,27 @@ def test_delete_brings_back_the_one_flat_network(path: str, client: ControllerCl
     assert client.intent()["objects"] == []
 
 
+def test_no_objects_take_nothing_away_unless_the_body_says_so(path: str, client: ControllerClient) -> None:
+    namespace = {"kind": "IPv4Namespace", "metadata": {"name": "default"}, "spec": {"subnets": ["10.0.0.0/16"]}}
+    client.apply(OBJECTS)
+    for body in ({}, {"objects": []}, {"objects": None}, {"objects": [], "empty": False}, {"objects": [namespace]}):
+        for method, what in (("PUT", "/intent"), ("POST", "/intent/plan")):
+            status, kind, answer = ask(path, method, json.dumps(body).encode(), what)
+            assert (status, kind, answer["errors"][0]["where"]) == (422, "application/problem+json", "objects")
+    assert ask(path, "PUT", b'{"objects": [], "empty": 1}')[0] == 422
+    assert client.intent()["objects"] == OBJECTS
+    assert ask(path, "PUT", b'{"objects": [], "empty": true}')[2]["objects"][0] == "- VPC a"
+    assert client.intent()["objects"] == []
+
+
+def test_what_is_ignored_is_answered_and_not_kept(path: str, client: ControllerClient) -> None:
+    written = [{**o, "metadata": {**o["metadata"], "labels": {"a": "b"}}, "status": None} for o in OBJECTS]
+    answer = client.apply(written)
+    assert [n["where"] for n in answer["ignored"]] == [f"objects.{n}.metadata.labels" for n in range(len(OBJECTS))]
+    assert client.intent()["objects"] == OBJECTS
+    assert client.apply(OBJECTS)["ignored"] == client.apply(OBJECTS)["objects"] == []
+
+
 def test_rates_of_links_are_taken_and_what_is_no_link_or_no_rate_is_told_whole(
         path: str, client: ControllerClient) -> None:
     client.set_rates({"leaf1-spine1": 2e6})
@@ -87,7 +108,7 @@ def test_rates_of_links_are_taken_and_what_is_no_link_or_no_rate_is_told_whole(
 def test_two_writers_of_one_version(path: str, client: ControllerClient) -> None:
     client.apply(OBJECTS, version=0)
     with pytest.raises(LabError, match="409 the intent has been changed meanwhile; it is version 1"):
-        client.apply([], version=0)
+        client.apply(OBJECTS[:1], version=0)
     status, kind, body = ask(path, "DELETE", None, If_Match='"0"')
     assert (status, kind, body["version"]) == (409, "application/problem+json", 1)
 
@@ -108,10 +129,15 @@ def test_what_does_not_fit_is_told_whole_and_nothing_of_it_is_applied(path: str,
     (b"\xff", {}, 400, "the body is no JSON"),
     (b"[" * 100_000, {}, 400, "the body is no JSON"),
     (b"[]", {}, 422, "1 problem; nothing"),
-    (b'{"objects": [{"kind": "IPv4Namespace"}]}', {}, 422, "1 problem; nothing"),
+    (b'{"objects": [{"kind": "GatewayPeering"}]}', {}, 422, "1 problem; nothing"),
     (b'{"objects": [], "x": 1}', {}, 422, "1 problem; nothing"),
     (b" " * 1_000_001, {}, 413, "at most 1000000 bytes"),
-    (b'{"objects": []}', {"If_Match": "latest"}, 400, "If-Match has to be a version such as 3, not latest"),
+    (b'{"objects": []}', {}, 422, "1 problem; nothing"),
+    (b"{}", {}, 422, "1 problem; nothing"),
+    (b"null", {}, 422, "1 problem; nothing"),
+    (b'{"objects": [{"kind": "IPv4Namespace", "metadata": {"name": "default"}, "spec": {}}]}', {}, 422, "1 problem"),
+    (b'{"objects": [], "empty": true}', {"If_Match": "latest"}, 400,
+     "If-Match has to be a version such as 3, not latest"),
 ])
 def test_a_bad_request_is_told_as_a_problem(
         path: str, body: bytes, headers: dict[str, str], status: int, detail: str) -> None:

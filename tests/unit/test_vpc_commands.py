@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
 
 from controller.client import ControllerClient
-from controller.intent import as_objects, read_intent
+from controller.intent import Intent, as_objects, read_intent
 from scenarios import attach as attaching
-from scenarios import cli
+from scenarios import cli, vpcs
+from scenarios.vpcs import as_yaml
+from tests.unit.intents import intents
 from tests.unit.served_api import FABRIC, OBJECTS, served
 
 GOOD = "".join(f"---\n{json.dumps(o)}\n" for o in OBJECTS)
+WRITTEN = [{**o, "metadata": {**o["metadata"], "namespace": "default"}, "status": {"vni": 3}} for o in OBJECTS]
+NAMESPACE = "kind: IPv4Namespace\nmetadata: {name: default}\nspec: {subnets: [10.0.0.0/16]}\n"
 
 
 @pytest.fixture
@@ -58,12 +64,114 @@ def test_every_mistake_of_a_file_is_told_with_its_line_before_anything_is_asked(
     assert api.intent()["version"] == 0
 
 
-def test_what_get_prints_apply_takes(
+def applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without hosts to address: the commands do all else."""
+    monkeypatch.setattr(vpcs, "address_hosts", lambda *_: [])
+
+
+def test_what_get_prints_is_no_change_to_apply_and_to_plan(
         api: ControllerClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    applied(monkeypatch)
+    written = "".join(f"---\n{json.dumps(o)}\n" for o in WRITTEN)
+    for text in (written, GOOD, ""):        # with what is ignored, without, and no VPCs at all
+        Path("v.yml").write_text(text)
+        assert aifab(monkeypatch, "vpc", "apply", "v.yml", "--empty") == 0
+        version, objects = (api.intent()[key] for key in ("version", "objects"))
+        capsys.readouterr()
+        assert aifab(monkeypatch, "vpc", "get") == 0
+        Path("got.yml").write_text(capsys.readouterr().out)
+        for command in ("plan", "apply"):
+            assert aifab(monkeypatch, "vpc", command, "got.yml") == 0
+            assert capsys.readouterr().out == "nothing changes\n"
+        assert (api.intent()["version"], api.intent()["objects"]) == (version, objects)
+        api.apply(objects, version, empty=not objects)     # as the API gives it, so it takes it
+        assert api.intent()["version"] == version
+
+
+@given(intents(["h1", "h2", "h3", "h4"]))
+def test_any_intent_reads_back_from_what_get_prints(wanted: Intent) -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "got.yml")
+        path.write_text(as_yaml(as_objects(wanted)))
+        assert read_intent(path)[0] == wanted
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n", "---\n---\n", NAMESPACE],
+                         ids=["empty", "comment", "mark", "marks", "namespace"])
+def test_a_file_without_vpcs_takes_none_away_unless_that_is_meant(
+        api: ControllerClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    applied(monkeypatch)
+    Path("v.yml").write_text(text)
+    assert aifab(monkeypatch, "vpc", "apply", "v.yml") == 0     # there are none yet: nothing goes
     api.apply(OBJECTS)
-    assert aifab(monkeypatch, "vpc", "get") == 0
-    Path("got.yml").write_text(capsys.readouterr().out)
-    assert as_objects(read_intent(Path("got.yml"))[0]) == OBJECTS
+    for command in ("apply", "plan"):
+        capsys.readouterr()
+        assert aifab(monkeypatch, "vpc", command, "v.yml") == 2
+        err = capsys.readouterr().err
+        assert "v.yml:1: expected at least one VPC, attachment, peering or External; found none: every tenant" in err
+        assert "--empty takes every VPC away" in err
+    assert api.intent()["objects"] == OBJECTS
+    assert aifab(monkeypatch, "vpc", "plan", "v.yml", "--empty") == 0
+    assert api.intent()["objects"] == OBJECTS
+    assert aifab(monkeypatch, "vpc", "apply", "v.yml", "--empty") == 0
+    assert "- VPC a" in capsys.readouterr().out
+    assert [o for o in api.intent()["objects"] if o["kind"] != "IPv4Namespace"] == []
+
+
+@pytest.mark.parametrize("text", ["{}\n", "null\n", "[]\n", "7\n", "name: s\nquestion: Q?\n", "kind: Nothing\n"])
+def test_a_file_of_something_else_changes_nothing(
+        api: ControllerClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    api.apply(OBJECTS)
+    Path("v.yml").write_text(text)
+    assert aifab(monkeypatch, "vpc", "apply", "v.yml", "--empty") == 2
+    assert "v.yml:1" in capsys.readouterr().err
+    assert api.intent()["objects"] == OBJECTS
+
+
+def test_apply_notes_what_it_ignores_and_strict_refuses_it(
+        api: ControllerClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    applied(monkeypatch)
+    Path("v.yml").write_text("".join(f"---\n{json.dumps(o)}\n" for o in WRITTEN))
+    assert aifab(monkeypatch, "vpc", "apply", "v.yml", "--strict") == 2
+    assert "v.yml:2 metadata.namespace: expected only what has an effect here (--strict)" in capsys.readouterr().err
+    assert api.intent()["objects"] == []
+    assert aifab(monkeypatch, "vpc", "apply", "v.yml") == 0
+    assert "v.yml:2 ignored: namespace (6 times): the lab has one namespace" in capsys.readouterr().err
+    assert api.intent()["objects"] == OBJECTS
+
+
+def test_check_reads_vpcs_without_a_lab_and_says_on_which_fabric(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("v.yml").write_text("".join(f"---\n{json.dumps(o)}\n" for o in WRITTEN))
+    assert aifab(monkeypatch, "check", "v.yml") == 0
+    out = capsys.readouterr().out
+    assert "v.yml: OK, VPCs on the fabric border, which is assumed: --fabric names another" in out
+    assert "VPC a: h1, h3" in out
+    assert "v.yml:2 ignored: namespace" in out
+    assert aifab(monkeypatch, "check", "v.yml", "--fabric", "small") == 0
+    assert "VPCs on the fabric small\n" in capsys.readouterr().out
+    assert aifab(monkeypatch, "check", "v.yml", "--strict") == 2
+    Path("w.yml").write_text(GOOD.replace('"h3"', '"h33"').replace('"a/x"', '"a/xx"'))
+    assert aifab(monkeypatch, "check", "w.yml", "v.yml") == 2
+    err = capsys.readouterr().err
+    assert "w.yml:10 spec.connection: expected a host of the fabric border that is not a probe; found h33" in err
+    assert "w.yml:8 spec.subnet: expected one of the subnets x; found xx" in err
+    Path("x.yml").write_text("kind: VPC\nkind: VPC\nmetadata: {name: a}\n")
+    assert aifab(monkeypatch, "check", "x.yml") == 2
+    assert "x.yml:2 kind: expected each key once" in capsys.readouterr().err
+
+
+def test_check_notes_what_the_vpcs_of_a_scenario_say_without_effect(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.yml").write_text(
+        "name: s\nquestion: Q?\nfabric: small\nworkloads: {r: {kind: udp, pairs: [[h1, h3]], pps: 9, duration: 1s}}\n"
+        "vpcs:\n" + "".join(f"- {json.dumps(o)}\n" for o in WRITTEN))
+    assert aifab(monkeypatch, "check", "s.yml") == 0
+    assert "s.yml:6 ignored: namespace (6 times): the lab has one namespace" in capsys.readouterr().out
+    assert aifab(monkeypatch, "check", "s.yml", "--strict") == 2
+    assert "s.yml:6 vpcs.0.metadata.namespace: expected only what has an effect" in capsys.readouterr().err
 
 
 def test_evpn_prints_tables_and_json(

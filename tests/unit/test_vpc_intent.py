@@ -79,17 +79,18 @@ def test_objects_read_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_every_mistake_of_a_file_is_told_at_once_with_its_line(tmp_path: Path) -> None:
-    text = (GOOD.replace("mode: l2vni", "mode: l2").replace("isolated: false", "dhcp: {enable: true}")
+    text = (GOOD.replace("mode: l2vni", "mode: l2").replace("isolated: false", "dhcp: {enable: true, relay: 10.1.0.9}")
             .replace("kind: VPCAttachment", "kind: VPCAttachement")
             .replace("subnet: 10.2.0.0/24", "subnet: 10.2.0.1/24"))
     wheres = [line.split(": expected")[0] for line in told(tmp_path, text)]
-    assert wheres == ["vpcs.yml:5 spec.mode", "vpcs.yml:9 spec.subnets.store.dhcp",
+    assert wheres == ["vpcs.yml:5 spec.mode", "vpcs.yml:9 spec.subnets.store.dhcp.relay",
                       "vpcs.yml:14 spec.subnets.web.subnet", "vpcs.yml:16 kind"]
 
 
 @pytest.mark.parametrize(("old", "new", "words"), [
-    ("defaultIsolated: true", "staticRoutes: []", "vpcs.yml:6 spec.staticRoutes: expected one of the keys "),
-    ("kind: VPC\nmetadata: {name: serve}", "kind: IPv4Namespace\nmetadata: {name: serve}", "found IPv4Namespace"),
+    ("defaultIsolated: true", "staticRoutes: [{prefix: 10.9.0.0/16, nextHops: [10.1.0.9]}]",
+     "vpcs.yml:6 spec.staticRoutes: expected nothing here: leaves forward by the routes of hosts"),
+    ("kind: VPC\nmetadata: {name: serve}", "kind: GatewayPeering\nmetadata: {name: serve}", "found GatewayPeering"),
     ("name: train}", "name: Train}", "vpcs.yml:3 metadata.name: expected text of the form"),
     ("gateway: 10.1.0.254", "gateway: ten", "expected an IPv4 address, such as 10.1.0.1; found ten"),
     ("vpc.githedgehog.com/v1beta1", "vpc.githedgehog.com/v2", "apiVersion"),

@@ -74,7 +74,7 @@ def at_least(spec: TrainingJobSpec, fuse: int) -> int:
     """
     layers = max(Model.of(spec.model).shape.layers // spec.pipeline, 1)
     separate = spec.tensor > 1 or spec.expert > 1
-    blocks = -(-layers // fuse) if separate or spec.zero == 3 else 1
+    blocks = -(-layers // max(fuse, 1)) if separate or spec.zero == 3 else 1
     computes = spec.ranks * spec.micro_batches * 2 * blocks * (2 if separate else 1)
     sends = 2 * spec.micro_batches * (spec.pipeline - 1) * spec.data * spec.tensor
     t, d = spec.tensor, spec.data

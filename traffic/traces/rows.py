@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from topologies.document import other_encoding
 from topologies.errors import TraceError
 from topologies.files import read_bounded
 
@@ -23,7 +24,9 @@ def text_lines(path: Path) -> list[str]:
     """The lines of a text file, without their ends. Raises TraceError if it is none."""
     data = read_bounded(path, "a trace file that can be read", error=TraceError)
     try:
-        text = data.decode("utf-8")
+        if encoding := other_encoding(data):
+            raise TraceError(f"{path}:1", "a trace in UTF-8 text", f"one in {encoding}", "save it as UTF-8")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise TraceError(str(path), "a trace in UTF-8 text", "a binary file") from None
     text = text.removeprefix("\ufeff")      # a byte order mark, as some editors and spreadsheets write
