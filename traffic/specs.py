@@ -312,9 +312,10 @@ class StreamSpec(Classed):
 
 
 class RoceSpec(Classed):
-    """RoCEv2 from some hosts to some hosts: `size` bytes over each pair, in messages, at a pace.
+    """RoCEv2 from some hosts to some hosts: `size` bytes over each pair, in SEND messages, at a pace.
 
-    A reliable connection (rc) repeats from the first lost packet on (go-back-N), an unreliable one (uc) never.
+    A reliable connection (rc) repeats from the first lost packet on (go-back-N), an unreliable one (uc) never: it
+    loses a message whole if a packet of it is lost or out of order.
     """
 
     kind: Literal["rocev2"]
