@@ -80,8 +80,8 @@ def test_a_lost_packet_is_sent_again_with_all_that_followed() -> None:
     for packet in first[:5] + first[6:]:
         both.arrive(packet)
     assert both.into.told() | {"delivered_at": 0} == {
-        "delivered": 5, "messages": 0, "discarded": 14, "repeated": 0, "acks": 0, "naks": 1, "bad_icrc": 0, "unanswered": 0,
-        "delivered_at": 0}
+        "delivered": 5, "messages": 0, "discarded": 14, "repeated": 0, "acks": 0, "naks": 1, "bad_icrc": 0,
+        "unanswered": 0, "delivered_at": 0}
     again = both.send(1)[0]
     assert Heard(again[HEADERS:]).psn == Heard(first[5][HEADERS:]).psn
     both.arrive(again)

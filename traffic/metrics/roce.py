@@ -35,7 +35,9 @@ def metrics(records: Sequence[Mapping[str, Any]], streams: Sequence[Mapping[str,
     received = sum(s["received"] for s in streams)
     found = []
     ends = [r["end"] for r in ran if r["end"] is not None]
-    if ends and (seconds := max(ends) - min(r["start"] for r in ran)) > 0:
+    if not ends:
+        found.append(GOODPUT.of(0.0, n))
+    elif (seconds := max(ends) - min(r["start"] for r in ran)) > 0:
         found.append(GOODPUT.of(8 * sum(r["bytes"] for r in ran) / seconds, n))
     if received:
         found.append(DISCARDED.of(sum(r["discarded"] for r in ran) / received, received))

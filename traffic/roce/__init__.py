@@ -1,4 +1,6 @@
-"""RoCEv2 traffic, a process of its own: queue pairs that send messages at a pace. Reliable ones repeat from the first lost packet on.
+"""RoCEv2 traffic, a process of its own: queue pairs that send messages at a pace.
+
+Reliable ones repeat from the first lost packet on.
 
 Messages are SENDs (opcodes SEND First, Middle, Last and Only), not RDMA WRITEs: they carry no RETH.
 
