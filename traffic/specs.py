@@ -338,7 +338,7 @@ class ReplaySpec(Strict):
     """A capture played again: its TCP and UDP packets as UDP of the same sizes and times, between mapped hosts."""
 
     kind: Literal["replay"]
-    trace: str = Field(description="a pcap file of Ethernet frames")
+    trace: str = Field(description="a pcap or pcapng file")
     hosts: dict[Address, str] = Field(min_length=1, description="address in the capture: host")
     speedup: float = Field(1.0, gt=0, description="divides the times between packets")
 

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 LARGEST_FRAME = 262_144         # bytes
 SECTION_HEADER = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
+_PACKETS = (_OLD_PACKET, _SIMPLE, _ENHANCED)
 _ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _RESOLUTION, _OFFSET = 9, 14    # options of an interface: if_tsresol, if_tsoffset
 _MOST_OPTIONS = 1_000_000       # bytes in one block that is read
@@ -75,7 +76,7 @@ def blocks(file: BinaryIO, section: Section) -> Iterator[PacketBlock]:
         body = _body(file, section, at, number, length, end)
         if number == _INTERFACE:
             section.interfaces.append(_interface(body, section.order))
-        elif body:
+        elif number in _PACKETS:
             yield _packet(number, body, section)
         kind = file.read(4)
 
@@ -100,7 +101,7 @@ def _body(file: BinaryIO, section: Section, at: int, number: int, length: int, e
         raise Malformed("the length of a block: a multiple of 4, at least 12", f"{length}")
     if at + length > end:
         raise Malformed("a whole block", f"{end - at} of its {length} bytes", short=True)
-    wanted = number in (_INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED)
+    wanted = number == _INTERFACE or number in _PACKETS
     if wanted and length > LARGEST_FRAME + _MOST_OPTIONS:
         raise Malformed(f"a block of at most {LARGEST_FRAME + _MOST_OPTIONS} bytes", f"{length}")
     file.seek(at + 8)
