@@ -169,17 +169,16 @@ def _roce(frame: Frame, where: str) -> tuple[IpPacket, str] | str:
     """
     number = int.from_bytes(frame.data[4:8], "big") if frame.link == SLL2 else frame.place
     place = f"interface {number}" if number else ""
-    for _ in range(DEEPEST + 1):
-        packet = ip_packet(frame)
-        if packet == CUT:
-            raise _cut(frame, where)
-        if isinstance(packet, str):
-            return packet
-        inside = encapsulated(frame, packet)
+    packet = ip_packet(frame)
+    for _ in range(DEEPEST):
+        inside = None if isinstance(packet, str) else encapsulated(frame, packet)
         if inside is None:
             break
         frame, place = inside[0], f"VNI {inside[1]}"
-    found = _datagram(frame, packet, where)
+        packet = ip_packet(frame)
+    if packet == CUT:
+        raise _cut(frame, where)
+    found = packet if isinstance(packet, str) else _datagram(frame, packet, where)
     return found if isinstance(found, str) else (found, place)
 
 

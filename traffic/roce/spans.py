@@ -27,10 +27,11 @@ class Taken:
         if span == 1:
             self._single.add(number)
             return
-        k = bisect_right(self._begins, number)
-        self._begins.insert(k, number)
         end = number + span
-        self._ends.insert(k, max(end, self._ends[k - 1]) if k else end)
+        k = bisect_right(self._begins, number)
+        within = bisect_right(self._ends, end)          # runs k to within - 1 are parts of this one
+        self._begins[k:within] = [number]
+        self._ends[k:within] = [end]
 
 
 class Spans:

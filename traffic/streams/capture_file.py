@@ -57,7 +57,8 @@ def frames(path: Path) -> Iterator[Frame]:
             else:
                 yield from _pcap(path, file, magic)
     except OSError as error:
-        raise _no_capture(path, os.strerror(error.errno) if error.errno else str(error)) from None
+        found = os.strerror(error.errno) if error.errno else str(error)
+        raise LabError(str(path), "a pcap capture", found) from None
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -103,7 +104,7 @@ def _order(path: Path, magic: bytes) -> tuple[str, int]:
             raise LabError(str(path), "a pcap capture", _ALIKE[number], "convert it: editcap -F pcap OLD NEW")
     for begin, kind in _COMPRESSED.items():
         if magic.startswith(begin):
-            raise LabError(str(path), "a pcap capture", f"a file that {kind} compressed",
+            raise LabError(str(path), "a pcap capture", f"a file compressed by {kind}",
                            f"unpack it first{': gunzip -k FILE' if kind == 'gzip' else ''}")
     raise _no_capture(path, "something else" if magic else "an empty file")
 
