@@ -39,7 +39,7 @@ def analyse(
     import json
     from dataclasses import asdict
 
-    from traffic.roce.analysis import analysis_of, between_sightings
+    from traffic.roce.analysis import analysis_of, between_sightings, unmatched
     from traffic.roce.sightings import sightings
 
     seen = sightings(file)
@@ -50,6 +50,7 @@ def analyse(
         whole = asdict(one) | {"between": [asdict(w) for w in ways]}
         if there is not None:
             whole["received"] = {"left_out": dict(there.left_out.most_common()), "unordered": there.unordered}
+            whole["unmatched"] = {"sent": unmatched(seen, there), "received": unmatched(there, seen)}
         print(json.dumps(whole, indent=1))
         return
     _table(f"RoCEv2 in {file.name}", [_pair(p) for p in one.pairs])
@@ -61,6 +62,9 @@ def analyse(
     if there is not None and received is not None:
         _table(f"From {file.name} to {received.name}", [_way(w) for w in ways])
         _notes(received.name, there.left_out, there.unordered, there.frames)
+        for name, missing in ((file.name, unmatched(seen, there)), (received.name, unmatched(there, seen))):
+            for row, packets in missing.items():
+                print(f"Only in {name}: {row} ({packets:,} packets), lost or not captured at the other end.")
 
 
 def _notes(name: str, left_out: Mapping[str, int], unordered: int, frames: int) -> None:
@@ -104,7 +108,8 @@ def _answer(a: AnswerFindings) -> dict[str, str]:
 
 
 def _way(w: WayFindings) -> dict[str, str]:
-    return {"queue pair": _name(w), "carries": f"{w.service} {w.carries}", "sent": f"{w.sent:,}",
+    return {"queue pair": _name(w), "carries": f"{w.service} {w.carries}{' (back)' if w.back else ''}",
+            "sent": f"{w.sent:,}",
             "received": f"{w.received:,}",
             "lost": "not told" if w.lost_ppm is None else f"{w.lost_ppm:,.0f} ppm", "matched": f"{w.matched:,}",
             "latency": _ms(w.latency), "p99": _ms(w.latency_p99), "max": _ms(w.latency_max), "PDV p99": _ms(w.pdv_p99),

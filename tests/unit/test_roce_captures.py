@@ -361,8 +361,27 @@ def test_two_captures_are_matched_row_by_row(tmp_path: Path) -> None:
     assert {w.carries: (w.sent, w.received, w.matched) for w in found} == {
         "responses": (3, 2, 2), "requests": (3, 3, 3)}
     assert [w.latency for w in found] == pytest.approx([0.25, 0.25])
+    assert not any(w.back for w in found)
     back, = (w for w in between(written(tmp_path / "t.pcap", send(1)), written(tmp_path / "u.pcap", send(1), send(2))))
     assert back.lost_ppm is None, "more came than the sender's capture shows"
+
+
+def test_what_came_back_left_at_the_second_capture(tmp_path: Path) -> None:
+    """Both captures hold both directions: a delay below zero is one the other way."""
+    def seen(at_a: bool) -> list[tuple[float, Packet]]:
+        return [(1 + k + (0 if at_a else 0.25), send(k)) for k in range(4)] + [
+            (1.5 + k + (0.125 if at_a else 0), send(900 + k, back=True)) for k in range(4) if at_a <= (k != 1)]
+
+    found = between(written(tmp_path / "s.pcap", *seen(True)), written(tmp_path / "r.pcap", *seen(False)))
+    assert [(w.src, w.back, w.sent, w.received, w.latency) for w in found] == [
+        (A, False, 4, 4, pytest.approx(0.25)), (B, True, 4, 3, pytest.approx(0.125))]
+
+
+def test_queue_pairs_that_one_capture_alone_shows_are_named(tmp_path: Path) -> None:
+    here = written(tmp_path / "s.pcap", send(1), roce(SEND_ONLY, 5, bytes(64), qpn=9))
+    there = written(tmp_path / "r.pcap", send(1))
+    text = CliRunner().invoke(app, ["analyse", str(here), "--received", str(there)]).stdout
+    assert f"Only in s.pcap: {A} -> {B}, queue pair 9, requests (1 packets)" in text
 
 
 # ---- the command, and bounds

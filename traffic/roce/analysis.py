@@ -94,9 +94,11 @@ class Analysis:
 
 @dataclass(frozen=True)
 class WayFindings:
-    """One row of PSNs between two captures. lost_ppm counts transmissions, None where more arrived than the first
-    capture shows; latencies in seconds, None below 1,000 packets for p99; reordered and extent are of the `matched`
-    packets, which both captures show once.
+    """One row of PSNs between two captures. Counts are packets.
+
+    back: it left at the second capture and came by the first, as its stamps tell. lost_ppm counts transmissions, None
+    where more arrived than were seen leaving; latencies in seconds, None below 1,000 packets for p99; reordered and
+    extent are of the `matched` packets, which both captures show once.
     """
 
     src: str
@@ -105,6 +107,7 @@ class WayFindings:
     place: str
     service: str
     carries: str
+    back: bool
     sent: int
     received: int
     lost_ppm: float | None
@@ -231,6 +234,12 @@ def between_sightings(sender: Sightings, receiver: Sightings) -> list[WayFinding
     return [_of_way(key, sent[key], received[key]) for key in both]
 
 
+def unmatched(one: Sightings, other: Sightings) -> dict[str, int]:
+    """Rows of PSNs that only the first of two captures shows, with their packets."""
+    here, there = (_without_interface(rows(seen)) for seen in (one, other))
+    return {f"{_name([key])}, {key.carries.value}": len(row.numbers) for key, row in here.items() if key not in there}
+
+
 def _without_interface(found: Mapping[PairKey, Row]) -> dict[PairKey, Row]:
     """Interfaces are numbered by each capture; rows that were seen at several of one capture stay apart."""
     shown = {key: row for key, row in found.items() if row.numbers}
@@ -248,16 +257,18 @@ def _name(found: Iterable[PairKey]) -> str:
     return f"{key.way.src} -> {key.way.dst}, queue pair {key.way.qpn}" if key else "none at one place alone"
 
 
-def _of_way(key: PairKey, sent: Row, received: Row) -> WayFindings:
+def _of_way(key: PairKey, sent: Row, received: Row, *, back: bool = False) -> WayFindings:
     shift = nearest(received.first, sent.first, 0)      # numbers of the receiver's capture begin elsewhere
     here, there = _once(sent, 0), _once(received, shift)
     matched = sorted(here.keys() & there.keys(), key=lambda n: here[n])
     delays = np.array([(there[n] - here[n]) * NS for n in matched])
+    if matched and not back and np.median(delays) < 0:      # both captures hold both directions
+        return _of_way(key, received, sent, back=True)
     rank = {n: k for k, n in enumerate(matched)}
     order = reordering(np.array([rank[n] for n in sorted(matched, key=lambda n: there[n])], dtype=np.int64))
     left, came = len(sent.numbers), len(received.numbers)
     return WayFindings(
-        *_named(key), sent=left, received=came, lost_ppm=loss_ppm(left, came) if came <= left else None,
+        *_named(key), back=back, sent=left, received=came, lost_ppm=loss_ppm(left, came) if came <= left else None,
         matched=len(matched), latency=float(np.median(delays)) if matched else None,
         latency_p99=percentile(delays.tolist(), 99), latency_max=float(delays.max()) if matched else None,
         pdv_p99=percentile(delay_variation(delays).tolist(), 99), reordered=order.reordered,
