@@ -23,6 +23,7 @@ STAMP = struct.Struct("!Iq")                        # first bytes of our payload
 _SPORT, _OPCODE, _PSN, _BODY = 20, 28, 36, 40       # offsets from IPv4 on
 _ACK_REQUEST = 1 << 31
 _IP_ID = 1                      # the ICRC covers it; the kernel replaces a 0
+_IPV4 = 20                      # bytes of a header without options
 _PORT, _WORD = struct.Struct("!H"), struct.Struct("!I")
 
 
@@ -45,6 +46,18 @@ class Icrc:
             begun = self._begun[sport] = crc32(self._masked)
         begun = crc32(b"\xff", crc32(rest[:4], begun))      # FECN, BECN and the reserved bits
         return crc32(rest[5:], begun).to_bytes(ICRC_SIZE, "little")
+
+
+def icrc_of(header: bytes, datagram: bytes) -> bytes:
+    """The ICRC that a packet should have. header: IPv4 without options, or IPv6; datagram: UDP header to ICRC."""
+    covered = bytearray(b"\xff" * 8 + header + datagram[:-ICRC_SIZE])
+    udp = 8 + len(header)
+    masked = (8 + 1, 8 + 8, 8 + 10, 8 + 11) if len(header) == _IPV4 else (8 + 1, 8 + 2, 8 + 3, 8 + 7)
+    for field in (*masked, udp + 6, udp + 7, udp + 8 + 4):
+        covered[field] = 0xFF       # IPv4: TOS, TTL, checksum; IPv6: class, flow label, hop limit; UDP's checksum; BTH
+    if len(header) != _IPV4:
+        covered[8] |= 0x0F          # the class's upper half; the version stays
+    return crc32(covered).to_bytes(ICRC_SIZE, "little")
 
 
 def _built(src: str, dst: str, dscp: int, bth: Packet, body: Packet) -> bytearray:

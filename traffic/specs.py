@@ -312,9 +312,10 @@ class StreamSpec(Classed):
 
 
 class RoceSpec(Classed):
-    """RoCEv2 from some hosts to some hosts: `size` bytes over each pair, in messages, at a pace.
+    """RoCEv2 from some hosts to some hosts: `size` bytes over each pair, in SEND messages, at a pace.
 
-    A reliable connection (rc) repeats from the first lost packet on (go-back-N), an unreliable one (uc) never.
+    A reliable connection (rc) repeats from the first lost packet on (go-back-N), an unreliable one (uc) never: it
+    loses a message whole if a packet of it is lost or out of order.
     """
 
     kind: Literal["rocev2"]
@@ -337,7 +338,7 @@ class ReplaySpec(Strict):
     """A capture played again: its TCP and UDP packets as UDP of the same sizes and times, between mapped hosts."""
 
     kind: Literal["replay"]
-    trace: str = Field(description="a pcap file of Ethernet frames")
+    trace: str = Field(description="a pcap or pcapng file")
     hosts: dict[Address, str] = Field(min_length=1, description="address in the capture: host")
     speedup: float = Field(1.0, gt=0, description="divides the times between packets")
 

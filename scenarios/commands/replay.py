@@ -17,7 +17,7 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="a pcap file of Ethernet frames")],
+    file: Annotated[Path, typer.Argument(help="a capture, pcap or pcapng")],
     maps: Annotated[list[str] | None, typer.Option(
         "--map", metavar="ADDRESS=HOST", help="a host for an address of the capture; once for each address")] = None,
     fabric: Annotated[str, typer.Option(help="a fabric file, or a name of the catalog")] = "small",

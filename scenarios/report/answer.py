@@ -216,6 +216,8 @@ def _packets(loss: float, tags: Tags) -> str:
         text = f"delivered {quantity(goodput, 'bit/s')} of payload and {text}"
     if again:
         text += f", so that {percent(again)} of what they sent they had sent before"
+    if again is None and (useless := _value(tags, "discarded")):        # unreliable: nothing is sent again
+        text += f", so that {percent(useless)} of what arrived was of messages that did not come whole and in order"
     median, longest = _value(tags, "latency"), _value(tags, "latency_max")
     if median is None:
         return text

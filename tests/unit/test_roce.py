@@ -169,7 +169,8 @@ def test_everything_is_delivered_once_and_in_order_whatever_the_path_does(
 
 def test_a_clean_path_needs_no_repetition() -> None:
     requester, responder, sent = converse(1000, 100, PSNS - 10, Way(1, 0, 0))
-    assert (sent, requester.go_backs, requester.timeouts, responder.naks, responder.discarded) == (1000, 0, 0, 0, 0)
+    assert (sent, requester.go_backs, requester.retransmission_timeouts) == (1000, 0, 0)
+    assert (responder.naks, responder.discarded) == (0, 0)
     assert responder.acks == 10 * (-(-100 // ACK_EVERY))
 
 
@@ -204,7 +205,7 @@ def test_an_ack_of_what_was_never_sent_is_not_believed() -> None:
 def test_a_dead_path_ends_in_failure_after_its_retries() -> None:
     requester, responder, sent = converse(5, 5, 0, Way(1, 1.0, 0))
     assert requester.failed
-    assert (requester.timeouts, sent, responder.expected) == (RETRIES + 1, 5 * (RETRIES + 1), 0)
+    assert (requester.retransmission_timeouts, sent, responder.expected) == (RETRIES + 1, 5 * (RETRIES + 1), 0)
 
 
 def test_an_unreliable_pair_asks_for_no_ack_and_is_done_when_all_is_sent() -> None:
@@ -212,8 +213,40 @@ def test_an_unreliable_pair_asks_for_no_ack_and_is_done_when_all_is_sent() -> No
     packets = [requester.take() for _ in range(5)]
     assert requester.done
     assert [p.opcode for p in packets] == [FIRST, LAST, FIRST, LAST, ONLY]
-    assert [responder.take(*p) for p in packets[1:]] == [None] * 4
-    assert responder.expected == 4
+    assert [responder.take(*p) for p in packets] == [None] * 5
+    assert (responder.delivered, responder.messages, responder.discarded, responder.begun) == (5, 3, 0, 0)
+
+
+def received_by_uc(message: int, *order: int, first: int = PSNS - 2) -> Responder:
+    """An unreliable responder after packets of these numbers, in messages of `message` packets."""
+    requester, responder = Requester(max(order) // message * message + message, message, first, reliable=False), \
+        Responder(first, reliable=False)
+    packets = [requester.take() for _ in range(requester.total)]
+    for n in order:
+        assert responder.take(*packets[n]) is None
+    return responder
+
+
+@pytest.mark.parametrize(("order", "delivered", "messages", "discarded"), [
+    ([0, 1, 2, 3, 4, 5], 6, 2, 0),
+    ([0, 2, 3, 4, 5], 3, 1, 2),             # 1 is lost: so is its message
+    ([0, 1, 3, 4, 5], 3, 1, 2),             # its last one is lost
+    ([1, 2, 3, 4, 5], 3, 1, 2),             # its first one is lost
+    ([0, 2, 1, 3, 4, 5], 3, 1, 3),          # out of order within the message
+    ([0, 1, 3, 2, 4, 5], 0, 0, 6),          # the next message begins within one: neither comes whole
+    ([0, 1, 2, 0, 1, 2], 6, 2, 0),          # a packet that begins a message is taken whatever its PSN
+    ([0, 1], 0, 0, 0),
+])
+def test_an_unreliable_receiver_loses_a_message_whole(order: list[int], delivered: int, messages: int,
+                                                      discarded: int) -> None:
+    responder = received_by_uc(3, *order)
+    assert (responder.delivered, responder.messages, responder.discarded) == (delivered, messages, discarded)
+    assert responder.delivered + responder.discarded + responder.begun == len(order)
+
+
+def test_unreliable_messages_of_one_packet_arrive_in_any_order() -> None:
+    responder = received_by_uc(1, 3, 1, 4, 0)
+    assert (responder.delivered, responder.messages, responder.discarded) == (4, 4, 0)
 
 
 # ---- from spec to queue pairs
@@ -251,10 +284,14 @@ def test_a_payload_beyond_the_mtu_is_refused_with_the_largest_that_fits() -> Non
 
 def test_metrics_tell_goodput_and_what_going_back_cost() -> None:
     rows = [{"start": 1.0, "end": 3.0, "bytes": 1000, "sent": 20, "retransmitted": 5, "discarded": 4, "naks": 1,
-             "timeouts": 2, "service": "rc", "status": "ok"},
+             "retransmission_timeouts": 2, "service": "rc", "status": "ok"},
             {"start": 2.0, "end": 5.0, "bytes": 3000, "sent": 30, "retransmitted": 0, "discarded": 0, "naks": 0,
-             "timeouts": 0, "service": "rc", "status": "retries exceeded"}]
+             "retransmission_timeouts": 0, "service": "rc", "status": "retries exceeded"}]
     found = {m.tag: m.value for m in roce.metrics(rows, [{"received": 16}, {"received": 24}])}
-    assert found == {"rdma_goodput": 8000.0, "retransmitted": 0.1, "discarded": 0.1, "naks": 1, "restarts": 2,
-                     "queue_pairs_failed": 1}
+    assert found == {"rdma_goodput": 8000.0, "retransmitted": 0.1, "discarded": 0.1, "naks": 1,
+                     "retransmission_timeouts": 2, "queue_pairs_failed": 1}
     assert roce.metrics([{**rows[0], "start": None}], []) == []
+    unreliable = {m.tag: m.value for m in roce.metrics([{**rows[0], "service": "uc"}], [{"received": 16}])}
+    assert unreliable == {"rdma_goodput": 4000.0, "discarded": 0.25}, "what it could not use is said"
+    nothing = [{**rows[0], "service": "uc", "end": None, "bytes": 0, "discarded": 16}]
+    assert {m.tag: m.value for m in roce.metrics(nothing, [{"received": 16}])} == {"rdma_goodput": 0, "discarded": 1}

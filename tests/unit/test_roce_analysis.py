@@ -103,7 +103,7 @@ def test_a_capture_without_rocev2_is_refused_with_what_to_do(tmp_path: Path) -> 
 
 
 def test_headers_that_were_cut_off_are_named_by_frame(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"frame 1: expected its headers up to the AETH.*\n?.*tcpdump -s 96"):
+    with pytest.raises(LabError, match=r"frame 1: expected its headers up to the AETH.*\n?.*tcpdump -s 160"):
         findings(written(tmp_path / "a.pcap", (1, data(0)), snap=50))
 
 

@@ -80,8 +80,8 @@ def test_a_lost_packet_is_sent_again_with_all_that_followed() -> None:
     for packet in first[:5] + first[6:]:
         both.arrive(packet)
     assert both.into.told() | {"delivered_at": 0} == {
-        "delivered": 5, "discarded": 14, "repeated": 0, "acks": 0, "naks": 1, "bad_icrc": 0, "unanswered": 0,
-        "delivered_at": 0}
+        "delivered": 5, "messages": 0, "discarded": 14, "repeated": 0, "acks": 0, "naks": 1, "bad_icrc": 0,
+        "unanswered": 0, "delivered_at": 0}
     again = both.send(1)[0]
     assert Heard(again[HEADERS:]).psn == Heard(first[5][HEADERS:]).psn
     both.arrive(again)
@@ -90,7 +90,7 @@ def test_a_lost_packet_is_sent_again_with_all_that_followed() -> None:
             both.arrive(packet)
     told = both.out.told()
     assert (told["status"], told["acked"], told["highest"]) == ("ok", 100, 100)
-    assert (told["go_backs"], told["timeouts"]) == (1, 0)
+    assert (told["go_backs"], told["retransmission_timeouts"]) == (1, 0)
     assert (both.lane.count[SENT], both.lane.count[RECEIVED]) == (115, 114)
 
 
@@ -217,6 +217,9 @@ def test_the_answer_tells_what_was_delivered_and_what_going_back_cost() -> None:
     assert workload_sentence("They", tags(loss=20_000, rdma_goodput=8e6, retransmitted=0.25), {}) == (
         "They delivered 8 Mbit/s of payload and lost 2 % of their packets, so that 25 % of what they sent they had "
         "sent before.")
+    assert workload_sentence("They", tags(loss=20_000, rdma_goodput=2e6, discarded=0.5), {}) == (
+        "They delivered 2 Mbit/s of payload and lost 2 % of their packets, so that 50 % of what arrived was of "
+        "messages that did not come whole and in order.")
     clean = workload_sentence("They", tags(loss=0, rdma_goodput=9e6, retransmitted=0), {})
     assert clean == "They delivered 9 Mbit/s of payload and lost no packet."
     assert compared({"a": tags(rdma_goodput=4e6), "b": tags(rdma_goodput=8e6)}) == [

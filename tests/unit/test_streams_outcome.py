@@ -227,11 +227,11 @@ def test_frames_of_others_are_no_stream_packets() -> None:
     assert stream_packet(bytes(60)) is None
 
 
-def test_a_file_that_is_no_ethernet_capture_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_capture_of_packets_is_named(tmp_path: Path) -> None:
     write_pcap(tmp_path / "ok", [])
     (tmp_path / "text").write_text("this is no capture, though long enough")
-    write_pcap(tmp_path / "cooked", [], link=113)
-    for bad, found in (("text", "pcap"), ("cooked", "link type 113"), ("none", "No such file")):
+    write_pcap(tmp_path / "wireless", [], link=105)
+    for bad, found in (("text", "pcap"), ("wireless", "link type 105"), ("none", "No such file")):
         with pytest.raises(LabError, match=found) as caught:
             pcap_one_way(tmp_path / "ok", tmp_path / bad)
         assert bad in caught.value.where

@@ -12,13 +12,15 @@ from traffic.metrics.metric import Definition, Metric
 
 IBTA = "InfiniBand Architecture Specification, volume 1, 9.7 and 9.9"
 GOODPUT = Definition("rdma_goodput", "bit/s", "payload delivered, all queue pairs together",
-                     "8 x bytes delivered in order / (last delivery - first sending)", IBTA)
+                     "8 x bytes delivered (rc: in order; uc: of whole messages) / (last delivery - first sending)",
+                     IBTA)
 RETRANSMITTED = Definition("retransmitted", "", "share of packets sent that were sent again",
                            "(packets sent - different packets sent) / packets sent", IBTA)
-DISCARDED = Definition("discarded", "", "share of packets received that came before their turn",
-                       "packets with a PSN above the expected one / packets received", IBTA)
+DISCARDED = Definition("discarded", "", "share of packets received that the receiver had to drop",
+                       "packets with a PSN above the expected one (uc: of messages that did not come whole and in "
+                       "order) / packets received", IBTA)
 NAKS = Definition("naks", "packets", "NAKs for a PSN out of order", "sum over queue pairs", IBTA)
-RESTARTS = Definition("restarts", "", "times that a queue pair began again after silence",
+TIMEOUTS = Definition("retransmission_timeouts", "", "times that a queue pair began again after silence",
                       "sum over queue pairs", IBTA)
 FAILED = Definition("queue_pairs_failed", "", "queue pairs whose retries were exceeded",
                     "queue pairs that ended after 8 time-outs in a row without progress", IBTA)
@@ -33,12 +35,15 @@ def metrics(records: Sequence[Mapping[str, Any]], streams: Sequence[Mapping[str,
     received = sum(s["received"] for s in streams)
     found = []
     ends = [r["end"] for r in ran if r["end"] is not None]
-    if ends and (seconds := max(ends) - min(r["start"] for r in ran)) > 0:
+    if not ends:
+        found.append(GOODPUT.of(0.0, n))
+    elif (seconds := max(ends) - min(r["start"] for r in ran)) > 0:
         found.append(GOODPUT.of(8 * sum(r["bytes"] for r in ran) / seconds, n))
+    if received:
+        found.append(DISCARDED.of(sum(r["discarded"] for r in ran) / received, received))
     if all(r["service"] == "uc" for r in ran):
         return found
     found.append(RETRANSMITTED.of(sum(r["retransmitted"] for r in ran) / sent, sent))
-    if received:
-        found.append(DISCARDED.of(sum(r["discarded"] for r in ran) / received, received))
-    return [*found, NAKS.of(sum(r["naks"] for r in ran), n), RESTARTS.of(sum(r["timeouts"] for r in ran), n),
+    return [*found, NAKS.of(sum(r["naks"] for r in ran), n),
+            TIMEOUTS.of(sum(r["retransmission_timeouts"] for r in ran), n),
             FAILED.of(sum(r["status"] == "retries exceeded" for r in ran), n)]

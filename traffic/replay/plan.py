@@ -15,11 +15,11 @@ from topologies.addressing import ETHERNET_HEADER
 from topologies.errors import SpecError
 from topologies.fabric import Fabric
 from topologies.units import show_rate, show_time
-from traffic.replay.capture import Capture, Flow, read_capture
+from traffic.replay.capture import MOST_FLOWS, Capture, Flow, read_capture
 from traffic.specs import ReplaySpec
-from traffic.streams.plan import MAX_PACKETS, MIN_FRAME, Job, Stream
+from traffic.streams.capture_file import LATEST
+from traffic.streams.plan import MIN_FRAME, Job, Stream
 
-MOST_FLOWS = 1024           # of one capture: each is a stream of a job
 NAMES = ("replay-sender", "replay-receiver")     # under which the sampler watches the process's two halves
 _FASTEST = 1e6              # packets a second that a stream is told to have
 
@@ -74,21 +74,17 @@ def replay_of(spec: ReplaySpec, fabric: Fabric, name: str) -> Replay:
     Raises LabError for what is no capture; SpecError naming addresses without a host, a frame that does not fit,
     more flows than can be served.
     """
-    capture = read_capture(Path(spec.trace))
-    flows = list(dict.fromkeys(flow for _, flow, _ in capture.packets))
+    try:
+        capture = read_capture(Path(spec.trace))
+    except SpecError as error:      # more than a replay may have
+        raise SpecError(f"workloads.{name}.trace", error.expected, error.found, error.hint) from None
+    flows = capture.flows
     _check_addresses(spec, name, capture)
-    if len(flows) > MOST_FLOWS:
-        raise SpecError(f"workloads.{name}.trace", f"at most {MOST_FLOWS} flows", f"{len(flows)} in {spec.trace}",
-                        "cut the capture: tcpdump -r OLD -w NEW with a filter such as 'host 10.0.0.1'")
-    if len(capture.packets) > MAX_PACKETS:
-        raise SpecError(f"workloads.{name}.trace", f"at most {MAX_PACKETS} packets", f"{len(capture.packets)}",
-                        "cut the capture: tcpdump -r OLD -w NEW -c COUNT")
-    number = {flow: k for k, flow in enumerate(flows)}
     factor = 1 / (fabric.spec.scale.scale.rate * spec.speedup)
-    sizes = np.array([size for *_, size in capture.packets], np.int64)
-    schedule = Schedule(np.array([round(t * factor) for t, *_ in capture.packets], np.int64),
-                        np.array([number[flow] for _, flow, _ in capture.packets], np.int64),
-                        np.maximum(sizes, MIN_FRAME))
+    if float(capture.times[-1]) * factor >= LATEST:
+        raise SpecError(f"workloads.{name}.speedup", "a replay that ends within 292 years", f"{spec.speedup:g}")
+    sizes = capture.sizes
+    schedule = Schedule(np.rint(capture.times * factor).astype(np.int64), capture.numbers, np.maximum(sizes, MIN_FRAME))
     _check_sizes(schedule, [tuple(spec.hosts[a] for a in (f.src, f.dst)) for f in flows], fabric, name)
     streams = tuple(_stream(spec, name, k, flow, schedule) for k, flow in enumerate(flows))
     return Replay(streams, schedule, _notes(spec, capture, schedule, int((sizes < MIN_FRAME).sum()), len(flows)))
@@ -96,14 +92,17 @@ def replay_of(spec: ReplaySpec, fabric: Fabric, name: str) -> Replay:
 
 def _check_addresses(spec: ReplaySpec, name: str, capture: Capture) -> None:
     """Every address has a host, and nobody speaks to himself."""
-    seen = Counter(address for _, flow, _ in capture.packets for address in (flow.src, flow.dst))
+    seen: Counter[str] = Counter()
+    for flow, count in zip(capture.flows, np.bincount(capture.numbers).tolist(), strict=True):
+        seen.update({flow.src: count})
+        seen.update({flow.dst: count})
     unknown = [f"{address} ({count} packets)" for address, count in seen.most_common() if address not in spec.hosts]
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise SpecError(f"workloads.{name}.hosts", "a host for every address of the capture",
                         f"none for {', '.join(unknown[:5])}{more}",
                         "give them hosts, or cut the capture: tcpdump -r OLD -w NEW with a filter")
-    for _, flow, _ in capture.packets:
+    for flow in capture.flows:
         if spec.hosts[flow.src] == spec.hosts[flow.dst]:
             raise SpecError(f"workloads.{name}.hosts", "two hosts for two addresses that speak to each other",
                             f"{spec.hosts[flow.src]} for {flow.src} and for {flow.dst}")
@@ -118,8 +117,8 @@ def _check_sizes(schedule: Schedule, pairs: Sequence[tuple[str, ...]], fabric: F
         src, dst = pairs[int(schedule.stream[k])]
         raise SpecError(f"workloads.{name}.trace", f"frames of at most {most[schedule.stream[k]]} bytes, which is what "
                         f"the links of {src} and {dst} carry", f"{len(too_large)} larger ones, the first of "
-                        f"{schedule.frame[k]} bytes", "raise the fabric's mtu, or capture without segmentation "
-                        "offload: ethtool -K DEVICE gro off gso off tso off")
+                        f"{schedule.frame[k]} bytes", "raise the fabric's mtu if the network had such frames; else the "
+                        "host joined segments: capture without offloads, ethtool -K DEVICE gro off gso off tso off")
 
 
 def _stream(spec: ReplaySpec, name: str, k: int, flow: Flow, schedule: Schedule) -> ReplayStream:
@@ -160,13 +159,15 @@ def _notes(spec: ReplaySpec, capture: Capture, schedule: Schedule, raised: int, 
     rate = f", {show_rate(8 * float(schedule.frame.sum()) / seconds)} on average" if seconds else ""
     left_out = ", ".join(f"{kind} ({n})" for kind, n in capture.left_out.items())
     notes = {
-        "capture": f"{Path(spec.trace).name}: {len(capture.packets)} packets of {flows} flows within "
+        "capture": f"{Path(spec.trace).name}: {len(capture.times)} packets of {flows} flows within "
                    f"{show_time(seconds)} as replayed{rate}",
         "hosts": ", ".join(f"{address} is {host}" for address, host in spec.hosts.items()),
         "transport": "UDP with the capture's ports and sizes, in an open loop: captured TCP does not slow down here",
     }
     if left_out:
         notes["left out"] = left_out
+    if capture.tagged:
+        notes["untagged"] = f"{capture.tagged} packets lost their VLAN tags"
     if raised:
         notes["enlarged"] = f"{raised} frames of less than {MIN_FRAME} bytes, to hold number and stamp"
     return notes

@@ -1,7 +1,11 @@
-"""Go-back-N of a reliable connection as InfiniBand has it: both ends as plain state, no clock, no socket.
+"""Both ends of a queue pair as InfiniBand has them: plain state, no clock, no socket.
+
+A reliable connection (RC) goes back N packets. An unreliable one (UC) never repeats: its responder drops the whole
+message where a packet is missing or out of order, up to the next packet that begins a message.
 
 Packets are counted from 0 here; the wire has PSNs of 24 bits that begin anywhere and wrap.
-Source: InfiniBand Architecture Specification, volume 1, 9.7.5 and 9.9.
+Source: InfiniBand Architecture Specification, volume 1, 9.7.5, 9.8 and 9.9; for UC also Linux, hfi1/uc.c and
+rxe_resp.c (which drops one message more: that which begins within another).
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ class Requester:
     highest: int = 0        # packets that were sent at least once
     acked: int = 0          # packets that the responder has
     go_backs: int = 0
-    timeouts: int = 0
+    retransmission_timeouts: int = 0
     silent: int = 0         # time-outs in a row without progress
 
     @property
@@ -96,35 +100,40 @@ class Requester:
     def time_out(self) -> None:
         """Nothing was heard for too long: begin again behind what is acknowledged."""
         self.next = self.acked
-        self.timeouts += 1
+        self.retransmission_timeouts += 1
         self.silent += 1
 
 
 @dataclass
 class Responder:
-    """The receiving end. `expected` is also the number of packets delivered, each once and in order."""
+    """The receiving end. `delivered` are packets; of a reliable pair each once and in order, of an unreliable one
+    those of messages that came whole and in order.
+    """
 
     first: int
     reliable: bool = True
-    expected: int = 0
-    messages: int = 0
-    discarded: int = 0      # came before their turn
+    expected: int = 0       # number of the packet whose turn it is
+    delivered: int = 0
+    messages: int = 0       # delivered
+    begun: int = 0          # packets so far of the message that an unreliable pair is receiving; 0: none
+    discarded: int = 0      # came before their turn; unreliable: of messages that did not come whole and in order
     duplicates: int = 0     # came again
     acks: int = 0
     naks: int = 0
     complained: bool = False
 
     def take(self, psn: int, opcode: int, ack_request: bool) -> Reply | None:
-        """A packet has come: what to answer. An unreliable responder takes what comes and answers nothing."""
-        if not self.reliable:
-            self.expected += 1
-            return None
+        """A packet has come: what to answer. An unreliable responder answers nothing."""
         n = nearest(psn, self.first, self.expected)
+        if not self.reliable:
+            self._take_unreliable(n, opcode)
+            return None
         if n > self.expected:
             self.discarded += 1
             return self._complain()
         if n == self.expected:
             self.expected += 1
+            self.delivered += 1
             self.complained = False
             self.messages += opcode in (LAST, ONLY)
         else:
@@ -133,6 +142,23 @@ class Responder:
             return None
         self.acks += 1
         return Reply((self.first + self.expected - 1) % PSNS, ACK, self.messages)
+
+    def _take_unreliable(self, n: int, opcode: int) -> None:
+        """A packet that begins a message is taken whatever its PSN, any other only in its turn."""
+        begins = opcode in (FIRST, ONLY)
+        if not begins and not (self.begun and n == self.expected):
+            self.discarded += self.begun + 1
+            self.begun = 0
+            return
+        if begins:
+            self.discarded += self.begun
+            self.begun = 0
+        self.begun += 1
+        self.expected = n + 1
+        if opcode in (LAST, ONLY):
+            self.delivered += self.begun
+            self.messages += 1
+            self.begun = 0
 
     def _complain(self) -> Reply | None:
         """One NAK for each gap."""

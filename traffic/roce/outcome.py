@@ -28,13 +28,14 @@ class RoceRecord:
     sent: int
     retransmitted: int
     delivered: int
+    messages: int
     bytes: int
     discarded: int
     repeated: int
     acks: int
     naks: int
     go_backs: int
-    timeouts: int
+    retransmission_timeouts: int
     blocked: int
     icrc_errors: int
     unanswered: int
@@ -54,8 +55,10 @@ def roce_record(pair: QueuePair, stream: StreamRecord, sender: Mapping[str, Any]
         workload=pair.workload, phase=stream.phase, stream=pair.name, src=pair.src, dst=pair.dst,
         service=pair.service, spray=pair.flows > 1, mtu=pair.mtu, packets=pair.packets or 0, status=sender["status"],
         sent=stream.sent, retransmitted=stream.sent - sender["highest"], delivered=delivered,
-        bytes=delivered * pair.mtu, discarded=receiver["discarded"], repeated=receiver["repeated"],
-        acks=receiver["acks"], naks=receiver["naks"], go_backs=sender["go_backs"], timeouts=sender["timeouts"],
-        blocked=sender["blocked"], icrc_errors=sender["bad_icrc"] + receiver["bad_icrc"],
+        messages=receiver["messages"], bytes=delivered * pair.mtu, discarded=receiver["discarded"],
+        repeated=receiver["repeated"],
+        acks=receiver["acks"], naks=receiver["naks"], go_backs=sender["go_backs"],
+        retransmission_timeouts=sender["retransmission_timeouts"], blocked=sender["blocked"],
+        icrc_errors=sender["bad_icrc"] + receiver["bad_icrc"],
         unanswered=receiver["unanswered"], start=stream.start,
         end=(receiver["delivered_at"] - zero) / 1e9 if delivered else None)

@@ -41,9 +41,9 @@ class Incoming:
         transmission, stamp = stamp_of(data)
         if not lane.arrived(transmission, self._way[sport], arrival, stamp):
             return False
-        before = responder.expected
+        before = responder.delivered
         reply = responder.take(heard.psn, heard.opcode & 0x1F, heard.ack_request)
-        if responder.expected > before:
+        if responder.delivered > before:
             self.delivered_at = arrival
         if reply is not None:
             try:
@@ -55,9 +55,9 @@ class Incoming:
     def told(self) -> dict[str, Any]:
         """What the parent is told at the end."""
         r = self.responder
-        return {"delivered": r.expected, "discarded": r.discarded, "repeated": r.duplicates, "acks": r.acks,
-                "naks": r.naks, "bad_icrc": self.bad_icrc, "unanswered": self.unanswered,
-                "delivered_at": self.delivered_at}
+        return {"delivered": r.delivered, "messages": r.messages, "discarded": r.discarded + r.begun,
+                "repeated": r.duplicates, "acks": r.acks, "naks": r.naks, "bad_icrc": self.bad_icrc,
+                "unanswered": self.unanswered, "delivered_at": self.delivered_at}
 
 
 class Port:

@@ -147,7 +147,8 @@ class Outgoing:
         """What the parent is told at the end."""
         r = self.requester
         return {"errors": dict(self.errors), "acked": r.acked, "highest": r.highest, "go_backs": r.go_backs,
-                "timeouts": r.timeouts, "blocked": self.blocked, "bad_icrc": self.bad_icrc,
+                "retransmission_timeouts": r.retransmission_timeouts, "blocked": self.blocked,
+                "bad_icrc": self.bad_icrc,
                 "status": "ok" if r.done else "retries exceeded" if r.failed else "interrupted"}
 
 
