@@ -49,7 +49,7 @@ def _routes(intent: Intent, vpc: str, subnet: SubnetSpec, at: KeyPath) -> Iterat
         met = next((f"{name} ({network})" for name, network in seen
                     if network.overlaps(IPv4Network(route.destination))), "")
         if met and route.gateway != subnet.gateway_address:
-            yield Problem((*at, n), "routes by way of the gateway, or to where nobody is: hosts here have the one route",
+            yield Problem((*at, n), "routes by the gateway, or to where nobody is: hosts here have the one route",
                           f"{route.destination} by way of {route.gateway}, which overlaps {met}")
 
 

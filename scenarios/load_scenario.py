@@ -90,7 +90,7 @@ def _sound_part(document: Document, wrong: Sequence[Problem]) -> Scenario | None
             for key in ("phases", "events", "schedule", "validate"):    # they may name it
                 data.pop(key, None)
         elif first not in ("name", "question"):
-            data.pop(first, None)
+            data.pop(str(first), None)
     try:
         return Scenario.model_validate(data)
     except ValidationError:

@@ -27,7 +27,7 @@ from topologies.yaml_bounds import TooLargeError, new_yaml
 
 KeyPath = tuple[str | int, ...]
 MAX_BYTES = 1_000_000       # a spec is written by hand; what is larger is something else
-STRING, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+STRING, MERGE, NULL = (f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "null"))
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def read_stream(path: Path, key: str) -> Document:
 
 
 def _is_empty(root: Node) -> bool:
-    return isinstance(root, ScalarNode) and root.value == ""
+    return isinstance(root, ScalarNode) and root.value == "" and str(root.tag) == NULL     # "" in quotes is a text
 
 
 def _mapping(root: Node, name: str) -> MappingNode:

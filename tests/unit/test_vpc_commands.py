@@ -118,7 +118,8 @@ def test_a_file_without_vpcs_takes_none_away_unless_that_is_meant(
     assert [o for o in api.intent()["objects"] if o["kind"] != "IPv4Namespace"] == []
 
 
-@pytest.mark.parametrize("text", ["{}\n", "null\n", "[]\n", "7\n", "name: s\nquestion: Q?\n", "kind: Nothing\n"])
+@pytest.mark.parametrize("text", ["{}\n", "null\n", '""\n', "[]\n", "7\n", "name: s\nquestion: Q?\n",
+                                  "kind: Nothing\n"])
 def test_a_file_of_something_else_changes_nothing(
         api: ControllerClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str) -> None:
     api.apply(OBJECTS)
