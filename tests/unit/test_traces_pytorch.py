@@ -31,7 +31,7 @@ KERNELS = {"allreduce": "AllReduce_Sum_f32_RING_LL", "broadcast": "Broadcast_RIN
 
 @dataclass(frozen=True)
 class Op:
-    """A collective of one rank: elements of four bytes in and out; root, or peer of a send and a receive, in the group."""
+    """A collective of one rank: elements of four bytes in and out; root, or peer of a send, in the group."""
 
     name: str
     ins: int
@@ -78,16 +78,17 @@ def node(number: int, name: str, inputs: list[Any], outputs: list[Any], version:
 def execution_trace(ops: Sequence[Op], version: str = "1.1.1", groups: bool = False) -> Json:
     nodes = [node(2, "[pytorch|profiler|execution_trace|thread]", [], [], version, 1)]
     if groups:
-        listed = [{"pg_name": n, "pg_desc": "undefined", "backend_config": "cuda:nccl", "ranks": list(r) if len(r) < 4 else [],
-                   "group_size": len(r), "group_count": 3} for n, r in dict.fromkeys(op.group for op in ops)]
+        listed = [{"pg_name": n, "pg_desc": "undefined", "backend_config": "cuda:nccl", "group_size": len(r),
+                   "ranks": list(r) if len(r) < 4 else [], "group_count": 3}
+                  for n, r in dict.fromkeys(op.group for op in ops)]
         nodes.append(node(3, "## process_group:init ##", [json.dumps(listed)], [], version))
     for k, op in enumerate(ops):
         wait = [33 + k, ["", ""], 0, "wait", [], [], -1, -1, 1] if version > "1.1" else [33 + k, 0, 0, "wait", [], []]
         nodes += [node(12 + 10 * k, f"nccl:{op.name}", [], [], version, 11 + 10 * k),
                   node(11 + 10 * k, "record_param_comms", inputs_of(op, 33 + k, version), [tensor(op.outs)], version),
                   node(14 + 10 * k, "record_param_comms", wait, [], version)]
-    return {"schema": f"{version}-chakra.0.0.4" if version > "1.0.1" else version, "pid": 1, "time": "2025-01-01 12:00:00",
-            "start_ts": 0, "nodes": nodes, "finish_ts": 10}
+    return {"schema": f"{version}-chakra.0.0.4" if version > "1.0.1" else version, "pid": 1,
+            "time": "2025-01-01 12:00:00", "start_ts": 0, "nodes": nodes, "finish_ts": 10}
 
 
 def kernel_name(op: Op) -> str:
@@ -120,7 +121,7 @@ def profile(rank: int, ops: Sequence[Op], n: int = 4, says: bool = True, steps: 
             events.append(event(f"nccl:{op.name}", "gpu_user_annotation", begin + 50 + 150 * k, 100))
     return {"schemaVersion": 1, "distributedInfo": {"backend": "nccl", "rank": rank, "world_size": n, "pg_count": 1},
             "displayTimeUnit": "ms", "baseTimeNanoseconds": 1711964646000000000, "traceEvents": events,
-            "traceName": f"/tmp/rank{rank}.json"}
+            "traceName": f"rank{rank}.json"}
 
 
 def save(path: Path, content: Json) -> None:
@@ -156,7 +157,8 @@ STEP = [Op("broadcast", 500, 500, root=2), Op("allreduce", 1000, 1000), Op("_all
 STEP_COLLECTIVES = [
     ("c1-broadcast", "broadcast", (2, 0, 1, 3), 2000), ("c2-allreduce", "all-reduce", (0, 1, 2, 3), 4000),
     ("c3-_allgather_base", "all-gather", (0, 1, 2, 3), 1600),
-    ("c4-_reduce_scatter_base", "reduce-scatter", (0, 1, 2, 3), 1600), ("c5-all_to_all", "all-to-all", (0, 1, 2, 3), 320)]
+    ("c4-_reduce_scatter_base", "reduce-scatter", (0, 1, 2, 3), 1600),
+    ("c5-all_to_all", "all-to-all", (0, 1, 2, 3), 320)]
 
 
 # --- versions -------------------------------------------------------------------------------------
@@ -191,13 +193,14 @@ def test_a_profile_whose_kernels_say_their_collective_needs_no_execution_trace(t
 def test_without_kernels_that_say_it_an_execution_trace_is_asked_for(tmp_path: Path) -> None:
     for r in range(4):
         save(tmp_path / f"rank{r}.json", profile(r, STEP, says=False))
-    with pytest.raises(TraceError, match='rank0.json, traceEvents 5: expected a kernel whose args say its "Collective name"'):
+    with pytest.raises(TraceError, match=r'rank0.json, traceEvents 5: expected a kernel .* "Collective name"'):
         read(tmp_path)
 
 
 def test_a_line_cut_of_a_new_schema_is_read_too(tmp_path: Path, fabric: Fabric) -> None:
     for r in range(4):
-        for name, doc, key in (("et", execution_trace(STEP), "nodes"), ("kineto", profile(r, STEP, says=False), "traceEvents")):
+        for name, doc, key in (("et", execution_trace(STEP), "nodes"),
+                               ("kineto", profile(r, STEP, says=False), "traceEvents")):
             rows = [{k: v for k, v in doc.items() if k != key}, *doc[key]]
             (tmp_path / f"{name}_comm_rank{r}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert collectives(workload(tmp_path, fabric)) == STEP_COLLECTIVES
@@ -306,7 +309,7 @@ def test_sends_meet_their_receives(tmp_path: Path, fabric: Fabric) -> None:
     assert by_id["g2-r0"].after == ("c1-send",)
     assert moved(made) == {(0, 1): 400}
     save(tmp_path / "rank1.json", profile(1, ops[1][:1]))
-    with pytest.raises(TraceError, match=r"rank0.json, .*expected send for it on every rank of 0, 1; found none on rank 1"):
+    with pytest.raises(TraceError, match=r"rank0.json, .*send for it on every rank of 0, 1; found none on rank 1"):
         read(tmp_path)
 
 
@@ -353,7 +356,7 @@ def test_a_dtype_that_nobody_knows_is_refused(tmp_path: Path) -> None:
         for e in doc["traceEvents"][1:]:
             e["args"]["dtype"] = "Float3"
         save(tmp_path / f"rank{r}.json", doc)
-    with pytest.raises(TraceError, match="expected a dtype: .*BFloat16.*; found Float3"):
+    with pytest.raises(TraceError, match=r"expected a dtype: .*BFloat16.*; found Float3"):
         read(tmp_path)
 
 
@@ -420,7 +423,7 @@ def test_names_that_do_not_say_a_rank_are_refused(tmp_path: Path) -> None:
     for r in range(2):
         save(tmp_path / f"rank{r}.json", profile(r, [], n=2))
         save(tmp_path / f"tmp{'ab'[r]}.et.json", execution_trace([]))
-    with pytest.raises(TraceError, match="names of the execution traces that say each one's rank, .*found tmpa.et.json, tmpb"):
+    with pytest.raises(TraceError, match=r"names of the execution traces that say each .*found tmpa.et.json"):
         read(tmp_path)
 
 
@@ -428,7 +431,7 @@ def test_two_recordings_in_a_directory_are_refused(tmp_path: Path) -> None:
     for r in range(2):
         for stamp in (1, 2):
             save(tmp_path / f"host_{7 + r}.{stamp}.pt.trace.json", profile(r, [], n=2))
-    with pytest.raises(TraceError, match="one profile a rank; found host_7.1.pt.trace.json and host_7.2.pt.trace.json of rank 0"):
+    with pytest.raises(TraceError, match=r"one profile a rank; found host_7.1.* and host_7.2.pt.trace.json of rank 0"):
         read(tmp_path)
 
 
@@ -470,8 +473,13 @@ def test_a_file_that_is_no_trace_is_refused_where_it_ends(edit: Any, message: st
         read(tmp_path)
 
 
-def test_documents_of_too_many_values_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "MAX_VALUES", 20)
-    save(tmp_path / "rank0.json", profile(0, STEP))
-    with pytest.raises(TraceError, match="rank0.json: expected at most .* objects and lists"):
+def test_an_item_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "_WINDOWS", (100,))
+    save(tmp_path / "rank0.json", {"schemaVersion": 1, "traceEvents": [{"name": "x" * 200}]})
+    with pytest.raises(TraceError, match=r"rank0.json:4: expected one JSON object; found no JSON"):
+        read(tmp_path)
+    monkeypatch.setattr(documents, "MAX_ITEM", 100)
+    (tmp_path / "rank0.json").unlink()
+    (tmp_path / "rank0.jsonl").write_text('{"schemaVersion": 1}\n' + '{"name": "' + "x" * 200 + '"}\n')
+    with pytest.raises(TraceError, match=r"rank0.jsonl:2: expected a line of at most"):
         read(tmp_path)

@@ -21,7 +21,8 @@ from traffic.traces.compressed import contents
 from traffic.traces.rows import Row, shorten
 
 ITEMS = ("nodes", "traceEvents")
-MAX_VALUES = 6_000_000      # objects and lists of a file: what Python needs of memory for them, if they are one item
+MAX_ITEM = 4_000_000        # characters of one item or member: what it becomes in memory is many times as much
+_WINDOWS = (4_000, 64_000, 1_000_000, MAX_ITEM)     # an item is looked for in so many characters, then in more
 _DECODER = json.JSONDecoder(strict=False)       # PyTorch escapes not every control character
 _SPACE = re.compile(r"[ \t\n\r]*")
 Keep = Callable[[dict[str, Any]], bool]
@@ -40,9 +41,6 @@ class Document:
 def document(path: Path, keep: Keep) -> Document:
     """A trace file. Raises TraceError naming the line where it is no JSON, or the item that is no object."""
     text = _text(path)
-    if text.count("[") + text.count("{") > MAX_VALUES:
-        raise TraceError(str(path), f"at most {MAX_VALUES // 10**6} million objects and lists", "more",
-                         "record fewer steps, or one")
     return _lines(path, text, keep) if _is_lines(path, text) else _whole(path, text, keep)
 
 
@@ -63,8 +61,9 @@ def _is_lines(path: Path, text: str) -> bool:
     """By its name, or because its first line is an object and others follow."""
     if ".jsonl" in path.suffixes[-2:]:
         return True
-    first, _, rest = text.partition("\n")
-    if not rest.strip():
+    end = text.find("\n")
+    first = text[:min(end, MAX_ITEM)]
+    if end < 0 or not _SPACE.sub("", text[end:end + MAX_ITEM], count=1):
         return False
     try:
         return isinstance(_DECODER.decode(first), dict)
@@ -75,13 +74,25 @@ def _is_lines(path: Path, text: str) -> bool:
 def _lines(path: Path, text: str, keep: Keep) -> Document:
     rows: list[Row] = []
     header: dict[str, Any] = {}
-    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
+    for number, line in enumerate(_split(path, text), start=1):
         row = _row(f"{path}:{number}", line.removesuffix("\r"))
         if number == 1:
             header = row.data
         elif keep(row.data):
             rows.append(row)
     return Document(f"{path}:1", header, rows, frozenset(ITEMS))
+
+
+def _split(path: Path, text: str) -> Iterator[str]:
+    at = number = 0
+    while at < len(text):
+        number += 1
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        if end - at > MAX_ITEM:
+            raise TraceError(f"{path}:{number}", f"a line of at most {MAX_ITEM // 10**6} MB", "a longer one")
+        yield text[at:end]
+        at = end + 1
 
 
 def _row(where: str, line: str) -> Row:
@@ -168,14 +179,22 @@ class _Reader:
 
     def _value(self) -> Any:
         self._peek()
-        try:
-            value, self._at = _DECODER.raw_decode(self._text, self._at)
-        except (ValueError, RecursionError):
-            raise self._error() from None
-        return value
+        for window in _WINDOWS:
+            try:
+                value, length = _DECODER.raw_decode(self._text[self._at:self._at + window])
+            except (ValueError, RecursionError):
+                if self._at + window >= len(self._text):
+                    break
+                continue
+            self._at += length
+            return value
+        raise self._error()
 
     def _error(self) -> TraceError:
         rest = self._text[self._at:self._at + 80]
         where = f"{self._path}:{self._text.count(chr(10), 0, self._at) + 1}"
+        hint = "the file may be cut off or damaged here"
+        if len(self._text) - self._at > MAX_ITEM:
+            hint += f", or hold more than {MAX_ITEM // 10**6} MB in one item"
         return TraceError(where, "one JSON object", f"no JSON: {shorten(rest.strip())}" if rest.strip() else
-                          "the end of the file", "the file may be cut off or damaged here")
+                          "the end of the file", hint)

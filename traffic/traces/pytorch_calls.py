@@ -107,7 +107,8 @@ def node_call(row: Row, groups: Groups, n: int) -> Call | None:
                 ranks, size, received,
                 split_bytes(row.where, "send", values[at + 1], size, m) if splits else (),
                 split_bytes(row.where, "receive", values[at + 2], received, m) if splits else (),
-                _member(ranks, values[at - 1]), row.data.get("id", -1), row.data.get("ctrl_deps", row.data.get("parent", -1)))
+                _member(ranks, values[at - 1]), row.data.get("id", -1),
+                row.data.get("ctrl_deps", row.data.get("parent", -1)))
 
 
 def listed_groups(row: Row) -> dict[str, tuple[int, ...]]:

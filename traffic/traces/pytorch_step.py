@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from topologies.errors import TraceError
-from traffic.traces.pytorch_calls import Call, Kind
+from traffic.traces.pytorch_calls import Call
 from traffic.traces.pytorch_profile import Kernel, Profile
+from traffic.workload import CollectiveName
 
 _Key = tuple[str, tuple[int, ...], str, int]      # group, ranks, "" or "p2p", which of them
 
@@ -25,7 +27,7 @@ class TraceCollective:
     """
 
     op: str
-    kind: Kind
+    kind: CollectiveName | Literal["barrier", "send"]
     rank_bytes: tuple[int, ...]
     splits: tuple[tuple[int, ...], ...] | None = None
     ranks: tuple[int, ...] = ()
