@@ -132,20 +132,26 @@ class Step:
     def _of_all(self, ranks: tuple[int, ...], calls: list[Call]) -> TraceCollective:
         first, n = calls[0], len(calls)
         sizes = tuple(c.size for c in calls)
-        if first.kind == "broadcast":
+        kind: CollectiveName | Literal["barrier"]
+        match first.kind:
+            case "gather" | "scatter":
+                return TraceCollective(first.op, "all-to-all", sizes, _rooted(ranks, calls), ranks)
+            case "send" | "recv":
+                raise AssertionError("a pair is no group")
+            case other:
+                kind = other
+        if kind == "broadcast":
             root = first.root if len({c.root for c in calls}) == 1 else -1
             self._assumed += root < 0
             ranks = (root, *(r for r in ranks if r != root)) if root >= 0 else ranks
-        elif first.kind in ("gather", "scatter"):
-            return TraceCollective(first.op, "all-to-all", sizes, _rooted(ranks, calls), ranks)
-        elif first.kind == "all-to-all" and any(c.send for c in calls):
-            return TraceCollective(first.op, first.kind, sizes, _splits(ranks, calls), ranks)
+        elif kind == "all-to-all" and any(c.send for c in calls):
+            return TraceCollective(first.op, kind, sizes, _splits(ranks, calls), ranks)
         elif first.op == "all_to_allv":
             raise TraceError(first.where, "its splits in full", "a list that is cut short",
                              "put the execution traces beside the profiles")
-        if first.kind in ("all-to-all", "reduce-scatter") and first.size % n:
+        if kind in ("all-to-all", "reduce-scatter") and first.size % n:
             raise TraceError(first.where, f"bytes that {n} ranks can share equally", f"{first.size} bytes")
-        return TraceCollective(first.op, first.kind, sizes, None, ranks)
+        return TraceCollective(first.op, kind, sizes, None, ranks)
 
     def _gaps(self, rank: int) -> tuple[Gap, ...]:
         return tuple(self._gap(rank, p.kernel.start) for p in self._parts[rank])
