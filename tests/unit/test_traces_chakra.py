@@ -182,7 +182,7 @@ def test_published_collectives_move_what_their_ranks_hand_in(name: str, kind: st
 
 @needs_traces
 def test_a_set_without_all_of_its_ranks_is_refused() -> None:
-    with pytest.raises(TraceError, match=r"comm_dst to be another rank from 0 to 1; found 2\n.*missing"):
+    with pytest.raises(TraceError, match=r"comm_src to be another rank from 0 to 1; found 7\n.*missing"):
         workload(RING, expand(FabricSpec()))
 
 

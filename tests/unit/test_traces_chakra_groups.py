@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import struct
 from pathlib import Path
 from typing import Any
@@ -292,3 +293,24 @@ def test_json_and_older_schemas_are_refused_by_name(tmp_path: Path, fabric: Fabr
 def test_dimensions_belong_to_chakra() -> None:
     with pytest.raises(ValueError, match="with format: chakra only"):
         TrainingTraceSpec.model_validate({"kind": "training-trace", "trace": "x", "dimensions": [2, 2]})
+
+
+def test_any_trace_runs_in_an_order_that_keeps_dependencies_and_streams(tmp_path: Path, fabric: Fabric) -> None:
+    draw = random.Random(11)     # noqa: S311 - shapes
+    for case in range(25):
+        shape = [(draw.random() < 0.4, tuple(d for d in range(k) if draw.random() < 0.15)) for k in range(1, 16)]
+        ranks = [[collective(k, 0, 8000, deps) if communicates else comp(k, draw.randrange(1, 900), deps)
+                  for k, (communicates, deps) in enumerate(shape, start=1)] for _ in range(3)]
+        for nodes in ranks:
+            for node in nodes:
+                node["data_deps"] = tuple(d for d in node["data_deps"] if d)
+            draw.shuffle(nodes)
+        ranks[0].append(collective(99, 0, 80))
+        ranks[1].append(collective(99, 0, 80))
+        ranks[2].append(collective(99, 0, 80))
+        made = workload(write(tmp_path / f"t{case}", ranks), fabric)
+        over = finish_times(made)       # raises where something waits for itself
+        for r, nodes in enumerate(ranks):
+            micros = [n["duration_micros"] for n in nodes if n["type"] == "COMP_NODE"]
+            ends = sorted(over[f"n{n['id']}/r{r}"] for n in nodes if n["type"] == "COMP_NODE")
+            assert not ends or ends[-1] >= sum(micros) * 1e-6 - 1e-9

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -483,3 +484,52 @@ def test_an_item_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "rank0.jsonl").write_text('{"schemaVersion": 1}\n' + '{"name": "' + "x" * 200 + '"}\n')
     with pytest.raises(TraceError, match=r"rank0.jsonl:2: expected a line of at most"):
         read(tmp_path)
+
+
+def spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to everything in a JSON document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(s for key, v in inner for s in spots(v, (*path, key)))]
+
+
+def test_damaged_values_end_in_a_trace_error_or_a_workload_never_in_a_traceback(tmp_path: Path, fabric: Fabric) -> None:
+    pair = ("0", (0, 1))
+    ops = [Op("allreduce", 9, 9, pair), Op("all_to_allv", 10, 10, pair, send=(5, 5), receive=(5, 5)),
+           Op("broadcast", 5, 5, pair, root=1), Op("gather", 5, 10, pair, root=1), Op("barrier", 0, 0, pair)]
+    whole = {f"{kind}{r}.json": doc for r in range(2) for kind, doc in (
+        ("rank", profile(r, ops, n=2)), ("et_rank", execution_trace(ops, groups=True)))}
+    draw = random.Random(7)     # noqa: S311 - damage
+    values = [None, -1, 3, 1e300, "x", "[0, 1]", [], {}, [[]], True, 10**30, {"values": []}]
+    refused = 0
+    for _ in range(200):
+        name = draw.choice(list(whole))
+        doc = json.loads(json.dumps(whole[name]))
+        *way, last = draw.choice(spots(doc)[1:])
+        at = doc
+        for key in way:
+            at = at[key]
+        at[last] = draw.choice(values)
+        for other, content in {**whole, name: doc}.items():
+            save(tmp_path / other, content)
+        try:
+            lower(workload(tmp_path, fabric))
+        except TraceError:
+            refused += 1
+    assert refused > 20
+
+
+def test_splits_cut_short_are_asked_for_in_execution_traces(tmp_path: Path, fabric: Fabric) -> None:
+    op = Op("all_to_allv", 10, 10, send=(1, 2, 3, 4), receive=(1, 2, 3, 4))
+    table = [[1, 2, 3, 4], [2, 1, 3, 4], [3, 3, 2, 2], [4, 4, 2, 0]]      # symmetric: what i sends j, j sends i
+    ops = [replace(op, send=tuple(row), receive=tuple(row)) for row in table]
+    for r in range(4):
+        doc = profile(r, [ops[r]])
+        for e in doc["traceEvents"][3:]:
+            e["args"].update({"In split size": "[1, ..., 4]", "Out split size": "[1, ..., 4]"})
+        save(tmp_path / f"rank{r}.json", doc)
+    with pytest.raises(TraceError, match="expected its splits in full; found a list that is cut short"):
+        read(tmp_path)
+    for r in range(4):
+        save(tmp_path / f"et_rank{r}.json", execution_trace([ops[r]]))
+    (only,) = [op for op in workload(tmp_path, fabric).ops if isinstance(op, Collective)]
+    assert only.splits == tuple(tuple(4 * b for b in row) for row in table)

@@ -107,8 +107,8 @@ def node_call(row: Row, groups: Groups, n: int) -> Call | None:
                 ranks, size, received,
                 split_bytes(row.where, "send", values[at + 1], size, m) if splits else (),
                 split_bytes(row.where, "receive", values[at + 2], received, m) if splits else (),
-                _member(ranks, values[at - 1]), row.data.get("id", -1),
-                row.data.get("ctrl_deps", row.data.get("parent", -1)))
+                _member(ranks, values[at - 1]), _id(row.data.get("id")),
+                _id(row.data.get("ctrl_deps", row.data.get("parent"))))
 
 
 def listed_groups(row: Row) -> dict[str, tuple[int, ...]]:
@@ -143,6 +143,10 @@ def _values(row: Row, key: str) -> list[Any]:
 
 def _first(value: Any) -> Any:
     return value[0] if isinstance(value, list) and value else value
+
+
+def _id(value: Any) -> int:
+    return value if count(value) else -1
 
 
 def _flat(value: object) -> list[object]:

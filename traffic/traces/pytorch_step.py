@@ -192,6 +192,10 @@ def _send(ranks: tuple[int, ...], send: Call, receive: Call) -> TraceCollective:
 
 def _splits(ranks: tuple[int, ...], calls: list[Call]) -> tuple[tuple[int, ...], ...]:
     """Row i: what the i-th sends. Raises TraceError where the j-th expects something else."""
+    short = next((c for c in calls if not c.send), None)
+    if short is not None:
+        raise TraceError(short.where, "its splits in full", "none, or a list that is cut short",
+                         "put the execution traces beside the profiles")
     for i, sender in enumerate(calls):
         for j, receiver in enumerate(calls):
             if sender.send[j] != receiver.receive[i]:
