@@ -533,3 +533,13 @@ def test_splits_cut_short_are_asked_for_in_execution_traces(tmp_path: Path, fabr
         save(tmp_path / f"et_rank{r}.json", execution_trace([ops[r]]))
     (only,) = [op for op in workload(tmp_path, fabric).ops if isinstance(op, Collective)]
     assert only.splits == tuple(tuple(4 * b for b in row) for row in table)
+
+
+def test_the_call_that_launched_a_kernel_says_what_the_kernel_does_not(tmp_path: Path, fabric: Fabric) -> None:
+    for r in range(4):
+        doc = profile(r, grouped(r))
+        for e in doc["traceEvents"]:
+            if e.get("cat") == "kernel":
+                e["args"] = {"External id": e["args"]["External id"], "stream": 20}
+        save(tmp_path / f"rank{r}.json", doc)
+    assert sorted(c[1:] for c in collectives(workload(tmp_path, fabric))) == sorted(GROUPED)

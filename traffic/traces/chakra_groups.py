@@ -158,6 +158,8 @@ def _group_file(directory: Path) -> Listed:
     """The one .json file of the directory that is an object of lists of ranks; others are of no concern."""
     found: dict[Path, Listed] = {}
     for path in sorted(directory.glob("*.json")):
+        if not path.is_file() or path.stat().st_size > _JSON_BYTES:
+            continue
         try:
             data = json.loads(contents(path, _JSON_BYTES))
         except (ValueError, RecursionError):
