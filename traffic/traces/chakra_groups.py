@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
@@ -36,6 +36,10 @@ class Group:
 
     name: str
     ranks: tuple[int, ...]
+    key: int = field(compare=False, default=0)      # hash of both, taken once
+
+    def __hash__(self) -> int:
+        return self.key
 
     def __str__(self) -> str:
         return f"group {self.name}" if self.name else f"ranks {', '.join(map(str, self.ranks))}"
@@ -46,6 +50,8 @@ class Groups:
 
     def __init__(self, directory: Path, ranks: Sequence[Sequence[Node]], dimensions: Sequence[int] = ()) -> None:
         self._n, self._dimensions, self._where = len(ranks), tuple(dimensions), str(directory)
+        self._made: dict[tuple[str, tuple[int, ...]], Group] = {}
+        self._world = self._group("", tuple(range(self._n)))
         self._file = _group_file(directory)
         self._own = [_listed(nodes) for nodes in ranks]
         if dimensions and prod(dimensions) != self._n:
@@ -62,19 +68,24 @@ class Groups:
             if not all(involved):
                 raise TraceError(node.where, f"either {key} or an involved_dim of some dimensions", "both",
                                  "which of them holds is not known")
-            group = (Group("", _ranks_of(value, node.where)) if isinstance(value, tuple)
-                     else Group(name, self._named(name, rank, node.where)))
+            group = self._group("" if isinstance(value, tuple) else name, _ranks_of(value, node.where)
+                                if isinstance(value, tuple) else self._named(name, rank, node.where))
         else:
             self._check_world(name, rank, node.where)
-            everyone = tuple(range(self._n))
-            group = Group("", everyone if all(involved) else self._in_dimensions(involved, rank, node.where))
+            if all(involved):
+                return self._world
+            group = self._group("", self._in_dimensions(involved, rank, node.where))
         self._check(group, node.where, rank)
         return group
+
+    def _group(self, name: str, ranks: tuple[int, ...]) -> Group:
+        """One object for each group, so that comparing them costs nothing."""
+        return self._made.setdefault((name, ranks), Group(name, ranks, hash((name, ranks))))
 
     def _named(self, name: str, rank: int, where: str) -> tuple[int, ...]:
         for listed in (self._own[rank], self._file, *self._own):
             if name in listed:
-                return listed[name] or tuple(range(self._n))
+                return listed[name] or self._world.ranks
         raise TraceError(where, f"the ranks of group {name}", "none",
                          f'a node named "## {_INIT} ##" of each file lists them, or a .json file beside them: '
                          f'{{"{name}": [0, 1]}}')

@@ -142,7 +142,8 @@ class _Run:
         parts = self._met.setdefault((group, k), [])
         parts.append(step)
         if len(parts) == len(group.ranks):
-            self.order.collectives.append(sorted(self._met.pop((group, k)), key=lambda s: group.ranks.index(s.rank)))
+            by_rank = {part.rank: part for part in self._met.pop((group, k))}
+            self.order.collectives.append([by_rank[rank] for rank in group.ranks])
             for part in parts:
                 self._at(now + step.seconds, part)
 
