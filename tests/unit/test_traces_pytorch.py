@@ -543,3 +543,17 @@ def test_the_call_that_launched_a_kernel_says_what_the_kernel_does_not(tmp_path:
                 e["args"] = {"External id": e["args"]["External id"], "stream": 20}
         save(tmp_path / f"rank{r}.json", doc)
     assert sorted(c[1:] for c in collectives(workload(tmp_path, fabric))) == sorted(GROUPED)
+
+
+def test_a_node_whose_inputs_have_a_new_form_is_read_by_its_attributes(tmp_path: Path, fabric: Fabric) -> None:
+    op = Op("_allgather_base", 100, 400)
+    said = {"collective_name": "_allgather_base", "dtype": "BFloat16", "in_msg_nelems": 100, "out_msg_nelems": 400,
+            "in_split_size": "[]", "out_split_size": "[]", "global_rank_start": 0, "global_rank_stride": 1,
+            "pg_name": "0", "pg_desc": "default_pg", "pg_size": 4}
+    for r in range(4):
+        doc = execution_trace([op])
+        doc["nodes"][2]["inputs"]["values"] = [{"seq": 33}, "_allgather_base"]
+        doc["nodes"][2]["attrs"] += [{"name": k, "type": "string", "value": v} for k, v in said.items()]
+        save(tmp_path / f"et_{r}.json", doc)
+        save(tmp_path / f"kineto_{r}.json", profile(r, [op], says=False))
+    assert collectives(workload(tmp_path, fabric)) == [("c1-_allgather_base", "all-gather", (0, 1, 2, 3), 800)]

@@ -6,6 +6,9 @@
     rank     of a broadcast, a gather or a scatter the root, of a send or a receive the peer, both in their group
     ...      nothing; the group's size; or the group's first rank, the distance to the next, its size
 
+A node whose inputs are in none of these forms is read by its attributes (collective_name, pg_name, in_msg_nelems and
+the like, since schema 1.1.0).
+
 Where: torch/csrc/distributed/c10d/ParamCommsUtils.hpp and ProcessGroupNCCL.cpp, torch/csrc/profiler/util.cpp, in
 execution traces of schema 1.0.1 to 1.1.1. Splits count rows of the tensor, which all have the same bytes.
 """
@@ -15,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from topologies.errors import TraceError
@@ -37,6 +40,10 @@ _BYTES = {1: ("Byte", "Char", "Bool", "Float8_e4m3fn", "Float8_e5m2", "Float8_e4
           2: ("Half", "BFloat16", "Short", "UInt16"), 4: ("Float", "Int", "UInt32"),
           8: ("Double", "Long", "UInt64", "ComplexFloat"), 16: ("ComplexDouble",)}
 _ELEMENT = {name: size for size, names in _BYTES.items() for name in names}
+_ATTRIBUTES = {
+    "collective_name": "Collective name", "in_msg_nelems": "In msg nelems", "out_msg_nelems": "Out msg nelems",
+    "in_split_size": "In split size", "out_split_size": "Out split size", "pg_name": "Process Group Name",
+    "pg_size": "Group size", "global_rank_start": "Global rank start", "global_rank_stride": "Global rank stride"}
 _RANKS = re.compile(r"\s*\[\s*(\d+(\s*,\s*\d+)*)?\s*\]\s*")
 Groups = Mapping[str, tuple[int, ...]]      # name -> ranks, () for all
 
@@ -85,6 +92,9 @@ def node_call(row: Row, groups: Groups, n: int) -> Call | None:
     values, outputs = _values(row, "inputs"), _values(row, "outputs")
     at = next((k for k, v in enumerate(values) if isinstance(v, str) and k >= 3 and type(values[k - 1]) is int
                and len(values) > k + 2 and isinstance(values[k + 1], list) and isinstance(values[k + 2], list)), None)
+    if at is None and "collective_name" in (said := _attributes(row)):
+        call = argument_call(row.where, said, groups, n)
+        return call and replace(call, id=_id(row.data.get("id")), parent=_id(row.data.get("ctrl_deps")))
     if at is None:
         raise TraceError(row.where, "inputs [tensor, seq, group, rank, op, send splits, receive splits]",
                          shorten(row.data.get("inputs")))
@@ -139,6 +149,14 @@ def _values(row: Row, key: str) -> list[Any]:
         raise TraceError(row.where, "inputs [tensor, seq, group, rank, op, send splits, receive splits]"
                          if key == "inputs" else "a list of outputs", shorten(row.data.get(key)))
     return value
+
+
+def _attributes(row: Row) -> dict[str, Any]:
+    """What the attributes of a node say of its collective, by the names that a profile has for it."""
+    listed = row.data.get("attrs")
+    said = {a["name"]: a.get("value") for a in listed if isinstance(a, dict) and isinstance(a.get("name"), str)} \
+        if isinstance(listed, list) else {}
+    return said | {theirs: said[ours] for ours, theirs in _ATTRIBUTES.items() if ours in said}
 
 
 def _first(value: Any) -> Any:

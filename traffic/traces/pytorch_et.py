@@ -142,12 +142,12 @@ def _in_turn(calls: list[Call]) -> list[Call]:
         raise TraceError(b.where, "one process group whose collectives have sequence numbers of their own",
                          f"group {b.group} beside group {a.group} of {a.where}",
                          "PyTorch up to 2.2 does not say who is in a group: several are not supported")
-    numbered = len({c.group for c in calls}) == 1 and not {c.kind for c in calls} & {"send", "recv"}
+    numbered = len({c.group for c in calls}) == 1 and all(c.seq >= 0 and c.kind not in ("send", "recv") for c in calls)
     calls = sorted(calls, key=lambda c: c.seq if numbered else c.id)
     last: dict[str, Call] = {}
     for call in calls:
         before = last.get(call.group)
-        if before is not None and before.seq == call.seq and call.kind not in ("send", "recv"):
+        if before is not None and before.seq == call.seq >= 0 and call.kind not in ("send", "recv"):
             raise TraceError(call.where, "one process group whose collectives have sequence numbers of their own",
                              f"group {call.group}, sequence number {call.seq} beside {before.where}",
                              "coalesced collectives are not supported")
