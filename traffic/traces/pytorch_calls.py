@@ -1,8 +1,8 @@
 """What one rank says of one collective: a record_param_comms node of an execution trace, or the arguments of a kernel.
 
     inputs   [tensors, seq, group, rank, op, send splits, receive splits, ...]      no tensors for barrier and wait
-    seq      a number, or [number, is point-to-point] (PyTorch 2.4 and later)
-    group    a number that means something to its process only (up to 2.2), a name, or [name, description]
+    seq      a number, or [number, is point-to-point]
+    group    a number that means something to its process only, a name, or [name, description]
     rank     of a broadcast, a gather or a scatter the root, of a send or a receive the peer, both in their group
     ...      nothing; the group's size; or the group's first rank, the distance to the next, its size
 

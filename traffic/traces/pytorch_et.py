@@ -3,7 +3,7 @@
 A directory holds for every rank a profile (torch.profiler, JSON with traceEvents), an execution trace
 (ExecutionTraceObserver, JSON with nodes) or a cut of them, an object a line; plain or .gz (pytorch_files).
 
-    profile            when each collective ran: its NCCL kernel; since PyTorch 2.3 also what it was, in its args
+    profile            when each collective ran: its NCCL kernel; in newer ones also what it was, in its args
     execution trace    what each collective was: record_param_comms, with tensors, splits and process group
 
 Kernels that say nothing are the calls of the execution trace in turn: the n-th kernel in time is the n-th collective
@@ -141,7 +141,7 @@ def _in_turn(calls: list[Call]) -> list[Call]:
     for a, b in pairwise(unknown.values()):
         raise TraceError(b.where, "one process group whose collectives have sequence numbers of their own",
                          f"group {b.group} beside group {a.group} of {a.where}",
-                         "PyTorch up to 2.2 does not say who is in a group: several are not supported")
+                         "a number does not say who is in a group: several are not supported")
     numbered = len({c.group for c in calls}) == 1 and all(c.seq >= 0 and c.kind not in ("send", "recv") for c in calls)
     calls = sorted(calls, key=lambda c: c.seq if numbered else c.id)
     last: dict[str, Call] = {}
@@ -163,7 +163,7 @@ def _parts(directory: Path, seen: Profile, calls: list[Call] | None) -> list[Par
     if calls is None:
         silent = next(k for k in seen.kernels if k.call is None)
         raise TraceError(silent.where, 'a kernel whose args say its "Collective name"', "none",
-                         "PyTorch writes them since 2.3; before, put the execution traces beside the profiles")
+                         "PyTorch 2.4 writes them; put the execution traces of older ones beside the profiles")
     if len({c.group for c in calls}) > 1:
         raise TraceError(seen.where, "kernels that say their collective, or one process group",
                          f"{len({c.group for c in calls})} groups", "which kernel is whose cannot be told")
