@@ -65,9 +65,12 @@ class TrainingTraceSpec(Classed):
     kind: Literal["training-trace"]
     trace: str
     format: Literal["pytorch_et", "chakra", "aicb"] = "pytorch_et"
-    trace_iteration: int | None = Field(None, ge=1, description="aicb: which iteration of the file, default the first")
+    trace_iteration: int | None = Field(None, ge=1, description="aicb: which iteration of the file, "
+                                        "pytorch_et: which step of the profiles; default the first")
     groups: dict[str, int] = Field({}, description="aicb: sizes of groups that the trace leaves out, {ep_group: 4}")
     ranks: int | None = Field(None, ge=2, description="aicb: fewer ranks than traced; data-parallel groups shrink")
+    dimensions: tuple[int, ...] = Field((), description="chakra: sizes of the dimensions of involved_dim, the one "
+                                                        "that runs fastest first")
     placement: Placement = "strided"
     fold: bool = Field(False, description="more ranks than hosts: begin again with the first host")
     bytes_factor: float = Field(1.0, gt=0, description="multiplies every size of the trace")
@@ -79,8 +82,12 @@ class TrainingTraceSpec(Classed):
 
     @model_validator(mode="after")
     def _of_the_format(self) -> TrainingTraceSpec:
-        if self.format != "aicb" and (self.trace_iteration or self.groups or self.ranks):
-            raise ValueError("trace_iteration, groups and ranks with format: aicb only")
+        if self.format != "aicb" and (self.groups or self.ranks):
+            raise ValueError("groups and ranks with format: aicb only")
+        if self.format == "chakra" and self.trace_iteration:
+            raise ValueError("trace_iteration with format: aicb or pytorch_et only: a Chakra trace has no steps")
+        if self.dimensions and (self.format != "chakra" or min(self.dimensions) < 1):
+            raise ValueError("dimensions of 1 or more, with format: chakra only")
         return self
 
 

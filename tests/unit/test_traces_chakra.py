@@ -17,7 +17,7 @@ from topologies.spec import FabricSpec
 from traffic.build import workload_of
 from traffic.lowering import lower
 from traffic.specs import TrainingTraceSpec
-from traffic.traces.chakra import read
+from traffic.traces.chakra_nodes import read
 from traffic.workload import Collective, Compute, Transfer, Workload
 
 SETS = Path(__file__).parents[3] / "shared" / "traces" / "astrasim_chakra_et"
@@ -50,6 +50,9 @@ def attribute(a: Json) -> bytes:
     for key, number in (("int32_val", 7), ("int64_val", 9), ("bool_val", 27)):
         if key in a:
             out += field(number, int(a[key]))
+    for key, number in (("int64_list", 10), ("bool_list", 28)):
+        if key in a:
+            out += field(number, field(1, b"".join(varint(int(v)) for v in a[key])))
     text = a.get("stringVal", a.get("string_val"))
     return out if text is None else out + field(29, text.encode())
 
@@ -62,6 +65,8 @@ def node(n: Json) -> bytes:
             out += field(number, b"".join(varint(int(d)) for d in n[key]))
     if "duration_micros" in n:
         out += field(7, int(n["duration_micros"]))
+    if "inputs" in n:
+        out += field(8, field(1, n["inputs"].encode()))
     return out + b"".join(field(10, attribute(a)) for a in n.get("attr", ()))
 
 
@@ -177,7 +182,7 @@ def test_published_collectives_move_what_their_ranks_hand_in(name: str, kind: st
 
 @needs_traces
 def test_a_set_without_all_of_its_ranks_is_refused() -> None:
-    with pytest.raises(TraceError, match=r"comm_dst to be another rank from 0 to 1; found 2\n.*missing"):
+    with pytest.raises(TraceError, match=r"comm_src to be another rank from 0 to 1; found 7\n.*missing"):
         workload(RING, expand(FabricSpec()))
 
 
@@ -194,7 +199,7 @@ def test_computes_and_collectives_follow_each_ranks_own_dependencies(tmp_path: P
     assert isinstance(joined, Collective)
     assert joined.size == 4500
     assert by_id[joined.after[2]].after == ("n12/r2",)
-    assert by_id["n32/r2"].after == ("c1-all_reduce",)
+    assert by_id["n32/r2"].after == ("c1-all_reduce", "n12/r2")     # n12 is before it on the GPU
     lower(made)
 
 
@@ -205,18 +210,47 @@ def test_sends_meet_their_receives_by_peer_tag_and_order(tmp_path: Path, fabric:
     assert [by_id[f"n{k}/r1"].after for k in range(3)] == [("n1/r0",), ("n0/r0",), ("n2/r0",)]
 
 
-def test_a_cycle_in_a_trace_is_shown(tmp_path: Path, fabric: Fabric) -> None:
+def test_a_cycle_in_a_trace_is_named_with_its_file(tmp_path: Path, fabric: Fabric) -> None:
     ranks = [[comp(0, 1, (1,)), comp(1, 1, (0,)), collective(2, 0, 80)], [collective(0, 0, 80)]]
-    with pytest.raises(Exception, match=r"n0/r0 -> n1/r0 -> n0/r0|n1/r0 -> n0/r0 -> n1/r0"):
-        lower(workload(write(tmp_path, ranks), fabric))
+    with pytest.raises(TraceError, match=r"step\.0\.et: .*(n0/r0 -> n1/r0 -> n0/r0|n1/r0 -> n0/r0 -> n1/r0)"):
+        workload(write(tmp_path, ranks), fabric)
+
+
+def test_a_node_may_depend_on_one_that_is_written_later(tmp_path: Path, fabric: Fabric) -> None:
+    nodes = [collective(1, 0, 1000, (2,)), comp(3, 5, (1,)), collective(2, 6, 1000)]
+    made = workload(write(tmp_path, [nodes] * 2), fabric)
+    by_id = {op.id: op for op in made.ops}
+    assert by_id["c2-all_reduce/after/r1"].after == ("c1-all_to_all",)
+    assert by_id["n3/r0"].after == ("c2-all_reduce",)
+    lower(made)
+
+
+def test_collectives_meet_in_the_order_in_which_they_run_whatever_the_order_in_the_files(
+        tmp_path: Path, fabric: Fabric) -> None:
+    first, second = collective(2, 6, 1000), collective(1, 0, 500, (2,))
+    by_id = {op.id: op for op in workload(write(tmp_path, [[first, second], [second, first]]), fabric).ops}
+    assert {name for name in by_id if "/" not in name} == {"c1-all_to_all", "c2-all_reduce"}
+
+
+def test_a_control_dependency_on_a_node_that_the_converter_left_out_holds_nothing_up(
+        tmp_path: Path, fabric: Fabric) -> None:
+    nodes = [{**comp(5, 10), "ctrl_deps": (3,)}, {**collective(6, 0, 80), "ctrl_deps": (5,)}]
+    by_id = {op.id: op for op in workload(write(tmp_path, [nodes] * 2), fabric).ops}
+    assert by_id["n5/r0"].after == ()
+    assert by_id["c1-all_reduce/after/r0"].after == ("n5/r0",)
 
 
 # --- refused --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("ranks", "message"), [
-    ([[collective(0, 5, 80)], [collective(0, 5, 80)]], "node 0 (coll0): expected a collective of ALL_REDUCE, "
-     "ALL_GATHER, ALL_TO_ALL, REDUCE_SCATTER; found BROADCAST, which is not supported"),
+    ([[collective(0, 1, 80)], [collective(0, 1, 80)]], "node 0 (coll0): expected a collective of ALL_REDUCE, "
+     "ALL_GATHER, ALL_TO_ALL, BROADCAST, REDUCE_SCATTER, REDUCE_SCATTER_BLOCK, BARRIER; found REDUCE, which"),
+    ([[collective(0, 3, 80)], [collective(0, 3, 80)]], "found GATHER, which is not supported"),
+    ([[collective(0, 4, 80)], [collective(0, 4, 80)]], "found SCATTER, which is not supported"),
+    ([[collective(0, 11, 80)], [collective(0, 11, 80)]], "found 11, which is not supported"),
+    ([[{**collective(0, 0, 80), "attr": [*ints(comm_type=0, comm_size=80), {"name": "is_cpu_op", "bool_val": True}]}]]
+     * 2, "expected communication of a GPU (is_cpu_op false); found is_cpu_op true"),
     ([[collective(0, 0, 80)], [collective(3, 0, 90)]], "node 3 (coll3): expected all-reduce of 80 bytes"),
     ([[collective(0, 0, 80)], [collective(0, 6, 80)]], "found all-to-all of 80 bytes"),
     ([[collective(0, 0, 80)], [collective(0, 0, 80), collective(1, 0, 80)]],
@@ -233,7 +267,7 @@ def test_a_cycle_in_a_trace_is_shown(tmp_path: Path, fabric: Fabric) -> None:
     ([[{"id": 0, "name": "x", "type": "COMM_COLL_NODE", "attr": ints(comm_type=0)}]] * 2,
      "expected an attribute comm_size of zero or more; found None"),
     ([[{**collective(0, 0, 8), "attr": [*ints(comm_type=0, comm_size=8), {"name": "pg_name", "string_val": "7"}]}]] * 2,
-     "one of group 7"),
+     "expected the ranks of group 7; found none"),
 ])
 def test_traces_that_do_not_fit_together_are_refused_by_node(
         ranks: list[list[Json]], message: str, tmp_path: Path, fabric: Fabric) -> None:

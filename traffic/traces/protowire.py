@@ -73,6 +73,11 @@ def signed(number: int) -> int:
     return number - (1 << 64) if number >= 1 << 63 else number
 
 
+def zigzag(number: int) -> int:
+    """A varint as sint64 or sint32: 0, -1, 1, -2, ..."""
+    return (number >> 1) ^ -(number & 1)
+
+
 def packed(value: int | bytes, where: str) -> Iterator[int]:
     """A repeated number: one varint, or many packed into bytes."""
     if isinstance(value, int):
