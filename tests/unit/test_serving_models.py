@@ -351,9 +351,10 @@ def test_power_of_two_takes_the_less_busy_of_two_different_ones() -> None:
     assert chosen("power_of_two", THREE[:1], draws=(0.9, 0.9)) == "a"
 
 
-def test_least_outstanding_takes_the_fewest_and_of_equals_the_first() -> None:
-    assert chosen("least_outstanding", THREE) == "b"
-    assert chosen("least_outstanding", views(a={}, b={})) == "a"
+def test_least_outstanding_takes_the_fewest_and_of_equals_the_one_that_is_drawn() -> None:
+    assert chosen("least_outstanding", THREE, tie=0.99) == "b"
+    alike = views(a={"outstanding": 1}, b={}, c={}, d={"outstanding": 1}, e={})
+    assert [chosen("least_outstanding", alike, tie=t) for t in (0.0, 0.34, 0.99)] == ["b", "c", "e"]
 
 
 def test_a_session_keeps_its_replica_and_only_those_of_a_lost_one_move() -> None:
@@ -364,10 +365,16 @@ def test_a_session_keeps_its_replica_and_only_those_of_a_lost_one_move() -> None
     assert min(list(before.values()).count(name) for name in "abc") > 30
 
 
-def test_cache_aware_follows_a_prefix_of_more_than_three_tenths() -> None:
-    replicas = views(a={"overlap": 3, "cached": 9}, b={"overlap": 4, "cached": 50}, c={"cached": 2})
+def test_cache_aware_follows_a_prefix_of_more_than_three_tenths_else_it_takes_the_least_loaded() -> None:
+    replicas = views(a={"overlap": 3, "outstanding": 1}, b={"overlap": 4, "outstanding": 9}, c={"outstanding": 2})
     assert chosen("cache_aware", replicas, blocks=10) == "b"
-    assert chosen("cache_aware", replicas, blocks=20) == "c"        # 4 / 20 is too little: the emptiest cache
+    assert chosen("cache_aware", replicas, blocks=20) == "a"        # 4 / 20 is too little
+    assert [chosen("cache_aware", views(a={}, b={}), blocks=9, tie=t) for t in (0.0, 0.5)] == ["a", "b"]
+
+
+def test_cache_aware_takes_the_less_loaded_of_two_that_have_the_same_prefix() -> None:
+    replicas = views(a={"overlap": 8, "outstanding": 5}, b={"overlap": 8, "outstanding": 2}, c={"overlap": 7})
+    assert chosen("cache_aware", replicas, blocks=10) == "b"
 
 
 def test_cache_aware_balances_when_one_replica_is_far_busier() -> None:
