@@ -71,11 +71,11 @@ def test_a_requests_draws_do_not_depend_on_which_others_came_before(monkeypatch:
 
 SESSION: dict[str, Any] = {"routing": "kv_cost", "replicas": ["h3", "h4"], "gpu": "l40s", "process": "constant",
                            "rate": 0.01, "requests": 1, "turns": 2, "think": "0s", "variation": 0, "block": 100,
-                           "input_tokens": 4000, "output_tokens": 2, "gpu_cache": "4GB", "bytes_per_input_token": 1}
+                           "input_tokens": 4000, "output_tokens": 2, "gpu_cache": "4GB", "bytes_per_input_token": 500}
 
 
 def test_work_that_a_cache_will_save_is_no_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On its way and waiting: 40 blocks of the second turn are in the cache of the replica that had the first."""
+    """40 blocks of the second turn are in the cache of the replica that had the first, also while it is on its way."""
     world = World(monkeypatch, **SESSION)
     second = world.serving.requests[1]
     world.clients.start(0.0)

@@ -168,6 +168,18 @@ def test_tokens_that_the_cache_has_are_not_computed_but_one() -> None:
     assert step.chunks == [Chunk(1, 4999)]
 
 
+def test_what_is_left_to_prefill_leaves_out_what_the_cache_is_expected_to_have_unless_it_was_preempted() -> None:
+    batch = Batch(size=1, chunk=100, memory=10_000, found=lambda s: s.expected)
+    for expected in (0, 300):
+        batch.add(Sequence(expected, prompt=500, target=1))
+        batch.waiting[-1].expected = expected
+    assert (batch.prefill_left, batch.waiting_tokens) == (500 + 200, 1000)
+    batch.next_step()
+    assert (batch.prefill_left, batch.waiting_tokens) == (500 + 200, 500), "a step that is under way is not over"
+    batch.waiting[0].preempted = 1
+    assert batch.prefill_left == 500 + 500
+
+
 def test_what_is_dropped_in_the_middle_of_a_step_gets_no_token() -> None:
     batch = Batch(size=2, chunk=100, memory=1000)
     gone, stays = Sequence(0, prompt=10, target=3), Sequence(1, prompt=10, target=1)
