@@ -1,4 +1,4 @@
-"""Serving without sockets: clients, gateway and replicas as they are, on a clock that jumps and wires without queues."""
+"""Serving without sockets: clients, gateway and replicas as they are, a clock that jumps, wires without queues."""
 
 from __future__ import annotations
 

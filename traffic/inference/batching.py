@@ -159,7 +159,7 @@ class Batch:
 
     @property
     def prefill_left(self) -> int:
-        """Tokens of prompts that are yet to be computed; of waiting ones those that the cache is not expected to have."""
+        """Tokens of prompts that are yet to be computed; of waiting ones those that the cache is expected to lack."""
         waiting = sum(s.prompt - max(s.done, 0 if s.preempted else s.expected) for s in self.waiting)
         return waiting + sum(s.prompt - s.done for s in self.running)
 

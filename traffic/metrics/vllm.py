@@ -1,4 +1,4 @@
-"""A serving workload's results with the keys of vLLM's `bench serve` and their meaning there, for tools that read those.
+"""A serving workload's results with the keys of vLLM's `bench serve`, and with their meaning there.
 
     TTFT   first message at the client - sent           E2EL  last message at the client - sent
     ITL    gap between two messages, however many tokens the later one has
