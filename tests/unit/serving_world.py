@@ -73,13 +73,14 @@ class Wires:
 
 
 class World:
-    """One workload on the border fabric; `exchanges` are requests that have ended."""
+    """One workload on the border fabric, of keys or of a spec; `exchanges` are requests that have ended."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, seed: int = 1, **keys: Any) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seed: int = 1, spec: ServingSpec | None = None,
+                 **keys: Any) -> None:
         self.clock, self.exchanges = Clock(), list[Exchange]()
         for module in (client, replica, shipping):
             monkeypatch.setattr(module, "monotonic", lambda: self.clock.now)
-        spec = ServingSpec.model_validate({"kind": "serving", **keys})
+        spec = spec or ServingSpec.model_validate({"kind": "serving", **keys})
         self.serving: Serving = serving_of(spec, expand(load_fabric("border")), "chat", seed)
         self.replicas = {name: Replica(name, self.serving, Roofed(self.clock), self.clock)      # type: ignore[arg-type]
                          for name in self.serving.workers}

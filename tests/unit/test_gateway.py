@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenarios.load_scenario import load_scenario
 from tests.examples import examples
 from tests.unit.serving_world import World
+from traffic.specs import ServingSpec
 
 BURST: dict[str, Any] = {"process": "constant", "rate": 1000, "requests": 42, "variation": 0, "input_tokens": 4000,
                          "output_tokens": 60, "bytes_per_input_token": 1}
@@ -98,6 +101,29 @@ def test_a_decoder_has_nothing_to_prefill(monkeypatch: pytest.MonkeyPatch) -> No
     while len(world.exchanges) < 42:
         world.clock.run(until=world.clock.now + 0.01)
         assert not any(world.replicas[f"h{n}"].view(ask).prefill_blocks for n in range(2, 9))
+
+
+# --- a lesson of the library ----------------------------------------------------------------------------------
+
+
+def test_the_limits_of_the_mooncake_lesson_hold_what_routing_and_caches_alone_do(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its checks were set from this: no network and no packets, only who gets which prompt and what he still has."""
+    scenario = load_scenario("inference-mooncake-replay")
+    for seed in range(1, 8):
+        found = {}
+        for name, spec in scenario.workloads.items():
+            assert isinstance(spec, ServingSpec)
+            rows = World(monkeypatch, seed, spec).run()
+            assert {r["status"] for r in rows} == {"ok"}
+            found[f"{name}.hit_share"] = sum(r["hit_gpu"] for r in rows) / sum(r["blocks"] for r in rows)
+            found[f"{name}.ttft_prefill"] = sum(r["made"] - r["admitted"] for r in rows)
+        checked = [c for c in scenario.checks.values() if c.metric in found]
+        assert len(checked) == 4
+        for check in checked:
+            value = found[check.metric or ""] / (found[check.of] if check.of else 1.0)
+            low, high = check.between or (check.at_least or 0.0, check.at_most or math.inf)
+            assert float(low) <= value <= float(high), (seed, check.metric, value)
 
 
 # --- the books ----------------------------------------------------------------------------------------------
