@@ -70,6 +70,16 @@ def test_a_requests_draws_do_not_depend_on_which_others_came_before(monkeypatch:
     assert {r["id"]: r["replica"] for r in world.run()} == first
 
 
+def test_where_sessions_are_hashed_to_follows_from_the_seed_so_that_repeats_differ(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: dict[str, Any] = {"routing": "consistent_hash", "rate": 5, "requests": 30, "turns": 2, "output_tokens": 2,
+                            "think": "100ms"}
+    found = [{r["session"]: r["replica"] for r in World(monkeypatch, seed, **keys).run()} for seed in (1, 1, 2)]
+    assert found[0] == found[1] != found[2]
+    rows = World(monkeypatch, 3, **keys).run()
+    assert len({(r["session"], r["replica"]) for r in rows}) == 30, "a session keeps its replica"
+
+
 # --- what kv_cost counts ----------------------------------------------------------------------------------
 
 SESSION: dict[str, Any] = {"routing": "kv_cost", "replicas": ["h3", "h4"], "gpu": "l40s", "process": "constant",

@@ -61,7 +61,7 @@ class Gateway:
     def __init__(self, serving: Serving, replicas: dict[str, Replica], links: Links, seed: int) -> None:
         self._serving, self._replicas, self._links = serving, replicas, links
         self._policy = POLICIES[serving.spec.routing]
-        self._seed = f"{seed}/{serving.name}/routing"
+        self._seed = seed
         self._routed = 0
         self._open: dict[int, Call] = {}
 
@@ -83,7 +83,7 @@ class Gateway:
             self._refuse(call, "rejected" if alive and not free else "failed")
             return
         draws = self._draws(call)
-        ask = Ask(self._routed, (draws.random(), draws.random()), request.session,
+        ask = Ask(self._routed, (draws.random(), draws.random()), f"{self._seed}/{request.session}",
                   (request.input + call.passed) / self._serving.spec.block, draws.random())
         self._routed += 1
         chosen = self._replicas[self._policy(ask, [r.view(request) for r in free]).name]
@@ -93,7 +93,8 @@ class Gateway:
     def _draws(self, call: Call) -> random.Random:
         """Of one try of one request, so that the draws are the same in whatever order requests arrive."""
         caller = call.caller
-        return random.Random(f"{self._seed}/{caller.request.id}/{caller.retries_left}")     # noqa: S311 - no secret
+        of = f"{self._seed}/{self._serving.name}/routing/{caller.request.id}/{caller.retries_left}"
+        return random.Random(of)        # noqa: S311 - no secret
 
     def _send(self, call: Call, replica: Replica, decoder: Replica | None) -> None:
         """To a replica; with a decoder, which learns of the request at the same time."""
