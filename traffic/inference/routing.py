@@ -36,7 +36,7 @@ class ReplicaView:
     """What a policy sees of a replica.
 
     outstanding     requests sent to it and not over
-    prefill_blocks  blocks that it has yet to compute for them, those that its cache is expected to have left out
+    prefill_blocks  blocks that it has yet to compute for them, without those that its cache is expected to have
     decode_blocks   blocks of their contexts, from when they are sent
     overlap         leading blocks of this prompt in its cache
     """
@@ -118,8 +118,8 @@ def _point(key: str) -> int:
 
 def cache_aware(ask: Ask, replicas: Snapshot) -> ReplicaView:
     """Affinity to the longest prefix as long as loads are balanced; of equal prefixes to the least loaded replica."""
-    most, least = (f(r.outstanding for r in replicas) for f in (max, min))
-    if most - least > ABSOLUTE and most > RELATIVE * least:
+    most, fewest = (f(r.outstanding for r in replicas) for f in (max, min))
+    if most - fewest > ABSOLUTE and most > RELATIVE * fewest:
         return least_outstanding(ask, replicas)
     longest = max(r.overlap for r in replicas)
     if ask.blocks and longest / ask.blocks > THRESHOLD:
