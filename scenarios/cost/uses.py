@@ -67,10 +67,20 @@ def _plan(scenario: Scenario, fabric: Fabric, name: str) -> Workload | plan.Serv
 
 
 def _hosts(planned: Workload | plan.Serving, fabric: Fabric) -> set[str]:
-    """Workload hosts that it computes on; clients stand for the world outside."""
-    names = planned.hosts if isinstance(planned, Workload) else (
-        planned.gateway, *planned.replicas, *planned.decode)
+    """Workload hosts that it takes; clients stand for the world outside."""
+    names = planned.hosts if isinstance(planned, Workload) else _serving_hosts(planned)
     return {h.name for h in fabric.hosts} & set(names)
+
+
+def _serving_hosts(planned: plan.Serving) -> set[str]:
+    """The gateway, every worker of every replica, stores, agents and the servers of their tools."""
+    agent = planned.spec.agent
+    return {planned.gateway, *_workers(planned), *planned.stores, *(agent.hosts + agent.servers if agent else ())}
+
+
+def _workers(planned: plan.Serving) -> set[str]:
+    """Hosts with GPUs: all of a replica's."""
+    return {host for hosts in planned.workers.values() for host in hosts}
 
 
 def _share(hosts: set[str], together: Mapping[str, set[str]], of: int) -> float:
@@ -86,10 +96,10 @@ def _gpu(scenario: Scenario, name: str) -> str | None:
 
 
 def _gpus(planned: Workload | plan.Serving | None) -> int:
-    """One a rank; of serving, those of its replicas."""
+    """One a rank; of serving, those of every worker."""
     if isinstance(planned, Workload):
         return len(planned.hosts)
-    return 0 if planned is None else planned.spec.gpus * len({*planned.replicas, *planned.decode})
+    return 0 if planned is None else planned.spec.gpus * len(_workers(planned))
 
 
 def _metrics(scenario: Scenario, metrics: Mapping[str, Json], name: str, phase: str) -> dict[str, Json]:

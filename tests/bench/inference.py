@@ -112,7 +112,9 @@ def replay_of_originals(book: Book) -> None:
             ("inference-azure-replay", azure, 230, ("speedup=2", "bytes_per_input_token=8")),
             ("inference-mooncake-replay", mooncake, 240, ("speedup=4", "thinning=0.3", "bytes_per_input_token=2"))):
         if trace.exists():
-            accounted(book, name, [f"trace={trace}", f"workloads.chat.window=[0s, {end * share:g}s]", *more])
+            keys = (f"trace={trace}", f"window=[0s, {end * share:g}s]", *more)
+            accounted(book, name, ["validate={}", "phases=[{name: main, run: [chat]}]",
+                                   *(f"workloads.chat.{key}" for key in keys)])
 
 
 PARTS = ("ttft_in", "ttft_queue", "ttft_prefill", "ttft_out")

@@ -296,6 +296,32 @@ def test_tokens_are_those_within_the_slo_and_hosts_share_the_fabric(prices: Pric
     assert ring.lost is None        # nothing is computed: no GPU waits
 
 
+def cost_of_chat(prices: Prices, **keys: Any) -> tuple[float, float]:
+    """(share of the fabric, GPUs) that a million tokens are charged for, at 1 token a second."""
+    scenario = Scenario.model_validate({
+        "name": "chat", "question": "What does it cost?", "fabric": {"host_rate": "10mbit"}, "workloads": {
+            "chat": {"kind": "serving", "rate": 1, "requests": 3, "clients": ["h8"], "gateway": "h1", **keys}}})
+    found = designs.Priced("chat", scenario, prices, AS).design({"chat.token_goodput": {"value": 1.0}})
+    (cost,) = found.costs.values()
+    amounts = {name: amount * 3600 / 1e6 for name, amount in (cost.amounts or {}).items()}
+    gpus = amounts.pop(GPU_HOUR) / prices.gpu_hour("h100", "chat").value
+    return sum(amounts.values()) / total(found.hour), gpus
+
+
+@pytest.mark.parametrize(("keys", "hosts", "gpus"), [
+    ({"replicas": ["h2", "h3"], "gpus": 2}, 3, 4),
+    ({"replicas": ["h2", "h3", "h4", "h5"], "tensor": 4}, 5, 4),
+    ({"replicas": ["h2", "h3", "h4", "h5"], "tensor": 2, "gpus": 4}, 5, 16),
+    ({"replicas": ["h2", "h3", "h4", "h5", "h6", "h7"], "pipeline": 2}, 7, 6),
+    ({"replicas": ["h2"], "decode": ["h3", "h4"]}, 4, 3),
+    ({"replicas": ["h2", "h3"], "store": {"hosts": ["h4", "h5"], "size": "40GB"}, "gpu_cache": "1GB"}, 5, 2),
+    ({"replicas": ["h2"], "agent": {"hosts": ["h3"], "tools": {"web": {"hosts": ["h4", "h5"]}}}}, 5, 1),
+])
+def test_every_host_that_serves_is_charged_and_every_workers_gpus(
+        prices: Prices, keys: dict[str, Any], hosts: int, gpus: int) -> None:
+    assert cost_of_chat(prices, **keys) == pytest.approx((hosts / 8, gpus))
+
+
 def test_a_shared_host_is_divided_among_those_who_share_it(prices: Prices) -> None:
     ring = {**run_factory.RING, "ranks": 4, "placement": ["h1", "h2", "h5", "h6"]}
     scenario = Scenario.model_validate({"name": "two", "question": "Two?", "fabric": {"host_rate": "10mbit"},

@@ -136,8 +136,8 @@ def test_one_token_has_no_time_per_output_token_and_meets_that_slo(fabric: Fabri
 def test_results_have_vllms_keys_in_real_milliseconds() -> None:
     rows = [request(0), request(1, ttft=0.2), lost(2, "failed")]
     of = bench_serve(rows, SETUP, Scale(rate=1, size=2))      # two emulated seconds are a real one
-    assert of["mean_ttft_ms"] == pytest.approx(150)
-    assert of["median_e2el_ms"] == pytest.approx(190)
+    assert of["mean_ttft_ms"] == pytest.approx(149.5)         # from 1 ms after they were due
+    assert of["median_e2el_ms"] == pytest.approx(189.5)
     assert of["std_ttft_ms"] == pytest.approx(50)
     assert [of["p99_itl_ms"], of["mean_tpot_ms"]] == pytest.approx([10, 10])
     assert (of["completed"], of["failed"], of["duration"]) == (2, 1, 1.5)
@@ -146,6 +146,21 @@ def test_results_have_vllms_keys_in_real_milliseconds() -> None:
     nothing = bench_serve([lost(0, "failed")], SETUP, Scale())
     assert nothing["request_goodput"] == 0
     assert "mean_ttft_ms" not in nothing
+
+
+def test_vllms_itl_is_the_gap_between_messages_however_many_tokens_they_have() -> None:
+    """As its client sees chunks of a stream: 0.4 s each, where a token took 0.1 s; TPOT is over the tokens."""
+    of = bench_serve([request(0, messages=[[0.4, 1], [0.8, 4], [1.2, 4]], output_tokens=9, done=1.2)], SETUP, Scale())
+    assert (of["mean_itl_ms"], of["p99_itl_ms"]) == pytest.approx((400, 400))
+    assert of["mean_tpot_ms"] == pytest.approx(100)
+
+
+def test_vllms_latencies_begin_when_a_request_is_sent_and_its_goodput_with_them() -> None:
+    """Due at 0 and sent at 0.3: TTFT is 0.4 s here and 0.7 s in the run's own metrics, which no SLO of 0.5 s allows."""
+    late = request(0, ttft=0.7, sent=0.3)
+    of = bench_serve([late], SETUP, Scale())
+    assert (of["median_ttft_ms"], of["median_e2el_ms"]) == pytest.approx((400, 480))
+    assert of["request_goodput"] == pytest.approx(of["request_throughput"])
 
 
 def test_the_answer_says_what_became_of_the_requests_and_what_ttft_was_made_of(fabric: Fabric) -> None:

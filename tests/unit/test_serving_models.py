@@ -40,11 +40,43 @@ def test_a_decoded_token_takes_the_reading_of_the_weights_and_its_context() -> N
     assert roofline.seconds([Chunk(1, 1000)]) == pytest.approx(read_bytes / (3.35e12 * 0.7), rel=1e-6)
 
 
-def test_a_long_prompt_takes_its_flops() -> None:
+def test_a_long_prompt_takes_its_flops_and_the_reading_of_the_output_head() -> None:
     roofline = Roofline.of("llama3-8b", "h100")
     matrices = 8_030_261_248 - 2 * 128_256 * 4096 - 65 * 4096      # parameters less embedding, head and norms
-    flops = 4096 * (2 * matrices + 32 * 4 * 2048 * 4096) + 2 * 128_256 * 4096
-    assert roofline.prefill_seconds(4096) == pytest.approx(flops / (989.5e12 * 0.5), rel=1e-3)
+    flops, head = 4096 * (2 * matrices + 32 * 4 * 2048 * 4096), 2 * 128_256 * 4096
+    assert roofline.prefill_seconds(4096) == pytest.approx(
+        flops / (989.5e12 * 0.5) + head / (3.35e12 * 0.7), rel=1e-4)
+
+
+def test_beside_a_prefill_the_reading_of_the_others_caches_is_added_and_not_hidden() -> None:
+    """The matrices of 2,048 tokens are bound by compute, the attention of what decodes by bandwidth: in series."""
+    roofline = Roofline.of("llama3-8b", "h100")
+    prompt, contexts = [Chunk(2048, 0)], [Chunk(1, 7999)] * 48
+    matrices = 8_030_261_248 - 2 * 128_256 * 4096 - 65 * 4096
+    caches = 48 * 8000 * 131_072 / (3.35e12 * 0.7)
+    tokens = 48 * 2 * matrices / (989.5e12 * 0.5)       # theirs in the same matrices
+    assert caches > 0.02
+    assert roofline.seconds([*prompt, *contexts]) - roofline.seconds(prompt) == pytest.approx(caches + tokens, rel=1e-3)
+
+
+def test_a_step_is_the_sum_of_its_kernels_each_by_its_own_bound() -> None:
+    roofline, step = Roofline.of("mixtral-8x7b", "h100", gpus=2), [Chunk(300, 100), Chunk(1, 4000), Chunk(1, 90)]
+    kernels = {k.name: k for k in roofline.kernels(step)}
+    assert list(kernels) == ["linear", "experts", "prefill attention", "decode attention", "head"]
+    each = [max(k.flops / (989.5e12 * 0.5), k.bytes / (3.35e12 * 0.7)) / 2 for k in kernels.values()]
+    assert roofline.seconds(step) == pytest.approx(sum(each))
+    assert kernels["decode attention"].bytes == (4001 + 91) * roofline.kv_bytes_per_token
+    assert kernels["experts"].flops == 302 * 32 * 2 * 2 * 3 * 4096 * 14336
+
+
+@pytest.mark.parametrize(("tokens", "experts"), [(1, 2), (2, 3.5), (4, 8 * (1 - 0.75**4)), (1000, 8)])
+def test_a_batch_touches_the_experts_that_its_tokens_meet_and_some_meet_the_same(tokens: int, experts: float) -> None:
+    """Mixtral: 2 of 8 for each token, so T tokens touch 8 x (1 - (1 - 2/8)^T); 4 tokens all 8 only with luck."""
+    roofline = Roofline.of("mixtral-8x7b", "h100", gpus=2)
+    assert roofline.touched(tokens) == pytest.approx(experts)
+    shape = roofline.model.shape
+    read = {k.name: k.bytes for k in roofline.kernels([Chunk(tokens, 0)])}["experts"]
+    assert read == pytest.approx(shape.layers * experts * 3 * shape.hidden * shape.ffn * 2)
 
 
 def test_seventy_billion_parameters_do_not_fit_one_gpu() -> None:
@@ -135,6 +167,18 @@ def test_tokens_that_the_cache_has_are_not_computed_but_one() -> None:
     step = batch.next_step()
     assert step is not None
     assert step.chunks == [Chunk(1, 4999)]
+
+
+def test_what_is_left_to_prefill_leaves_out_what_the_cache_is_expected_to_have_unless_it_was_preempted() -> None:
+    batch = Batch(size=1, chunk=100, memory=10_000, found=lambda s: s.expected)
+    for expected in (0, 300):
+        batch.add(Sequence(expected, prompt=500, target=1))
+        batch.waiting[-1].expected = expected
+    assert (batch.prefill_left, batch.waiting_tokens) == (500 + 200, 1000)
+    batch.next_step()
+    assert (batch.prefill_left, batch.waiting_tokens) == (500 + 200, 500), "a step that is under way is not over"
+    batch.waiting[0].preempted = 1
+    assert batch.prefill_left == 500 + 500
 
 
 def test_what_is_dropped_in_the_middle_of_a_step_gets_no_token() -> None:
@@ -353,9 +397,10 @@ def test_power_of_two_takes_the_less_busy_of_two_different_ones() -> None:
     assert chosen("power_of_two", THREE[:1], draws=(0.9, 0.9)) == "a"
 
 
-def test_least_outstanding_takes_the_fewest_and_of_equals_the_first() -> None:
-    assert chosen("least_outstanding", THREE) == "b"
-    assert chosen("least_outstanding", views(a={}, b={})) == "a"
+def test_least_outstanding_takes_the_fewest_and_of_equals_the_one_that_is_drawn() -> None:
+    assert chosen("least_outstanding", THREE, tie=0.99) == "b"
+    alike = views(a={"outstanding": 1}, b={}, c={}, d={"outstanding": 1}, e={})
+    assert [chosen("least_outstanding", alike, tie=t) for t in (0.0, 0.34, 0.99)] == ["b", "c", "e"]
 
 
 def test_a_session_keeps_its_replica_and_only_those_of_a_lost_one_move() -> None:
@@ -366,10 +411,16 @@ def test_a_session_keeps_its_replica_and_only_those_of_a_lost_one_move() -> None
     assert min(list(before.values()).count(name) for name in "abc") > 30
 
 
-def test_cache_aware_follows_a_prefix_of_more_than_three_tenths() -> None:
-    replicas = views(a={"overlap": 3, "cached": 9}, b={"overlap": 4, "cached": 50}, c={"cached": 2})
+def test_cache_aware_follows_a_prefix_of_more_than_three_tenths_else_it_takes_the_least_loaded() -> None:
+    replicas = views(a={"overlap": 3, "outstanding": 1}, b={"overlap": 4, "outstanding": 9}, c={"outstanding": 2})
     assert chosen("cache_aware", replicas, blocks=10) == "b"
-    assert chosen("cache_aware", replicas, blocks=20) == "c"        # 4 / 20 is too little: the emptiest cache
+    assert chosen("cache_aware", replicas, blocks=20) == "a"        # 4 / 20 is too little
+    assert [chosen("cache_aware", views(a={}, b={}), blocks=9, tie=t) for t in (0.0, 0.5)] == ["a", "b"]
+
+
+def test_cache_aware_takes_the_less_loaded_of_two_that_have_the_same_prefix() -> None:
+    replicas = views(a={"overlap": 8, "outstanding": 5}, b={"overlap": 8, "outstanding": 2}, c={"overlap": 7})
+    assert chosen("cache_aware", replicas, blocks=10) == "b"
 
 
 def test_cache_aware_balances_when_one_replica_is_far_busier() -> None:

@@ -143,3 +143,10 @@ def test_what_no_replica_can_hold_is_refused_before_anything_runs(fabric: Fabric
 ])
 def test_every_mistake_is_told_with_its_place(tmp_path: Path, keys: str, text: str) -> None:
     assert text in refusal(tmp_path, keys)
+
+
+def test_a_report_of_prefill_and_decoding_apart_says_what_is_simpler_than_in_real_engines(fabric: Fabric) -> None:
+    assert plan(fabric).notes == {}
+    notes = plan(fabric, replicas=["h2"], decode=["h3"]).notes
+    assert "reserves none before" in notes["KV memory"]
+    assert "TTFT does not hold the KV transfer" in notes["first token"]

@@ -26,13 +26,14 @@ class Sequence:
              with the tokens that were generated
     done     of it computed or found in the cache      generated, target   tokens out, and how many there will be
     kv       tokens whose KV memory it holds      preempted   how often
+    expected tokens of its prompt that the cache had when it came; what it finds is asked when it is admitted
     """
 
-    __slots__ = ("done", "generated", "input", "kv", "preempted", "prompt", "request", "target")
+    __slots__ = ("done", "expected", "generated", "input", "kv", "preempted", "prompt", "request", "target")
 
     def __init__(self, request: int, prompt: int, target: int) -> None:
         self.request, self.input, self.prompt, self.target = request, prompt, prompt, target
-        self.done = self.generated = self.kv = self.preempted = 0
+        self.done = self.generated = self.kv = self.preempted = self.expected = 0
 
     @property
     def in_prefill(self) -> bool:
@@ -158,5 +159,11 @@ class Batch:
 
     @property
     def prefill_left(self) -> int:
-        """Tokens of prompts that are yet to be computed, waiting ones included."""
-        return sum(s.prompt - s.done for s in (*self.waiting, *self.running))
+        """Tokens of prompts that are yet to be computed; of waiting ones those that the cache is expected to lack."""
+        waiting = sum(s.prompt - max(s.done, 0 if s.preempted else s.expected) for s in self.waiting)
+        return waiting + sum(s.prompt - s.done for s in self.running)
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens of the contexts that are not admitted yet."""
+        return sum(s.prompt for s in self.waiting)

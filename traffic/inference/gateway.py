@@ -19,7 +19,7 @@ from traffic.inference.links import CONTROL_BYTES, Lease, Links
 from traffic.inference.plan import Serving
 from traffic.inference.replica import Attempt, Replica
 from traffic.inference.requests import Request
-from traffic.inference.routing import POLICIES, Ask
+from traffic.inference.routing import POLICIES, Ask, least
 from traffic.inference.shipping import Shipment, Transfer
 
 
@@ -37,7 +37,8 @@ class Caller(Protocol):
 class Call:
     """A request while the gateway has it.
 
-    active   replicas that work on it        leases   connections that it holds, but for the client's
+    active   replicas that work on it        planned  the one that will decode what another one prefills
+    leases   connections that it holds, but for the client's
     round    grows when a replica failed: what comes of an earlier one is thrown away
     """
 
@@ -45,6 +46,7 @@ class Call:
     lease: Lease                # to the client
     attempts: list[tuple[Replica, Attempt]] = field(default_factory=list)
     active: list[tuple[Replica, Attempt]] = field(default_factory=list)
+    planned: list[tuple[Replica, Attempt]] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=list)
     transfer: Transfer | None = None
     round: int = 0
@@ -59,7 +61,7 @@ class Gateway:
     def __init__(self, serving: Serving, replicas: dict[str, Replica], links: Links, seed: int) -> None:
         self._serving, self._replicas, self._links = serving, replicas, links
         self._policy = POLICIES[serving.spec.routing]
-        self._draws = random.Random(f"{seed}/{serving.name}/routing")     # noqa: S311 - no secret
+        self._seed = seed
         self._routed = 0
         self._open: dict[int, Call] = {}
 
@@ -80,12 +82,19 @@ class Gateway:
         if not free or (self._serving.decode and not decoders):
             self._refuse(call, "rejected" if alive and not free else "failed")
             return
-        ask = Ask(self._routed, (self._draws.random(), self._draws.random()), request.session,
-                  request.input / self._serving.spec.block)
+        draws = self._draws(call)
+        ask = Ask(self._routed, (draws.random(), draws.random()), f"{self._seed}/{request.session}",
+                  (request.input + call.passed) / self._serving.spec.block, draws.random())
         self._routed += 1
         chosen = self._replicas[self._policy(ask, [r.view(request) for r in free]).name]
-        decoder = min(decoders, key=lambda r: r.outstanding) if decoders else None
+        decoder = least(decoders, lambda r: r.outstanding, draws.random()) if decoders else None
         self._send(call, chosen, decoder)
+
+    def _draws(self, call: Call) -> random.Random:
+        """Of one try of one request, so that the draws are the same in whatever order requests arrive."""
+        caller = call.caller
+        of = f"{self._seed}/{self._serving.name}/routing/{caller.request.id}/{caller.retries_left}"
+        return random.Random(of)        # noqa: S311 - no secret
 
     def _send(self, call: Call, replica: Replica, decoder: Replica | None) -> None:
         """To a replica; with a decoder, which learns of the request at the same time."""
@@ -106,8 +115,7 @@ class Gateway:
     def _begin(call: Call, replica: Replica, attempt: Attempt) -> None:
         call.attempts.append((replica, attempt))
         call.active.append((replica, attempt))
-        replica.outstanding += 1
-        replica.coming += attempt.prompt
+        replica.expect(attempt)
 
     @staticmethod
     def _arrived(call: Call, number: int, replica: Replica, attempt: Attempt) -> None:
@@ -120,6 +128,8 @@ class Gateway:
         """Tell the decoder. The KV cache goes over as it is computed, or when it is whole; then decoding begins."""
         lease, number = self._lease(call, decoder.name), call.round
         attempt = Attempt(call.caller.request, partial(self._made, call, lease), already=call.passed, ready=1)
+        decoder.assign(attempt)         # counts from now on: the next request is routed with it in mind
+        call.planned.append((decoder, attempt))
         missing = {"word", "cache"}
 
         def have(what: str) -> None:
@@ -147,7 +157,8 @@ class Gateway:
                 self._lost(call, number)
                 return
             call.active.remove((replica, prefill))
-            replica.outstanding -= 1
+            call.planned.clear()
+            replica.release(prefill)
             self._begin(call, decoder, attempt)
             shipment.send(1.0)
 
@@ -178,11 +189,12 @@ class Gateway:
     @staticmethod
     def _leave(call: Call) -> None:
         """No replica works on it any more."""
-        for replica, attempt in call.active:
-            replica.outstanding -= 1
+        for replica, attempt in (*call.active, *call.planned):
+            replica.release(attempt)
             if not attempt.finished:
                 replica.cancel(attempt)
         call.active.clear()
+        call.planned.clear()
 
     def _lost(self, call: Call, number: int) -> None:
         """A connection to a replica, or between two, broke."""

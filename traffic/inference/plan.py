@@ -21,6 +21,11 @@ from traffic.metrics.collective import bulk_limit
 from traffic.specs import ServingSpec
 
 KV_FUSE = 8     # layers that travel together where nothing is said
+SIMPLER = {     # than in real engines, where prefill and decoding are apart
+    "KV memory": "a decoder reserves none before a KV cache comes and a prefiller holds none until it is fetched, so a "
+                 "slow network delays decoding and never holds prefill back, as it does in vLLM",
+    "first token": "the prefiller sends it: TTFT does not hold the KV transfer, as it does where the decoder sends it "
+                   "(vLLM, Dynamo); kv_wait is what comes after it"}
 
 
 class Serving(BaseModel):
@@ -67,8 +72,9 @@ class Serving(BaseModel):
 
     @property
     def notes(self) -> dict[str, str]:
-        """What a report has to say of how a trace was read, and of what was fused."""
-        return {**self.trace_notes, **(fused(self.spec, self.parallel) if self.parallel else {})}
+        """What a report has to say: how a trace was read, what was fused, what is simpler than in real engines."""
+        return {**self.trace_notes, **(fused(self.spec, self.parallel) if self.parallel else {}),
+                **(SIMPLER if self.decode else {})}
 
     @property
     def hosts(self) -> tuple[str, ...]:

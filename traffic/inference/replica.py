@@ -53,7 +53,7 @@ class Roofed:
         """Nothing to undo."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Attempt:
     """A request at one replica. Stamps of time.monotonic(); None until reached.
 
@@ -120,20 +120,46 @@ class Replica:
         self._attempts: dict[Sequence, Attempt] = {}
         self._busy: set[int] = set()        # numbers of the batches of which a step is under way
         self.is_alive = True
-        self.outstanding = 0        # attempts that the gateway has sent here and that are not over
-        self.coming = 0             # tokens of their prompts that are on the way
+        self._assigned: set[Attempt] = set()        # routed here and not over
+        self._coming: dict[Attempt, int] = {}       # sent here and in no batch yet -> tokens to compute
         self._events = itertools.count() if carrier is None else carrier.events     # look-ups, contexts kept
         self._load = 0.0            # seconds that the next step waits for blocks from the host's memory
         self.steps, self.busy, self.kv_peak = 0, 0.0, 0
         self._since = monotonic()
 
+    @property
+    def outstanding(self) -> int:
+        """Attempts that were routed here and are not over: from when the gateway has chosen, not when they arrive."""
+        return len(self._assigned)
+
+    def assign(self, attempt: Attempt) -> None:
+        """The gateway has chosen this replica for it."""
+        self._assigned.add(attempt)
+
+    def expect(self, attempt: Attempt) -> None:
+        """It is sent here."""
+        self.assign(attempt)
+        self._coming[attempt] = self._to_compute(attempt)
+
+    def release(self, attempt: Attempt) -> None:
+        """It is over here, or goes on elsewhere. Twice is fine."""
+        self._assigned.discard(attempt)
+
+    def _to_compute(self, attempt: Attempt) -> int:
+        """Tokens of its prompt that no cache has, as far as is known by now; the last one is always computed."""
+        blocks = attempt.request.blocks
+        if attempt.ready:       # came with its KV cache
+            return 0
+        found = self.cache.match(blocks, attempt.brought).total if blocks else 0
+        return max(attempt.prompt - found * self._serving.spec.block, 1)
+
     def view(self, request: Request) -> ReplicaView:
         """As a routing policy sees it."""
         block, left = self._serving.spec.block, sum(b.prefill_left for b in self.batches)
+        contexts = self.held + sum(b.waiting_tokens for b in self.batches) + sum(a.prompt for a in self._coming)
         return ReplicaView(
-            self.name, self.outstanding, (left + self.coming) / block, self.held / block,
-            self.cache.match(request.blocks).total if request.blocks else 0,
-            max((len(t) for t in self.cache.tiers), default=0))
+            self.name, self.outstanding, (left + sum(self._coming.values())) / block, contexts / block,
+            self.cache.match(request.blocks).total if request.blocks else 0)
 
     @property
     def held(self) -> int:
@@ -144,7 +170,7 @@ class Replica:
         """Its prompt has arrived in full."""
         attempt.arrived = monotonic()
         if not self.is_alive:
-            self.coming -= attempt.prompt
+            self._coming.pop(attempt, None)
         elif self._carrier is None or attempt.ready:
             self._join(attempt, attempt.arrived)
         else:
@@ -160,8 +186,9 @@ class Replica:
 
     def _join(self, attempt: Attempt, when: float) -> None:
         """It joins the queue."""
-        self.coming -= attempt.prompt
+        self._coming.pop(attempt, None)
         attempt.sequence = Sequence(attempt.request.id, attempt.prompt, attempt.target)
+        attempt.sequence.expected = attempt.prompt - self._to_compute(attempt)
         if attempt.ready:
             attempt.sequence.done, attempt.sequence.generated = attempt.prompt, attempt.ready
         self._attempts[attempt.sequence] = attempt
@@ -176,8 +203,7 @@ class Replica:
         if attempt.sequence is not None and self._attempts.pop(attempt.sequence, None) is not None:
             for batch in self.batches:
                 batch.drop(attempt.sequence)
-        elif attempt.arrived is None or attempt.fetch is not None:
-            self.coming -= attempt.prompt
+        self._coming.pop(attempt, None)
         if attempt.fetch is not None:
             attempt.fetch.abandon()
             attempt.fetch = None

@@ -5,12 +5,16 @@
     power_of_two      two are drawn, the one with fewer outstanding requests wins (Mitzenmacher 2001)
     least_outstanding the fewest outstanding requests
     consistent_hash   a session keeps its replica; when one goes, only its sessions move (Karger et al. 1997)
-    cache_aware       longest prefix, if it is above 0.3 of the prompt, else the emptiest cache; the fewest
-                      outstanding where loads differ by more than 64 and by a factor of 1.5 (SGLang's router)
-    kv_cost           least of prefill blocks + decode blocks (NVIDIA Dynamo's KV router, overlap weight 1)
+    cache_aware       longest prefix, if it is above 0.3 of the prompt, else the fewest outstanding; these as well where
+                      loads differ by more than 64 and by a factor of 1.5 (SGLang's router)
+    kv_cost           least of prefill blocks + active blocks, as if the prompt went there (NVIDIA Dynamo's KV router,
+                      overlap weight 1): blocks that caches are expected to have are no prefill
 
-A tie goes to the replica that is named first. What a policy knows of caches and loads is what replicas
-hold at that moment: no message carries it, so it is fresher than a real router's.
+Of equals one is drawn. What a policy knows of caches and loads is what replicas hold at that moment, and what has been
+sent to them: no message carries it, so it is fresher than a real router's. Where no prefix is long enough, SGLang's
+router once took the replica with the smallest tree of prompts, that of sgl-model-gateway takes the least loaded one.
+Dynamo counts the prompt's own blocks as active too; here no context shares memory with another, so they are the same
+everywhere and are left out.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 ABSOLUTE, RELATIVE, THRESHOLD = 64, 1.5, 0.3    # SGLang: balance_abs_threshold, balance_rel_threshold, cache_threshold
 OVERLAP_WEIGHT = 1.0                            # Dynamo: kv_overlap_score_weight
@@ -30,9 +35,10 @@ VIRTUAL = 100                                   # points of a replica on the has
 class ReplicaView:
     """What a policy sees of a replica.
 
-    outstanding     requests sent to it and not over     prefill_blocks  blocks that it has yet to compute
-    decode_blocks   blocks of the contexts it holds      overlap         leading blocks of this prompt in its cache
-    cached          blocks in its cache
+    outstanding     requests sent to it and not over
+    prefill_blocks  blocks that it has yet to compute for them, without those that its cache is expected to have
+    decode_blocks   blocks of their contexts, from when they are sent
+    overlap         leading blocks of this prompt in its cache
     """
 
     name: str
@@ -40,21 +46,33 @@ class ReplicaView:
     prefill_blocks: float = 0.0
     decode_blocks: float = 0.0
     overlap: int = 0
-    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request as a policy sees it: its place in line, two draws from [0, 1), its session, its prompt's blocks."""
+    """A request as a policy sees it: its place in line, draws from [0, 1), its session, its prompt's blocks.
+
+    draws  of `random` and of `power_of_two`     tie  of one among equals
+    """
 
     number: int
     draws: tuple[float, float] = (0.0, 0.0)
     session: str = ""
     blocks: float = 0.0
+    tie: float = 0.0
 
 
+T = TypeVar("T")
 Snapshot = Sequence[ReplicaView]        # those that may take the request; at least one
 Policy = Callable[[Ask, Snapshot], ReplicaView]
+
+
+def least(items: Sequence[T], cost: Callable[[T], float], draw: float) -> T:
+    """The one that costs least; of equals the one that the draw from [0, 1) says."""
+    costs = [cost(item) for item in items]
+    lowest = min(costs)
+    equals = [item for item, c in zip(items, costs, strict=True) if c == lowest]
+    return equals[int(draw * len(equals))]
 
 
 def round_robin(ask: Ask, replicas: Snapshot) -> ReplicaView:
@@ -76,9 +94,9 @@ def power_of_two(ask: Ask, replicas: Snapshot) -> ReplicaView:
     return least_outstanding(ask, (replicas[first], others[int(ask.draws[1] * len(others))]))
 
 
-def least_outstanding(_ask: Ask, replicas: Snapshot) -> ReplicaView:
+def least_outstanding(ask: Ask, replicas: Snapshot) -> ReplicaView:
     """The fewest outstanding requests."""
-    return min(replicas, key=lambda r: r.outstanding)
+    return least(replicas, lambda r: r.outstanding, ask.tie)
 
 
 def consistent_hash(ask: Ask, replicas: Snapshot) -> ReplicaView:
@@ -99,22 +117,22 @@ def _point(key: str) -> int:
 
 
 def cache_aware(ask: Ask, replicas: Snapshot) -> ReplicaView:
-    """Affinity to the longest prefix as long as loads are balanced."""
-    most, least = (f(r.outstanding for r in replicas) for f in (max, min))
-    if most - least > ABSOLUTE and most > RELATIVE * least:
+    """Affinity to the longest prefix as long as loads are balanced; of equal prefixes to the least loaded replica."""
+    most, fewest = (f(r.outstanding for r in replicas) for f in (max, min))
+    if most - fewest > ABSOLUTE and most > RELATIVE * fewest:
         return least_outstanding(ask, replicas)
-    best = max(replicas, key=lambda r: r.overlap)
-    if ask.blocks and best.overlap / ask.blocks > THRESHOLD:
-        return best
-    return min(replicas, key=lambda r: r.cached)
+    longest = max(r.overlap for r in replicas)
+    if ask.blocks and longest / ask.blocks > THRESHOLD:
+        return least_outstanding(ask, [r for r in replicas if r.overlap == longest])
+    return least_outstanding(ask, replicas)
 
 
 def kv_cost(ask: Ask, replicas: Snapshot) -> ReplicaView:
-    """Least of weight x (blocks to prefill there, this prompt's without its overlap included) + decode blocks."""
+    """Least of weight x (blocks to compute there, of this prompt those without its overlap) + blocks held there."""
     def cost(r: ReplicaView) -> float:
-        return OVERLAP_WEIGHT * (r.prefill_blocks + ask.blocks - r.overlap) + r.decode_blocks
+        return OVERLAP_WEIGHT * (r.prefill_blocks + max(ask.blocks - r.overlap, 0.0)) + r.decode_blocks
 
-    return min(replicas, key=cost)
+    return least(replicas, cost, ask.tie)
 
 
 POLICIES: dict[str, Policy] = {f.__name__: f for f in (

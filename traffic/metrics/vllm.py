@@ -1,12 +1,21 @@
-"""A serving workload's results with the keys of vLLM's `bench serve`, for tools that read those.
+"""A serving workload's results with the keys of vLLM's `bench serve`, and with their meaning there.
 
-Latencies in milliseconds, over all requests that were answered; p99 stands there with any number of samples,
-as vLLM writes it, where the metrics of a run tell one from 1,000 only. Source: vLLM, vllm/benchmarks/serve.py.
+    TTFT   first message at the client - sent           E2EL  last message at the client - sent
+    ITL    gap between two messages, however many tokens the later one has
+    TPOT   (E2EL - TTFT) / (output tokens - 1), of answers with more than one token
+
+So they differ from the metrics of a run (inference.py), whose latencies count from when a request was due and whose ITL
+is that of each token. A request that was rejected and asked again counts from its first sending; vLLM asks once.
+`request_goodput` holds these TTFT and TPOT against the SLOs. All over requests that were answered, in milliseconds; p99
+stands there with any number of samples, as vLLM writes it, where the metrics of a run tell one from 1,000 only. What no
+request has is left out, where vLLM writes 0. Source: vLLM, vllm/benchmarks/serve.py (calculate_metrics) and
+vllm/benchmarks/lib/endpoint_request_func.py (ttft, itl, latency).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,18 +36,28 @@ def bench_serve(requests: Sequence[Row], setup: Row, scale: Scale) -> dict[str, 
     found: dict[str, float | int] = {"duration": seconds, "completed": len(answered),
                                      "failed": len(requests) - len(answered), **tokens}
     if seconds > 0:
-        good = sum(inference.met(r, setup) for r in requests)
+        good = sum(_met(r, setup) for r in answered)
         found |= {"request_throughput": len(answered) / seconds, "request_goodput": good / seconds,
                   "output_throughput": tokens["total_output_tokens"] / seconds,
                   "total_token_throughput": sum(tokens.values()) / seconds}
     values = {
-        "ttft": [inference.ttft(r) for r in answered],
+        "ttft": [_ttft(r) for r in answered],
         "tpot": [t for r in answered if (t := inference.tpot(r)) is not None],
-        "itl": [g for r in answered for g in inference.gaps(r)],
-        "e2el": [r["done"] - r["scheduled"] for r in answered]}
+        "itl": [after - before for r in answered for (before, _), (after, _) in pairwise(r["messages"])],
+        "e2el": [r["done"] - r["sent"] for r in answered]}
     for name, of in values.items():
         found |= _statistics(name, [1e3 * scale.to_real_time(v) for v in of])
     return found
+
+
+def _ttft(r: Row) -> float:
+    """Seconds from when it was sent to the first token."""
+    return float(r["first"] - r["sent"])
+
+
+def _met(r: Row, setup: Row) -> bool:
+    """Whether an answered request kept its SLOs; one token has a TPOT of 0 here, as in vLLM."""
+    return bool(_ttft(r) <= setup["slo_ttft"] and (inference.tpot(r) or 0.0) <= setup["slo_tpot"])
 
 
 def _statistics(name: str, values: Sequence[float]) -> dict[str, float]:

@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 from topologies.errors import TraceError
+from topologies.files import opened
 
 MAX_BYTES = 128_000_000     # of one file, unpacked: a profile of a few steps has 10 to 100 MB
 _GZIP = b"\x1f\x8b"
@@ -13,13 +14,8 @@ _GZIP = b"\x1f\x8b"
 
 def contents(path: Path, limit: int = MAX_BYTES) -> bytes:
     """The bytes of a file, unpacked where they begin as gzip does. Raises TraceError, also beyond `limit` bytes."""
-    try:
-        if not path.is_file():
-            raise TraceError(str(path), "a trace file", "a directory or a device" if path.exists() else "no such file")
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise TraceError(str(path), "a trace file that can be read", error.strerror or str(error)) from None
+    with opened(path, "a trace file that can be read", error=TraceError) as file:
+        data = file.read(limit + 1)
     if len(data) <= limit and data.startswith(_GZIP):
         data = _unpacked(data, path, limit)
     if len(data) > limit:
