@@ -91,7 +91,8 @@ def _study_lines(name: str, settings: list[str]) -> Iterator[str]:
             for design in plan.designs.values():
                 yield f"{design.name}: {fabric_line(expand(design.scenario.fabric))}"
         if len(plan.seeds) < MIN_PAIRS:
-            yield f"too few repeats to tell designs apart: {len(plan.seeds)}, and {MIN_PAIRS} are needed"
+            yield (f"too few repeats to tell designs apart: {len(plan.seeds)}, and a 95 % interval of the median needs "
+                   f"{MIN_PAIRS}")
         if plan.study.quick is None:
             return
 
