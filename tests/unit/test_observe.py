@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
-from scenarios.foretelling import foreseeable, rate_changes
+from scenarios.foretelling import foreseeable, predict_alone, rate_changes, told_or_why
 from scenarios.observe import spine_of
 from scenarios.phases import Traffic, traffic_of
+from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
 from topologies.errors import RunError
 from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
+from traffic.metrics import registry
+from traffic.metrics.fluid import Unpredictable
+from traffic.metrics.metric import Metric
+from traffic.workload import Workload
 
 FABRIC = expand(FabricSpec(spines=4))
 USER = ("Datapath actions: tnl_push(tnl_port(1),header(size=50,type=4,eth(dst=02:ff:00:00:00:02,"
@@ -83,3 +92,29 @@ def test_changes_of_rates_reach_the_model_in_emulated_units_but_for_the_hidden()
     assert {c.direction for c in changes} == {"leaf1->spine1", "spine1->leaf1"}
     assert {c.rate for c in changes} == {5e6}
     assert {c.t for c in changes} == {2.0}
+
+
+def test_a_prediction_that_cannot_be_made_is_absent_with_a_reason_and_the_others_are_there(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = _scenario(ring=RING, other=RING)
+    run, model = RunDirectory.create(tmp_path, scenario), registry.predictions
+
+    def fails(fabric: Fabric, workloads: Sequence[Workload]) -> dict[str, Metric]:
+        if workloads[0].name == "other":
+            raise ZeroDivisionError("division by zero")
+        return model(fabric, workloads)
+
+    monkeypatch.setattr(registry, "predictions", fails)
+    run.write("notes", {"other": {"fused": "2 layers"}})
+    predict_alone(run, expand(scenario.fabric), [_traffic(scenario)])
+    assert {key.split(".")[0] for key in run.read("predictions") or {}} == {"ring"}
+    assert run.read("notes") == {"other": {"fused": "2 layers", "prediction": (
+        "none: the model failed, a fault of aifab's and not of the scenario (ZeroDivisionError: division by zero)")}}
+
+
+def test_what_the_model_cannot_tell_is_no_fault() -> None:
+    def model() -> int:
+        raise Unpredictable("it would take minutes")
+
+    assert told_or_why(model) == "none: it would take minutes"
+    assert told_or_why(lambda: 3) == 3

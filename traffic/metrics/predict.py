@@ -92,7 +92,7 @@ def _requests(workload: Workload, fabric: Fabric) -> dict[str, Metric]:
     latencies = [t - due[request] for request, t in done.items()]
     found = {"e2e": _E2E.of(median(latencies), len(latencies), spread(latencies))}
     seconds = max(done.values()) - min(due.values())
-    return {"throughput": _THROUGHPUT.of(len(done) / seconds, len(done)), **found}
+    return {**({"throughput": _THROUGHPUT.of(len(done) / seconds, len(done))} if seconds > 0 else {}), **found}
 
 
 def fluid_seconds(op: Collective, workload: Workload, fabric: Fabric) -> float:
