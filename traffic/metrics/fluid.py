@@ -21,6 +21,7 @@ from itertools import count
 from topologies.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.fabric import Fabric
 from traffic.collectives import part
+from traffic.jitter import lengths
 from traffic.lowering import Program
 from traffic.metrics.collective import ACK_FRAME, SEGMENTS_PER_ACK, TCP_IP_HEADERS
 from traffic.metrics.maxmin import Course, fair_rates
@@ -237,6 +238,7 @@ class _Job:
         """Start the next iteration now."""
         self._start = self._network.now
         self._unfinished = len(self._tasks)
+        self._lengths = lengths(self.program.workload, self._iteration)
         for task in self._tasks.values():
             task.waits = len(task.op.after) + 1     # the one is the start itself
             task.left = len(task.portions)
@@ -253,7 +255,8 @@ class _Job:
         if task.waits:
             return
         if isinstance(task.op, Compute):
-            self._network.at(self._network.now + task.op.seconds, partial(self._over, task))
+            seconds = self._lengths.get(task.op.id, task.op.seconds)
+            self._network.at(self._network.now + seconds, partial(self._over, task))
         elif not task.portions:
             self._over(task)
         for portion in task.portions:

@@ -37,7 +37,8 @@ def on_paths(workloads: Sequence[Workload], paths: Mapping[str, Mapping[Pair, Pa
 
     paths: workload -> path of each of its connections; changes: of link rates, seconds of the phase.
     """
-    steady = len(workloads) == 1 and all(c.t <= 0 for c in changes)     # then one step is like another
+    alike = len(workloads) == 1 and not workloads[0].jitter
+    steady = alike and all(c.t <= 0 for c in changes)     # then one step is like another
     ran = [replace(w, warmup=0, iterations=1) if steady else w for w in workloads]
     found = fluid_steps([lower(w) for w in ran], paths, fabric, changes)
     scale = fabric.spec.scale.scale
