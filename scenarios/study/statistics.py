@@ -29,7 +29,7 @@ MIN_PAIRS = 6       # the least number of values that have an interval of 95 % a
 
 def coverage(n: int, k: int) -> float:
     """How likely the k-th smallest and the k-th largest of n values have the median between them; k from 1 to n / 2."""
-    return 1 - 2 * sum(math.comb(n, i) for i in range(k)) / 2**n
+    return 1 - 2 * sum(math.comb(n, i) for i in range(k)) / float(2**n)
 
 
 @cache
