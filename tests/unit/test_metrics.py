@@ -174,6 +174,14 @@ def test_collectives_side_by_side_are_not_hidden_behind_each_other() -> None:
     assert steps.overlap([work(0, 2)], [talk(1, 4), talk(3, 6), talk(2, 3)]) == pytest.approx(1 / 5)
 
 
+def test_who_waits_in_two_collectives_at_once_waits_once(fabric: Fabric) -> None:
+    """Rank 3 joins both at second 4, the others at 2: they wait 2 s of 10, not 4."""
+    late = [collective_record([2.0, 2.0, 2.0, 4.0], [8.0] * 4, op=op) for op in ("a", "b")]
+    found = compute(rows(*late, step_record(0, 10)), fabric, [job()])
+    assert found["ring.straggler_share"].value == pytest.approx(3 * 2 / 4 / 10)
+    assert found["ring.laggard_share"].value == pytest.approx(2 / 10)
+
+
 def test_overlap_is_that_of_each_rank_with_its_own_computes() -> None:
     assert steps.overlap([work(0, 4, rank=1)], [talk(0, 4, ranks=(0, 1))]) == 0.5
 

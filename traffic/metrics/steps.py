@@ -36,7 +36,7 @@ OVERLAP = Definition("overlap", "", "communication hidden behind compute",
                      "1 - sum over ranks of the time in which it communicates and computes nothing / sum over ranks of "
                      "the union of the intervals in which it communicates", SOURCE)
 STRAGGLERS = Definition("straggler_share", "", "share of the step that ranks wait for the slowest",
-                        "mean over ranks of sum of (max(rank_start) - rank_start) / step time", SOURCE)
+                        "mean over ranks of the union of [rank_start, max(rank_start)] / step time", SOURCE)
 
 
 def compute_seconds(workload: Workload) -> dict[int, float]:
@@ -117,13 +117,16 @@ def _by_rank(intervals: Iterable[tuple[int, float, float]]) -> dict[int, list[In
 
 
 def straggler_shares(steps: Sequence[Row], collectives: Sequence[Row]) -> list[float]:
-    """Of each step with collectives: the mean over its ranks of the time spent waiting for the slowest / step time."""
-    waits: dict[tuple[str, int], dict[int, float]] = {}
+    """Of each step with collectives: the mean over its ranks of the time spent waiting for the slowest / step time.
+
+    A rank that waits in several collectives at once waits once.
+    """
+    waits: dict[tuple[str, int], dict[int, list[Interval]]] = {}
     for c in collectives:
         mine = waits.setdefault((c["phase"], c["iteration"]), {})
         slowest = max(c["rank_start"])
         for rank, start in zip(c["ranks"], c["rank_start"], strict=True):
-            mine[rank] = mine.get(rank, 0.0) + slowest - start
-    means = {key: fmean(mine.values()) for key, mine in waits.items()}
+            mine.setdefault(rank, []).append((start, slowest))
+    means = {key: fmean(length(union(times)) for times in mine.values()) for key, mine in waits.items()}
     return [means[s["phase"], s["iteration"]] / (s["end"] - s["start"]) for s in steps
             if (s["phase"], s["iteration"]) in means and s["end"] > s["start"]]
