@@ -105,16 +105,17 @@ def test_a_flow_over_a_link_without_any_rate_has_none_and_the_others_do_not_mind
 
 @st.composite
 def networks(draw: st.DrawFn) -> tuple[dict[int, Course], dict[str, float]]:
-    """Links from a thousandth to a thousand, flows whose data cross some and whose ACKs, from a thousandth of the data
-    to as much, cross others."""
+    """Links from a thousandth to a thousand, each with its headers; flows whose data cross some of them and whose ACKs,
+    from a thousandth of the data to half of it, cross others."""
     capacity = {link: draw(st.floats(1e-3, 1e3)) for link in LINKS}
+    headers = {link: draw(st.sampled_from([1.0, 1.05, 1.08])) for link in LINKS}
     flows = {}
     for i in range(draw(st.integers(1, 10))):
         way_ = draw(st.permutations(LINKS))
         there = draw(st.integers(1, len(LINKS)))
         back = draw(st.integers(there, len(LINKS)))
-        flows[i] = Course({link: draw(st.sampled_from([1.0, 1.05, 1.08])) for link in way_[:there]},
-                          {link: draw(st.floats(1e-3, 1)) for link in way_[there:back]})
+        flows[i] = Course({link: headers[link] for link in way_[:there]},
+                          {link: draw(st.floats(1e-3, 0.5)) for link in way_[there:back]})
     return flows, capacity
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from scenarios.foretelling import foreseeable, predict_alone, rate_changes, told_or_why
+from scenarios import foretelling
+from scenarios.foretelling import Foretelling, foreseeable, predict_alone, rate_changes, told_or_why
 from scenarios.observe import spine_of
 from scenarios.phases import Traffic, traffic_of
 from scenarios.results import RunDirectory
@@ -118,3 +121,25 @@ def test_what_the_model_cannot_tell_is_no_fault() -> None:
 
     assert told_or_why(model) == "none: it would take minutes"
     assert told_or_why(lambda: 3) == 3
+
+
+@pytest.mark.parametrize(("error", "why"), [
+    (Unpredictable("too many"), "none: too many"),
+    (ZeroDivisionError("float division by zero"), "none: the model failed, a fault of aifab's and not of the scenario "
+                                                  "(ZeroDivisionError: float division by zero)")])
+def test_a_model_that_fails_on_the_observed_paths_does_not_end_the_run(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, why: str) -> None:
+    scenario = _scenario(ring=RING)
+    run = RunDirectory.create(tmp_path, scenario)
+    measurement: Any = SimpleNamespace(run=run, lab=SimpleNamespace(fabric=expand(scenario.fabric)),
+                                       proof=SimpleNamespace(history=SimpleNamespace(changes=[])))
+    tenants: Any = SimpleNamespace(addressed=None, gateways=dict)
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(foretelling, "observed_paths", lambda *_: [])
+    monkeypatch.setattr(foretelling, "on_paths", fails)
+    Foretelling(scenario, scenario.phases[0], _traffic(scenario), measurement, tenants)([{"connection": 1}])
+    assert run.read("predictions") is None
+    assert run.read("notes") == {"ring": {"prediction on the observed paths in phase main": why}}

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 K = TypeVar("K", bound=Hashable)
-_SWEEPS = 200       # over all links; levels settle within as many as there are different ones, and a few for the ACKs
+_SWEEPS = 2000      # over all links; with ACKs a fiftieth of the data some 20 settle the levels, with half of it some 50
 _SETTLED = 1e-12    # relative change of a level that is none
 _INF = float("inf")
 
