@@ -149,7 +149,7 @@ def test_gradients_are_exchanged_in_fp32_and_parameters_and_activations_as_they_
         gathers = 2 if zero == 3 else 1
         assert sum(op.size for op in collectives(made, reduced)) == pytest.approx(4 * total, rel=1e-3)
         assert sum(op.size for op in collectives(made, "ag/")) == pytest.approx(gathers * 2 * total, rel=1e-3)
-        assert made.notes["gradients"].endswith("4 bytes each")
+        assert made.notes["gradients"].startswith("4 bytes a gradient, ")
     half = training_job(spec(data=8, gradient_bytes=2), fabric, "job", 1)
     assert sum(op.size for op in collectives(half, "ar/")) == pytest.approx(2 * total, rel=1e-3)
     assert activation(spec(gradient_bytes=8)) == activation(spec())

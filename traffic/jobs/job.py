@@ -175,16 +175,17 @@ def _notes(spec: TrainingJobSpec, fabric: Fabric, fuse: int, count: int, ops: li
         "gpu": f"{gpu.flops / 1e12:g} TFLOP/s x {gpu.utilisation:g}; a rank computes {show_time(min(work))} to "
                f"{show_time(max(work))} an iteration",
         "layout": f"data {spec.data} x tensor {spec.tensor} x pipeline {spec.pipeline}, expert {spec.expert}",
-        "gradients": f"{_gradients(fabric, ops)}, {spec.gradient_bytes} bytes each",
+        "gradients": _gradients(spec, fabric, ops),
         "fused": f"{taken} taken as one: {len(ops)} operations, {count} computes and transfers",
         "variation": f"jitter {spec.jitter:g}, drawn for each compute of each iteration; stragglers "
                      + (", ".join(f"rank {r} x {f:g}" for r, f in spec.stragglers) or "none"),
     }
 
 
-def _gradients(fabric: Fabric, ops: list[Op]) -> str:
+def _gradients(spec: TrainingJobSpec, fabric: Fabric, ops: list[Op]) -> str:
     found = [op for op in ops if isinstance(op, Collective) and op.id.startswith(("ar/", "rs/"))]
     if not found:
         return "not exchanged: no rank has a peer with the same parameters"
     largest = fabric.spec.scale.scale.to_real_size(max(op.size for op in found))
-    return f"{len(found)} collectives ({found[0].kind}) of up to {show_size(largest)}"
+    return (f"{spec.gradient_bytes} bytes a gradient, {len(found)} collectives ({found[0].kind}) of up to "
+            f"{show_size(largest)}")
