@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 K = TypeVar("K", bound=Hashable)
-_SWEEPS = 2000      # over all links; with ACKs a fiftieth of the data some 20 settle the levels, with half of it some 50
+_SWEEPS = 2000      # over all links; some 20 settle the levels with ACKs of a fiftieth of the data, some 50 with half
 _SETTLED = 1e-12    # relative change of a level that is none
 _INF = float("inf")
 
