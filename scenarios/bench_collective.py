@@ -40,7 +40,7 @@ class Row:
     """One size. None is what was not told: bandwidths below scale, Jain's index without equal-cost links.
 
     size B, time s (mean over iterations), algbw and busbw bit/s, of_limit busbw / its limit on the slowest
-    access link, drops packets in all queues, retransmits TCP segments, jfi of the busiest leaf's uplinks
+    access link, drops packets in all queues, retransmits TCP segments, jfi of the links between leaves and spines
     """
 
     size: int

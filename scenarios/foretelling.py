@@ -4,24 +4,68 @@
 
 The model knows TCP workloads with connections of their own. Where others share the phase (streams, RoCEv2, bulk,
 requests), or where links go down, nothing is foretold for that phase. Of hidden events it knows nothing.
+
+A prediction that cannot be made is absent, and the workload's notes say why; it never ends the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from scenarios.measure import Measurement
 from scenarios.observe import observed_paths
 from scenarios.phases import Traffic
+from scenarios.results import RunDirectory
 from scenarios.scenario import Phase, Scenario
 from scenarios.tenants import Tenants
 from topologies.fabric import Fabric
+from topologies.scale import Scale
+from traffic.inference import alone, shipping
+from traffic.inference.plan import Serving
 from traffic.metrics import registry
-from traffic.metrics.fluid import Pair, Path, RateChange
+from traffic.metrics.fluid import Pair, Path, RateChange, Unpredictable
 from traffic.metrics.metric import Metric
 from traffic.metrics.on_paths import INTERFERENCE_ON_PATHS, JCT_ON_PATHS, on_paths
 from traffic.records import PathRecord, RecordWriter
+
+T = TypeVar("T")
+
+
+def predict_alone(run: RunDirectory, fabric: Fabric, foreseen: Sequence[Traffic]) -> None:
+    """Writes what is expected of each workload by itself, before anything runs; foreseen: the traffic of each phase."""
+    found: dict[str, Metric] = {}
+    for traffic in foreseen:
+        models = {w.name: partial(registry.predictions, fabric, [w]) for w in traffic.workloads}
+        models |= {s.name: partial(_of_serving, s, fabric.spec.scale.scale) for s in traffic.serving}
+        for name, model in models.items():
+            told = told_or_why(model)
+            if isinstance(told, str):
+                _note(run, [name], "prediction", told)
+            else:
+                found |= told
+    run.write("predictions", registry.as_json(found))
+
+
+def _of_serving(serving: Serving, scale: Scale) -> dict[str, Metric]:
+    shipped = {f"{serving.name}.{tag}": m for tag, m in shipping.predictions(serving, scale).items()}
+    return alone.predictions([serving], scale) | shipped
+
+
+def told_or_why(model: Callable[[], T]) -> T | str:
+    """What a model expects, or why there is none. A fault of the model is named and costs the prediction alone."""
+    try:
+        return model()
+    except Unpredictable as why:
+        return f"none: {why}"
+    except Exception as error:      # whatever it is: the measurement does not depend on it
+        return f"none: the model failed, a fault of aifab's and not of the scenario ({type(error).__name__}: {error})"
+
+
+def _note(run: RunDirectory, workloads: Sequence[str], what: str, text: str) -> None:
+    notes = run.read("notes") or {}
+    run.write("notes", notes | {name: {**notes.get(name, {}), what: text} for name in workloads})
 
 
 class Foretelling:
@@ -43,7 +87,11 @@ class Foretelling:
         known = [RateChange(0.0, d, c.rate) for c in self._measurement.proof.history.changes
                  if c.rate is not None and not c.hidden for d in lab.fabric.link(c.link).directions]
         changes = [*known, *rate_changes(self._scenario, self._phase, lab.fabric)]
-        told = on_paths(self._traffic.workloads, _by_workload(paths), lab.fabric, changes)
+        told = told_or_why(lambda: on_paths(self._traffic.workloads, _by_workload(paths), lab.fabric, changes))
+        if isinstance(told, str):
+            names = [w.name for w in self._traffic.workloads]
+            _note(run, names, f"prediction on the observed paths in phase {self._phase.name}", told)
+            return
         before = run.read("predictions") or {}
         new = {self._key(name, tag): m for name, metrics in told.items() for tag, m in metrics.items()}
         new |= {self._key(name, INTERFERENCE_ON_PATHS.tag): INTERFERENCE_ON_PATHS.of(factor)
@@ -60,8 +108,9 @@ class Foretelling:
         if len(self._phase.run) < 2:
             return
         for name, metrics in told.items():
-            alone = [p.name for p in self._scenario.phases if p.run == (name,)]
-            if len(alone) == 1 and (isolated := before.get(self._key(name, JCT_ON_PATHS.tag, alone[0]))):
+            by_itself = [p.name for p in self._scenario.phases if p.run == (name,)]
+            isolated = before.get(self._key(name, JCT_ON_PATHS.tag, by_itself[0]), {}) if len(by_itself) == 1 else {}
+            if isolated.get("value"):
                 yield name, metrics[JCT_ON_PATHS.tag].value / isolated["value"]
 
 

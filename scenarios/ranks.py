@@ -46,14 +46,14 @@ def link_bytes(inventory: Inventory) -> dict[str, int]:
 
 
 def spread(fabric: Fabric, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
-    """A line for each leaf that sent into the fabric: what its uplinks carried, and how evenly."""
+    """A line for each leaf that sent into the fabric: what its uplinks carried, and how evenly, by their rates."""
     moved = {direction: float(after[direction] - count) for direction, count in before.items()}
     lines = []
-    for leaf, found in fairness.metrics(moved, fabric).items():
-        if leaf != "fabric":
+    for leaf in (node.name for node in fabric.leaves):
+        index = fairness.jain(fairness.utilisations(moved, fabric, leaf, up=True))
+        if len(fabric.uplinks(leaf)) > 1 and index is not None:
             uplinks = ", ".join(f"{k.far(leaf).node} {show_size(moved[f'{leaf}->{k.far(leaf).node}'])}"
                                 for k in fabric.uplinks(leaf))
-            index = next(m.value for m in found if m.tag == fairness.JFI.tag)
             lines.append(f"  {leaf} sent to {uplinks}; Jain's index {index:.3f}")
     return lines
 

@@ -19,7 +19,8 @@ from typing import Any
 
 from scenarios import evidence
 from scenarios.compiling import compiled
-from scenarios.foretelling import Foretelling
+from scenarios.events import slowest
+from scenarios.foretelling import Foretelling, predict_alone
 from scenarios.lab import Lab, lab
 from scenarios.measure import Measurement, Proof
 from scenarios.moves import changes_of
@@ -39,8 +40,6 @@ from topologies.errors import LabError
 from topologies.fabric import Fabric
 from topologies.host_limits import measuring_lock
 from traffic.engine.settings import prepare_namespace
-from traffic.inference import alone, shipping
-from traffic.metrics import registry
 from traffic.records import RecordWriter
 
 
@@ -81,11 +80,7 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
                         zip(scenario.phases, planned, strict=True)]
             if notes := {name: found for t in foreseen for name, found in t.notes.items()}:
                 run.write("notes", notes)
-            served, scale = [s for t in foreseen for s in t.serving], fabric.spec.scale.scale
-            of_serving = {f"{s.name}.{tag}": m for s in served for tag, m in shipping.predictions(s, scale).items()}
-            run.write("predictions", registry.as_json(
-                registry.predictions(fabric, [w for t in foreseen for w in t.workloads])
-                | alone.predictions(served, scale) | of_serving))
+            predict_alone(run, fabric, foreseen)
             proof = _measure(scenario, fabric, list(zip(traffic, foreseen, strict=True)), run, tell)
             result = _conclude(scenario, fabric, planned, run, proof, locked=lock)
             if report:

@@ -115,10 +115,14 @@ class ModelSpec(Strict):
 
 
 class GpuSpec(Strict):
-    """What a GPU computes: its peak in FLOP/s of the precision used, and the share of it that a job reaches."""
+    """What a GPU computes: its peak in FLOP/s of the precision used, and the share of it that its kernels reach.
+
+    The share is that of the kernels while they run. A job's model FLOPs utilisation (MFU) is lower, because it holds
+    exposed communication and pipeline bubbles as well; those follow here from the network and the layout.
+    """
 
     flops: float = Field(gt=0, description="peak FLOP/s, dense")
-    utilisation: float = Field(0.4, gt=0, le=1, description="model FLOPs utilisation")
+    utilisation: float = Field(0.6, gt=0, le=1, description="share of the peak that kernels reach while they compute")
 
 
 class TrainingJobSpec(Classed):
@@ -140,11 +144,12 @@ class TrainingJobSpec(Classed):
     sequence: int = Field(4096, ge=1, description="tokens of a sample")
     micro_batch: int = Field(1, ge=1, description="samples of a micro-batch")
     micro_batches: int = Field(1, ge=1, description="micro-batches of a data-parallel rank in an iteration")
-    bytes_per_element: int = Field(2, ge=1, le=8, description="of parameters, gradients and activations")
+    bytes_per_element: int = Field(2, ge=1, le=8, description="of parameters and activations")
+    gradient_bytes: int = Field(4, ge=1, le=8, description="of a gradient as it is exchanged; 4: FP32")
     bucket: Size = Field(25 * 2**20, gt=0, description="gradients exchanged at once")
     overlap: bool = Field(True, description="exchange gradients and gather parameters beside compute")
     fuse: int | None = Field(None, ge=1, description="layers taken as one; default: as few as the lab can run")
-    jitter: float = Field(0.0, ge=0, le=1, description="coefficient of variation of compute times")
+    jitter: float = Field(0.0, ge=0, le=1, description="coefficient of variation of each compute in each iteration")
     stragglers: tuple[tuple[int, float], ...] = Field((), description="[rank, factor of its compute times] each")
     placement: Placement = "packed"
     fold: bool = Field(False, description="more ranks than hosts: begin again with the first host")

@@ -82,7 +82,10 @@ Op = Compute | Transfer | Collective
 
 @dataclass(frozen=True)
 class Workload:
-    """`hosts[r]` is the host of rank r; `ops` of one iteration, repeated warmup + iterations times."""
+    """`hosts[r]` is the host of rank r; `ops` of one iteration, repeated warmup + iterations times.
+
+    jitter: coefficient of variation of the computes, each drawn anew in each iteration from `seed` (traffic/jitter.py).
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     name: str
@@ -95,6 +98,8 @@ class Workload:
     dscp: int = 0               # of its packets
     connections: Literal["shared", "pool"] = "shared"       # pool: a transfer takes an idle connection or opens one
     timeout: float = 60.0       # seconds without progress of a transfer: then the run fails; in a pool, that request
+    jitter: float = 0.0
+    seed: int = 0
     notes: dict[str, str] = field(default_factory=dict)     # origin, factors: what a report states
 
 

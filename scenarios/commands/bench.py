@@ -53,7 +53,7 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     """Measure a collective over sizes (as root), with one verdict for the sweep.
 
     Size, time, algbw and busbw are those of nccl-tests; drops, retransmits and Jain's fairness index over
-    the uplinks say why. Sizes are of the buffer S that algbw is about.
+    the links between leaves and spines say why. Sizes are of the buffer S that algbw is about.
 
     Examples:
 

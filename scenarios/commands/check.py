@@ -140,7 +140,8 @@ def _study_lines(name: str, settings: list[str]) -> Iterator[str]:
         yield (f"{'quick form' if quick else 'the study'}: {span(plan.seconds)} for all runs, up to "
                f"{clock(longest.seconds[1])} each ({longest.name})")
         if len(plan.seeds) < MIN_PAIRS:
-            yield f"too few repeats to tell designs apart: {len(plan.seeds)}, and {MIN_PAIRS} are needed"
+            yield (f"too few repeats to tell designs apart: {len(plan.seeds)}, and a 95 % interval of the median needs "
+                   f"{MIN_PAIRS}")
         if plan.study.quick is None:
             return
 

@@ -42,11 +42,11 @@ def _pacing(pacing: Json, rate: Json | None, siblings: Json | None) -> str:
 
 
 def spread_sentences(metrics: Mapping[str, Json], phases: Sequence[str]) -> Iterator[str]:
-    """How evenly the uplinks were used in each phase, where that differed."""
+    """How evenly the links between leaves and spines were used in each phase, where that differed."""
     found = {p: metrics[f"fabric.{p}.jfi"]["value"] for p in phases if f"fabric.{p}.jfi" in metrics}
     if found and max(found.values()) - min(found.values()) >= UNEVEN:
         each = ", ".join(f"{number(value)} in phase {p}" for p, value in found.items())
-        yield f"Jain's fairness over the uplinks of the leaf that sent most was {each} (1 is even)."
+        yield f"Jain's fairness over the links between leaves and spines was {each} (1 is even)."
 
 
 def laggard_sentence(tags: Tags) -> str:

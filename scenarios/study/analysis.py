@@ -108,13 +108,13 @@ def _compared(result: StudyResult, choice: MetricChoice, label: str) -> Compared
     if len(units) > 1:
         return Compared(choice, label, unit, {}, (), (), {}, f"its unit is {' and '.join(sorted(units))}")
     values = {name: design.values(key) for name, design in result.designs.items()}
-    estimates = {name: e for name, v in values.items() if (e := estimate(list(v.values()), f"{key} {name}"))}
+    estimates = {name: e for name, v in values.items() if (e := estimate(v.values()))}
     better = -1 if choice.better == "higher" else 1
     ranked = sorted((name for name in estimates if not result.designs[name].reference),
                     key=lambda name: better * estimates[name].median)
 
     def against(name: str, other: str) -> Finding:
-        return Finding(name, other, difference(values[name], values[other], f"{key} {name} {other}"))
+        return Finding(name, other, difference(values[name], values[other]))
 
     base = result.baseline
     findings = tuple(against(name, base) for name in estimates if name != base) if base in estimates else ()

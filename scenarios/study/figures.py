@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scenarios.report.canvas import WIDE, Figure, Ink, canvas, figure
 from scenarios.report.text import quantity
 from scenarios.study.analysis import Analysis, Compared
+from scenarios.study.statistics import MIN_PAIRS
 from scenarios.study.tables import DIFFERENCES, differences, overview
 from scenarios.study.words import signed
 
@@ -32,7 +33,8 @@ def _values(analysis: Analysis, metrics: Sequence[Compared]) -> Figure | None:
         return None
     names = list(analysis.result.designs)
     header, rows = overview(analysis)
-    caption = ("Each dot is a run, hollow where it was SUSPECT; the bar is the median, the line its interval. "
+    caption = ("Each dot is a run, hollow where it was SUSPECT; the bar is the median, the line its interval, which "
+               f"fewer than {MIN_PAIRS} runs do not have. "
                f"{_directions(metrics)}")
 
     def panel(axes: Axes, metric: Compared) -> None:
@@ -51,7 +53,8 @@ def _differences(analysis: Analysis, metrics: Sequence[Compared]) -> Figure | No
         return None
     base = analysis.result.baseline
     names = [name for name in analysis.result.designs if name != base]
-    caption = ("Median of the differences between runs with one seed, and its interval. Filled: a difference was seen, "
+    caption = ("Median of the differences between runs with one seed, and its interval, which fewer than "
+               f"{MIN_PAIRS} pairs do not have. Filled: a difference was seen, "
                f"for the interval leaves out zero, which is {base}. "
                f"Hollow: none was seen, or too few pairs. {_directions(held)}")
 
@@ -60,7 +63,8 @@ def _differences(analysis: Analysis, metrics: Sequence[Compared]) -> Figure | No
         for f in metric.findings:
             d, row = f.difference, names.index(f.design)
             if d is not None:
-                axes.plot([d.low, d.high], [row, row], color=Ink.SERIES[0], linewidth=1.6)
+                if d.low is not None and d.high is not None:
+                    axes.plot([d.low, d.high], [row, row], color=Ink.SERIES[0], linewidth=1.6)
                 axes.plot(d.median, row, "o", markersize=7, markeredgecolor=Ink.SERIES[0],
                           color=Ink.SERIES[0] if d.seen else Ink.PAPER)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: signed(v, metric.unit)))
@@ -90,7 +94,7 @@ def _runs(axes: Axes, analysis: Analysis, metric: Compared, name: str, row: int)
         return
     design = analysis.result.designs[name]
     ink = Ink.MUTED if design.reference else Ink.SERIES[0]
-    if e.n > 1:
+    if e.low is not None and e.high is not None:
         axes.plot([e.low, e.high], [row, row], color=ink, linewidth=1.2)
     axes.plot([e.median, e.median], [row - 0.3, row + 0.3], color=ink, linewidth=2.6)
     for run in design.used.values():

@@ -68,7 +68,7 @@ class Study(Strict):
     axes: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field({}, description=(
         "dotted path -> values; every combination of them is a design"))
     baseline: str = Field("", description="the design that the others are held against; default: the first")
-    repeats: int = Field(5, ge=1, le=100)
+    repeats: int = Field(7, ge=1, le=100)
     seed: int = Field(1, ge=0, description="of the first repeat; the next ones take the numbers after it")
     retries: int = Field(1, ge=0, le=5, description="how often a run is done again that the machine has spoilt")
     metrics: tuple[MetricChoice, ...] = Field(min_length=1, max_length=256)

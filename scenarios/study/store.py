@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -152,12 +153,12 @@ def _seconds(meta: Meta) -> float | None:
 
 
 def _measures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Measure]]:
-    """Metrics that are a number; a range or a missing value cannot be compared."""
+    """Metrics that are a finite number; a range or a missing value cannot be compared."""
     for key, metric in metrics.items():
         value = metric["value"]
-        if isinstance(value, int | float):
-            yield key, Measure(value=value, unit=metric.get("unit") or "", title=metric.get("title") or "",
-                               real=metric.get("real"))
+        real = metric.get("real")
+        if isinstance(value, int | float) and math.isfinite(value) and (real is None or math.isfinite(real)):
+            yield key, Measure(value=value, unit=metric.get("unit") or "", title=metric.get("title") or "", real=real)
 
 
 def _result(plan: Plan, runs: Mapping[Key, list[Outcome]], discarded: tuple[Discarded, ...]) -> StudyResult:

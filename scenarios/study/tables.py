@@ -8,18 +8,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from scenarios.cost.study import HEADER as COSTS
-from scenarios.report.text import percent, plural, quantity
+from scenarios.report.text import plural, quantity
 from scenarios.study.analysis import Analysis, Compared
 from scenarios.study.result import DesignResult, StudyResult
 from scenarios.study.statistics import MIN_PAIRS, Difference
-from scenarios.study.words import interval, signed
+from scenarios.study.words import covers, signed, spread
 from topologies.document import show
 
 Row = tuple[str, ...]
 
 
 def overview(analysis: Analysis) -> tuple[Row, list[Row]]:
-    """Header and a row for each design: its runs, and median and interval of each metric."""
+    """Header and a row for each design: its runs, and of each metric median and interval, or range of few runs."""
     result = analysis.result
     header = ("design", "runs", *(m.label for m in analysis.metrics))
     rows = [(_called(result, name), _runs(design), *(_median(m, name) for m in analysis.metrics))
@@ -44,10 +44,10 @@ def _median(metric: Compared, name: str) -> str:
     if e is None:
         return "-"
     value = quantity(e.median, metric.unit)
-    return value if e.n == 1 else f"{value} ({interval(e, metric.unit)})"
+    return value if e.n == 1 else f"{value} ({spread(e, metric.unit)})"
 
 
-DIFFERENCES = ("metric", "design", "against", "median", "difference", "interval", "confidence", "pairs", "seen")
+DIFFERENCES = ("metric", "design", "against", "median", "difference", "interval", "coverage", "pairs", "seen")
 
 
 def differences(analysis: Analysis) -> list[Row]:
@@ -62,7 +62,7 @@ def _told(metric: Compared, d: Difference | None) -> Row:
     share = f" ({signed(100 * d.share, '%')})" if d.share is not None else ""
     better = "better" if metric.is_better(d.median) else "worse"
     seen = better if d.seen else "no" if d.n >= MIN_PAIRS else "too few pairs"
-    return (signed(d.median, metric.unit) + share, interval(d, metric.unit), percent(d.confidence), str(d.n), seen)
+    return (signed(d.median, metric.unit) + share, spread(d, metric.unit), covers(d), str(d.n), seen)
 
 
 def verdicts(result: StudyResult) -> str:
@@ -88,12 +88,12 @@ def settings(design: DesignResult) -> str:
     return ", ".join(f"{path} = {show(value)}" for path, value in design.settings.items()) or "nothing"
 
 
-SUMMARY = ("metric", "unit", "better", "design", "median", "low", "high", "confidence", "runs", "difference",
-           "difference_low", "difference_high", "pairs", "seen")
+SUMMARY = ("metric", "unit", "better", "design", "median", "low", "high", "coverage", "runs", "difference",
+           "difference_low", "difference_high", "difference_coverage", "pairs", "seen")
 
 
 def summary_csv(analysis: Analysis) -> str:
-    """One line for each metric and design, numbers in the metric's unit."""
+    """One line for each metric and design, numbers in the metric's unit; empty where there is no interval."""
     return _csv(SUMMARY, _summary(analysis))
 
 
@@ -102,7 +102,7 @@ def _summary(analysis: Analysis) -> Iterator[tuple[object, ...]]:
         found = {f.design: f.difference for f in m.findings}
         for name, e in m.estimates.items():
             d = found.get(name)
-            tail = (d.median, d.low, d.high, d.n, d.seen) if d else (None,) * 5
+            tail = (d.median, d.low, d.high, d.confidence, d.n, d.seen) if d else (None,) * 6
             yield (m.choice.metric, m.unit, m.choice.better, name, e.median, e.low, e.high, e.confidence, e.n, *tail)
 
 

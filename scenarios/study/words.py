@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from scenarios.report.text import number, percent, plural, quantity
 from scenarios.study.analysis import Analysis, Compared, Finding
-from scenarios.study.statistics import MIN_PAIRS, Difference, Estimate, confidence
+from scenarios.study.statistics import CONFIDENCE, MIN_PAIRS, Difference, Estimate
 
 
 def signed(value: float, unit: str) -> str:
@@ -18,17 +18,24 @@ def signed(value: float, unit: str) -> str:
     return f"{'-' if value < 0 else '+' if value > 0 else ''}{quantity(abs(value), unit)}"
 
 
-def interval(e: Estimate, unit: str) -> str:
-    """'1.2 s to 1.4 s'; a dash of a single value, which has none."""
+def spread(e: Estimate, unit: str) -> str:
+    """The interval, '1.2 s to 1.4 s'; of values too few for one their range, 'range 1.2 s to 1.4 s'; a dash of one."""
     if e.n == 1:
         return "-"
     show = signed if isinstance(e, Difference) else quantity
+    if e.low is None or e.high is None:
+        return f"range {show(e.least, unit)} to {show(e.most, unit)}"
     return f"{show(e.low, unit)} to {show(e.high, unit)}"
 
 
+def covers(e: Estimate) -> str:
+    """What the interval covers, '98.4 %'; a dash where there is none."""
+    return "-" if e.confidence is None else f"{100 * e.confidence:.1f} %"
+
+
 def sure(d: Difference, unit: str) -> str:
-    """'94 % interval of the paired difference -1.3 s to -0.9 s, 5 of 5 pairs alike'."""
-    return (f"{percent(confidence(d.n))} interval of the paired difference {interval(d, unit)}, "
+    """'98.4 % interval of the paired difference -1.3 s to -0.9 s, 7 of 7 pairs alike'."""
+    return (f"{covers(d)} interval of the paired difference {spread(d, unit)}, "
             f"{d.agree} of {plural(d.n, 'pair')} alike")
 
 
@@ -38,15 +45,18 @@ def finding_sentence(metric: Compared, finding: Finding) -> str:
     if d is None:
         return f"{a} and {b} cannot be compared in {metric.label}: no seed has both."
     if d.n < MIN_PAIRS:
-        return (f"Too few pairs to tell {a} and {b} apart in {metric.label}: {d.n}, and {MIN_PAIRS} are needed "
-                f"(differences {interval(d, metric.unit) if d.n > 1 else signed(d.median, metric.unit)}).")
+        return (f"Too few pairs to tell {a} and {b} apart in {metric.label}: {d.n}, and a {percent(CONFIDENCE)} "
+                f"interval needs {MIN_PAIRS} (differences {_differences(d, metric.unit)}).")
     if not d.seen:
         return (f"No difference seen between {a} and {b} in {metric.label} "
-                f"({percent(confidence(d.n))} interval of the paired difference {interval(d, metric.unit)}, "
-                f"{plural(d.n, 'pair')}).")
+                f"({covers(d)} interval of the paired difference {spread(d, metric.unit)}, {plural(d.n, 'pair')}).")
     verb = "is better than" if metric.is_better(d.median) else "is worse than"
     return (f"{a} {verb} {b} in {metric.label}: {quantity(metric.estimates[a].median, metric.unit)}, "
             f"{by_how_much(d, metric.unit)} than {quantity(d.base, metric.unit)} ({sure(d, metric.unit)}).")
+
+
+def _differences(d: Difference, unit: str) -> str:
+    return f"{signed(d.least, unit)} to {signed(d.most, unit)}" if d.n > 1 else signed(d.median, unit)
 
 
 def by_how_much(d: Difference, unit: str) -> str:
@@ -82,7 +92,8 @@ def _undecided(metric: Compared) -> str:
     if metric.untold:
         pairs = min(f.difference.n if f.difference else 0 for f in metric.of_leader.values())
         return (f"Too few runs to say which design is best in {metric.label}: {plural(pairs, 'pair')} "
-                f"with the same seeds, and {MIN_PAIRS} are needed; {names[0]} has the best median, {value}.")
+                f"with the same seeds, and a {percent(CONFIDENCE)} interval needs {MIN_PAIRS}; {names[0]} has the best "
+                f"median, {value}.")
     return f"No difference was seen between {_list(names)} in {metric.label}."
 
 
@@ -124,6 +135,10 @@ def _caveats(analysis: Analysis) -> Iterator[str]:
     machines = sorted({run.made_on for d in result.designs.values() for run in d.used.values()})
     if len(machines) > 1:
         yield f"The runs were not all made alike: {'; '.join(machines)}."
+    few = [name for name, d in result.designs.items() if 0 < len(d.used) < MIN_PAIRS]
+    if few:
+        yield (f"Of fewer than {MIN_PAIRS} runs no {percent(CONFIDENCE)} interval of a median exists, so there is none "
+               f"of {_list(tuple(few))}: what stands in its place is the range.")
     yield from _chance(analysis)
 
 
@@ -131,6 +146,6 @@ def _chance(analysis: Analysis) -> Iterator[str]:
     """Many comparisons find something by chance: how many differences that are none one would expect to be told."""
     enough = [d for d in analysis.comparisons if d.n >= MIN_PAIRS]
     if len(enough) > 1:
-        expected = sum(1 - d.confidence for d in enough)
+        expected = sum(1 - (d.confidence or 0.0) for d in enough)
         yield (f"{len(enough)} comparisons with the baseline were made; were there no differences at all, "
                f"about {number(round(expected, 1))} of them would be told by chance.")

@@ -18,13 +18,14 @@ from topologies.expansion import expand
 from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
 from traffic.build import workload_of
+from traffic.jitter import as_in, lengths
 from traffic.jobs.blocks import activation, stages
-from traffic.jobs.emitter import Pace
 from traffic.jobs.gpus import PRESETS as GPUS
 from traffic.jobs.job import MAX_OPS, primitives, training_job
 from traffic.jobs.layout import Layout, one_forward_one_backward
 from traffic.jobs.models import PRESETS, Model
 from traffic.lowering import Primitive, lower
+from traffic.metrics.fluid import fluid_steps
 from traffic.metrics.predict import predict
 from traffic.specs import TrainingJobSpec
 from traffic.workload import Collective, Compute, Transfer, Workload
@@ -100,7 +101,12 @@ def test_llama_8b_on_an_h100_takes_what_its_flops_say() -> None:
     (blocks,) = stages(made, 1)
     model = Model.of("llama3-8b")
     flops = 4096 * (2 * (model.parameters - model.embedding - 4096 * 65) + 4 * 32 * 4096 * 4096)
-    assert sum(b.attention + b.ffn for b in blocks) == pytest.approx(flops / (989.5e12 * 0.4))
+    assert sum(b.attention + b.ffn for b in blocks) == pytest.approx(flops / (989.5e12 * 0.6))
+
+
+def test_kernels_reach_more_of_the_peak_than_a_job_does_as_a_whole() -> None:
+    """0.41 is the MFU of Llama 3 405B, bubbles and exposed communication included; 0.80 that of the best products."""
+    assert all(0.55 <= gpu.utilisation <= 0.65 for gpu in GPUS.values())
 
 
 # --- layout ---------------------------------------------------------------------------------------
@@ -133,18 +139,31 @@ def test_gradients_of_a_replica_are_parameters_times_bytes(fabric: Fabric, more:
     made = spec(**more)
     shards = made.tensor * made.pipeline
     total = sum(op.size for op in collectives(training_job(made, fabric, "job", 1), "ar/"))
-    assert total == pytest.approx(Model.of(made.model).parameters * 2, abs=shards)
+    assert total == pytest.approx(Model.of(made.model).parameters * 4, abs=shards)
+
+
+def test_gradients_are_exchanged_in_fp32_and_parameters_and_activations_as_they_are_used(fabric: Fabric) -> None:
+    total = Model.of(spec().model).parameters
+    for zero, reduced in ((1, "rs/"), (3, "rs/")):
+        made = training_job(spec(data=8, zero=zero), fabric, "job", 1)
+        gathers = 2 if zero == 3 else 1
+        assert sum(op.size for op in collectives(made, reduced)) == pytest.approx(4 * total, rel=1e-3)
+        assert sum(op.size for op in collectives(made, "ag/")) == pytest.approx(gathers * 2 * total, rel=1e-3)
+        assert made.notes["gradients"].startswith("4 bytes a gradient, ")
+    half = training_job(spec(data=8, gradient_bytes=2), fabric, "job", 1)
+    assert sum(op.size for op in collectives(half, "ar/")) == pytest.approx(2 * total, rel=1e-3)
+    assert activation(spec(gradient_bytes=8)) == activation(spec())
 
 
 def test_described_parameters_replace_counted_ones(fabric: Fabric) -> None:
     made = training_job(spec(model={**TINY, "parameters": 1_000_000}, data=4), fabric, "job", 1)
-    assert sum(op.size for op in collectives(made, "ar/")) == 2_000_000
+    assert sum(op.size for op in collectives(made, "ar/")) == 4_000_000
 
 
 def test_buckets_are_equal_and_no_larger_than_asked(fabric: Fabric) -> None:
     made = training_job(spec(data=8, bucket="100kB"), fabric, "job", 1)
     sizes = [op.size for op in collectives(made, "ar/")]
-    assert len(sizes) == -(-Model.of(spec().model).parameters * 2 // 100_000)
+    assert len(sizes) == -(-Model.of(spec().model).parameters * 4 // 100_000)
     assert max(sizes) <= 100_000
     assert max(sizes) - min(sizes) <= 1
 
@@ -166,15 +185,15 @@ def test_fusing_keeps_the_bytes_and_lowers_the_operations(fabric: Fabric) -> Non
     assert step(fine) == pytest.approx(step(coarse))
 
 
-def test_fsdp_moves_three_times_its_share_of_the_parameters(fabric: Fabric) -> None:
-    n, total = 8, Model.of(spec().model).parameters * 2
+def test_fsdp_gathers_its_parameters_twice_and_scatters_gradients_of_twice_the_size(fabric: Fabric) -> None:
+    n, total = 8, Model.of(spec().model).parameters
     by_rank = sent(training_job(spec(data=n, zero=3), fabric, "job", 1))
     for rank in range(n):
-        assert by_rank[rank] == pytest.approx(3 * total * (n - 1) / n, rel=1e-3)
+        assert by_rank[rank] == pytest.approx((2 * 2 + 4) * total * (n - 1) / n, rel=1e-3)
 
 
 def test_zero_1_moves_as_much_as_an_all_reduce_and_gathers_last(fabric: Fabric) -> None:
-    plain, sharded = (training_job(spec(data=8, zero=z), fabric, "job", 1) for z in (0, 1))
+    plain, sharded = (training_job(spec(data=8, zero=z, gradient_bytes=2), fabric, "job", 1) for z in (0, 1))
     assert sent(plain) == pytest.approx(sent(sharded), rel=1e-6)
     over = finish(lower(sharded).ops, moving=1.0)
     reduced = max(t for name, t in over.items() if name.startswith("rs/"))
@@ -198,17 +217,17 @@ def test_experts_exchange_tokens_twice_each_way_and_gradients_among_fewer_ranks(
     assert {op.ranks for op in exchanges} == {(0, 1, 2, 3), (4, 5, 6, 7)}
     experts, dense = (collectives(workload, f"ar/s0/{kind}/") for kind in ("experts", "dense"))
     assert {op.ranks for op in experts} == {(0, 4), (1, 5), (2, 6), (3, 7)}
-    assert sum(op.size for op in experts) == 2 * model.shape.layers * model.experts
-    assert sum(op.size for op in dense) == 2 * (model.counted - model.shape.layers * model.experts)
+    assert sum(op.size for op in experts) == 4 * model.shape.layers * model.experts
+    assert sum(op.size for op in dense) == 4 * (model.counted - model.shape.layers * model.experts)
 
 
 def test_sizes_and_times_follow_the_scale() -> None:
     scaled = expand(FabricSpec.model_validate(
         {"leaves": 2, "hosts_per_leaf": 4, "host_rate": "400gbit", "scale": {"rate": "1/40000", "size": "1/100000"}}))
     workload = training_job(spec(model="llama3-8b", gpu="h100", sequence=4096, data=8), scaled, "job", 1)
-    assert sum(op.size for op in collectives(workload, "ar/")) == round(8_030_261_248 * 2 / 100_000)
+    assert sum(op.size for op in collectives(workload, "ar/")) == round(8_030_261_248 * 4 / 100_000)
     compute = sum(op.seconds for op in workload.ops if isinstance(op, Compute) and op.rank == 0)
-    assert compute == pytest.approx(0.5326 * 0.4, rel=1e-3)             # time scales by size / rate
+    assert compute == pytest.approx(0.3551 * 0.4, rel=1e-3)             # time scales by size / rate
 
 
 # --- time -----------------------------------------------------------------------------------------
@@ -222,7 +241,7 @@ def test_the_pipeline_bubble_is_that_of_1f1b(fabric: Fabric, p: int, m: int) -> 
 
 
 def test_overlap_hides_gradients_behind_backward_and_none_does_not(fabric: Fabric) -> None:
-    hidden, bare = (training_job(spec(data=2, bucket="100kB", overlap=o), fabric, "job", 1) for o in (True, False))
+    hidden, bare = (training_job(spec(data=2, bucket="200kB", overlap=o), fabric, "job", 1) for o in (True, False))
     compute = step(hidden)
     assert step(bare) == pytest.approx(compute)
     buckets = len(collectives(bare, "ar/"))
@@ -253,15 +272,43 @@ def test_a_straggler_holds_up_everyone_by_its_factor(fabric: Fabric) -> None:
     assert step(slow) == pytest.approx(1.5 * step(even))
 
 
-def test_jitter_is_drawn_from_the_seed_with_mean_one(fabric: Fabric) -> None:
+def test_jitter_is_drawn_anew_in_each_iteration_and_again_from_the_same_seed(fabric: Fabric) -> None:
     first, again, other = (training_job(spec(data=8, jitter=0.1), fabric, "job", seed) for seed in (1, 1, 2))
-    assert first.ops == again.ops
-    assert first.ops != other.ops
-    pace = Pace(1, 0.1, {3: 2.0})
-    draws = [pace.factor(3) / 2.0 for _ in range(4000)]
-    mean = sum(draws) / 4000
+    planned = {op.id: op.seconds for op in first.ops if isinstance(op, Compute)}
+    drawn = [lengths(first, i) for i in (-1, 0, 1)]
+    assert drawn == [lengths(again, i) for i in (-1, 0, 1)]
+    assert drawn[1] != lengths(other, 1)
+    some = next(name for name, seconds in planned.items() if seconds)
+    assert len({draws[some] for draws in drawn}) == 3
+    assert {op.seconds for op in as_in(first, 1).ops if isinstance(op, Compute) and op.id == some} == {drawn[2][some]}
+    assert lengths(training_job(spec(data=8), fabric, "job", 1), 0) == {}
+
+
+def test_jitter_has_mean_one_and_the_variation_that_was_asked_for(fabric: Fabric) -> None:
+    made = training_job(spec(data=8, jitter=0.1, stragglers=((3, 2.0),)), fabric, "job", 1)
+    planned = {op.id: op.seconds for op in made.ops if isinstance(op, Compute)}
+    draws = [seconds / planned[name] for i in range(60) for name, seconds in lengths(made, i).items()]
+    assert len(draws) > 4000
+    mean = sum(draws) / len(draws)
     assert mean == pytest.approx(1.0, abs=0.01)
-    assert (sum((d - mean) ** 2 for d in draws) / 3999) ** 0.5 == pytest.approx(0.1, rel=0.1)
+    assert (sum((d - mean) ** 2 for d in draws) / len(draws)) ** 0.5 == pytest.approx(0.1, rel=0.1)
+
+
+def test_iterations_with_jitter_are_predicted_each_with_its_own_computes(fabric: Fabric) -> None:
+    made = training_job(spec(data=8, jitter=0.3, iterations=9), fabric, "job", 1)
+    even = training_job(spec(data=8, iterations=9), fabric, "job", 1)
+    found = predict(made, fabric)["step_time"]
+    assert found.spread is not None
+    assert found.spread[0] < found.value < found.spread[1]
+    assert found.value > predict(even, fabric)["step_time"].value     # everybody waits for the longest draw
+
+
+def test_the_engines_iterations_differ_with_jitter_and_follow_the_draws(fabric: Fabric) -> None:
+    """The fluid model has the dependencies of the engine: without bytes its steps are the longest chains of draws."""
+    ops = (Compute("a", 0, 1.0), Compute("b", 0, 1.0, after=("a",)))
+    made = Workload("job", ("h1",), ops, iterations=3, jitter=0.2, seed=7)
+    steps = fluid_steps([lower(made)], {"job": {}}, fabric)["job"]
+    assert [s.end - s.start for s in steps] == pytest.approx([sum(lengths(made, i).values()) for i in range(3)])
 
 
 # --- as a workload --------------------------------------------------------------------------------

@@ -17,9 +17,18 @@ from topologies.spec import FabricSpec, ScaleSpec
 from traffic.metrics import collective, fairness, steps
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Definition, percentile, variation, with_real
-from traffic.metrics.predict import compute_only_seconds
+from traffic.metrics.predict import compute_only_seconds, step_seconds
 from traffic.metrics.registry import as_json, compute
-from traffic.records import CollectiveRecord, ComputeRecord, IperfRecord, Record, RequestRecord, StepRecord, encode
+from traffic.records import (
+    CollectiveRecord,
+    ComputeRecord,
+    IperfRecord,
+    Record,
+    RequestRecord,
+    StepRecord,
+    TransferRecord,
+    encode,
+)
 from traffic.workload import Collective, Compute, Transfer, Workload
 
 Row = dict[str, Any]
@@ -143,13 +152,60 @@ def test_step_metrics_of_a_timeline_without_overlap(fabric: Fabric) -> None:
     assert found["ring.straggler_share"].value == pytest.approx((2 + 2 + 2 + 0) / 4 / 10)
 
 
+def talk(start: float, end: float, ranks: Sequence[int] = (0,)) -> Row:
+    return {"ranks": list(ranks), "rank_start": [start] * len(ranks), "rank_end": [end] * len(ranks)}
+
+
+def work(start: float, end: float, rank: int = 0) -> Row:
+    return {"rank": rank, "start": start, "end": end}
+
+
 def test_overlap_is_one_where_communication_is_hidden_behind_compute() -> None:
-    step: Row = {"ranks": [[0.0, 6.0], None]}
-    compute_row, exchange = {"start": 0.0, "end": 6.0}, {"rank_start": [1.0], "rank_end": [5.0]}
-    assert steps.overlap([step], [compute_row], [exchange]) == 1.0
-    half = {"start": 2.0, "end": 6.0}
-    assert steps.overlap([step], [half], [exchange]) == 0.5
-    assert steps.overlap([step], [], [exchange]) is None
+    assert steps.overlap([work(0, 6)], [talk(1, 5)]) == 1.0
+    assert steps.overlap([work(3, 6)], [talk(1, 5)]) == 0.5
+    assert steps.overlap([work(5, 6)], [talk(1, 5)]) == 0.0
+    assert steps.overlap([], [talk(1, 5)]) is None
+    assert steps.overlap([work(0, 6)], []) is None
+
+
+def test_collectives_side_by_side_are_not_hidden_behind_each_other() -> None:
+    """Compute until 2, then two exchanges from 2 to 6 at once: nothing is hidden, however many there are."""
+    assert steps.overlap([work(0, 2)], [talk(2, 6), talk(2, 6)]) == 0.0
+    assert steps.overlap([work(0, 2)], [talk(1, 4), talk(3, 6), talk(2, 3)]) == pytest.approx(1 / 5)
+
+
+def test_who_waits_in_two_collectives_at_once_waits_once(fabric: Fabric) -> None:
+    """Rank 3 joins both at second 4, the others at 2: they wait 2 s of 10, not 4."""
+    late = [collective_record([2.0, 2.0, 2.0, 4.0], [8.0] * 4, op=op) for op in ("a", "b")]
+    found = compute(rows(*late, step_record(0, 10)), fabric, [job()])
+    assert found["ring.straggler_share"].value == pytest.approx(3 * 2 / 4 / 10)
+    assert found["ring.laggard_share"].value == pytest.approx(2 / 10)
+
+
+def test_overlap_is_that_of_each_rank_with_its_own_computes() -> None:
+    assert steps.overlap([work(0, 4, rank=1)], [talk(0, 4, ranks=(0, 1))]) == 0.5
+
+
+def test_computes_side_by_side_hide_no_more_than_the_time_they_take() -> None:
+    assert steps.overlap([work(0, 4), work(1, 3)], [talk(2, 6)]) == 0.5
+
+
+def test_a_transfer_of_no_collective_is_communication_and_a_bubble_is_not(fabric: Fabric) -> None:
+    sent: Row = {"src_rank": 0, "dst_rank": 1, "start": 2.0, "end": 4.0}
+    assert steps.overlap([work(0, 3), work(7, 9, rank=1)], [], [sent]) == pytest.approx(1 / 4)
+    moved = rows(TransferRecord("ring", "main", 0, "on", "h1", "h2", 0, 1, 8, 2.0, 2.0, 4.0))
+    computed = rows(ComputeRecord("ring", "main", 0, "w", 0, "h1", 3.0, 0.0, 3.0),
+                    StepRecord("ring", "main", 0, 0.0, 9.0, ((0.0, 4.0), (2.0, 9.0))))
+    two = job(Compute("w", 0, 3.0), Transfer("on", 0, 1, 8))
+    assert compute([*moved, *computed], fabric, [two])["ring.overlap"].value == pytest.approx(1 / 4)
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10)), max_size=6),
+       st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10)), max_size=6))
+def test_overlap_lies_between_nothing_and_all(
+        busy: list[tuple[float, float]], talks: list[tuple[float, float]]) -> None:
+    found = steps.overlap([work(*sorted(times)) for times in busy], [talk(*sorted(times)) for times in talks])
+    assert found is None or 0 <= found <= 1
 
 
 def test_utilisation_and_lost_gpu_hours(fabric: Fabric) -> None:
@@ -164,6 +220,30 @@ def test_the_network_is_blamed_for_no_more_than_what_a_network_without_time_woul
     assert found["ring.ideal_step"].value == 4
     assert found["ring.network_gpu_hours"].value == pytest.approx(4 * (20 - 2 * 4) / 3600)
     assert found["ring.network_gpu_hours"].value < found["ring.lost_gpu_hours"].value
+
+
+def test_what_a_slow_gpu_computes_longer_is_not_billed_to_the_network(fabric: Fabric) -> None:
+    """As planned 2 s on each rank; rank 3 takes 4 s, everybody waits for it, and then exchanges until second 8."""
+    planned = job(*(Compute(f"w{r}", r, 2.0) for r in range(4)),
+                  Collective("c", "all-reduce", (0, 1, 2, 3), S, after=tuple(f"w{r}" for r in range(4))))
+    found = compute(timeline(), fabric, [planned])
+    assert found["ring.ideal_step"].value == 4
+    assert found["ring.network_gpu_hours"].value == pytest.approx(4 * (20 - 2 * 4) / 3600)
+
+
+def test_of_a_step_without_network_time_nothing_is_billed_to_it_though_computes_vary(fabric: Fabric) -> None:
+    """Two steps, rank 0 slow in the first and rank 1 in the second: each lasts as long as its own slowest."""
+    found: list[Record] = []
+    for i, times in enumerate([(3.0, 1.0), (1.0, 3.0)]):
+        t = 3.0 * i
+        found += [ComputeRecord("ring", "main", i, f"w{r}", r, f"h{r + 1}", 2.0, t, t + s) for r, s in enumerate(times)]
+        found.append(StepRecord("ring", "main", i, t, t + 3, ((t, t + 3),) * 2))
+    two = Workload(name="ring", hosts=("h1", "h2"), ops=(
+        Compute("w0", 0, 2.0), Compute("w1", 1, 2.0),
+        Collective("c", "all-reduce", (0, 1), S, after=("w0", "w1"))), iterations=2)
+    metrics_ = compute(rows(*found), fabric, [two])
+    assert metrics_["ring.network_gpu_hours"].value == pytest.approx(0, abs=1e-12)
+    assert metrics_["ring.ideal_step"].value == 3
 
 
 def test_a_pipelines_bubbles_are_not_the_networks() -> None:
@@ -186,6 +266,39 @@ def test_a_scaled_fabric_tells_real_values_beside_emulated_ones() -> None:
     assert found["ring.jct_ratio"].real is None
     assert found["ring.lost_gpu_hours"].value == pytest.approx((3 * 0.8 + 0.6) * 2 / 3600)
     assert as_json(found)["ring.jct"]["real"] == found["ring.jct"].real
+
+
+# --- ranks that share a host ----------------------------------------------------------------------
+
+
+def shared() -> Workload:
+    """Eight ranks on four hosts, dealt out in turn: each host's port carries what two ranks send."""
+    hosts = tuple(f"h{r % 4 + 1}" for r in range(8))
+    return Workload(name="ring", hosts=hosts, ops=(Collective("c", "all-reduce", tuple(range(8)), S),))
+
+
+def test_folded_ranks_are_held_against_the_port_that_they_share(fabric: Fabric) -> None:
+    """The limit of the port is half as much for each of two ranks: at that rate the share of the limit is 1."""
+    folded, alone = shared(), Workload(name="ring", hosts=tuple(f"h{r + 1}" for r in range(8)), ops=shared().ops)
+    rate = fabric.access_link("h1").rate
+    seconds = 8 * 2 * S * 2 * 7 / 8 / collective.ring_limit(rate)
+    records = rows(CollectiveRecord("ring", "main", 0, "c", "all-reduce", "ring", tuple(range(8)), S, 0.0, seconds,
+                                    (0.0,) * 8, (seconds,) * 8), StepRecord("ring", "main", 0, 0.0, seconds, ()))
+    assert compute(records, fabric, [folded])["ring.busbw_of_limit"].value == pytest.approx(1)
+    assert compute(records, fabric, [alone])["ring.busbw_of_limit"].value == pytest.approx(0.5)
+    assert steps.roofline(folded, fabric) == pytest.approx(2 * steps.roofline(alone, fabric))
+
+
+def test_what_ranks_of_one_host_exchange_meets_no_port(fabric: Fabric) -> None:
+    op = Collective("all-reduce", "all-reduce", (0, 1, 2, 3), S)
+    assert collective.busiest_host(op, ("h1", "h1", "h2", "h2")) == collective.busiest_port(op)     # one of two crosses
+    inside = Workload(name="ring", hosts=("h1",) * 4, ops=(op,))
+    assert steps.roofline(inside, fabric) == 0
+    found = compute(rows(step_record(0, 4), collective_record([0] * 4, [4] * 4)), fabric, [inside])
+    assert "ring.busbw" in found
+    assert "ring.busbw_of_limit" not in found
+    moved = Workload(name="ring", hosts=("h1", "h1"), ops=(Transfer("t", 0, 1, 10**9),))
+    assert step_seconds(moved, fabric) == 0
 
 
 # --- phases ---------------------------------------------------------------------------------------
@@ -287,12 +400,37 @@ def test_fairness_lies_between_one_link_and_all_links(values: list[int]) -> None
     assert 1 / n - 1e-9 <= exact <= 1 + 1e-9
 
 
-def test_fairness_is_told_per_leaf_and_for_the_busiest(fabric: Fabric) -> None:
-    sent = {"leaf1->spine1": 300, "leaf1->spine2": 100, "leaf2->spine1": 5, "leaf2->spine2": 5, "spine1->leaf1": 10**9}
+def test_fairness_is_told_per_leaf_and_for_all_links_both_ways(fabric: Fabric) -> None:
+    """leaf1 sends 300 and 100, leaf2 gets them; what leaf2 sends back is ACKs and tells nothing about a choice."""
+    sent = {"leaf1->spine1": 300, "leaf1->spine2": 100, "spine1->leaf2": 300, "spine2->leaf2": 100,
+            "leaf2->spine1": 8, "leaf2->spine2": 8, "spine1->leaf1": 8, "spine2->leaf1": 8}
     found = compute([], fabric, [], link_bytes=sent)
-    assert found["fabric.mmr"].value == found["fabric.leaf1.mmr"].value == 1.5
-    assert found["fabric.jfi"].value == pytest.approx(0.8)
-    assert found["fabric.leaf2.jfi"].value == 1.0
+    for where in ("fabric", "fabric.leaf1", "fabric.leaf2"):
+        assert found[f"{where}.mmr"].value == 1.5
+        assert found[f"{where}.jfi"].value == pytest.approx(0.8)
+    assert found["fabric.jfi"].samples == 4
+    assert found["fabric.leaf1.jfi"].samples == 2
+
+
+def test_flows_that_meet_on_the_way_down_are_seen() -> None:
+    """All that leaves send up is even; what leaf1 and leaf3 send to leaf2 meets on spine1's link down."""
+    wide = expand(FabricSpec(leaves=3, spines=2))
+    sent = {"leaf1->spine1": 100, "leaf1->spine2": 100, "leaf3->spine1": 100, "leaf3->spine2": 100,
+            "spine1->leaf2": 200, "spine2->leaf1": 100, "spine2->leaf3": 100}
+    found = compute([], wide, [], link_bytes=sent)
+    assert found["fabric.leaf2.jfi"].value == pytest.approx(0.5)
+    assert found["fabric.leaf2.mmr"].value == pytest.approx(2)
+    assert found["fabric.jfi"].value == pytest.approx(800**2 / (10 * (6 * 100**2 + 200**2)))
+    assert found["fabric.mmr"].value == pytest.approx(200 / 80)
+
+
+def test_half_of_the_bytes_on_a_link_of_half_the_rate_is_even() -> None:
+    uneven = expand(FabricSpec.model_validate({"links": {"leaf1-spine2": {"rate": "5mbit"}}, "uplink_rate": "10mbit"}))
+    found = compute([], uneven, [], link_bytes={"leaf1->spine1": 200, "leaf1->spine2": 100})
+    assert found["fabric.jfi"].value == pytest.approx(1)
+    assert found["fabric.mmr"].value == pytest.approx(1)
+    same = compute([], uneven, [], link_bytes={"leaf1->spine1": 150, "leaf1->spine2": 150})
+    assert same["fabric.mmr"].value == pytest.approx(2 / 1.5)
 
 
 def test_without_traffic_or_choice_there_is_no_fairness(fabric: Fabric) -> None:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from scenarios.foretelling import foreseeable, rate_changes
+from scenarios import foretelling
+from scenarios.foretelling import Foretelling, foreseeable, predict_alone, rate_changes, told_or_why
 from scenarios.observe import spine_of
 from scenarios.phases import Traffic, traffic_of
+from scenarios.results import RunDirectory
 from scenarios.scenario import Scenario
 from topologies.errors import RunError
 from topologies.expansion import expand
+from topologies.fabric import Fabric
 from topologies.spec import FabricSpec
+from traffic.metrics import registry
+from traffic.metrics.fluid import Unpredictable
+from traffic.metrics.metric import Metric
+from traffic.workload import Workload
 
 FABRIC = expand(FabricSpec(spines=4))
 USER = ("Datapath actions: tnl_push(tnl_port(1),header(size=50,type=4,eth(dst=02:ff:00:00:00:02,"
@@ -83,3 +95,51 @@ def test_changes_of_rates_reach_the_model_in_emulated_units_but_for_the_hidden()
     assert {c.direction for c in changes} == {"leaf1->spine1", "spine1->leaf1"}
     assert {c.rate for c in changes} == {5e6}
     assert {c.t for c in changes} == {2.0}
+
+
+def test_a_prediction_that_cannot_be_made_is_absent_with_a_reason_and_the_others_are_there(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = _scenario(ring=RING, other=RING)
+    run, model = RunDirectory.create(tmp_path, scenario), registry.predictions
+
+    def fails(fabric: Fabric, workloads: Sequence[Workload]) -> dict[str, Metric]:
+        if workloads[0].name == "other":
+            raise ZeroDivisionError("division by zero")
+        return model(fabric, workloads)
+
+    monkeypatch.setattr(registry, "predictions", fails)
+    run.write("notes", {"other": {"fused": "2 layers"}})
+    predict_alone(run, expand(scenario.fabric), [_traffic(scenario)])
+    assert {key.split(".")[0] for key in run.read("predictions") or {}} == {"ring"}
+    assert run.read("notes") == {"other": {"fused": "2 layers", "prediction": (
+        "none: the model failed, a fault of aifab's and not of the scenario (ZeroDivisionError: division by zero)")}}
+
+
+def test_what_the_model_cannot_tell_is_no_fault() -> None:
+    def model() -> int:
+        raise Unpredictable("it would take minutes")
+
+    assert told_or_why(model) == "none: it would take minutes"
+    assert told_or_why(lambda: 3) == 3
+
+
+@pytest.mark.parametrize(("error", "why"), [
+    (Unpredictable("too many"), "none: too many"),
+    (ZeroDivisionError("float division by zero"), "none: the model failed, a fault of aifab's and not of the scenario "
+                                                  "(ZeroDivisionError: float division by zero)")])
+def test_a_model_that_fails_on_the_observed_paths_does_not_end_the_run(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, why: str) -> None:
+    scenario = _scenario(ring=RING)
+    run = RunDirectory.create(tmp_path, scenario)
+    measurement: Any = SimpleNamespace(run=run, lab=SimpleNamespace(fabric=expand(scenario.fabric)),
+                                       proof=SimpleNamespace(history=SimpleNamespace(changes=[])))
+    tenants: Any = SimpleNamespace(addressed=None, gateways=dict)
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(foretelling, "observed_paths", lambda *_: [])
+    monkeypatch.setattr(foretelling, "on_paths", fails)
+    Foretelling(scenario, scenario.phases[0], _traffic(scenario), measurement, tenants)([{"connection": 1}])
+    assert run.read("predictions") is None
+    assert run.read("notes") == {"ring": {"prediction on the observed paths in phase main": why}}

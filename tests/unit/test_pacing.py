@@ -125,7 +125,7 @@ def test_the_answer_names_a_late_rank_only_where_it_mattered() -> None:
 def test_the_spread_over_uplinks_is_told_where_phases_differ_in_it() -> None:
     differ = {"fabric.jfi": _metric(0.9), "fabric.one.jfi": _metric(0.79), "fabric.many.jfi": _metric(0.98)}
     assert list(spread_sentences(differ, ["one", "many"])) == [
-        "Jain's fairness over the uplinks of the leaf that sent most was 0.79 in phase one, 0.98 in phase many "
+        "Jain's fairness over the links between leaves and spines was 0.79 in phase one, 0.98 in phase many "
         "(1 is even)."]
     assert list(spread_sentences({**differ, "fabric.many.jfi": _metric(0.795)}, ["one", "many"])) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from rich.console import Console
 from scenarios.study import page, tables, terminal, words
 from scenarios.study.analysis import Analysis, analyse
 from scenarios.study.execute import execute
-from scenarios.study.statistics import MIN_PAIRS, Estimate, confidence, difference, estimate
+from scenarios.study.load import load_study
+from scenarios.study.result import DesignResult, Measure, Outcome, StudyResult
+from scenarios.study.statistics import MIN_PAIRS, confidence, coverage, difference, estimate, rank
 from scenarios.study.store import Store
 from tests.unit.study_factory import STUDY, TIMES, Times, plan, runner
 
@@ -39,19 +42,19 @@ def analysis(directory: Path, times: Times = TIMES, study: str = STUDY, invalid:
 def test_the_first_sentence_says_who_won_by_how_much_and_how_sure_that_is(tmp_path: Path) -> None:
     it = analysis(tmp_path, {**TIMES, "four": lambda seed: 8 + 0.2 * seed + 0.01 * (-1) ** seed})
     assert words.answer(it)[0] == (
-        "four wins in step time with 8.59 s, 2.01 s (19 %) less than two, the next (94 % interval of the paired "
-        "difference -2.01 s to -1.99 s, 5 of 5 pairs alike).")
+        "four wins in step time with 8.81 s, 2.01 s (19 %) less than two, the next (98.4 % interval of the paired "
+        "difference -2.01 s to -1.99 s, 7 of 7 pairs alike).")
 
 
 def test_inverted_data_inverts_the_sentences(tmp_path: Path) -> None:
     slower, faster = analysis(tmp_path / "a"), analysis(tmp_path / "b", FASTER)
     assert words.answer(slower)[0].startswith(
-        "four and two lead in step time, between them no difference was seen: four has 10.6 s, ")
+        "four and two lead in step time, between them no difference was seen: four has 10.8 s, ")
     assert "less than one, the next" in words.answer(slower)[0]
-    assert words.answer(faster)[0].startswith("one wins in step time with 4.7 s, ")
-    assert any(s.startswith("one is worse than two in step time: 20.3 s, 9.7 s (92 %) more than 10.6 s")
+    assert words.answer(faster)[0].startswith("one wins in step time with 4.6 s, ")
+    assert any(s.startswith("one is worse than two in step time: 20.4 s, 9.6 s (89 %) more than 10.8 s")
                for s in words.findings(slower))
-    assert any(s.startswith("one is better than two in step time: 4.7 s, 5.9 s (56 %) less than 10.6 s")
+    assert any(s.startswith("one is better than two in step time: 4.6 s, 6.2 s (57 %) less than 10.8 s")
                for s in words.findings(faster))
     assert any(s.startswith("one is better than two in bus bandwidth: ") for s in words.findings(faster))
     assert any(s.startswith("one is worse than two in bus bandwidth: ") for s in words.findings(slower))
@@ -60,37 +63,52 @@ def test_inverted_data_inverts_the_sentences(tmp_path: Path) -> None:
 def test_no_difference_is_told_where_the_interval_holds_zero(tmp_path: Path) -> None:
     it = analysis(tmp_path)
     told = [s for s in words.findings(it) if "four" in s and "step time" in s]
-    assert told == ["No difference seen between four and two in step time (94 % interval of the paired difference "
-                    "-10 ms to +10 ms, 5 pairs)."]
+    assert told == ["No difference seen between four and two in step time (98.4 % interval of the paired difference "
+                    "-10 ms to +10 ms, 7 pairs)."]
     assert [f.seen for f in it.metrics[0].findings] == [True, False]
 
 
 def test_too_few_pairs_are_no_finding_however_large_the_difference(tmp_path: Path) -> None:
-    it = analysis(tmp_path, study=STUDY.replace("repeats: 5", "repeats: 4"))
-    assert words.answer(it)[0].startswith("Too few runs to say which design is best in step time: 4 pairs with the "
-                                          "same seeds, and 5 are needed; ")
+    it = analysis(tmp_path, study=STUDY.replace("repeats: 7", "repeats: 5"))
+    assert words.answer(it)[0].startswith("Too few runs to say which design is best in step time: 5 pairs with the "
+                                          "same seeds, and a 95 % interval needs 6; ")
+    assert words.findings(it)[0] == ("Too few pairs to tell one and two apart in step time: 5, and a 95 % interval "
+                                     "needs 6 (differences +9.5 s to +9.9 s).")
     assert all(s.startswith("Too few pairs to tell ") for s in words.findings(it))
+
+
+def test_of_fewer_than_six_runs_the_report_says_that_there_is_no_interval_and_shows_the_range(tmp_path: Path) -> None:
+    it = analysis(tmp_path, study=STUDY.replace("repeats: 7", "repeats: 5"))
+    assert words.caveats(it) == ["Of fewer than 6 runs no 95 % interval of a median exists, so there is none of one, "
+                                 "two and four: what stands in its place is the range."]
+    assert tables.overview(it)[1][0][2] == "20.3 s (range 20.1 s to 20.5 s)"
+    assert tables.differences(it)[0][5:] == ("range +9.5 s to +9.9 s", "-", "5", "too few pairs")
+    rows = list(csv.DictReader(io.StringIO(tables.summary_csv(it))))
+    assert {(r["low"], r["high"], r["coverage"], r["difference_low"], r["seen"]) for r in rows} == {
+        ("", "", "", "", "False"), ("", "", "", "", "")}
+    assert page.build(it).count("range ") >= 6
 
 
 def test_a_design_with_too_few_pairs_neither_leads_nor_is_beaten(tmp_path: Path) -> None:
     times: Times = {**TIMES, "four": lambda seed: 8 + 0.2 * seed}
-    it = analysis(tmp_path, times, STUDY.replace("repeats: 5", "repeats: 5\nretries: 0"), frozenset({("one", 3)}))
+    gone = frozenset({("one", 3), ("one", 5)})
+    it = analysis(tmp_path, times, STUDY.replace("repeats: 7", "repeats: 7\nretries: 0"), gone)
     step = it.metrics[0]
     assert (step.leaders, step.beaten, step.untold) == (("four",), {"two": step.of_leader["two"].difference}, ("one",))
     assert words.answer(it)[0].endswith("; of one there are too few pairs.")
 
 
 def test_invalid_runs_are_left_out_counted_and_cost_their_pair(tmp_path: Path) -> None:
-    it = analysis(tmp_path, study=STUDY.replace("repeats: 5", "repeats: 6\nretries: 0"),
+    it = analysis(tmp_path, study=STUDY.replace("repeats: 7", "repeats: 7\nretries: 0"),
                   invalid=frozenset({("one", 3), ("four", 4)}), suspect=frozenset({("two", 1)}))
     one = next(f for f in it.metrics[0].findings if f.design == "one")
     assert one.difference is not None
-    assert one.difference.n == 5
+    assert one.difference.n == 6
     assert words.caveats(it)[:3] == [
-        "2 of the 18 planned runs have no usable result.", "2 runs INVALID and left out.",
-        "SUSPECT, of the runs that count: 1 of 16. The machine may have had a part in what they say."]
-    assert tables.verdicts(it.result) == "15 VALID, 1 SUSPECT, 2 INVALID of 18 runs"
-    assert ("one", "5 (1 INVALID)") in [row[:2] for row in tables.overview(it)[1]]
+        "2 of the 21 planned runs have no usable result.", "2 runs INVALID and left out.",
+        "SUSPECT, of the runs that count: 1 of 19. The machine may have had a part in what they say."]
+    assert tables.verdicts(it.result) == "18 VALID, 1 SUSPECT, 2 INVALID of 21 runs"
+    assert ("one", "6 (1 INVALID)") in [row[:2] for row in tables.overview(it)[1]]
 
 
 def test_a_reference_is_compared_but_cannot_win(tmp_path: Path) -> None:
@@ -123,16 +141,39 @@ def test_a_study_with_no_run_yet_says_so(tmp_path: Path) -> None:
 
 
 def test_one_design_alone_is_not_called_the_best(tmp_path: Path) -> None:
-    gone = frozenset((name, seed) for name in ("one", "two") for seed in range(1, 6))
-    it = analysis(tmp_path, study=STUDY.replace("repeats: 5", "repeats: 5\nretries: 0"), invalid=gone)
+    gone = frozenset((name, seed) for name in ("one", "two") for seed in range(1, 8))
+    it = analysis(tmp_path, study=STUDY.replace("repeats: 7", "repeats: 7\nretries: 0"), invalid=gone)
     assert words.answer(it)[0] == (
-        "In step time only four has a usable run, 10.6 s: there is nothing to hold it against.")
+        "In step time only four has a usable run, 10.8 s: there is nothing to hold it against.")
 
 
 def test_many_comparisons_are_told_with_what_chance_would_find(tmp_path: Path) -> None:
     assert words.caveats(analysis(tmp_path))[-1] == (
-        "4 comparisons with the baseline were made; were there no differences at all, about 0.2 of them would be told "
+        "4 comparisons with the baseline were made; were there no differences at all, about 0.1 of them would be told "
         "by chance.")
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_shared_fabric_study_has_repeats_enough_to_tell_effects_of_the_size_that_it_has(quick: bool) -> None:
+    """TTFT 0.2 s less with classes and 2 s more a step on half a fabric, each run 20 ms and 0.1 s off by chance."""
+    it, rng = load_study("shared-fabric", [], quick=quick), random.Random(1)     # noqa: S311 - repeatable noise
+    less = {"flat": (0.0, 0.0), "classes": (0.2, 0.0), "bifurcated": (0.24, -2.1)}
+
+    def outcome(name: str, seed: int) -> Outcome:
+        ttft, step = less.get(name, (0.0, 0.0))
+        return Outcome(run=f"{name}-{seed}", seed=seed, verdict="VALID", metrics={
+            "chat.ttft_p90": Measure(value=0.35 + rng.gauss(0, 0.02) - ttft, unit="s"),
+            "train.step_time": Measure(value=3.3 + rng.gauss(0, 0.1) - step, unit="s")})
+
+    designs = {name: DesignResult(settings=d.settings, scenario=d.scenario, reference=d.reference,
+                                  runs=tuple(outcome(name, seed) for seed in it.seeds))
+               for name, d in it.designs.items()}
+    found = analyse(StudyResult(name="s", question="?", baseline=it.baseline, metrics=it.study.metrics, seeds=it.seeds,
+                                order=it.order, designs=designs))
+    told = words.findings(found)
+    assert any(s.startswith("classes is better than flat in TTFT (p90): ") and "98.4 % interval" in s for s in told)
+    assert any(s.startswith("bifurcated is worse than flat in training step time: ") for s in told)
+    assert any(s.startswith("No difference seen between classes and flat in training step time") for s in told)
 
 
 # ---- page, terminal and data
@@ -141,7 +182,7 @@ def test_the_page_begins_with_the_answer_and_has_every_finding(tmp_path: Path) -
     it = analysis(tmp_path)
     html = page.build(it)
     at = [html.index(text) for text in ("How many spines does the ring need?", "lead in step time",
-                                        "15 VALID of 15 runs", "fig-designs", "fig-differences")]
+                                        "21 VALID of 21 runs", "fig-designs", "fig-differences")]
     assert at == sorted(at)
     assert html.count("<svg") == 4
     assert "http" not in html.replace("http-equiv", "")
@@ -155,11 +196,12 @@ def test_data_lie_beside_the_page(tmp_path: Path) -> None:
         report.write_text("of before")
     page.write(it, tmp_path / "study")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "study" / "runs.csv").read_text())))
-    assert len(rows) == 15
-    assert {float(r["ring.step_time"]) for r in rows if r["design"] == "one"} == {20.1, 20.2, 20.3, 20.4, 20.5}
+    assert len(rows) == 21
+    ones = sorted(float(r["ring.step_time"]) for r in rows if r["design"] == "one")
+    assert ones == [20.1, 20.2, 20.3, 20.4, 20.5, 20.6, 20.7]
     summary = {(r["metric"], r["design"]): r
                for r in csv.DictReader(io.StringIO((tmp_path / "study" / "summary.csv").read_text()))}
-    assert float(summary["ring.step_time", "one"]["difference"]) == pytest.approx(9.7)
+    assert float(summary["ring.step_time", "one"]["difference"]) == pytest.approx(9.6)
     assert summary["ring.step_time", "two"]["difference"] == ""
     assert {report.read_text() for report in others} == {"of before"}
     assert "<html" in (tmp_path / "study" / "runs" / it.result.outcomes[0][1].run / "report.html").read_text()
@@ -173,50 +215,116 @@ def test_the_terminal_says_the_answer_on_its_first_lines(tmp_path: Path) -> None
     terminal.show(it, console)
     lines = console.export_text().splitlines()
     assert lines[0] == "How many spines does the ring need?"
-    assert lines[2].startswith("one wins in step time with 4.7 s")
+    assert lines[2].startswith("one wins in step time with 4.6 s")
 
 
 # ---- statistics
 
-def test_the_confidence_of_few_values_is_what_order_statistics_give() -> None:
-    assert [confidence(n) for n in (0, 1, 2, 3, 5, 6, 20)] == [0, 0, 0.5, 0.75, 0.9375, 0.95, 0.95]
-
-
-def test_the_interval_of_up_to_five_values_is_their_range() -> None:
-    assert estimate([3.0, 1.0, 2.0, 9.0, 4.0], "x") == Estimate(3.0, 1.0, 9.0, 5)
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12))
-def test_the_interval_holds_the_median_and_lies_within_the_values(values: list[float]) -> None:
-    e = estimate(values, "x")
+@pytest.mark.parametrize(("n", "k", "covered"), [    # 1 - 2 x P(Bin(n, 1/2) < k), worked out by hand
+    (6, 1, 62 / 64), (7, 1, 126 / 128), (8, 1, 254 / 256), (9, 2, 492 / 512), (10, 2, 1002 / 1024),
+    (11, 2, 2024 / 2048), (12, 3, 3938 / 4096), (15, 4, 31616 / 32768),
+])
+def test_an_interval_reaches_from_the_kth_smallest_to_the_kth_largest_and_says_what_that_covers(
+        n: int, k: int, covered: float) -> None:
+    values = [float(v) for v in range(1, n + 1)]
+    e = estimate(reversed(values))
     assert e is not None
-    assert min(values) <= e.low <= e.median <= e.high <= max(values)
+    assert (e.low, e.high) == (values[k - 1], values[-k])
+    assert e.confidence == pytest.approx(covered, abs=1e-12)
 
 
-def test_intervals_of_many_draws_hold_the_true_median_about_as_often_as_they_say() -> None:
-    rng = np.random.default_rng(1)
-    held = 0
-    for n in range(100):
-        e = estimate(list(rng.normal(size=12)), f"draw {n}")
-        assert e is not None
-        held += e.low <= 0 <= e.high
-    assert held >= 88
+@pytest.mark.parametrize("n", range(6, 101))
+def test_the_interval_is_the_shortest_that_covers_95_percent(n: int) -> None:
+    k = rank(n)
+    assert k is not None
+    assert coverage(n, k) >= 0.95
+    assert k == n // 2 or coverage(n, k + 1) < 0.95
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+def test_fewer_than_six_values_have_no_95_percent_interval(n: int) -> None:
+    e = estimate([float(v) for v in range(n)])
+    assert e is not None
+    assert (e.low, e.high, e.confidence) == (None, None, None)
+    assert (e.least, e.most) == (0.0, n - 1.0)
+    d = difference(dict.fromkeys(range(n), 1e9), dict.fromkeys(range(n), 1.0))
+    assert d is not None
+    assert not d.seen
+
+
+def test_of_no_values_there_is_no_estimate() -> None:
+    assert estimate([]) is None
+    assert estimate([float("nan"), float("inf")]) is None
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=6, max_size=30))
+def test_the_interval_holds_the_median_and_lies_within_the_values(values: list[float]) -> None:
+    e = estimate(values)
+    assert e is not None
+    assert e.low is not None
+    assert e.high is not None
+    assert e.least <= e.low <= e.median <= e.high <= e.most
+
+
+@pytest.mark.parametrize("n", [6, 7, 8, 9, 11, 12, 15, 20])
+def test_intervals_of_many_draws_hold_the_true_median_as_often_as_they_say(n: int) -> None:
+    """4,000 draws of a skewed distribution: three standard errors of the share are at most 0.0103."""
+    draws = np.random.default_rng(n).lognormal(size=(4000, n))
+    found = [e for row in draws.tolist() if (e := estimate(row))]
+    held = sum(e.low is not None and e.high is not None and e.low <= 1.0 <= e.high for e in found) / len(found)
+    covered = confidence(n)
+    assert covered is not None
+    assert covered >= 0.95
+    assert held == pytest.approx(covered, abs=3 * (covered * (1 - covered) / 4000) ** 0.5)
+
+
+@pytest.mark.parametrize("n", [7, 9, 15])
+def test_two_designs_that_are_the_same_are_told_apart_as_seldom_as_the_coverage_says(n: int) -> None:
+    draws = np.random.default_rng(100 + n).normal(size=(4000, 2, n))
+    found = [difference(dict(enumerate(a)), dict(enumerate(b))) for a, b in draws.tolist()]
+    false = sum(d is not None and d.seen for d in found) / len(found)
+    chance = 1 - (confidence(n) or 0.0)
+    assert false == pytest.approx(chance, abs=3 * (chance * (1 - chance) / 4000) ** 0.5)
+
+
+def test_equal_values_cover_more_and_never_less() -> None:
+    """Whole numbers from 0 to 2 with the true median 1: the closed interval holds it at least as often."""
+    draws = np.random.default_rng(5).integers(0, 3, size=(4000, 9)).astype(float)
+    found = [e for row in draws.tolist() if (e := estimate(row))]
+    assert sum(e.low is not None and e.high is not None and e.low <= 1 <= e.high for e in found) / 4000 >= 492 / 512
+
+
+def test_pairs_without_any_difference_are_no_finding() -> None:
+    same, mixed = dict.fromkeys(range(7), 5.0), {**dict.fromkeys(range(6), 4.0), 6: 5.0}
+    for d in (difference(same, same), difference(mixed, same)):
+        assert d is not None
+        assert not d.seen       # one pair without a difference of seven: the interval holds zero
+
+
+def test_what_is_no_finite_number_is_left_out_with_its_pair() -> None:
+    mine = {**{s: 2.0 + 0.1 * s for s in range(6)}, 6: float("nan"), 7: float("inf"), 8: 3.0}
+    other = {**dict.fromkeys(range(6), 1.0), 6: 1.0, 7: 1.0, 8: float("nan")}
+    d, e = difference(mine, other), estimate(mine.values())
+    assert d is not None
+    assert e is not None
+    assert (d.n, d.low, d.high, d.base, d.agree) == (6, 1.0, pytest.approx(1.5), 1.0, 6)
+    assert (e.n, e.most) == (7, 3.0)
 
 
 def test_pairs_are_of_one_seed_and_unpaired_seeds_are_left_out() -> None:
     mine = {1: 2.0, 2: 12.0, 3: 103.0, 4: 1.0}
     other = {1: 1.0, 2: 11.0, 3: 100.0, 9: 0.0}
-    d = difference(mine, other, "x")
+    d = difference(mine, other)
     assert d is not None
-    assert (d.median, d.low, d.high, d.n, d.base, d.agree) == (1.0, 1.0, 3.0, 3, 11.0, 3)
+    assert (d.median, d.least, d.most, d.n, d.base, d.agree) == (1.0, 1.0, 3.0, 3, 11.0, 3)
     assert d.n < MIN_PAIRS
     assert not d.seen
-    assert difference(mine, {9: 1.0}, "x") is None
+    assert difference(mine, {9: 1.0}) is None
 
 
 def test_a_difference_turns_its_sign_with_its_sides() -> None:
     a, b = {s: 10.0 + s for s in range(6)}, {s: 9.0 + 0.5 * s for s in range(6)}
-    one, two = difference(a, b, "x"), difference(b, a, "x")
+    one, two = difference(a, b), difference(b, a)
     assert one is not None
     assert two is not None
     assert one.median == -two.median

@@ -26,7 +26,7 @@ def refusal(directory: Path, old: str, new: str, *overrides: str, quick: bool = 
 
 
 @pytest.mark.parametrize(("old", "new", "told"), [
-    ("repeats: 5", "repeats: 0", "spread.study.yml:9 repeats: expected a number of at least 1; found 0"),
+    ("repeats: 7", "repeats: 0", "spread.study.yml:9 repeats: expected a number of at least 1; found 0"),
     ("baseline: two", "baseline: tow", "spread.study.yml:8 baseline: expected a design: one, two, four; found tow\n"
      "  -> did you mean two?"),
     ("{fabric.spines: 4}", "{fabric.spine: 4}", "found the unknown key spine\n  -> did you mean spines"),
@@ -103,7 +103,7 @@ def test_the_quick_form_needs_one_and_holds_the_baseline(tmp_path: Path) -> None
 def test_designs_differ_in_what_they_set_and_run_with_the_same_seeds_in_blocks(tmp_path: Path) -> None:
     found = plan(tmp_path)
     assert {n: d.scenario.fabric.spines for n, d in found.designs.items()} == {"one": 1, "two": 2, "four": 4}
-    assert found.seeds == (1, 2, 3, 4, 5)
+    assert found.seeds == (1, 2, 3, 4, 5, 6, 7)
     assert sorted(found.order) == sorted((n, s) for n in found.designs for s in found.seeds)
     blocks = [found.order[i:i + 3] for i in range(0, 15, 3)]
     assert [{s for _, s in block} for block in blocks] == [{1}, {2}, {3}, {4}, {5}]

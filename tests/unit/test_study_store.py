@@ -20,7 +20,7 @@ from topologies.errors import HostError, LabError, RunError, SpecError
 @pytest.fixture
 def spread(tmp_path: Path) -> tuple[Plan, Store]:
     """Three designs, two seeds."""
-    it = plan(tmp_path / "files", STUDY.replace("repeats: 5", "repeats: 2"))
+    it = plan(tmp_path / "files", STUDY.replace("repeats: 7", "repeats: 2"))
     store = Store(tmp_path / "study")
     store.runs.mkdir(parents=True)
     return it, store
@@ -95,16 +95,16 @@ def test_a_damaged_run_is_named_and_done_anew(spread: tuple[Plan, Store], what: 
 def test_a_run_of_a_design_that_has_changed_is_not_taken_for_the_new_one(tmp_path: Path) -> None:
     store = Store(tmp_path / "study")
     store.runs.mkdir(parents=True)
-    old = plan(tmp_path / "files", STUDY.replace("repeats: 5", "repeats: 1"))
+    old = plan(tmp_path / "files", STUDY.replace("repeats: 7", "repeats: 1"))
     execute(old, store, runner(old, store, TIMES))
-    new = plan(tmp_path / "files", STUDY.replace("repeats: 5", "repeats: 1").replace("spines: 4", "spines: 3"))
+    new = plan(tmp_path / "files", STUDY.replace("repeats: 7", "repeats: 1").replace("spines: 4", "spines: 3"))
     result = execute(new, store, runner(new, store, TIMES))
     assert [d.why for d in result.discarded] == ["its scenario is that of no run of this study (any more)"]
     assert len(result.outcomes) == 3
 
 
 def test_a_run_that_the_machine_has_spoilt_is_repeated_as_often_as_allowed(tmp_path: Path) -> None:
-    it = plan(tmp_path / "files", STUDY.replace("repeats: 5", "repeats: 2\nretries: 2"))
+    it = plan(tmp_path / "files", STUDY.replace("repeats: 7", "repeats: 2\nretries: 2"))
     store = Store(tmp_path / "study")
     store.runs.mkdir(parents=True)
     told, tries = Told(), {"one": 0, "four": 0}
@@ -164,7 +164,7 @@ def test_what_the_machine_lacks_stops_the_study_at_once(spread: tuple[Plan, Stor
 
 
 def test_designs_that_are_the_same_each_have_their_runs(tmp_path: Path) -> None:
-    it = plan(tmp_path / "files", STUDY.replace("repeats: 5", "repeats: 2").replace("spines: 4", "spines: 2"))
+    it = plan(tmp_path / "files", STUDY.replace("repeats: 7", "repeats: 2").replace("spines: 4", "spines: 2"))
     store = Store(tmp_path / "study")
     store.runs.mkdir(parents=True)
     result = execute(it, store, lambda scenario: run(store.runs, scenario, 1.0))
@@ -204,7 +204,10 @@ def test_metrics_that_are_no_number_are_left_out(spread: tuple[Plan, Store]) -> 
     it, store = spread
     scenario = it.designs["one"].with_seed(1)
     found = run_factory.metrics() | {"ring.odd": {"value": None, "unit": "s"}, "ring.range": {"value": [1, 2]}}
-    run_factory.make(store.runs, scenario, verdict=run_factory.verdict(), metrics=found)
+    made = run_factory.make(store.runs, scenario, verdict=run_factory.verdict(), metrics=found)
+    found |= {"ring.nan": {"value": float("nan")}, "ring.endless": {"value": 1.0, "real": float("inf")}}
+    (made.path / "metrics.json").write_text(json.dumps(found))      # as another program may have written it
     (outcome,) = store.collect(it).designs["one"].runs
     assert isinstance(outcome, Outcome)
     assert set(outcome.metrics) == set(run_factory.metrics())
+    read_study(store.directory)     # what was written can be read again

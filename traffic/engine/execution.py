@@ -17,6 +17,7 @@ from traffic.engine.channels import Channels
 from traffic.engine.lane import Flow, Lane
 from traffic.engine.reporting import Reporter
 from traffic.engine.timers import Timers
+from traffic.jitter import lengths
 from traffic.lowering import Primitive, Program
 from traffic.workload import Compute, Transfer
 
@@ -64,6 +65,7 @@ class Execution:
         self._at_work = False
         self._left = 0
         self._iteration = -program.workload.warmup
+        self._lengths: dict[str, float] = {}        # of computes, in this iteration, where they vary
         self._start = 0.0
         self._stopped = False
 
@@ -111,6 +113,7 @@ class Execution:
         for task in self.tasks.values():
             task.reset()
         self._left = len(self.tasks)
+        self._lengths = lengths(self.program.workload, self._iteration)
         self._start = monotonic()
         for task in self.tasks.values():
             if isinstance(task.op, Transfer) and task.op.at:
@@ -162,8 +165,9 @@ class Execution:
         op = task.op
         task.ready = monotonic()
         if isinstance(op, Compute):
-            if op.seconds:
-                self._timers.at(task.ready + op.seconds, partial(self._computed, task, self._iteration))
+            seconds = self._lengths.get(op.id, op.seconds)
+            if seconds:
+                self._timers.at(task.ready + seconds, partial(self._computed, task, self._iteration))
             else:
                 task.end = task.ready
                 self._over(task)
@@ -182,7 +186,7 @@ class Execution:
     def _computed(self, task: Task, iteration: int) -> None:
         if iteration == self._iteration and not task.is_over and not self._stopped:
             task.end = monotonic()
-            self._reporter.computed(self._iteration, task)
+            self._reporter.computed(self._iteration, task, self._lengths.get(task.op.id))
             self._over(task)
 
     def _arrived(self, task: Task, flow: Flow) -> None:

@@ -48,12 +48,13 @@ class Reporter:
             self._workload.name, self._phase, iteration, op.id, hosts[op.src], hosts[op.dst], op.src, op.dst, op.size,
             self._time(flow.ready), self._time(flow.start), self._time(flow.end)))
 
-    def computed(self, iteration: int, task: Task) -> None:
+    def computed(self, iteration: int, task: Task, drawn: float | None = None) -> None:
+        """drawn: its planned seconds in this iteration, where they vary."""
         op = task.op
         if isinstance(op, Compute):
             self._writer.write(ComputeRecord(
                 self._workload.name, self._phase, iteration, op.id, op.rank, self._workload.hosts[op.rank],
-                op.seconds, self._time(task.ready), self._time(task.end)))
+                op.seconds if drawn is None else drawn, self._time(task.ready), self._time(task.end)))
 
     def over(self, iteration: int, start: float, task: Task, tasks: Mapping[str, Task]) -> None:
         """An operation is over: it may complete a collective or a request."""

@@ -2,7 +2,7 @@
 
     stage 0: [embedding, layers 0 .. k-1] [layers k .. 2k-1] ...      stage p: ... [layers ..., output head]
 
-Seconds and bytes are real ones of one rank: tensor parallelism divides all of them, expert parallelism the
+Seconds and parameters are real ones of one rank: tensor parallelism divides all of them, expert parallelism the
 experts' parameters (each expert gets its even share of the tokens). Recomputation is not counted.
 """
 
@@ -18,10 +18,10 @@ from traffic.specs import TrainingJobSpec
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`layers` layers as one rank sees them: forward seconds of a micro-batch and bytes of its parameters.
+    """`layers` layers as one rank sees them: forward seconds of a micro-batch and how many parameters it holds.
 
     `attention` and `ffn` are the two halves of the layers between which tensor parallelism exchanges;
-    the head's seconds are in `ffn` of the last block. `experts` bytes are shared by fewer ranks.
+    the head's seconds are in `ffn` of the last block. `experts` parameters are shared by fewer ranks.
     """
 
     layers: int
@@ -36,7 +36,7 @@ def stages(spec: TrainingJobSpec, fuse: int) -> tuple[tuple[Block, ...], ...]:
     per_stage = Model.of(spec.model).shape.layers // spec.pipeline
     sizes = [min(fuse, per_stage - first) for first in range(0, per_stage, fuse)]
     plain = [[_block(spec, layers) for layers in sizes] for _ in range(spec.pipeline)]
-    plain[0][0] = _with(plain[0][0], 0.0, _bytes(spec, Model.of(spec.model).embedding))
+    plain[0][0] = _with(plain[0][0], 0.0, _share(spec, Model.of(spec.model).embedding))
     plain[-1][-1] = _with(plain[-1][-1], *_head(spec))
     return tuple(tuple(blocks) for blocks in plain)
 
@@ -62,10 +62,10 @@ def _tokens(spec: TrainingJobSpec) -> int:
     return spec.micro_batch * spec.sequence
 
 
-def _bytes(spec: TrainingJobSpec, parameters: float) -> float:
-    """Bytes of `parameters` on one rank, stretched where the spec gives another total than the shape has."""
+def _share(spec: TrainingJobSpec, parameters: float) -> float:
+    """What one rank holds of `parameters`, stretched where the spec gives another total than the shape has."""
     model = Model.of(spec.model)
-    return parameters * model.parameters / model.counted * spec.bytes_per_element / spec.tensor
+    return parameters * model.parameters / model.counted / spec.tensor
 
 
 def _block(spec: TrainingJobSpec, layers: int) -> Block:
@@ -74,15 +74,15 @@ def _block(spec: TrainingJobSpec, layers: int) -> Block:
         layers=layers,
         attention=layers * seconds(model.attention_flops(tokens, spec.sequence) / spec.tensor, gpu),
         ffn=layers * seconds(model.ffn_flops(tokens) / spec.tensor, gpu),
-        dense=_bytes(spec, layers * model.dense),
-        experts=_bytes(spec, layers * model.experts / spec.expert))
+        dense=_share(spec, layers * model.dense),
+        experts=_share(spec, layers * model.experts / spec.expert))
 
 
 def _head(spec: TrainingJobSpec) -> tuple[float, float]:
-    """Seconds and bytes of the output head and the last norm."""
+    """Seconds and parameters of the output head and the last norm."""
     model = Model.of(spec.model)
     return (seconds(model.head_flops(_tokens(spec)) / spec.tensor, gpu_of(spec.gpu)),
-            _bytes(spec, model.embedding + model.shape.hidden))
+            _share(spec, model.embedding + model.shape.hidden))
 
 
 def _with(block: Block, ffn: float, dense: float) -> Block:

@@ -6,8 +6,6 @@ what runs beside the work does not.
 
 from __future__ import annotations
 
-import math
-import random
 from collections.abc import Iterable, Mapping, Sequence
 
 from topologies.errors import SpecError
@@ -19,40 +17,19 @@ from traffic.workload import Collective, CollectiveName, Compute, Op, Transfer
 Waits = Mapping[int, tuple[str, ...]]
 
 
-class Pace:
-    """How much longer than planned a rank takes: its straggler factor x a seeded draw for each compute.
-
-    Draws are log-normal with mean 1 and coefficient of variation `jitter`.
-    """
-
-    def __init__(self, seed: int, jitter: float, stragglers: Mapping[int, float]) -> None:
-        self._sigma = math.sqrt(math.log(1 + jitter**2))
-        self._seed, self._stragglers = seed, stragglers
-        self._draws: dict[int, random.Random] = {}
-
-    def factor(self, rank: int) -> float:
-        """Of the rank's next compute."""
-        slow = self._stragglers.get(rank, 1.0)
-        if not self._sigma:
-            return slow
-        if rank not in self._draws:
-            self._draws[rank] = random.Random(f"jitter {self._seed} {rank}")    # noqa: S311 - repeatable noise
-        return slow * self._draws[rank].lognormvariate(-self._sigma**2 / 2, self._sigma)
-
-
 class Emitter:
-    """The operations of one job so far. `where` is what errors name."""
+    """The operations of one job so far. `where` is what errors name; stragglers: rank -> factor of its computes."""
 
-    def __init__(self, where: str, scale: Scale, pace: Pace) -> None:
+    def __init__(self, where: str, scale: Scale, stragglers: Mapping[int, float]) -> None:
         self.ops: list[Op] = []
-        self._where, self._scale, self._pace = where, scale, pace
+        self._where, self._scale, self._stragglers = where, scale, stragglers
         self._cursor: dict[int, tuple[str, ...]] = {}
         self._last: dict[int, str] = {}     # each rank's last compute
 
     def compute(self, name: str, ranks: Iterable[int], seconds: float, waits: Waits | None = None) -> None:
         """Work of each rank, after its cursor and what it has to wait for besides."""
         for rank in ranks:
-            length = self._scale.to_emulated_time(seconds) * self._pace.factor(rank) if seconds else 0.0
+            length = self._scale.to_emulated_time(seconds) * self._stragglers.get(rank, 1.0)
             after = dict.fromkeys((*self._cursor.get(rank, ()), *(waits or {}).get(rank, ())))
             self._last[rank] = f"{name}/r{rank}"
             self._cursor[rank] = (self._last[rank],)

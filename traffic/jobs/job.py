@@ -19,7 +19,7 @@ from topologies.errors import SpecError, SpecErrors
 from topologies.fabric import Fabric
 from topologies.units import show_size, show_time
 from traffic.jobs.blocks import Block, activation, layout_of, stages, whole
-from traffic.jobs.emitter import Emitter, Pace, Waits
+from traffic.jobs.emitter import Emitter, Waits
 from traffic.jobs.gpus import gpu_of
 from traffic.jobs.layout import one_forward_one_backward
 from traffic.jobs.models import BACKWARD, Model
@@ -36,7 +36,7 @@ _STEPS = {
 
 
 def training_job(spec: TrainingJobSpec, fabric: Fabric, name: str, seed: int) -> Workload:
-    """One iteration of the job, in emulated units. The seed draws jitter and random placement.
+    """One iteration of the job, in emulated units. The seed draws random placement, and jitter when the job runs.
 
     Layers are fused until an iteration has at most MAX_OPS operations, unless the spec says how many to
     fuse; the notes say what was done. Raises SpecErrors, SpecError.
@@ -50,7 +50,7 @@ def training_job(spec: TrainingJobSpec, fabric: Fabric, name: str, seed: int) ->
     while not spec.fuse and fuse < layers and at_least(spec, fuse) > MAX_OPS:
         fuse = min(2 * fuse, layers)        # not built, only to be found too large
     while True:
-        ops = _iteration(spec, fabric, f"workloads.{name}", seed, fuse)
+        ops = _iteration(spec, fabric, f"workloads.{name}", fuse)
         count = sum(map(primitives, ops))
         if count <= MAX_OPS or spec.fuse or fuse == layers:
             break
@@ -63,7 +63,7 @@ def training_job(spec: TrainingJobSpec, fabric: Fabric, name: str, seed: int) ->
         name=name, hosts=hosts, ops=tuple(ops), iterations=spec.iterations, warmup=spec.warmup,
         flows_per_pair=spec.flows_per_pair,
         congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
-        notes=_notes(spec, fabric, fuse, count, ops))
+        jitter=spec.jitter, seed=seed, notes=_notes(spec, fabric, fuse, count, ops))
 
 
 def at_least(spec: TrainingJobSpec, fuse: int) -> int:
@@ -107,8 +107,8 @@ def problems(spec: TrainingJobSpec) -> Iterator[tuple[str, str, str]]:
         yield "stragglers", f"ranks from 0 to {spec.ranks - 1}", ", ".join(map(str, strangers))
 
 
-def _iteration(spec: TrainingJobSpec, fabric: Fabric, where: str, seed: int, fuse: int) -> list[Op]:
-    emitter = Emitter(where, fabric.spec.scale.scale, Pace(seed, spec.jitter, dict(spec.stragglers)))
+def _iteration(spec: TrainingJobSpec, fabric: Fabric, where: str, fuse: int) -> list[Op]:
+    emitter = Emitter(where, fabric.spec.scale.scale, dict(spec.stragglers))
     for p, blocks in enumerate(stages(spec, fuse)):
         stage = _Stage(spec, p, blocks, emitter)
         for direction, i in one_forward_one_backward(p, spec.pipeline, spec.micro_batches):
@@ -194,16 +194,17 @@ def _notes(spec: TrainingJobSpec, fabric: Fabric, fuse: int, count: int, ops: li
         "gpu": f"{gpu.flops / 1e12:g} TFLOP/s x {gpu.utilisation:g}; a rank computes {show_time(min(work))} to "
                f"{show_time(max(work))} an iteration",
         "layout": f"data {spec.data} x tensor {spec.tensor} x pipeline {spec.pipeline}, expert {spec.expert}",
-        "gradients": _gradients(fabric, ops),
+        "gradients": _gradients(spec, fabric, ops),
         "fused": f"{taken} taken as one: {len(ops)} operations, {count} computes and transfers",
-        "variation": f"jitter {spec.jitter:g}, drawn once for all iterations; stragglers "
+        "variation": f"jitter {spec.jitter:g}, drawn for each compute of each iteration; stragglers "
                      + (", ".join(f"rank {r} x {f:g}" for r, f in spec.stragglers) or "none"),
     }
 
 
-def _gradients(fabric: Fabric, ops: list[Op]) -> str:
+def _gradients(spec: TrainingJobSpec, fabric: Fabric, ops: list[Op]) -> str:
     found = [op for op in ops if isinstance(op, Collective) and op.id.startswith(("ar/", "rs/"))]
     if not found:
         return "not exchanged: no rank has a peer with the same parameters"
     largest = fabric.spec.scale.scale.to_real_size(max(op.size for op in found))
-    return f"{len(found)} collectives ({found[0].kind}) of up to {show_size(largest)}"
+    return (f"{spec.gradient_bytes} bytes a gradient, {len(found)} collectives ({found[0].kind}) of up to "
+            f"{show_size(largest)}")

@@ -4,6 +4,9 @@
     zero 1, 2    backward ──> bucket ──> ...  ──> all-gather ...  reduce-scatter, then the new parameters
     zero 3       gather unit k+1 beside the work on unit k; reduce-scatter each unit after its backward
 
+Gradients travel with `gradient_bytes` each, four by default: Llama 3 accumulates and reduce-scatters them in FP32 ("The
+Llama 3 Herd of Models", 2024, 3.3.2), as Megatron-LM does when it trains in BF16. Parameters travel as they are used.
+
 Sources: Li et al., "PyTorch Distributed: experiences on accelerating data parallel training" (2020),
 buckets; Rajbhandari et al., "ZeRO" (2020); Zhao et al., "PyTorch FSDP" (2023), units, and at most two of
 them gathered ahead of the work.
@@ -28,7 +31,10 @@ _KINDS: dict[str, CollectiveName] = {"ar": "all-reduce", "rs": "reduce-scatter",
 
 @dataclass(slots=True)
 class _Shared:
-    """Parameters that `groups` share, `total` real bytes on each rank; what was exchanged of them so far."""
+    """Parameters that `groups` share, `total` of them on each rank; of how many the gradients were exchanged so far.
+
+    sizes: emulated bytes of the parameters whose gradients each exchange carried, where they are gathered afterwards.
+    """
 
     kind: str       # dense or experts
     groups: Sequence[Group]
@@ -40,8 +46,8 @@ class _Shared:
 
 
 def bucket(spec: TrainingJobSpec, total: float) -> float:
-    """Real bytes exchanged at once: `total` in as many equal parts as the spec's bucket size needs."""
-    return total / min(MAX_BUCKETS, math.ceil(total / spec.bucket))
+    """Gradients exchanged at once, of `total`: in as many equal parts as the spec's bucket size needs."""
+    return total / min(MAX_BUCKETS, math.ceil(total * spec.gradient_bytes / spec.bucket))
 
 
 class State:
@@ -69,7 +75,7 @@ class State:
         free = self._used[last] if last >= 0 else {}
         waits: dict[int, tuple[str, ...]] = {}
         for s in self._shared:
-            size = self._emit.sized(f"gather of {s.kind}", getattr(block, s.kind))
+            size = self._emit.sized(f"gather of {s.kind}", getattr(block, s.kind) * self._spec.bytes_per_element)
             for rank, part in self._collect(s, "ag", size, free).items():
                 waits[rank] = (*waits.get(rank, ()), *part)
         return waits
@@ -105,8 +111,10 @@ class State:
             self._send(s, size)
 
     def _send(self, s: _Shared, size: float) -> None:
-        scaled = self._emit.sized(f"gradients of {s.kind}", size, s.sent)
-        s.sizes.append(scaled)
+        each, held = self._spec.gradient_bytes, self._spec.bytes_per_element
+        scaled = self._emit.sized(f"gradients of {s.kind}", size * each, s.sent * each)
+        if self._spec.zero in (1, 2):
+            s.sizes.append(self._emit.sized(f"parameters of {s.kind}", size * held, s.sent * held))
         s.sent, s.pending = s.sent + size, s.pending - size
         self._collect(s, "ar" if self._spec.zero == 0 else "rs", scaled, self._emit.lasts(s.groups))
 

@@ -36,7 +36,8 @@ BUSBW = Definition("busbw", "bit/s", "bus bandwidth", "algbw x factor (all-reduc
 BUSBW_V = Definition("busbw", "bit/s", "bus bandwidth (all-to-all-v)",
                      "8 x payload through the busiest port in one direction / t", NCCL)
 SHARE = Definition("busbw_of_limit", "", "bus bandwidth / ring limit",
-                   "busbw / (rate x 1448 / (1514 + 66/k)), k = 2 data segments per ACK", "METHODS: limits")
+                   "busbw x f / (rate x 1448 / (1514 + 66/k)), k = 2 data segments per ACK; f = payload of the busiest "
+                   "host's port / of the busiest rank: 1 unless ranks share a host", "METHODS: limits")
 
 
 def factor(kind: CollectiveName, n: int) -> float:
@@ -83,6 +84,21 @@ def busiest_port(collective: Collective) -> int:
     return max(max(both) for both in port_bytes(collective).values())
 
 
+def busiest_host(collective: Collective, hosts: Sequence[str]) -> int:
+    """Payload bytes through the busiest host's port in its busier direction; hosts: of every rank.
+
+    Ranks of one host share its port, and what they send to each other does not reach it.
+    """
+    out: dict[str, int] = {}
+    into: dict[str, int] = {}
+    for move in schedule(collective):
+        src, dst = hosts[move.src], hosts[move.dst]
+        if src != dst:
+            out[src] = out.get(src, 0) + move.size
+            into[dst] = into.get(dst, 0) + move.size
+    return max((*out.values(), *into.values()), default=0)
+
+
 def metrics(op: Collective, records: Sequence[Mapping[str, Any]], workload: Workload, fabric: Fabric) -> list[Metric]:
     """Time, algbw and busbw of one collective from its records of the measured iterations."""
     times = [r["end"] - r["start"] for r in records if r["end"] > r["start"]]
@@ -96,7 +112,9 @@ def metrics(op: Collective, records: Sequence[Mapping[str, Any]], workload: Work
         ALGBW.of(8 * size / mean, len(times), spread([8 * size / t for t in times])),
         TIME.mean(times),
     ]
-    if even:    # a port that only receives has another limit: predict.py
-        share = 8 * bus / ring_limit(slowest_rate([workload.hosts[r] for r in op.ranks], fabric), mtu=fabric.spec.mtu)
+    crosses = busiest_host(op, workload.hosts) / max(busiest_port(op), 1)
+    if even and crosses:    # a port that only receives has another limit: predict.py
+        limit = ring_limit(slowest_rate([workload.hosts[r] for r in op.ranks], fabric), mtu=fabric.spec.mtu)
+        share = 8 * bus * crosses / limit
         found.append(SHARE.of(share / mean, len(times), spread([share / t for t in times])))
     return found

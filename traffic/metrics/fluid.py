@@ -21,6 +21,7 @@ from itertools import count
 from topologies.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.fabric import Fabric
 from traffic.collectives import part
+from traffic.jitter import lengths
 from traffic.lowering import Program
 from traffic.metrics.collective import ACK_FRAME, SEGMENTS_PER_ACK, TCP_IP_HEADERS
 from traffic.metrics.maxmin import Course, fair_rates
@@ -63,15 +64,17 @@ class Step:
 
 
 def fluid_steps(programs: Sequence[Program], paths: Mapping[str, Mapping[Pair, Path]], fabric: Fabric,
-                changes: Iterable[RateChange] = ()) -> dict[str, list[Step]] | None:
+                changes: Iterable[RateChange] = ()) -> dict[str, list[Step]]:
     """Workload -> its steps, all workloads side by side from second 0.
 
-    paths: workload -> path of each of its connections. None where there are too many to tell in time.
+    paths: workload -> path of each of its connections. Raises Unpredictable.
     """
     runs = {p.workload.name: p.workload.warmup + p.workload.iterations for p in programs}
     transfers = sum(len(p.ops) * runs[p.workload.name] for p in programs)
-    if transfers > MAX_TRANSFERS or sum(map(len, paths.values())) > MAX_CONNECTIONS:
-        return None
+    connections = sum(map(len, paths.values()))
+    if transfers > MAX_TRANSFERS or connections > MAX_CONNECTIONS:
+        raise Unpredictable(f"{connections} connections and {transfers} operations, of at most {MAX_CONNECTIONS} and "
+                            f"{MAX_TRANSFERS}: the model would take minutes")
     slices = sum(p.total_bytes * runs[p.workload.name] for p in programs) / SLICE
     network = _Network(fabric, paths, changes)
     jobs = [_Job(p, network, SLICE * max(1, round(slices / MAX_SLICES))) for p in programs]
@@ -98,6 +101,10 @@ def _latency(directions: Iterable[str], fabric: Fabric) -> float:
     """Seconds of a full frame over these links, which TCP's last bytes have to wait for."""
     frame = fabric.spec.mtu + ETHERNET_HEADER
     return sum(fabric.link(d).delay + 8 * (frame + _outer(d, fabric)) / fabric.link(d).rate for d in directions)
+
+
+class Unpredictable(Exception):     # noqa: N818 - no error of anybody: the run goes on without the prediction
+    """The model cannot tell how long these workloads take, and why."""
 
 
 class _Network:
@@ -140,9 +147,13 @@ class _Network:
         """Until nothing flows and nothing is due."""
         while self._agenda or self._left:
             rates = self._fair()
-            ends = min((left * 8 / rates[lane] for lane, left in self._left.items()), default=float("inf"))
+            ends = min((left * 8 / rates[lane] for lane, left in self._left.items() if rates[lane] > 0),
+                       default=float("inf"))
             due = self._agenda[0][0] if self._agenda else float("inf")
             until = min(self.now + ends, due)
+            if until == float("inf"):
+                name = next(iter(self._left))[0]
+                raise Unpredictable(f"a transfer of {name} waits forever: a link on its way has rate 0")
             for lane in self._left:
                 self._left[lane] -= rates[lane] * (until - self.now) / 8 if rates[lane] < float("inf") \
                     else self._left[lane]
@@ -227,6 +238,7 @@ class _Job:
         """Start the next iteration now."""
         self._start = self._network.now
         self._unfinished = len(self._tasks)
+        self._lengths = lengths(self.program.workload, self._iteration)
         for task in self._tasks.values():
             task.waits = len(task.op.after) + 1     # the one is the start itself
             task.left = len(task.portions)
@@ -243,7 +255,8 @@ class _Job:
         if task.waits:
             return
         if isinstance(task.op, Compute):
-            self._network.at(self._network.now + task.op.seconds, partial(self._over, task))
+            seconds = self._lengths.get(task.op.id, task.op.seconds)
+            self._network.at(self._network.now + seconds, partial(self._over, task))
         elif not task.portions:
             self._over(task)
         for portion in task.portions:

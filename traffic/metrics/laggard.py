@@ -1,6 +1,6 @@
 """Which rank the others waited for.
 
-    lateness of rank r = max(0, its joining of a collective - the median rank's), summed over collectives and steps
+    lateness of rank r = time from the median rank's joining of a collective to its own, union over collectives
     laggard_share = the largest lateness of a rank / time in steps
 
 Source: METHODS, training (straggler share), told for one rank.
@@ -13,25 +13,27 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
+from traffic.metrics.intervals import Interval, length, union
 from traffic.metrics.metric import Definition, Metric
 from traffic.workload import Workload
 
 Row = Mapping[str, Any]
 LAGGARD = Definition("laggard_share", "", "share of the steps for which the median rank waited for the latest one",
-                     "max over ranks of the sum of (rank_start - median rank_start) / time in steps",
+                     "max over ranks of the union of [median rank_start, rank_start] / time in steps",
                      "METHODS: training")
 
 
 def metrics(steps: Sequence[Row], collectives: Sequence[Row], workload: Workload) -> list[Metric]:
     """The rank that came latest, all in all, named by its host; nothing without collectives."""
     wall = sum(s["end"] - s["start"] for s in steps)
-    late: dict[int, float] = {}
+    waited: dict[int, list[Interval]] = {}
     for c in collectives:
         middle = median(c["rank_start"])
         for rank, start in zip(c["ranks"], c["rank_start"], strict=True):
-            late[rank] = late.get(rank, 0.0) + max(start - middle, 0.0)
-    if not late or wall <= 0:
+            waited.setdefault(rank, []).append((middle, start))
+    if not waited or wall <= 0:
         return []
+    late = {rank: length(union(times)) for rank, times in waited.items()}
     latest = max(late, key=lambda rank: late[rank])
     found = LAGGARD.of(late[latest] / wall, len(collectives))
     return [replace(found, where=f"rank {latest} on {workload.hosts[latest]}")]

@@ -33,15 +33,14 @@ INTERFERENCE_ON_PATHS = Definition(INTERFERENCE.tag + SUFFIX, "", "interference 
 
 def on_paths(workloads: Sequence[Workload], paths: Mapping[str, Mapping[Pair, Path]], fabric: Fabric,
              changes: Sequence[RateChange] = ()) -> dict[str, dict[str, Metric]]:
-    """Workload -> tag -> prediction, all workloads side by side; nothing where the model would take too long.
+    """Workload -> tag -> prediction, all workloads side by side. Raises Unpredictable where the model cannot tell.
 
     paths: workload -> path of each of its connections; changes: of link rates, seconds of the phase.
     """
-    steady = len(workloads) == 1 and all(c.t <= 0 for c in changes)     # then one step is like another
+    alike = len(workloads) == 1 and not workloads[0].jitter
+    steady = alike and all(c.t <= 0 for c in changes)     # then one step is like another
     ran = [replace(w, warmup=0, iterations=1) if steady else w for w in workloads]
     found = fluid_steps([lower(w) for w in ran], paths, fabric, changes)
-    if found is None:
-        return {}
     scale = fabric.spec.scale.scale
     told = {w.name: _of(_measured(found[w.name], w, steady=steady)) for w in workloads}
     return {name: {tag: with_real(m, scale) for tag, m in metrics.items()} for name, metrics in told.items()}

@@ -23,13 +23,15 @@ Source: METHODS, limits to compare with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from graphlib import TopologicalSorter
-from statistics import median
+from statistics import fmean, median
 
 from topologies.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.fabric import Fabric
 from traffic.collectives import Move, schedule
+from traffic.jitter import as_in
 from traffic.metrics.collective import (
     ACK_FRAME,
     BUSBW,
@@ -44,6 +46,7 @@ from traffic.metrics.requests import E2E, THROUGHPUT
 from traffic.metrics.steps import JCT, ROOFLINE, SOURCE, STEP_TIME, roofline
 from traffic.workload import Collective, Compute, Op, Transfer, Workload
 
+MOST_DRAWN = 20     # iterations whose computes are drawn, where they vary; the others are like these
 _FORMULA = ("fluid model: compute and collectives in turn, each at the limit of its busiest port, plus latency; "
             "at least the busiest port's time for all bytes")
 _BUSBW = Definition("busbw", "bit/s", "bus bandwidth at the limit of the busiest port",
@@ -77,8 +80,10 @@ def _job(workload: Workload, fabric: Fabric) -> dict[str, Metric]:
         if fluid > 0:
             found[f"{prefix}busbw"] = _BUSBW.of(8 * busiest_port(op) / fluid)
         found[f"{prefix}time"] = _TIME.of(fluid + latency(op, workload, fabric))
-    step = step_seconds(workload, fabric)
-    found["step_time"], found["jct"] = _STEP.of(step), _JCT.of(workload.iterations * step)
+    drawn = range(min(workload.iterations, MOST_DRAWN)) if workload.jitter else range(1)
+    times = [step_seconds(as_in(workload, i), fabric) for i in drawn]
+    found["step_time"] = _STEP.of(median(times), len(times), spread(times))
+    found["jct"] = _JCT.of(workload.iterations * fmean(times))
     found["roofline"] = ROOFLINE.of(workload.iterations * roofline(workload, fabric))
     return found
 
@@ -92,7 +97,7 @@ def _requests(workload: Workload, fabric: Fabric) -> dict[str, Metric]:
     latencies = [t - due[request] for request, t in done.items()]
     found = {"e2e": _E2E.of(median(latencies), len(latencies), spread(latencies))}
     seconds = max(done.values()) - min(due.values())
-    return {"throughput": _THROUGHPUT.of(len(done) / seconds, len(done)), **found}
+    return {**({"throughput": _THROUGHPUT.of(len(done) / seconds, len(done))} if seconds > 0 else {}), **found}
 
 
 def fluid_seconds(op: Collective, workload: Workload, fabric: Fabric) -> float:
@@ -169,9 +174,15 @@ def step_seconds(workload: Workload, fabric: Fabric) -> float:
     return max(last, busy_seconds(workload, fabric))
 
 
-def compute_only_seconds(workload: Workload) -> float:
-    """Seconds of one iteration over a network that takes no time: the longest chain of computes, bubbles included."""
-    return max((t for times in _ends(workload, None).values() for t in times.values()), default=0.0)
+def compute_only_seconds(workload: Workload, took: Mapping[str, float] | None = None) -> float:
+    """Seconds of one iteration over a network that takes no time: the longest chain of computes, bubbles included.
+
+    took: compute -> seconds that it really took, for those that are known; the others take what was planned.
+    """
+    found = took or {}
+    ran = replace(workload, ops=tuple(replace(op, seconds=found[op.id]) if isinstance(op, Compute) and op.id in found
+                                      else op for op in workload.ops)) if found else workload
+    return max((t for times in _ends(ran, None).values() for t in times.values()), default=0.0)
 
 
 def _ends(workload: Workload, fabric: Fabric | None) -> dict[str, dict[int, float]]:
@@ -216,7 +227,12 @@ def _waits(op: Op) -> tuple[str, ...]:
 
 
 def _transfer_seconds(op: Transfer, workload: Workload, fabric: Fabric) -> float:
-    """A transfer alone: its bytes at the bulk limit of the slower of its two access links, plus latency."""
+    """A transfer alone: its bytes at the bulk limit of the slower of its two access links, plus latency.
+
+    Between ranks of one host it takes no time, as it meets no link.
+    """
     src, dst = workload.hosts[op.src], workload.hosts[op.dst]
+    if src == dst:
+        return 0.0
     rate = min(fabric.access_link(h).rate for h in (src, dst))
     return 8 * op.size / bulk_limit(rate, fabric.spec.mtu) + path_seconds(fabric, src, dst)

@@ -34,7 +34,7 @@ from traffic.metrics import (
 )
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Metric, with_real
-from traffic.workload import Collective, Workload
+from traffic.workload import Collective, Transfer, Workload
 
 Row = Mapping[str, Any]
 KINDS = ("step", "compute", "collective", "request", "stream", "packets", "roce", "iperf", "serving",
@@ -64,7 +64,8 @@ def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload
     only the time is told. samples: of the links' queues, for the link that paced the steps.
     """
     found: dict[str, Metric] = {}
-    measured, present = _sorted(records)
+    measured, present = _sorted(records, {(w.name, op.id) for w in workloads if w.connections == "shared"
+                                          for op in w.ops if isinstance(op, Transfer)})
     jobs = {w.name: _Job(w, fabric, frozenset(classes_below_scale(w, fabric, idle_rtt))) for w in workloads}
     for name in dict.fromkeys([*jobs, *measured]):
         found.update(_workload(name, jobs.get(name), measured.get(name, {}), present, fabric))
@@ -112,8 +113,11 @@ def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
     return {key: metric.as_json() for key, metric in metrics.items()}
 
 
-def _sorted(records: Iterable[Row]) -> tuple[Records, dict[str, set[str]]]:
-    """Measured records by workload, phase and kind; and phase -> all that was on the network in it."""
+def _sorted(records: Iterable[Row], own: set[tuple[str, str]]) -> tuple[Records, dict[str, set[str]]]:
+    """Measured records by workload, phase and kind; and phase -> all that was on the network in it.
+
+    own: (workload, op) of the transfers that are kept; those that make up collectives are many, and told by them.
+    """
     found: Records = {}
     present: dict[str, set[str]] = {}
     for row in records:
@@ -121,7 +125,8 @@ def _sorted(records: Iterable[Row]) -> tuple[Records, dict[str, set[str]]]:
             continue
         name = row["workload"]
         present.setdefault(row["phase"], set()).add(name)
-        if row["kind"] in KINDS and row.get("iteration", 0) >= 0:
+        kept = row["kind"] in KINDS or (name, row.get("op")) in own
+        if kept and row.get("iteration", 0) >= 0:
             found.setdefault(name, {}).setdefault(row["phase"], {}).setdefault(row["kind"], []).append(row)
     return found, present
 
@@ -156,11 +161,12 @@ def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]], fabric: Fabric) 
 
 
 def _of_job(job: _Job, kinds: Mapping[str, list[Row]]) -> Iterator[tuple[str, Metric]]:
-    computes, collectives, of_steps = (kinds.get(kind, []) for kind in ("compute", "collective", "step"))
+    computes, collectives, of_steps, sent = (
+        kinds.get(kind, []) for kind in ("compute", "collective", "step", "transfer"))
     yield from _collectives(job, collectives)
-    for metric in (*steps.metrics(of_steps, computes, collectives, job.workload, job.fabric),
+    for metric in (*steps.metrics(of_steps, computes, collectives, job.workload, job.fabric, sent),
                    *laggard.metrics(of_steps, collectives, job.workload),
-                   *utilisation.metrics(of_steps, job.workload, job.fabric.spec.scale.scale)):
+                   *utilisation.metrics(of_steps, computes, job.workload, job.fabric.spec.scale.scale)):
         yield metric.tag, metric
 
 
