@@ -13,6 +13,7 @@ from controller.compile import compile_rules
 from controller.ofctl import render
 from controller.state import State
 from scenarios.load_scenario import load_scenario
+from tests.golden import tenants
 from topologies.errors import SpecError
 from topologies.expansion import expand
 from topologies.fabric import Fabric
@@ -69,3 +70,5 @@ def cases() -> Iterator[tuple[Path, str]]:
         yield HERE / "fabrics" / f"{name}.txt", expansion(expand(load_fabric(name)))
     for name, (spec, down) in RULES.items():
         yield HERE / "rules" / f"{name}.txt", rules_text(spec, down)
+    for name, text in tenants.texts():
+        yield HERE / "rules" / f"{name}.txt", text
