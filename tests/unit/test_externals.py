@@ -144,10 +144,19 @@ HOST = MacIpRoute(rd="65101:1", targets=frozenset({"65000:1001"}), next_hop=BORD
                   ip="10.1.0.9", vni=1002, l3vni=1001)
 
 
+PLAIN = PrefixRoute(rd="65102:1", targets=frozenset({"65000:1001"}), next_hop="203.0.113.2", prefix="172.16.0.0/16",
+                    router_mac="02:aa:bb:cc:dd:ee", vni=7)
+ESI = "00:01:02:03:04:05:06:07:08:09"
+
+
 @pytest.mark.parametrize(("route", "reason"), [
     (HOST, "its next hop is no VTEP of its router's own"),
     (learned("172.16.0.0/16", "10.254.2.2", 1).route, "its next hop is no External's"),
     (learned("172.16.0.0/16", BORDER.ip, 77).route, "its next hop is no External's"),
+    (replace(PLAIN, gateway="10.1.0.9"), "it leads to whoever has its gateway address 10.1.0.9, which"),
+    (replace(PLAIN, esi=ESI), f"it leads to the Ethernet segment {ESI}, which is not supported"),
+    (replace(PLAIN, esi=ESI, gateway="10.1.0.9"), "it has both a gateway, 10.1.0.9, and an Ethernet segment"),
+    (replace(PLAIN, vni=0, router_mac=""), "it has neither a VNI, nor a router's MAC, nor a gateway, nor"),
     (learned("10.1.0.3/32", "203.0.113.2", 1).route, "it would hide addresses of a/x"),
     (learned("10.3.0.128/25", "203.0.113.2", 1).route, "it would hide addresses of d/w"),
     (learned("203.0.113.2/32", "203.0.113.2", 1).route, "it would hide addresses of inet/link"),
@@ -159,6 +168,17 @@ def test_a_route_of_a_peer_that_is_not_used_says_why(route: Route, reason: str) 
     assert reason in one.reason
     row = tables(FABRIC, it.tenancy, it.compiler.originated, [one])["routes"][-1]
     assert (row["source"], row["unused"]) == ("frr1", one.reason)
+
+
+def test_a_route_with_an_overlay_index_changes_no_rule_and_its_index_is_shown() -> None:
+    it = world(*PEERED)
+    odd = [replace(PLAIN, gateway="10.1.0.9"), replace(PLAIN, rd="65102:2", tag=7, esi=ESI)]
+    judged = [*judge(FABRIC, it.tenancy, [Learned("go1", r) for r in (*odd, PLAIN)])]
+    assert [j.usable is not None for j in judged] == [False, False, True]
+    rows = tables(FABRIC, it.tenancy, it.compiler.originated, judged)["routes"][-3:]
+    assert [(r["prefix"], r.get("gateway"), r.get("esi")) for r in rows] == [
+        ("[5]:[0]:[16]:[172.16.0.0]", "10.1.0.9", None), ("[5]:[7]:[16]:[172.16.0.0]", None, ESI),
+        ("[5]:[0]:[16]:[172.16.0.0]", None, None)]
 
 
 @pytest.mark.parametrize(("objects", "path", "expected"), [

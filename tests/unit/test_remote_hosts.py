@@ -101,6 +101,10 @@ def test_vrfs_import_it_by_route_target_alone() -> None:
 @pytest.mark.parametrize(("change", "reason"), [
     ({"next_hop": "10.255.0.1"}, "its next hop is no VTEP of its router's own"),
     ({"targets": frozenset({"65000:9"})}, "no route target of it is that of a subnet with mode l2vni"),
+    ({"tag": 7}, "its Ethernet Tag is 7, of a VLAN-aware bundle"),
+    ({"esi": "00:01:02:03:04:05:06:07:08:09"}, "multihoming is not supported"),
+    ({"mac": "ff:ff:ff:ff:ff:ff"}, "its MAC, ff:ff:ff:ff:ff:ff, is that of a group"),
+    ({"mac": "01:00:5e:00:00:01"}, "is that of a group and no host's"),
     ({"vni": 1003}, "its VNI is 1003; that of a/x is 1002"),
     ({"l3vni": 7}, "its second VNI is 7; that of VPC a is 1001"),
     ({"router_mac": ""}, "it has the VNI of a VPC and no router's MAC"),
