@@ -91,7 +91,8 @@ class Compiler:
         self._fabric = fabric
         self.tenancy = tenancy
         self.originated = originated(fabric, tenancy) if routes is None else tuple(routes)
-        self.routes = (*self.originated, *imported)
+        self.imported = tuple(imported)
+        self.routes = (*self.originated, *self.imported)
         elsewhere = frozenset(tenancy.members)
         self._fixed: Fixed = previous._fixed if previous else Fixed(fabric)
         kept = previous and previous._flat.elsewhere == elsewhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,8 @@ os.environ["OSKEN_HUB_TYPE"] = "native"
 
 from os_ken.lib.packet import bgp
 
-from controller import bgp_codec
+from controller import bgp_codec, bgp_link
+from controller.bgp_import import Learned
 from controller.bgp_lines import from_json, key, to_json
 from controller.bgp_link import BgpLink
 from controller.evpn import MacIpRoute, MulticastRoute, PrefixRoute, Route
@@ -171,3 +173,20 @@ def test_a_wrong_bgp_block_is_told_by_its_path(tmp_path: Path, block: str, messa
     file.write_text(f"name: f\nbgp: {block}\n")
     with pytest.raises(SpecErrors, match=message):
         load_fabric(str(file))
+
+
+def test_routes_that_could_not_be_installed_are_tried_again_without_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RETRY", "LONGEST", "GATHER"):
+        monkeypatch.setattr(bgp_link, name, 0.001)
+    link, tries, done = link_to_one_peer(), [], threading.Event()    # type: ignore[var-annotated]
+
+    def learn(routes: tuple[Learned, ...]) -> None:
+        tries.append(routes)
+        if len(tries) < 4:
+            raise RuntimeError("a switch is gone")
+        done.set()
+
+    threading.Thread(target=link._report_for_ever, args=(learn,), daemon=True).start()
+    announcements(link, PREFIX)
+    assert done.wait(30)
+    assert tries == [(Learned("go1", PREFIX),)] * 4
