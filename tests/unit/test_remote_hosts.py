@@ -180,7 +180,9 @@ def test_frr_is_told_its_vnis_with_the_fabrics_targets() -> None:
        ("bgp", "peers", "frr1", "vtep", "hosts", "x1", key), expected) for address, gateway, key, expected in (
         ("10.1.0.0/24", "10.1.0.1", "address", "an address that a host can have"),
         ("10.1.0.255/24", "10.1.0.1", "address", "an address that a host can have"),
-        ("10.255.0.9/24", "10.255.0.1", "address", "outside of 10.254.0.0/16 and 10.255.0.0/16"),
+        ("10.255.0.9/24", "10.255.0.1", "address", "a subnet outside of 10.255.0.0/16: the underlay"),
+        ("10.254.0.9/24", "10.254.0.1", "address", "a subnet outside of 10.254.0.0/16: the links with BGP"),
+        ("10.9.7.9/24", "10.9.7.1", "address", "a subnet outside of 10.9.0.0/16: the default VPC"),
         ("10.1.0.9/24", "10.1.0.0", "gateway", "another address of 10.1.0.0/24"))),
     *(({"vtep": {"hosts": {"x1": {"address": "10.1.0.9/24", "gateway": "10.1.0.1", "vni": 5},
                            "x2": {"address": "10.1.0.9/24", "gateway": "10.1.0.1", "vni": vni}}}},
