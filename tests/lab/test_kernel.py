@@ -90,7 +90,7 @@ def test_a_flow_through_a_slow_link_fills_its_queue(datapath: str, source: str, 
     assert set(kept.ledger.queue_drops) == {queue}, kept.ledger
 
 
-SLOW_START, LONG = 2_000_000, 6_000_000     # three and ten seconds of 5 Mbit/s: cubic fills forty packets in two to four
+SLOW_START, LONG = 2_000_000, 6_000_000     # 3 and 10 s of 5 Mbit/s: cubic fills forty packets in two to four
 
 
 @contextmanager
