@@ -5,7 +5,7 @@ decodes as `label` is a VNI shifted by four bits; so NLRI and communities are bu
 
     type 2    labels: VNI of the bridge, VNI of the VPC (RFC 9135, 5.1)     Encapsulation: VXLAN (RFC 8365)
     type 3    PMSI tunnel: ingress replication, label: VNI (RFC 8365, 9)    Router's MAC (RFC 9135, 8.1)
-    type 5    label: VNI of the VPC (RFC 9136)                              MAC Mobility (RFC 7432, 15)
+    type 5    label: VNI of the VPC (RFC 9136)                              MAC Mobility (RFC 7432, 7.7)
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from controller.evpn import MacIpRoute, MulticastRoute, PrefixRoute, Route
 INGRESS_REPLICATION = 6
 ROUTE_TARGET, ROUTERS_MAC = 0x02, 0x03      # subtypes of extended communities
 EVPN = 0x06                                 # their type
-_NO_SEGMENT = bytes(9)
+STICKY = 0x01                               # flag of MAC Mobility
+_NO_SEGMENT = bytes(10)                     # ESI 0: single-homed
+_NO_GATEWAY = "0.0.0.0"                     # noqa: S104 - none, and nothing to listen on
 
 
 def path(route: Route, withdraw: bool = False) -> Any:
@@ -38,15 +40,29 @@ def _label(vni: int) -> bytes:
 
 
 def _nlri(route: Route) -> Any:
-    esi = bgp.EvpnArbitraryEsi(_NO_SEGMENT)
     match route:
         case MacIpRoute():
-            return bgp.EvpnMacIPAdvertisementNLRI(
-                route.rd, 0, route.mac, route.ip, esi=esi, labels=_label(route.vni) + _label(route.l3vni))
+            return bgp.EvpnMacIPAdvertisementNLRI(route.rd, route.tag, route.mac, route.ip, esi=_esi(route.esi),
+                                                  labels=_label(route.vni) + _label(route.l3vni))
         case MulticastRoute():
-            return bgp.EvpnInclusiveMulticastEthernetTagNLRI(route.rd, 0, route.next_hop)
+            return bgp.EvpnInclusiveMulticastEthernetTagNLRI(route.rd, route.tag, route.next_hop)
         case PrefixRoute():
-            return bgp.EvpnIpPrefixNLRI(route.rd, 0, route.prefix, esi=esi, label=_label(route.vni))
+            return bgp.EvpnIpPrefixNLRI(route.rd, route.tag, route.prefix, esi=_esi(route.esi),
+                                        gw_ip_addr=route.gateway or _NO_GATEWAY, label=_label(route.vni))
+
+
+def _esi(segment: str) -> Any:
+    return _any_esi(bytes.fromhex(segment.replace(":", "")) or _NO_SEGMENT)
+
+
+def _any_esi(data: bytes) -> Any:
+    """Type and nine bytes, whatever they mean."""
+    return bgp.EvpnArbitraryEsi(bytes(data[1:10]), type_=data[0])
+
+
+def read_any_segment() -> None:
+    """Let os-ken take an ESI of any type: of one that it does not know it makes an error that ends the session."""
+    bgp.EvpnEsi.parser = staticmethod(_any_esi)
 
 
 def _attributes(route: Route) -> OrderedDict[int, Any]:
@@ -66,8 +82,9 @@ def _communities(route: Route) -> list[Any]:
     if route.router_mac:
         mac = bytes.fromhex(route.router_mac.replace(":", ""))
         found.append(bgp.BGPUnknownExtendedCommunity(type_=EVPN, value=bytes([ROUTERS_MAC]) + mac))
-    if isinstance(route, MacIpRoute) and route.sequence:
-        found.append(bgp.BGPEvpnMacMobilityExtendedCommunity(subtype=0, flags=0, sequence_number=route.sequence))
+    if isinstance(route, MacIpRoute) and (route.sequence or route.sticky):
+        found.append(bgp.BGPEvpnMacMobilityExtendedCommunity(
+            subtype=0, flags=STICKY if route.sticky else 0, sequence_number=route.sequence))
     return found
 
 
@@ -81,19 +98,22 @@ def route(received: Any) -> Route | None:
     attributes = received.pathattr_map
     communities = getattr(attributes.get(bgp.BGP_ATTR_TYPE_EXTENDED_COMMUNITIES), "communities", [])
     common: dict[str, Any] = {"rd": nlri.route_dist, "targets": _targets(communities),
-                              "next_hop": received.nexthop or "", "router_mac": _router_mac(communities)}
+                              "next_hop": received.nexthop or "", "router_mac": _router_mac(communities),
+                              "tag": getattr(nlri, "ethernet_tag_id", 0)}
     match nlri:
         case bgp.EvpnMacIPAdvertisementNLRI() if not nlri.ip_addr or _is_ipv4(nlri.ip_addr):
             labels = nlri._labels       # mpls_labels and vni give the second one wrong, or not at all
+            sequence, sticky = _mobility(communities)
             return MacIpRoute(**common, mac=nlri.mac_addr, ip=nlri.ip_addr or "", vni=_vni(labels[:3]),
-                              l3vni=_vni(labels[3:6]), sequence=_sequence(communities))
+                              l3vni=_vni(labels[3:6]), sequence=sequence, sticky=sticky, esi=_read_esi(nlri.esi))
         case bgp.EvpnInclusiveMulticastEthernetTagNLRI() if _is_ipv4(nlri.ip_addr):
             tunnel = attributes.get(bgp.BGP_ATTR_TYEP_PMSI_TUNNEL_ATTRIBUTE)
             return MulticastRoute(**common | {"next_hop": nlri.ip_addr}, vni=tunnel.vni or 0 if tunnel else 0)
         case bgp.EvpnIpPrefixNLRI() if _is_ipv4(nlri.ip_prefix.split("/")[0]):
             with contextlib.suppress(ValueError):
                 prefix = str(ipaddress.IPv4Network(nlri.ip_prefix, strict=False))
-                return PrefixRoute(**common, prefix=prefix, vni=_vni(nlri._label))
+                return PrefixRoute(**common, prefix=prefix, vni=_vni(nlri._label), esi=_read_esi(nlri.esi),
+                                   gateway="" if nlri.gw_ip_addr == _NO_GATEWAY else nlri.gw_ip_addr)
     return None
 
 
@@ -117,5 +137,13 @@ def _router_mac(communities: list[Any]) -> str:
     return ""
 
 
-def _sequence(communities: list[Any]) -> int:
-    return next((c.sequence_number for c in communities if isinstance(c, bgp.BGPEvpnMacMobilityExtendedCommunity)), 0)
+def _read_esi(esi: Any) -> str:
+    """The ten bytes of an ESI, such as 00:01:02:03:04:05:06:07:08:09; '' for the one that means none."""
+    packed = bytes(esi.serialize())
+    return "" if packed == _NO_SEGMENT else packed.hex(":")
+
+
+def _mobility(communities: list[Any]) -> tuple[int, bool]:
+    """(sequence number, sticky) of a MAC."""
+    found = (c for c in communities if isinstance(c, bgp.BGPEvpnMacMobilityExtendedCommunity))
+    return next(((c.sequence_number, bool(c.flags & STICKY)) for c in found), (0, False))

@@ -86,11 +86,26 @@ def _through(route: PrefixRoute, ways: dict[tuple[str, int], Way]) -> PrefixRout
 
 def _unusable(tenancy: Tenancy, route: PrefixRoute, ways: dict[tuple[str, int], Way]) -> str:
     """Why nothing is forwarded by a route; '' if it is."""
+    if unsupported := _unsupported(route):
+        return unsupported
     way = _way(route, ways)
     if way is None:
         return "its next hop is no External's router, nor a border leaf with an External's VNI"
     hidden = _hidden(_in_view(tenancy, way.external), route)
     return f"it would hide addresses of {hidden}" if hidden else ""
+
+
+def _unsupported(route: PrefixRoute) -> str:
+    """What a leaf would have to look up or to know, beyond the next hop and the VNI (RFC 9136, 3.1 and 3.2)."""
+    if route.gateway and route.esi:
+        return f"it has both a gateway, {route.gateway}, and an Ethernet segment, {route.esi}: one is allowed"
+    if route.gateway:
+        return f"it leads to whoever has its gateway address {route.gateway}, which is not supported"
+    if route.esi:
+        return f"it leads to the Ethernet segment {route.esi}, which is not supported"
+    if not route.vni and not route.router_mac:
+        return "it has neither a VNI, nor a router's MAC, nor a gateway, nor an Ethernet segment"
+    return ""
 
 
 def _in_view(tenancy: Tenancy, external: str) -> Iterator[Segment]:

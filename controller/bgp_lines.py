@@ -32,15 +32,18 @@ def from_json(data: Json) -> Route:
     return _TYPES[data["type"]](**fields | {"targets": frozenset(data["targets"])})
 
 
-Key = tuple[str, ...]
+Key = tuple[str | int, ...]
 
 
 def key(route: Route) -> Key:
-    """What tells a route from others of one speaker (RFC 7432, 7; RFC 9136, 3.1): a new one with it replaces it."""
+    """What tells a route from others of one speaker: a new one with it replaces it.
+
+    RD, Ethernet Tag and addresses; neither labels, nor Ethernet segment, nor gateway (RFC 7432, 7; RFC 9136, 3.1).
+    """
     match route:
         case MacIpRoute():
-            return "2", route.rd, route.mac, route.ip
+            return 2, route.rd, route.tag, route.mac, route.ip
         case MulticastRoute():
-            return "3", route.rd, route.next_hop
+            return 3, route.rd, route.tag, route.next_hop
         case PrefixRoute():
-            return "5", route.rd, route.prefix
+            return 5, route.rd, route.tag, route.prefix

@@ -27,6 +27,7 @@ from topologies.inventory import Inventory
 
 LOG = logging.getLogger("aifab.controller.bgp")
 AGAIN = 1.0     # seconds until a speaker that has ended is started again
+RETRY, LONGEST = 1.0, 30.0  # seconds until routes that could not be installed are tried again, doubled up to LONGEST
 GATHER = 0.05   # seconds in which what peers say is taken together: each telling is a change of rules
 Learn = Callable[[tuple[Learned, ...]], None]
 Json = dict[str, Any]
@@ -126,14 +127,22 @@ class BgpLink:
         self._news.set()
 
     def _report_for_ever(self, learn: Learn) -> None:
+        """All that is known, whenever it has changed; again and again while it cannot be installed."""
+        failures = 0
         while True:
-            self._news.wait()
+            self._news.wait(min(RETRY * 2 ** (failures - 1), LONGEST) if failures else None)
             time.sleep(GATHER)
             self._news.clear()
-            with self._lock:
-                learned = tuple(Learned(self._names[ip], route)
-                                for ip, known in self._learned.items() for route in known.values())
-            try:
-                learn(learned)
-            except Exception:       # a thread that ends would leave every later route unheard
-                LOG.exception("what BGP peers have announced could not be installed")
+            failures = 0 if self._report(learn) else failures + 1
+
+    def _report(self, learn: Learn) -> bool:
+        """Whether what follows from all that is known is installed."""
+        with self._lock:
+            learned = tuple(Learned(self._names[ip], route)
+                            for ip, known in self._learned.items() for route in known.values())
+        try:
+            learn(learned)
+        except Exception:       # a thread that ends would leave every later route unheard
+            LOG.exception("what BGP peers have announced could not be installed; it is tried again")
+            return False
+        return True

@@ -86,6 +86,7 @@ class Sessions:
             thread.daemon = True
 
         hub.HubThread.__init__ = daemon
+        bgp_codec.read_any_segment()
         thrding.ThreadingIOFactory.create_custom_event = staticmethod(_Event)
         Sink.OutgoingMsgList = _Queue
         TableCoreManager.learn_path = lambda _manager, _path: None

@@ -19,7 +19,7 @@ from controller.rules import (
     SetField,
     ToGroup,
 )
-from controller.tables import Priority, Table, drop
+from controller.tables import STAND_IN, Priority, Table, drop
 from topologies import addressing as addr
 from topologies.fabric import Fabric, Node
 
@@ -103,7 +103,8 @@ def towards(fabric: Fabric, target: Node) -> tuple[tuple[Action, ...], Table | N
 def unreachable(fabric: Fabric, target: Node, vni: int, elsewhere: Container[str] = ()) -> Iterator[Flow]:
     """While no path leads to leaf `target`: its hosts' packets are dropped under its name."""
     for host in [h for h in fabric.hosts_of(target.name) if h.name not in elsewhere]:
-        yield Flow(f"no-path:{target.name}", Table.BRIDGE, Priority.OVERRIDE, Match(tunnel_id=vni, eth_dst=host.mac))
+        yield Flow(f"no-path:{target.name}", Table.BRIDGE, Priority.NORMAL + STAND_IN,
+                   Match(tunnel_id=vni, eth_dst=host.mac))
 
 
 def leads_to(fabric: Fabric, flows: Iterable[Flow]) -> Iterator[tuple[str, Flow]]:

@@ -8,7 +8,6 @@ costs the second only; and the compiler of a new tenancy takes over what the old
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cache, lru_cache
 
 from controller import bridging, ecmp, pinning, qos, underlay
@@ -17,7 +16,7 @@ from controller.irb import Inputs, Tenants, common_rules
 from controller.paths import live_spines, path_rates
 from controller.rules import Flow, Group, RuleSet, SwitchRules
 from controller.state import State
-from controller.tables import Priority, check_jumps
+from controller.tables import check_jumps, stand_in
 from controller.vpc import Tenancy
 from topologies import addressing as addr
 from topologies.fabric import Fabric, Node
@@ -92,7 +91,8 @@ class Compiler:
         self._fabric = fabric
         self.tenancy = tenancy
         self.originated = originated(fabric, tenancy) if routes is None else tuple(routes)
-        self.routes = (*self.originated, *imported)
+        self.imported = tuple(imported)
+        self.routes = (*self.originated, *self.imported)
         elsewhere = frozenset(tenancy.members)
         self._fixed: Fixed = previous._fixed if previous else Fixed(fabric)
         kept = previous and previous._flat.elsewhere == elsewhere
@@ -143,8 +143,7 @@ class Compiler:
         """Target leaf -> drops that stand in for the VPCs' rules of `leaf` towards it."""
         found: dict[str, list[Flow]] = {}
         for target, flow in bridging.leads_to(self._fabric, self._tenant_flows(leaf)):
-            found.setdefault(target, []).append(
-                replace(flow, name=f"no-path:{target}", priority=Priority.OVERRIDE, actions=(), goto=None))
+            found.setdefault(target, []).append(stand_in(flow, f"no-path:{target}"))
         return found
 
 

@@ -47,6 +47,7 @@ class Control:
         self.learned: tuple[Learned, ...] = ()      # what BGP peers have announced
         self.compiler = Compiler(fabric, resolve(record.intent, fabric, record.allocation))
         self._links = LinkState(fabric)
+        self._links.rated(record.rates)
         self._source: RuleSource = self.compiler    # another one while the tenancy changes
         self.wanted: RuleSet = self._source.rules(self._links.state)
         self.sessions: dict[str, Session] = {}
@@ -92,12 +93,18 @@ class Control:
             self._names.update((f.cookie, f.name) for rules in self.wanted.values() for f in rules.steady)
             return changes
 
-    def rated(self, rates: Mapping[str, float]) -> RuleSource:
-        """From now on these links have another rate than the fabric's: link -> bit/s. What says what is wanted then;
-        move() to it brings the switches there."""
+    def rated(self, record: Record) -> RuleSource:
+        """From now on links have the rates of this record. What says what is wanted then; move() to it brings the
+        switches there."""
         with self.lock:
-            self._links.rated(rates)
+            self.record = record
+            self._links.rated(record.rates)
             return self._source
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no change of tenancy is under way, nor one has stopped half way."""
+        return self._source is self.compiler
 
     def settle(self, record: Record, compiler: Compiler) -> None:
         """A change of tenancy has come to its end."""

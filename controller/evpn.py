@@ -23,23 +23,28 @@ AS_NUMBER = 65000       # all leaves are of one autonomous system, as far as rou
 
 @dataclass(frozen=True, kw_only=True)
 class _Route:
-    """rd, targets (route targets), and the VTEP that the route leads to, with its router's MAC."""
+    """rd, targets (route targets), and the VTEP that the route leads to, with its router's MAC; tag: Ethernet Tag,
+    0 in all routes of the fabric's own, whose bridges have a VNI each (VLAN-based service; RFC 7432, 6.1)."""
 
     rd: str
     targets: frozenset[str]
     next_hop: str
     router_mac: str = ""
+    tag: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class MacIpRoute(_Route):
-    """Type 2: a MAC and its address. vni: of the bridge; l3vni: of the VPC; sequence: counts the host's moves."""
+    """Type 2: a MAC and its address. vni: of the bridge; l3vni: of the VPC; sequence: counts the host's moves;
+    sticky: the MAC cannot move (RFC 7432, 7.7); esi: its Ethernet segment, '' for none."""
 
     mac: str
     ip: str
     vni: int
     l3vni: int
     sequence: int = 0
+    sticky: bool = False
+    esi: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +56,13 @@ class MulticastRoute(_Route):
 
 @dataclass(frozen=True, kw_only=True)
 class PrefixRoute(_Route):
-    """Type 5: a prefix behind a leaf. vni: of the VPC."""
+    """Type 5: a prefix behind a leaf. vni: of the VPC; gateway, esi: the overlay index by which the next hop is
+    to be looked up, an address or a segment (RFC 9136, 3.2), '' for none."""
 
     prefix: str
     vni: int
+    gateway: str = ""
+    esi: str = ""
 
 
 Route = MacIpRoute | MulticastRoute | PrefixRoute
@@ -93,7 +101,8 @@ class MacVrf:
     imports: frozenset[str]
 
     def imported(self, table: RouteTable) -> dict[str, MacIpRoute]:
-        """MAC -> its route; of several, the one with the highest sequence, then the lowest next hop (RFC 7432, 15)."""
+        """MAC -> its route; of several a sticky one, then the highest sequence, then the lowest next hop (RFC 7432,
+        15)."""
         best: dict[str, MacIpRoute] = {}
         for route in table.matching(self.imports):
             if isinstance(route, MacIpRoute):
@@ -132,13 +141,17 @@ def _better(one: Any, other: Any) -> Any:
     return other if one is None or _rank(other) < _rank(one) else one
 
 
-def _rank(route: Route) -> tuple[int, tuple[int, ...]]:
-    sequence = route.sequence if isinstance(route, MacIpRoute) else 0
-    return -sequence, tuple(map(int, route.next_hop.split(".")))
+def _rank(route: Route) -> tuple[bool, int, tuple[int, ...]]:
+    moves, sequence = (not route.sticky, route.sequence) if isinstance(route, MacIpRoute) else (True, 0)
+    return moves, -sequence, tuple(map(int, route.next_hop.split(".")))
 
 
 def target(vni: int) -> str:
-    """The route target of a segment or a VPC, AS:VNI, as it is derived automatically (RFC 8365, 5.1.2.1)."""
+    """The route target of a segment or a VPC: AS:VNI, as FRR derives it where nothing is configured.
+
+    It is not the automatic one of RFC 8365, 5.1.2.1, whose number is 2**28 + VNI: there the upper byte says what the
+    lower three are (type 1, a VXLAN VNI). FRR has that one as `autort rfc8365-compatible`.
+    """
     return f"{AS_NUMBER}:{vni}"
 
 
@@ -190,8 +203,9 @@ def _of_prefix(leaf: Node, tenant: Tenant, segment: Segment, prefix: str) -> Pre
 
 
 def _of_host(leaf: Node, tenant: Tenant, segment: Segment, member: Member) -> Route:
+    """A host is where intent says: its MAC is sticky, and no other leaf nor router may claim it."""
     if segment.stretched:
         return MacIpRoute(rd=_distinguisher(leaf, segment.vni), next_hop=leaf.ip, router_mac=leaf.mac,
                           targets=frozenset({target(segment.vni), target(tenant.vni)}),
-                          mac=member.mac, ip=member.ip, vni=segment.vni, l3vni=tenant.vni)
+                          mac=member.mac, ip=member.ip, vni=segment.vni, l3vni=tenant.vni, sticky=True)
     return _of_prefix(leaf, tenant, segment, f"{member.ip}/32")

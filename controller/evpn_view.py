@@ -46,14 +46,16 @@ def _route(fabric: Fabric, route: Route) -> Row:
                 "targets": sorted(route.targets)}
     match route:
         case MacIpRoute():
-            return {"type": 2, "prefix": f"[2]:[0]:[48]:[{route.mac}]:[32]:[{route.ip}]", **row,
-                    "vnis": [route.vni, route.l3vni], "router_mac": route.router_mac, "sequence": route.sequence}
+            return {"type": 2, "prefix": f"[2]:[{route.tag}]:[48]:[{route.mac}]:[32]:[{route.ip}]", **row,
+                    "vnis": [route.vni, route.l3vni], "router_mac": route.router_mac, "sequence": route.sequence,
+                    "sticky": route.sticky, **({"esi": route.esi} if route.esi else {})}
         case MulticastRoute():
-            return {"type": 3, "prefix": f"[3]:[0]:[32]:[{route.next_hop}]", **row, "vnis": [route.vni]}
+            return {"type": 3, "prefix": f"[3]:[{route.tag}]:[32]:[{route.next_hop}]", **row, "vnis": [route.vni]}
         case PrefixRoute():
             ip, length = route.prefix.split("/")
-            return {"type": 5, "prefix": f"[5]:[0]:[{length}]:[{ip}]", **row, "vnis": [route.vni],
-                    "router_mac": route.router_mac}
+            return {"type": 5, "prefix": f"[5]:[{route.tag}]:[{length}]:[{ip}]", **row, "vnis": [route.vni],
+                    "router_mac": route.router_mac, **({"gateway": route.gateway} if route.gateway else {}),
+                    **({"esi": route.esi} if route.esi else {})}
 
 
 def _bridge(vrf: MacVrf, table: RouteTable) -> Row:

@@ -14,6 +14,7 @@ from controller.intent import (
     ExternalPermit,
     Intent,
 )
+from topologies.addressing import own_networks
 from topologies.document import KeyPath, Problem, nearest
 from topologies.fabric import Fabric
 
@@ -69,13 +70,26 @@ def _attachments(intent: Intent, fabric: Fabric) -> Iterator[Problem]:
         elif spec.external in seen:
             yield Problem(_at(index, "external"), "each External attached once", f"{spec.external} again")
         seen.add(spec.external)
-        yield from _link(index, spec)
+        yield from _link(index, spec, fabric)
 
 
-def _link(index: int, spec: ExternalAttachmentSpec) -> Iterator[Problem]:
+def reserved(network: IPv4Network, fabric: Fabric) -> str:
+    """What to expect in place of a network that hosts have addresses in and that overlaps the lab's own; '' if none.
+
+    Prefixes behind an External may cover these: they are matched in ROUTE alone, inside of a VPC, which the outer
+    headers of tunnels never enter.
+    """
+    own = [f"{n} ({what})" for n, what in own_networks(fabric.spec.subnet).items() if network.overlaps(n)]
+    return f"a prefix that does not overlap {' nor '.join(own)}" if own else ""
+
+
+def _link(index: int, spec: ExternalAttachmentSpec, fabric: Fabric) -> Iterator[Problem]:
     network = spec.static.network
     if network.prefixlen > 30 or network.is_loopback or network.is_multicast or network.is_reserved:
         yield Problem(_at(index, "static", "ip"), "a unicast prefix of at most 30 bits: room for two", spec.static.ip)
+        return
+    if own := reserved(network, fabric):
+        yield Problem(_at(index, "static", "ip"), own, spec.static.ip)
         return
     for key, address in (("ip", spec.static.gateway), ("remoteIP", spec.static.remoteIP)):
         if not network[0] < IPv4Address(address) < network[-1]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from controller.dhcp_checks import dhcp_problems
-from controller.external_checks import external_problems, unknown
+from controller.external_checks import external_problems, reserved, unknown
 from controller.intent import (
     KEY,
     AttachmentSpec,
@@ -33,7 +33,7 @@ LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 
 def intent_problems(intent: Intent, fabric: Fabric, pool: range = VNI_POOL) -> list[Problem]:
     """Everything that is wrong with an intent on this fabric; the paths are those of Intent."""
-    return [*_names(intent), *_vpcs(intent), *_attachments(intent, fabric), *_peerings(intent),
+    return [*_names(intent), *_vpcs(intent, fabric), *_attachments(intent, fabric), *_peerings(intent),
             *external_problems(intent, fabric), *_overlapping_peers(intent), *_numbers(intent, pool)]
 
 
@@ -53,11 +53,11 @@ def _names(intent: Intent) -> Iterator[Problem]:
         seen.add(identity)
 
 
-def _vpcs(intent: Intent) -> Iterator[Problem]:
+def _vpcs(intent: Intent, fabric: Fabric) -> Iterator[Problem]:
     for index, item in enumerate(intent.objects):
         if isinstance(item, Vpc):
             for name, subnet in item.spec.subnets.items():
-                for key, expected, found in _subnet(subnet):
+                for key, expected, found in _subnet(subnet, fabric):
                     yield Problem(_at(index, "subnets", name, key), expected, found)
                 yield from dhcp_problems(intent, item.metadata.name, subnet, _at(index, "subnets", name, "dhcp"))
             yield from _overlaps(item.spec, index)
@@ -67,7 +67,7 @@ def _vpcs(intent: Intent) -> Iterator[Problem]:
                         yield unknown(_at(index, "permit", n, k), "subnet", name, item.spec.subnets)
 
 
-def _subnet(subnet: SubnetSpec) -> Iterator[tuple[str, str, str]]:
+def _subnet(subnet: SubnetSpec, fabric: Fabric) -> Iterator[tuple[str, str, str]]:
     """(key, expected, found) of what is wrong with one subnet's addresses."""
     network = subnet.network
     first, last = UNICAST
@@ -75,6 +75,8 @@ def _subnet(subnet: SubnetSpec) -> Iterator[tuple[str, str, str]]:
         yield "subnet", "room for a gateway and a host: a prefix of at most 30 bits", subnet.subnet
     elif not first[0] <= network[0] <= network[-1] <= last[-1] or network.overlaps(LOOPBACK):
         yield "subnet", "a prefix of unicast addresses", subnet.subnet
+    elif own := reserved(network, fabric):
+        yield "subnet", own, subnet.subnet
     elif not network[0] < ipaddress.IPv4Address(subnet.gateway_address) < network[-1]:
         yield "gateway", f"a host address of {subnet.subnet}", subnet.gateway_address
 

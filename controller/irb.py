@@ -29,7 +29,7 @@ from controller.rules import (
     Output,
     SetField,
 )
-from controller.tables import Priority, Table, drop
+from controller.tables import REFUSAL, Priority, Table, drop, routed
 from controller.vpc import Member, Segment, Tenancy
 from topologies import addressing as addr
 from topologies.addressing import GATEWAY_MAC
@@ -234,7 +234,7 @@ def _routed(name: str, segment: Segment, prefix: str, actions: tuple[Action, ...
     """A rule of ROUTE; the longest prefix wins, and of two with the same prefix the one that refuses."""
     length = int(prefix.split("/")[1])
     destination = _host(prefix) if length == 32 else prefix
-    return Flow(name, Table.ROUTE, Priority.NORMAL + 2 * length + refused,
+    return Flow(name, Table.ROUTE, routed(length) + (REFUSAL if refused else 0),
                 Match(tunnel_id=segment.vni, eth_type=ETH_IPV4, ipv4_dst=destination), actions, goto)
 
 

@@ -70,16 +70,24 @@ def places(intent: Intent, fabric: Fabric, allocation: Allocation) -> dict[str, 
     return found
 
 
-def matrix(intent: Intent, fabric: Fabric, allocation: Allocation) -> tuple[Cell, ...]:
-    """Every ordered pair of hosts, probes left out."""
+def matrix(intent: Intent, fabric: Fabric, allocation: Allocation,
+           down: frozenset[str] = frozenset()) -> tuple[Cell, ...]:
+    """Every ordered pair of hosts, probes left out, while the links `down` carry nothing."""
     where = places(intent, fabric, allocation)
-    judge = _Judge(intent, fabric, where)
+    judge = _Judge(intent, fabric, where, down)
     return tuple(judge.cell(where[a], where[b]) for a, b in permutations(where, 2))
 
 
+def to_address(intent: Intent, fabric: Fabric, allocation: Allocation, source: str, ip: str,
+               down: frozenset[str] = frozenset()) -> tuple[str, str]:
+    """(receiver, drop) as in a Cell, of packets from a VPC's host to any address, such as one outside of the fabric."""
+    where = places(intent, fabric, allocation)
+    return _Judge(intent, fabric, where, down).outcome(where[source], ip)
+
+
 class _Judge:
-    def __init__(self, intent: Intent, fabric: Fabric, where: dict[str, Place]) -> None:
-        self._intent, self._fabric = intent, fabric
+    def __init__(self, intent: Intent, fabric: Fabric, where: dict[str, Place], down: frozenset[str]) -> None:
+        self._intent, self._fabric, self._down = intent, fabric, down
         self._owner = {(p.vpc, p.subnet, p.ip): p.host for p in where.values()}
         self._routers = {a.external: a.connection for a in intent.external_attachments}
         self._networks = {(vpc, name): subnet.network for vpc, spec in intent.vpcs.items()
@@ -89,11 +97,27 @@ class _Judge:
     def cell(self, source: Place, target: Place) -> Cell:
         """A pair; what may reach its receiver and has no path to it is dropped for want of one."""
         cell = self._permitted(source, target)
-        here = self._fabric.host(source.host).leaf
-        there = self._fabric.host(cell.receiver).leaf if cell.receiver else here
-        if here == there or self._fabric.spines_between(here, there):
+        drop = self._cut_off(source, cell.receiver)
+        if not drop:
             return cell
-        return replace(cell, receiver="", drop=f"no-path:{there}", reason=f"{here} and {there} share no spine")
+        here, there = self._fabric.host(source.host).leaf, self._fabric.host(cell.receiver).leaf
+        spines = self._fabric.spines_between(here, there)
+        reason = f"no spine has links up to both {here} and {there}" if spines else f"{here} and {there} share no spine"
+        return replace(cell, receiver="", drop=drop, reason=reason)
+
+    def outcome(self, source: Place, ip: str) -> tuple[str, str]:
+        """(receiver, drop) of packets from a VPC's host to an address."""
+        receiver, _, drop = self._resolve(source, ip)
+        lost = self._cut_off(source, receiver)
+        return ("", lost) if lost else (receiver, drop)
+
+    def _cut_off(self, source: Place, receiver: str) -> str:
+        """The drop of what may reach a host and has no path to it; '' where it has one, or nobody may have it."""
+        here = self._fabric.host(source.host).leaf
+        there = self._fabric.host(receiver).leaf if receiver else here
+        live = (spine for spine in self._fabric.spines_between(here, there)
+                if not self._down & {f"{here}-{spine.name}", f"{there}-{spine.name}"})
+        return "" if here == there or any(live) else f"no-path:{there}"
 
     def _permitted(self, source: Place, target: Place) -> Cell:
         if not source.vpc:

@@ -1,4 +1,5 @@
-"""What the controller remembers of its tenants: intent, numbers given out, version. A file in the lab's directory.
+"""What the controller remembers: its tenants' intent, numbers given out, version; and the rates of links, which it
+does not measure but is given (PUT /rates). A file in the lab's directory.
 
 It is written before the first rule of a new version is sent: a controller that is killed and started again
 wants what was wanted last.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from controller.intent import Intent
 from controller.vpc import Allocation
@@ -17,11 +18,15 @@ from topologies.fields import Strict
 
 
 class Record(Strict):
-    """version: counts the changes of intent; 0 is a lab that has had none."""
+    """version: counts the changes of intent; 0 is a lab that has had none.
+
+    rates: link -> bit/s, of those that have another rate than the fabric's.
+    """
 
     version: int = 0
     intent: Intent = Intent()
     allocation: Allocation = Allocation()
+    rates: dict[str, float] = Field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Atomic: a reader sees the old file or the new one."""

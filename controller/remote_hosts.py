@@ -28,6 +28,8 @@ class RemoteHosts:
 
     def usable(self, peer: str, route: MacIpRoute) -> tuple[MacIpRoute | None, str]:
         """What VRFs may import of a route, with the targets of its subnet and its VPC alone; or None and why."""
+        if unsupported := _unsupported(route):
+            return None, unsupported
         if route.next_hop != self._vteps.get(peer):
             return None, "its next hop is no VTEP of its router's own"
         segments = [s for name, s in self._by_target.items() if name in route.targets]
@@ -49,6 +51,16 @@ class RemoteHosts:
             if (first := self._taken.get((route.vni, name))) is not None:
                 return f"{name} is already that of {first.mac}, {first.ip}, behind {first.next_hop}"
         return ""
+
+
+def _unsupported(route: MacIpRoute) -> str:
+    if route.tag:
+        return f"its Ethernet Tag is {route.tag}, of a VLAN-aware bundle: here each bridge is a VNI of its own"
+    if route.esi:
+        return f"its host is behind the Ethernet segment {route.esi}: multihoming is not supported"
+    if int(route.mac[:2], 16) & 1:
+        return f"its MAC, {route.mac}, is that of a group and no host's"
+    return ""
 
 
 def _wrong_router(vni: int, segment: Segment, route: MacIpRoute) -> str:

@@ -17,6 +17,7 @@ of the fabric goes to DELIVER only and can never enter it again.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import IntEnum
 
 from controller.rules import Flow, Match
@@ -36,8 +37,8 @@ class Priority(IntEnum):
     DEFAULT = 0         # what no rule claims
     GUARD = 50          # refuses what the rules above it have not admitted
     POLICY = 60         # refuses what a segment as a whole may not
-    NORMAL = 100        # in ROUTE: plus twice the length of the prefix, up to 165
-    OVERRIDE = 200      # stands in for a normal rule while it lasts
+    NORMAL = 100        # in ROUTE: and upwards by the length of the prefix, to 198: see routed()
+    OVERRIDE = 200      # goes before the normal rules of its table: the sentinel, what a host sends to itself
     EXPIRED = 210       # a TTL that has run out, before anything is done with the packet
     GATEWAY = 220       # what a gateway answers itself
 
@@ -51,6 +52,21 @@ JUMPS: dict[Table, frozenset[Table]] = {
     Table.PIN: frozenset(),
     Table.DELIVER: frozenset(),
 }
+
+
+STAND_IN = 1            # above the rule that it stands in for
+REFUSAL = 2             # above a route of the same prefix
+_OF_A_LENGTH = 3        # priorities of ROUTE for each length of prefix: the route, its stand-in, a refusal
+
+
+def routed(length: int) -> int:
+    """Priority in ROUTE of a route whose prefix has so many bits; the longest prefix wins."""
+    return Priority.NORMAL + _OF_A_LENGTH * length
+
+
+def stand_in(flow: Flow, name: str) -> Flow:
+    """Drops what a rule would have sent, for as long as it cannot; just above it, so that no other rule is hidden."""
+    return replace(flow, name=name, priority=flow.priority + STAND_IN, actions=(), goto=None)
 
 
 def check_jumps(flows: Iterable[Flow]) -> None:

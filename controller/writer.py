@@ -1,4 +1,4 @@
-"""Changes of intent, one at a time: check, remember, install in stages. No os-ken, no HTTP."""
+"""Changes of intent, of learned routes and of rates, one at a time: check, remember, install. No os-ken, no HTTP."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Writer:
         if intent == old.intent:
             return Plan(old, control.compiler, (), {})
         allocation = allocate(intent, old.allocation, macs=macs_of(control.fabric))
-        record = Record(version=old.version + 1, intent=intent, allocation=allocation)
+        record = old.model_copy(update={"version": old.version + 1, "intent": intent, "allocation": allocation})
         compiler = self._compiler(record)
         return Plan(record, compiler, tuple(_changed(old.intent, intent)), _flows(control.compiler, compiler))
 
@@ -100,16 +100,21 @@ class Writer:
             return plan, time.monotonic() - started
 
     def learn(self, learned: tuple[Learned, ...]) -> None:
-        """From now on these are the routes that BGP peers have announced: install what follows from them."""
+        """From now on these are the routes that BGP peers have announced: install what follows from them.
+
+        Nothing is compiled while VRFs would import what they import anyway.
+        """
         with self._writing:
-            self._control.learned = learned
-            compiler = self._compiler(self._control.record)
-            if compiler.routes != self._control.compiler.routes:
-                self._install(self._control.record, compiler)
+            control, compiler = self._control, self._control.compiler
+            control.learned = learned
+            imported = importable(control.fabric, compiler.tenancy, learned)
+            if imported != compiler.imported or not control.is_settled:
+                self._install(control.record, Compiler(control.fabric, compiler.tenancy, previous=compiler,
+                                                       imported=imported))
 
     def rated(self, rates: Mapping[str, float]) -> float:
         """From now on these links have another rate than the fabric's: link -> bit/s. Seconds until all switches
-        held what follows from it. Raises Unfit."""
+        held what follows from it. A controller that is started again in their place knows them. Raises Unfit."""
         known = self._control.fabric.links_by_name
         problems = [Problem(("rates", name), "the name of a link", name, nearest(name, list(known)))
                     for name in rates if name not in known]
@@ -119,7 +124,9 @@ class Writer:
             raise Unfit(problems)
         with self._writing:
             started = time.monotonic()
-            _wait(list(self._follower.follow(self._control.rated(rates))), CONFIRM)
+            record = self._control.record.model_copy(update={"rates": dict(rates)})
+            record.write(self._path)
+            _wait(list(self._follower.follow(self._control.rated(record))), CONFIRM)
             return time.monotonic() - started
 
     def _compiler(self, record: Record) -> Compiler:

@@ -19,7 +19,6 @@ from typing import Any
 
 from scenarios import evidence
 from scenarios.compiling import compiled
-from scenarios.events import slowest
 from scenarios.foretelling import Foretelling, predict_alone
 from scenarios.lab import Lab, lab
 from scenarios.measure import Measurement, Proof

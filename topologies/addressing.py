@@ -2,6 +2,7 @@
 
     host       10.9.<leaf>.<n> in a /16, else one after another      02:00 + the IP's four bytes
     leaf i     VTEP 10.255.0.i, one alias per spine k: 10.255.k.i    02:ff:00:00:00:i
+    router     10.254.<n>.2 on its link with the BGP speaker, its router id; the speaker is 10.254.1.1
     ports      leaf: uplink to spine k = k, hosts from 101, VXLAN 1000; spine: leaf i = i
 
 A MAC derived from the IP makes an ARP answer computable at any leaf.
@@ -16,8 +17,17 @@ VXLAN_PORT = 1000
 DEFAULT_VNI = 100
 VXLAN_UDP_PORT = 4789   # RFC 7348
 GATEWAY_MAC = "02:fe:00:00:00:01"   # of every gateway at every leaf: a host finds the same one wherever it is
+UNDERLAY = ipaddress.IPv4Network("10.255.0.0/16")
+BGP_LINKS = ipaddress.IPv4Network("10.254.0.0/16")
 VXLAN_OVERHEAD = 50     # outer Ethernet 14 + IPv4 20 + UDP 8 + VXLAN 8
 ETHERNET_HEADER = 14    # what HTB counts of a frame beside its MTU
+
+
+def own_networks(subnet: str) -> dict[ipaddress.IPv4Network, str]:
+    """Network -> what the lab itself has there, where no tenant may be; subnet: that of the hosts in no VPC."""
+    return {UNDERLAY: "the underlay, with the VTEPs and their path aliases",
+            BGP_LINKS: "the links with BGP routers, with the router ids",
+            ipaddress.IPv4Network(subnet): "the default VPC, with the hosts in no other and the probes"}
 
 
 def host_ip(subnet: str, leaf: int, n: int, flat_n: int) -> str:

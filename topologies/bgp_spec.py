@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Literal
 
 from pydantic import Field
 
-from topologies.addressing import DEFAULT_VNI
+from topologies.addressing import BGP_LINKS, DEFAULT_VNI, UNDERLAY, own_networks
 from topologies.errors import Misfit
 from topologies.fields import Rate, Strict
 
 HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,9}")      # its interface NAME-eth0 has to fit 15 characters
 RESERVED_NAME = re.compile(r"(leaf|spine|border|probe|ext)\d*")
 DEVICE_NAME = re.compile(r"lo|(eth|up|br|vx|vrf)\d+")      # what a router's namespace has beside its hosts
-OWN = tuple(ipaddress.IPv4Network(n) for n in ("10.254.0.0/16", "10.255.0.0/16"))    # links with the speaker, VTEPs
 MAX_VNI = 2**24 - 1
+Networks = Mapping[ipaddress.IPv4Network, str]
 
 
 class RemoteHostSpec(Strict):
@@ -57,9 +57,14 @@ class BgpSpec(Strict):
         return {name: peer.vtep for name, peer in self.peers.items() if peer.vtep is not None}
 
 
-def misfits(bgp: BgpSpec, hosts: Set[str], one_fabric: bool) -> Iterator[Misfit]:
-    """What does not fit: hosts are the names that racks have given; one_fabric: every leaf reaches every spine."""
+def misfits(bgp: BgpSpec, hosts: Set[str], subnet: str, one_fabric: bool) -> Iterator[Misfit]:
+    """What does not fit: hosts are the names that racks have given; subnet: that of the fabric's hosts; one_fabric:
+    every leaf reaches every spine."""
     seen: set[str] = set()
+    try:
+        own = own_networks(subnet)
+    except ValueError:      # which is told at its place
+        own = dict.fromkeys((UNDERLAY, BGP_LINKS), "")
     for router, peer in bgp.peers.items():
         at: tuple[str, ...] = ("bgp", "peers", router)
         behind = peer.vtep.hosts if peer.vtep else ()
@@ -71,10 +76,11 @@ def misfits(bgp: BgpSpec, hosts: Set[str], one_fabric: bool) -> Iterator[Misfit]
                              name or "an empty text")
             seen.add(name)
         if peer.vtep is not None:
-            yield from _vtep_misfits(router, peer, peer.vtep, one_fabric)
+            yield from _vtep_misfits(router, peer, peer.vtep, own, one_fabric)
 
 
-def _vtep_misfits(router: str, peer: BgpPeerSpec, vtep: RemoteVtepSpec, one_fabric: bool) -> Iterator[Misfit]:
+def _vtep_misfits(router: str, peer: BgpPeerSpec, vtep: RemoteVtepSpec, own: Networks,
+                  one_fabric: bool) -> Iterator[Misfit]:
     at = ("bgp", "peers", router, "vtep")
     if peer.router != "frr":
         yield Misfit(at, "vtep with router: frr only, which programs the kernel", f"router: {peer.router}")
@@ -85,12 +91,13 @@ def _vtep_misfits(router: str, peer: BgpPeerSpec, vtep: RemoteVtepSpec, one_fabr
     gateways: dict[int, str] = {}
     owners: dict[tuple[int, str], str] = {}
     for name, host in vtep.hosts.items():
-        yield from _host_misfits((*at, "hosts", name), name, host, vtep.l3vni, gateways, owners)
+        yield from _host_misfits((*at, "hosts", name), name, host, vtep.l3vni, own, gateways, owners)
 
 
-def _host_misfits(at: tuple[str, ...], name: str, host: RemoteHostSpec, l3vni: int | None, gateways: dict[int, str],
-                  owners: dict[tuple[int, str], str]) -> Iterator[Misfit]:
-    """gateways: VNI -> gateway with length; owners: (VNI, address) -> host; of the hosts before this one."""
+def _host_misfits(at: tuple[str, ...], name: str, host: RemoteHostSpec, l3vni: int | None, own: Networks,
+                  gateways: dict[int, str], owners: dict[tuple[int, str], str]) -> Iterator[Misfit]:
+    """own: the lab's own networks; of the hosts before this one, gateways: VNI -> gateway with length, owners: (VNI,
+    address) -> host."""
     try:
         interface = ipaddress.IPv4Interface(host.address)
         gateway = ipaddress.IPv4Address(host.gateway)
@@ -99,9 +106,11 @@ def _host_misfits(at: tuple[str, ...], name: str, host: RemoteHostSpec, l3vni: i
         return
     network = interface.network
     edges = (network.network_address, network.broadcast_address)
-    if interface.ip in edges or any(network.overlaps(n) for n in OWN):
-        yield Misfit((*at, "address"), f"an address that a host can have, outside of {OWN[0]} and {OWN[1]}",
-                     host.address)
+    if interface.ip in edges:
+        yield Misfit((*at, "address"), "an address that a host can have", host.address)
+    for reserved, whose in own.items():
+        if network.overlaps(reserved):
+            yield Misfit((*at, "address"), f"a subnet outside of {reserved}: {whose}", host.address)
     if gateway not in network or gateway == interface.ip or gateway in edges:
         yield Misfit((*at, "gateway"), f"another address of {network}", host.gateway)
     if host.vni in (l3vni, DEFAULT_VNI):

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validat
 from pydantic_core import CoreSchema
 
 from topologies import bgp_spec
+from topologies.addressing import BGP_LINKS, UNDERLAY
 from topologies.bgp_spec import HOST_NAME, RESERVED_NAME, BgpSpec
 from topologies.errors import Misfit, Misfits
 from topologies.fields import Factor, Rate, Share, Size, Strict, Time
@@ -25,7 +26,6 @@ from topologies.units import parse_size
 
 MAX_HOSTS = 2048        # of a fabric, probes among them: more than any machine emulates, and `check` answers in seconds
 _FACTOR = re.compile(r"[+]?[\d.]{1,20}(e[-+]?\d{1,2})?(/[\d.]{1,20})?", re.IGNORECASE)    # of what Fraction takes
-UNDERLAY = ipaddress.IPv4Network("10.255.0.0/16")       # VTEPs and their aliases
 
 
 class QueueSpec(Strict):
@@ -304,8 +304,9 @@ class FabricSpec(Strict):
         except ValueError:
             yield Misfit(at, "an IPv4 subnet such as 10.9.0.0/16", self.subnet or "an empty text")
             return
-        if net.overlaps(UNDERLAY):
-            yield Misfit(at, f"a subnet outside of {UNDERLAY}, which is the underlay's", self.subnet)
+        if net.overlaps(UNDERLAY) or net.overlaps(BGP_LINKS):
+            yield Misfit(at, f"a subnet outside of {UNDERLAY}, which is the underlay's, and of {BGP_LINKS}, which is "
+                         "that of links with BGP routers", self.subnet)
         if net.is_loopback or net.is_multicast or net.is_link_local or net.is_reserved:
             yield Misfit(at, "a subnet that hosts can have, such as 10.9.0.0/16", self.subnet)
         room, need = max(net.num_addresses - 3, 0), self.host_count
@@ -318,7 +319,7 @@ class FabricSpec(Strict):
     def _routers_fit(self) -> Iterator[Misfit]:
         hosts = {host for rack in (self.racks or {}).values() for host in rack}
         if self.bgp:
-            yield from bgp_spec.misfits(self.bgp, hosts, one_fabric=self.sides is None)
+            yield from bgp_spec.misfits(self.bgp, hosts, self.subnet, one_fabric=self.sides is None)
 
     def dscp_of(self, traffic_class: str | None) -> int:
         """DSCP of a class; 0 for none."""

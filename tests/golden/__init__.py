@@ -16,6 +16,7 @@ from controller.state import State
 from scenarios.compiling import compiled, located
 from scenarios.load_scenario import read_scenario
 from scenarios.vpcs import check_intent
+from tests.golden import tenants
 from topologies.errors import SpecError
 from topologies.expansion import expand
 from topologies.fabric import Fabric
@@ -85,3 +86,5 @@ def cases() -> Iterator[tuple[Path, str]]:
         yield HERE / "fabrics" / f"{name}.txt", expansion(expand(load_fabric(name)))
     for name, (spec, down) in RULES.items():
         yield HERE / "rules" / f"{name}.txt", rules_text(spec, down)
+    for name, text in tenants.texts():
+        yield HERE / "rules" / f"{name}.txt", text

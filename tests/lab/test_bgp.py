@@ -197,6 +197,44 @@ def test_a_route_that_leads_nowhere_is_shown_with_the_reason_and_changes_no_rule
     until(lambda: learned(lab), [])
 
 
+def test_an_overlay_index_is_named_and_an_ethernet_tag_makes_another_route(lab: Lab) -> None:
+    apply_intent(lab.net.inventory, intent(*OUTSIDE))
+    before, vni = lab.installed(), lab.client.intent()["allocation"]["vnis"]["a"]
+    common = f"label 7 rd 65102:1 rt 65000:{vni} encap vxlan nexthop 203.0.113.2"
+    plain, tagged, behind = (f"prefix 172.16.7.0/24 etag 0 {common}", f"prefix 172.16.7.0/24 etag 9 {common}",
+                             f"prefix 172.16.8.0/24 gw 10.1.0.9 etag 0 {common}")
+    try:
+        gobgp(lab, f"global rib add -a evpn {behind}")
+        until(lambda: learned(lab), [("go1", "[5]:[0]:[24]:[172.16.8.0]", "it leads to whoever has its gateway address "
+                                      "10.1.0.9, which is not supported")])
+        assert lab.installed() == before
+        gobgp(lab, f"global rib del -a evpn {behind}")
+        for route in (plain, tagged):
+            gobgp(lab, f"global rib add -a evpn {route}")
+        until(lambda: sorted(learned(lab)), [("go1", f"[5]:[{tag}]:[24]:[172.16.7.0]", "") for tag in (0, 9)])
+        lab.client.wait_converged(TIMEOUT)
+        led_out = lab.installed()
+        gobgp(lab, f"global rib del -a evpn {tagged}")
+        until(lambda: learned(lab), [("go1", "[5]:[0]:[24]:[172.16.7.0]", "")])
+        assert lab.installed() == led_out != before
+    finally:
+        gobgp(lab, "global rib del -a evpn all")
+    until(lambda: learned(lab), [])
+
+
+def test_hosts_are_sticky_at_both_routers(lab: Lab) -> None:
+    apply_intent(lab.net.inventory, intent(*VPCS))
+    wanted = announced(lab)
+    until(lambda: at_gobgp(lab), wanted)
+    until(lambda: at_frr(lab), without_vnis(wanted))
+    table = json.loads(gobgp(lab, "global rib -a evpn -j"))
+    paths = [p for paths in table.values() for p in paths if p["nlri"]["type"] == 2]
+    mobility = [c for p in paths for a in p["attrs"] if a["type"] == 16 for c in a["value"]
+                if (c["type"], c["subtype"]) == (6, 0)]
+    assert [(c["is_sticky"], c["sequence"]) for c in mobility] == [(True, 0)] * 3
+    assert vtysh(lab, "show bgp l2vpn evpn route detail").count("sticky MAC") == 3
+
+
 def test_the_routes_of_a_session_that_ends_go_and_come_back_with_it(lab: Lab) -> None:
     apply_intent(lab.net.inventory, intent(*OUTSIDE))
     before, vni = lab.installed(), lab.client.intent()["allocation"]["vnis"]["a"]

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from scenarios.vpcs import apply_intent
+from tests.lab.bgp_lab import ping
 from tests.lab.controller_lab import TIMEOUT, Lab
+from tests.unit.intents import attach, external, external_attach, external_peer, intent, vpc
 from topologies import restart, wires
 from topologies.network import running
 from topologies.spec import FabricSpec
@@ -123,3 +126,35 @@ def test_a_controller_that_starts_beside_a_dead_spine_sends_nothing_there(lab: L
         lab.wait_down(dead_links("spine1"))
         assert lab.unreached() == []
     lab.client.wait_converged(TIMEOUT, down=frozenset())
+
+
+def test_a_border_that_is_cut_off_takes_nothing_from_hosts_of_the_fabric() -> None:
+    """Its default route has a drop in its place, which must not stand before the routes to hosts."""
+    spec = FabricSpec.model_validate({"name": "cut", "leaves": 2, "spines": 2, "hosts_per_leaf": 2, "probes": False,
+                                      "border": {"hosts": 1, "rate": "10mbit"}})
+    links = ["border1-spine1", "border1-spine2"]
+    with running(spec) as net:
+        lab = Lab(net)
+        lab.start()
+        try:
+            apply_intent(net.inventory, intent(
+                vpc("a", {"x": "10.1.0.0/24", "y": "10.1.1.0/24"}), external("inet", "0.0.0.0/0"),
+                external_attach("inet", "ext1", "203.0.113.1/30", "203.0.113.2"),
+                external_peer("a", [], "inet", "0.0.0.0/0"),
+                attach("h1", "a/x"), attach("h2", "a/y"), attach("h3", "a/y"), attach("h4", "a/x")))
+            addresses = {host: place["ip"] for host, place in lab.client.intent()["hosts"].items()}
+            assert ping(lab, "h1", addresses["ext1"])
+            for link in links:
+                wires.set_state(net.inventory, link, up=False)
+            lab.wait_down(links)
+            for source, target in (("h1", "h2"), ("h1", "h3"), ("h1", "h4"), ("h2", "h3")):
+                assert ping(lab, source, addresses[target]), (source, target)
+            was = lab.drops("no-path:border1")
+            assert not ping(lab, "h1", addresses["ext1"])
+            assert lab.drops("no-path:border1") > was
+            for link in links:
+                wires.set_state(net.inventory, link, up=True)
+            lab.wait_down([])
+            assert ping(lab, "h1", addresses["ext1"])
+        finally:
+            lab.kill()

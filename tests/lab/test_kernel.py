@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.lab.fabric_lab import PAYLOAD, PORT, books, burst, udp, warm_neighbou
 from topologies.audit import audit
 from topologies.counters import wait_quiet
 from topologies.host_limits import has_module
+from topologies.netns import inside
 from topologies.shell import tc_batch
 from topologies.spec import FabricSpec
 from traffic.streams.wire import SO_RCVBUFFORCE
@@ -65,6 +67,52 @@ def test_full_tcp_frames_cross_the_kernels_tunnel(kernel_lab: Lab) -> None:
         said = h1.cmd(f"sleep 1; iperf3 -c {h3.IP()} -n 500K")
     assert "iperf Done" in said
     assert kept.ledger.closes, kept.ledger
+
+
+@pytest.mark.parametrize(("source", "slow"), [("h2", "h1-leaf1"), ("h3", "h1-leaf1"), ("h3", "leaf1-spine1")],
+                         ids=["behind the sender's leaf", "behind the tunnel", "inside the tunnel"])
+@pytest.mark.parametrize("datapath", ["user", "kernel"])
+def test_a_flow_through_a_slow_link_fills_its_queue(datapath: str, source: str, slow: str) -> None:
+    """A socket must not know of a queue hops away: Linux counts a frame as the sender's own until somebody takes the
+    owner off it, and TCP keeps no more than a few of its own outstanding (tcp_limit_output_bytes, sk_pacing_shift).
+    With the owner on, three frames wait where forty have room, and none is ever dropped. What slow start does is left
+    out: its bursts may overrun a queue that is empty otherwise."""
+    if not has_module("openvswitch") and datapath == "kernel":
+        pytest.skip("this kernel has no openvswitch")
+    with lab(spec(datapath=datapath, host_rate="20mbit", links={slow: {"rate": "5mbit"}})) as it:
+        warm_neighbours(it, [(source, "h1")])
+        with _connection(it, source, "h1") as send:
+            send(SLOW_START)
+            with books(it) as kept:
+                send(LONG)
+    assert kept.ledger.closes, kept.ledger
+    queue = "leaf1->h1" if slow == "h1-leaf1" else "spine1->leaf1"
+    assert set(kept.ledger.queue_drops) == {queue}, kept.ledger
+
+
+SLOW_START, LONG = 2_000_000, 6_000_000     # 3 and 10 s of 5 Mbit/s: cubic fills forty packets in two to four
+
+
+@contextmanager
+def _connection(it: Lab, source: str, target: str) -> Iterator[Callable[[int], None]]:
+    """A TCP connection of two hosts: send so many bytes, until they have arrived."""
+    with inside(it.inventory.netns_path(target)):
+        listener = socket.create_server((it.fabric.host(target).ip, PORT))
+    with inside(it.inventory.netns_path(source)):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with listener, sender:
+        sender.connect((it.fabric.host(target).ip, PORT))
+        receiver, _ = listener.accept()
+
+        def send(count: int) -> None:
+            sending = threading.Thread(target=sender.sendall, args=(bytes(count),))
+            sending.start()
+            while count:
+                count -= len(receiver.recv(65536))
+            sending.join()
+
+        with receiver:
+            yield send
 
 
 @need("openvswitch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,12 +11,13 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from scenarios.lab import Lab, lab
+from scenarios.waits import wait_for
 from tests.lab.fabric_lab import PORT, SMALL, books, burst, stream, udp, waiting_at, warm_neighbours
 from topologies import wires
 from topologies.counters import wait_quiet
 from topologies.ledger import Fault, bound
 from topologies.netns import inside
-from topologies.shell import tc_batch
+from topologies.shell import ip_batch, tc_batch
 
 pytestmark = pytest.mark.lab
 
@@ -54,6 +56,28 @@ def test_a_full_socket_is_no_loss_of_the_network_and_is_told_by_host(small_lab: 
     assert kept.ledger.closes, kept.ledger
     assert kept.ledger.lost == 0
     assert 0 < got < 30
+
+
+def test_a_leafs_kernel_answers_no_host_that_asks_for_its_tunnel_end(small_lab: Lab) -> None:
+    """An answer would be a packet that nobody sent. The rule has dropped the question, whoever else has heard it."""
+    leaf = small_lab.fabric.node(small_lab.fabric.host("h1").leaf)
+    netns = small_lab.inventory.netns["h1"]
+    ip_batch(["route add 10.255.0.0/16 dev h1-eth0"], netns)
+    try:
+        with books(small_lab) as kept, udp(small_lab, "h1") as sender:
+            for ip in (leaf.ip, *leaf.aliases):
+                sender.sendto(b"", (ip, PORT))
+            wait_for("h1 to stop asking", lambda: "INCOMPLETE" not in _neighbours(netns), 20)
+            wait_quiet(small_lab.inventory)
+    finally:
+        ip_batch(["route del 10.255.0.0/16 dev h1-eth0"], netns)
+    assert kept.ledger.closes, kept.ledger
+    assert kept.ledger.received == 0
+    assert kept.ledger.sent == sum(kept.ledger.policy_drops.values()) > 0
+
+
+def _neighbours(netns: str) -> str:
+    return subprocess.run(["ip", "-n", netns, "neigh"], capture_output=True, text=True, check=True).stdout
 
 
 def test_a_spoofed_source_is_dropped_by_a_rule_that_names_the_host(small_lab: Lab) -> None:

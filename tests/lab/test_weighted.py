@@ -10,6 +10,7 @@ import pytest
 from scenarios.observe import observed_paths
 from tests.lab.controller_lab import Lab
 from tests.lab.run_process import aifab_run
+from topologies import wires
 from topologies.network import running
 from topologies.spec import FabricSpec
 
@@ -42,6 +43,29 @@ def test_a_slower_uplink_gets_fewer_flows_and_gets_the_same_ones_back() -> None:
     assert 0 < Counter(slower)["spine3"] < FLOWS / 13 * 2
     assert {was for was, now in zip(before, slower, strict=True) if was != now} == {"spine3"}
     assert after == before
+
+
+def test_a_killed_controller_comes_back_with_the_rates_that_it_was_given() -> None:
+    with running(FabricSpec(name="weighted", leaves=2, spines=4, hosts_per_leaf=2, probes=False,
+                            paths="weighted")) as net:
+        lab = Lab(net)
+        lab.start()
+        try:
+            before = lab.installed()
+            quarter = net.fabric.links_by_name[SLOW].rate / 4
+            wires.set_rate(net.inventory, SLOW, quarter)
+            lab.client.set_rates({SLOW: quarter})
+            slower, flows = lab.installed(), spines(lab)
+            sent = lab.restart()
+            assert lab.client.health()["rates"] == {SLOW: quarter}
+            assert (lab.installed(), spines(lab)) == (slower, flows)
+            assert {(s["flow_mods"], s["group_mods"]) for s in sent.values()} == {(0, 0)}
+            lab.client.set_rates({})
+            lab.restart()
+            assert lab.installed() == before
+        finally:
+            lab.kill()
+    assert slower != before
 
 
 SCENARIO = """

@@ -17,6 +17,7 @@ from controller.evpn_view import tables
 from controller.intent import read_intent
 from controller.intent_checks import intent_problems
 from controller.state import State
+from controller.tables import Table
 from controller.walk import Delivered, Dropped, Walker
 from tests.examples import examples
 from tests.unit.intents import Spec, attach, external, external_attach, external_peer, intent, peer, vpc
@@ -119,6 +120,22 @@ def test_a_learned_route_leads_out_and_only_where_its_targets_and_the_peering_sa
     assert sent(it, "h4", "172.16.7.1") == Dropped("leaf2", "no-route:a/x")         # withdrawn
 
 
+@pytest.mark.parametrize("prefix", ["0.0.0.0/0", "10.255.0.0/24", "10.255.0.2/32", "10.254.0.0/16", "10.9.0.0/16"])
+@pytest.mark.parametrize("is_learned", [True, False])
+def test_a_prefix_behind_an_external_may_cover_what_the_lab_has_itself(prefix: str, is_learned: bool) -> None:
+    """Outer headers are matched in INGRESS only, and a VPC's routes in ROUTE, by the VNI of its packets."""
+    it = world(A, external("inet", *([] if is_learned else [prefix])), LINK,
+               external_peer("a", [], "inet", "0.0.0.0/0"), *HOSTS[:3])
+    routes = [learned(prefix, "203.0.113.2", 7)] if is_learned else []
+    compiler = Compiler(FABRIC, it.tenancy, imported=importable(FABRIC, it.tenancy, routes))
+    it.switches = Walker(FABRIC, compiler.rules(State()))
+    assert [c for c in it.cells if c.target in it.tenancy.members and seen(it.end(c)) != judged(it, c)] == []
+    outside = str(IPv4Network(prefix)[2 if prefix[-2:] != "32" else 0])
+    assert sent(it, "h1", outside) == sent(it, "h4", outside) == Delivered("ext1", {})
+    assert all(f.table == Table.ROUTE and f.match.tunnel_id for r in compiler.rules(State()).values()
+               for f in r.flows if f.name.endswith(f":{prefix}"))
+
+
 def test_a_learned_route_that_no_peering_permits_or_no_vrf_imports_changes_nothing() -> None:
     it = world(*PEERED)
     for one in (learned("192.0.2.0/24", "203.0.113.2", 1), learned("172.16.7.0/24", "203.0.113.2", 1, "65000:9999")):
@@ -144,10 +161,19 @@ HOST = MacIpRoute(rd="65101:1", targets=frozenset({"65000:1001"}), next_hop=BORD
                   ip="10.1.0.9", vni=1002, l3vni=1001)
 
 
+PLAIN = PrefixRoute(rd="65102:1", targets=frozenset({"65000:1001"}), next_hop="203.0.113.2", prefix="172.16.0.0/16",
+                    router_mac="02:aa:bb:cc:dd:ee", vni=7)
+ESI = "00:01:02:03:04:05:06:07:08:09"
+
+
 @pytest.mark.parametrize(("route", "reason"), [
     (HOST, "its next hop is no VTEP of its router's own"),
     (learned("172.16.0.0/16", "10.254.2.2", 1).route, "its next hop is no External's"),
     (learned("172.16.0.0/16", BORDER.ip, 77).route, "its next hop is no External's"),
+    (replace(PLAIN, gateway="10.1.0.9"), "it leads to whoever has its gateway address 10.1.0.9, which"),
+    (replace(PLAIN, esi=ESI), f"it leads to the Ethernet segment {ESI}, which is not supported"),
+    (replace(PLAIN, esi=ESI, gateway="10.1.0.9"), "it has both a gateway, 10.1.0.9, and an Ethernet segment"),
+    (replace(PLAIN, vni=0, router_mac=""), "it has neither a VNI, nor a router's MAC, nor a gateway, nor"),
     (learned("10.1.0.3/32", "203.0.113.2", 1).route, "it would hide addresses of a/x"),
     (learned("10.3.0.128/25", "203.0.113.2", 1).route, "it would hide addresses of d/w"),
     (learned("203.0.113.2/32", "203.0.113.2", 1).route, "it would hide addresses of inet/link"),
@@ -159,6 +185,17 @@ def test_a_route_of_a_peer_that_is_not_used_says_why(route: Route, reason: str) 
     assert reason in one.reason
     row = tables(FABRIC, it.tenancy, it.compiler.originated, [one])["routes"][-1]
     assert (row["source"], row["unused"]) == ("frr1", one.reason)
+
+
+def test_a_route_with_an_overlay_index_changes_no_rule_and_its_index_is_shown() -> None:
+    it = world(*PEERED)
+    odd = [replace(PLAIN, gateway="10.1.0.9"), replace(PLAIN, rd="65102:2", tag=7, esi=ESI)]
+    judged = [*judge(FABRIC, it.tenancy, [Learned("go1", r) for r in (*odd, PLAIN)])]
+    assert [j.usable is not None for j in judged] == [False, False, True]
+    rows = tables(FABRIC, it.tenancy, it.compiler.originated, judged)["routes"][-3:]
+    assert [(r["prefix"], r.get("gateway"), r.get("esi")) for r in rows] == [
+        ("[5]:[0]:[16]:[172.16.0.0]", "10.1.0.9", None), ("[5]:[7]:[16]:[172.16.0.0]", None, ESI),
+        ("[5]:[0]:[16]:[172.16.0.0]", None, None)]
 
 
 @pytest.mark.parametrize(("objects", "path", "expected"), [
@@ -178,6 +215,10 @@ def test_a_route_of_a_peer_that_is_not_used_says_why(route: Route, reason: str) 
     ([INET, external_attach("inet", "ext1", "203.0.113.0/31", "203.0.113.1")], "objects.1.spec.static.ip",
      "a unicast prefix of at most 30 bits"),
     ([INET, external_attach("inet", "ext1", "127.0.0.1/30", "127.0.0.2")], "objects.1.spec.static.ip", "a unicast"),
+    *(([INET, external_attach("inet", "ext1", f"{net}.1/30", f"{net}.2")], "objects.1.spec.static.ip",
+       f"a prefix that does not overlap {own}") for net, own in (
+        ("10.255.0", "10.255.0.0/16 (the underlay"), ("10.255.2", "10.255.0.0/16 (the underlay"),
+        ("10.254.7", "10.254.0.0/16 (the links with BGP routers"), ("10.9.1", "10.9.0.0/16 (the default VPC"))),
     ([A, external_peer("a", [], "inet", "0.0.0.0/0")], "objects.1.spec.permit.external.name", "one of the Externals"),
     ([INET, external_peer("b", [], "inet", "0.0.0.0/0")], "objects.1.spec.permit.vpc.name", "one of the VPCs"),
     ([A, INET, external_peer("a", ["w"], "inet", "0.0.0.0/0")], "objects.2.spec.permit.vpc.subnets.0",

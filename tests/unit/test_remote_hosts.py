@@ -101,6 +101,10 @@ def test_vrfs_import_it_by_route_target_alone() -> None:
 @pytest.mark.parametrize(("change", "reason"), [
     ({"next_hop": "10.255.0.1"}, "its next hop is no VTEP of its router's own"),
     ({"targets": frozenset({"65000:9"})}, "no route target of it is that of a subnet with mode l2vni"),
+    ({"tag": 7}, "its Ethernet Tag is 7, of a VLAN-aware bundle"),
+    ({"esi": "00:01:02:03:04:05:06:07:08:09"}, "multihoming is not supported"),
+    ({"mac": "ff:ff:ff:ff:ff:ff"}, "its MAC, ff:ff:ff:ff:ff:ff, is that of a group"),
+    ({"mac": "01:00:5e:00:00:01"}, "is that of a group and no host's"),
     ({"vni": 1003}, "its VNI is 1003; that of a/x is 1002"),
     ({"l3vni": 7}, "its second VNI is 7; that of VPC a is 1001"),
     ({"router_mac": ""}, "it has the VNI of a VPC and no router's MAC"),
@@ -176,7 +180,9 @@ def test_frr_is_told_its_vnis_with_the_fabrics_targets() -> None:
        ("bgp", "peers", "frr1", "vtep", "hosts", "x1", key), expected) for address, gateway, key, expected in (
         ("10.1.0.0/24", "10.1.0.1", "address", "an address that a host can have"),
         ("10.1.0.255/24", "10.1.0.1", "address", "an address that a host can have"),
-        ("10.255.0.9/24", "10.255.0.1", "address", "outside of 10.254.0.0/16 and 10.255.0.0/16"),
+        ("10.255.0.9/24", "10.255.0.1", "address", "a subnet outside of 10.255.0.0/16: the underlay"),
+        ("10.254.0.9/24", "10.254.0.1", "address", "a subnet outside of 10.254.0.0/16: the links with BGP"),
+        ("10.9.7.9/24", "10.9.7.1", "address", "a subnet outside of 10.9.0.0/16: the default VPC"),
         ("10.1.0.9/24", "10.1.0.0", "gateway", "another address of 10.1.0.0/24"))),
     *(({"vtep": {"hosts": {"x1": {"address": "10.1.0.9/24", "gateway": "10.1.0.1", "vni": 5},
                            "x2": {"address": "10.1.0.9/24", "gateway": "10.1.0.1", "vni": vni}}}},

@@ -13,7 +13,7 @@ import pytest
 from controller.client import ControllerClient
 from controller.control import Control
 from controller.evpn_view import tables
-from tests.unit.intents import Spec, attach
+from tests.unit.intents import Spec, attach, vpc
 from tests.unit.served_api import FABRIC, OBJECTS, served
 from topologies.addressing import GATEWAY_MAC
 from topologies.errors import LabError
@@ -121,6 +121,18 @@ def test_what_does_not_fit_is_told_whole_and_nothing_of_it_is_applied(path: str,
                                                     "objects.7.spec.subnet"]
     with pytest.raises(LabError, match=r"422 3 problems; nothing is applied\nobjects.6.metadata.name: expected one V"):
         client.apply(wrong)
+    assert client.intent()["version"] == 0
+
+
+def test_a_subnet_in_a_range_of_the_lab_itself_is_refused_by_name(path: str, client: ControllerClient) -> None:
+    wrong = json.dumps({"objects": [vpc("a", {"x": "10.255.0.0/24", "y": "10.9.1.0/24"})]}).encode()
+    for method, what in (("PUT", "/intent"), ("POST", "/intent/plan")):
+        status, _, body = ask(path, method, wrong, what)
+        assert status == 422
+        assert [(e["where"], e["found"]) for e in body["errors"]] == [
+            ("objects.0.spec.subnets.x.subnet", "10.255.0.0/24"), ("objects.0.spec.subnets.y.subnet", "10.9.1.0/24")]
+        assert "10.255.0.0/16 (the underlay" in body["errors"][0]["expected"]
+        assert "10.9.0.0/16 (the default VPC" in body["errors"][1]["expected"]
     assert client.intent()["version"] == 0
 
 

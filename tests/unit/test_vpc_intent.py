@@ -117,6 +117,15 @@ C = vpc("c", {"z": "10.3.0.0/24"})
     ([vpc("a", {"x": "10.1.0.0/31"})], "spec.subnets.x.subnet", "room for a gateway and a host", "10.1.0.0/31"),
     ([vpc("a", {"x": "224.0.0.0/8"})], "spec.subnets.x.subnet", "unicast", "224.0.0.0/8"),
     ([vpc("a", {"x": "0.0.0.0/0"})], "spec.subnets.x.subnet", "unicast", "0.0.0.0/0"),
+    ([vpc("a", {"x": "10.255.0.0/24"})], "spec.subnets.x.subnet",
+     "a prefix that does not overlap 10.255.0.0/16 (the underlay, with the VTEPs and their path aliases)",
+     "10.255.0.0/24"),
+    ([vpc("a", {"x": "10.255.9.16/30"})], "spec.subnets.x.subnet", "10.255.0.0/16 (the underlay", "10.255.9.16/30"),
+    ([vpc("a", {"x": "10.254.1.0/30"})], "spec.subnets.x.subnet",
+     "10.254.0.0/16 (the links with BGP routers, with the router ids)", "10.254.1.0/30"),
+    ([vpc("a", {"x": "10.9.128.0/20"})], "spec.subnets.x.subnet",
+     "10.9.0.0/16 (the default VPC, with the hosts in no other and the probes)", "10.9.128.0/20"),
+    ([vpc("a", {"x": "10.0.0.0/8"})], "spec.subnets.x.subnet", "aliases) nor 10.254.0.0/16 (the links", "10.0.0.0/8"),
     ([vpc("default", {"x": "10.1.0.0/24"})], "metadata.name", "another name", "default"),
     ([A, A], "metadata.name", "one VPC of each name", "a again"),
     ([vpc("a", {"x": "10.1.0.0/24"}, permit=[["x", "xx"]])], "spec.permit.0.1", "one of the subnets x", "xx"),
@@ -146,6 +155,13 @@ def test_what_does_not_fit_together_is_told_at_its_place(
     assert expected in match[0].expected
     assert found in match[0].found
     assert len({p.path for p in problems}) == len(problems)
+
+
+def test_a_fabric_with_another_subnet_has_another_default_network() -> None:
+    elsewhere = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2, subnet="10.1.0.0/16"))
+    (problem,) = intent_problems(intent(A), elsewhere)[:-1]
+    assert "10.1.0.0/16 (the default VPC" in problem.expected
+    assert intent_problems(intent(vpc("a", {"x": "10.9.0.0/24"})), elsewhere) == []
 
 
 def test_vnis_may_run_out() -> None:

@@ -230,6 +230,17 @@ def test_rules_follow_the_route_with_the_highest_sequence() -> None:
     assert not World(MIXED, routes=moved).arrives(world.cell("h1", "h5"))
 
 
+def test_hosts_are_sticky_and_no_higher_sequence_takes_one_away() -> None:
+    """Intent says where hosts are (RFC 7432, 15.2)."""
+    world = World(MIXED)
+    hosts = [r for r in originated(FABRIC, world.tenancy) if isinstance(r, MacIpRoute)]
+    assert {(r.sticky, r.sequence) for r in hosts} == {(True, 0)}
+    old = next(r for r in hosts if r.mac == FABRIC.host("h5").mac)
+    claimed = replace(old, next_hop=FABRIC.node("leaf1").ip, sequence=9, sticky=False)
+    for table in ((claimed, *world.compiler.routes), (*world.compiler.routes, claimed)):
+        assert World(MIXED, routes=table).arrives(world.cell("h1", "h5"))
+
+
 @pytest.mark.parametrize("fabric", [FABRIC, PINNED])
 def test_what_has_no_path_is_dropped_under_the_name_of_the_leaf_that_is_cut_off(fabric: Fabric) -> None:
     world = World(MIXED, fabric, CUT)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 
+from controller import writer as writer_module
+from controller.bgp_import import Learned
 from controller.compile import Compiler
 from controller.control import Control
+from controller.evpn import PrefixRoute
 from controller.intent import Intent
 from controller.reachability import Cell, matrix
 from controller.reconcile import AddFlow, DeleteFlows, Installed, Phase
@@ -23,7 +27,7 @@ from controller.vpc import Allocation, allocate, resolve
 from controller.walk import Delivered, Packet, Walker
 from controller.writer import Conflict, Unfit, Writer
 from tests.examples import examples
-from tests.unit.intents import attach, intent, intents, peer, vpc
+from tests.unit.intents import attach, external, external_attach, external_peer, intent, intents, peer, vpc
 from topologies.addressing import GATEWAY_MAC
 from topologies.errors import LabError
 from topologies.expansion import expand
@@ -241,6 +245,78 @@ def test_of_two_writers_one_wins_and_the_other_is_told_the_version(control: Cont
         thread.join(10)
     assert sorted(outcomes) == ["applied", "version 1"]
     assert len(control.record.intent.objects) == 1
+
+
+ANNOUNCED = Learned("go1", PrefixRoute(rd="65102:1", targets=frozenset({"65000:1001"}), next_hop="203.0.113.2",
+                                       prefix="172.16.0.0/16", vni=7))
+
+
+class Outside:
+    """A writer whose VPC a has a way out, and how often it has compiled since."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fabric = expand(FabricSpec.model_validate({
+            "leaves": 2, "spines": 1, "hosts_per_leaf": 2, "probes": False, "border": {"hosts": 1, "rate": "10mbit"}}))
+        self.control = Control(fabric)
+        self.writer = Writer(self.control, Switches(self.control), tmp_path / "intent.json")
+        self.writer.apply(intent(A, attach("h1", "a/x"), external("inet"),
+                                 external_attach("inet", "ext1", "203.0.113.1/30", "203.0.113.2"),
+                                 external_peer("a", [], "inet", "0.0.0.0/0")))
+        self.compiled = 0
+        self._compile = Compiler
+        monkeypatch.setattr(writer_module, "Compiler", self._counted)
+
+    def _counted(self, *args: Any, **kwargs: Any) -> Compiler:
+        self.compiled += 1
+        return self._compile(*args, **kwargs)
+
+    def leads_out(self) -> bool:
+        return any(f.name == "route:a/x:172.16.0.0/16" for f in self.control.wanted["leaf1"].flows)
+
+
+def test_an_advertisement_that_changes_nothing_is_not_compiled(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = Outside(tmp_path, monkeypatch)
+    unused = Learned("go1", replace(ANNOUNCED.route, rd="65102:2", next_hop="192.0.2.1"))
+    for learned, compiled in (((), 0), ((unused,), 0), ((ANNOUNCED,), 1), ((ANNOUNCED,), 1), ((ANNOUNCED, unused), 1),
+                              ((ANNOUNCED,), 1), ((), 2), ((), 2)):
+        it.writer.learn(learned)
+        assert it.compiled == compiled, learned
+        assert it.leads_out() is (ANNOUNCED in learned)
+        assert it.control.learned == learned
+
+
+@pytest.mark.parametrize("at", ["compile", "install"])
+def test_the_same_news_after_a_failure_is_installed_and_so_is_its_end(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    it = Outside(tmp_path, monkeypatch)
+    with monkeypatch.context() as broken:
+        def fail(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("no")
+        if at == "compile":
+            broken.setattr(writer_module, "Compiler", fail)
+        else:
+            broken.setattr(it.control, "settle", fail)      # all is sent, and nobody says that it has come to its end
+        with pytest.raises(RuntimeError):
+            it.writer.learn((ANNOUNCED,))
+    it.writer.learn(() if at == "install" else (ANNOUNCED,))
+    assert it.leads_out() is (at == "compile")
+    assert it.control.is_settled
+
+
+def test_rates_outlive_the_controller_and_changes_of_intent(tmp_path: Path) -> None:
+    fabric = expand(FabricSpec(leaves=2, spines=2, hosts_per_leaf=2, probes=False, paths="weighted"))
+    control = Control(fabric)
+    writer = Writer(control, Switches(control), tmp_path / "intent.json")
+    before = control.wanted
+    writer.rated({"leaf1-spine1": 1e6})
+    assert control.wanted["leaf2"].groups != before["leaf2"].groups
+    writer.apply(intent(A, attach("h1", "a/x")))
+    again = Control(fabric, Record.read(tmp_path / "intent.json"))
+    assert again.wanted == control.wanted
+    assert again.health()["rates"] == {"leaf1-spine1": 1e6}
+    Writer(again, Switches(again), tmp_path / "intent.json").rated({})
+    assert Control(fabric, Record.read(tmp_path / "intent.json")).health()["rates"] == {}
 
 
 def test_a_memory_that_is_none_is_told_in_words(tmp_path: Path) -> None:
