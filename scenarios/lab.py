@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 from controller import harvest, sockets
 from controller.client import ControllerClient
 from scenarios.waits import wait_for
+from topologies import files, start
 from topologies.clean import end_processes
 from topologies.errors import LabError, RunError
 from topologies.fabric import Fabric
@@ -104,9 +105,10 @@ def start_controller(journal: Journal, log: Path, listen: str = "") -> Waiting:
 
     Its OpenFlow socket listens from the start: a switch that finds nobody there tries again after a second.
     """
-    command = [sys.executable, "-m", "controller", "--inventory", str(journal.directory / "inventory.json")]
+    command = start.command("controller", "--inventory", str(journal.directory / "inventory.json"))
     more = ["--listen", listen] if listen else []
-    with log.open("ab") as file, sockets.listener(str(journal.directory / CONTROLLER_SOCKET)) as switches:
+    with (os.fdopen(files.append(log), "ab") as file,
+          sockets.listener(str(journal.directory / CONTROLLER_SOCKET)) as switches):
         process = subprocess.Popen([*command, "--switches", str(switches.fileno()), *more],
                                    pass_fds=[switches.fileno()], stdin=subprocess.PIPE, stdout=file, stderr=file,
                                    start_new_session=True)
@@ -115,9 +117,9 @@ def start_controller(journal: Journal, log: Path, listen: str = "") -> Waiting:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    start = process_start(process.pid)
-    if start is not None:
-        end_processes([Process(process.pid, start)])
+    began = process_start(process.pid)
+    if began is not None:
+        end_processes([Process(process.pid, began)])
 
 
 def wait_converged(client: ControllerClient, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -14,6 +14,7 @@ from scenarios.child import Child, Event
 from scenarios.events import Player, slowed, slowest
 from scenarios.measure import Measurement
 from scenarios.moves import Pairs
+from scenarios.results import write_whole
 from scenarios.scenario import LinkEvent, Phase, Scenario, SwitchEvent
 from scenarios.tenants import Tenants
 from scenarios.timed import Timed
@@ -130,7 +131,7 @@ class PhaseRun:
 
     def _write(self, what: str, module: str, job: dict[str, Any]) -> tuple[str, str, Path]:
         path = self.measurement.run.logs / f"{self.phase.name}.{what}.job.json"
-        path.write_text(json.dumps(job))
+        write_whole(path, json.dumps(job).encode())
         return what, module, path
 
     def run(self, progress: Progress, standing: Standing) -> tuple[float, float]:

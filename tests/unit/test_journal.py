@@ -66,7 +66,7 @@ def test_a_state_directory_that_cannot_be_made_asks_for_root(base: Path, monkeyp
     monkeypatch.setattr(journal, "BASE", base / "file")
     with pytest.raises(HostError) as caught:
         Journal.create("x")
-    assert caught.value.where == str(base / "file/labs")
+    assert caught.value.where == str(base / "file")
     assert "sudo" in caught.value.hint
 
 
