@@ -56,7 +56,7 @@ class _Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD)
-        self.waits_since: float | None = time.monotonic()       # for the head of a request
+        self.waits_since: float | None = time.monotonic()       # None while a request is answered
 
     def cut(self) -> None:
         """End it at once."""
@@ -132,6 +132,7 @@ class _Client:
 
     async def _end(self) -> None:
         """Let it read what it was answered before the connection goes, even if it still sends."""
+        self.waits_since = time.monotonic()     # it makes room as well as a silent one
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(LINGER):
                 if self._writer.can_write_eof():

@@ -201,6 +201,16 @@ def test_silent_connections_make_room_for_one_that_asks(port: int, token: str) -
         assert ask(port, f"Bearer {token}")[0] == 200
 
 
+def test_refused_ones_that_do_not_go_make_room_as_well(port: int, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "LINGER", 60.0)
+    with ExitStack() as stack:
+        for _ in range(proxy.MOST):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            sock.sendall(head("guess"))
+            assert sock.recv(65536).startswith(b"HTTP/1.1 401 ")
+        assert ask(port, f"Bearer {token}")[0] == 200
+
+
 def test_a_controller_that_does_not_answer_is_told(
         port: int, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "api.sock").unlink()

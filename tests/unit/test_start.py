@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scenarios import cli
 from scenarios.child import Child
 from scenarios.workshops import skeleton
 from tests.hostile import SAYS, executed, plant
@@ -81,6 +82,13 @@ def test_a_program_is_not_looked_for_in_the_working_directory(
     monkeypatch.setenv("PATH", os.pathsep.join([where, "/usr/bin", "/bin"]))
     found = find_program("ip")
     assert found is None or Path(found).is_absolute()
+
+
+def test_no_command_looks_for_programs_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.pathsep.join([".", "", "/usr/bin", "bin", "/bin"]))
+    monkeypatch.setattr(cli, "app", lambda **_: None)
+    cli.main()
+    assert os.environ["PATH"] == os.pathsep.join(["/usr/bin", "/bin"])
 
 
 def test_a_matplotlibrc_of_the_working_directory_changes_no_page(hostile: Path) -> None:
