@@ -1,16 +1,14 @@
-"""The controller as a process: python -m controller --inventory PATH [--switches FD] [--listen 127.0.0.1:PORT]
+"""The controller as a process: python -m controller --inventory PATH [--switches FD]
 
 It serves the switches on the inventory's OpenFlow socket and the API on its API socket until SIGTERM,
-SIGINT, or the end of the thread that started it; with --listen the API over TCP as well, for those who have its
-token (controller/tcp.py). With --switches it is started while the lab comes up: it is handed the OpenFlow socket,
-where the first switches may wait already, and reads the inventory after a line on standard input. Its log is
-standard error.
+SIGINT, or the end of the thread that started it. With --switches it is started while the lab comes up: it is handed
+the OpenFlow socket, where the first switches may wait already, and reads the inventory after a line on standard input.
+Its log is standard error.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import logging
 import os
 import signal
@@ -22,38 +20,25 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp
 
-from controller import runtime, sockets, tcp
+from controller import runtime, sockets
 from controller.api import build
 from controller.app import FabricApp
 from controller.bgp_link import BgpLink
 from controller.control import Control
+from controller.processes import die_with_parent
 from controller.record import Record
 from controller.writer import Writer
 from topologies.errors import LabError
 from topologies.inventory import Inventory
 
-_PR_SET_PDEATHSIG = 1
 _STOP = (signal.SIGTERM, signal.SIGINT)
 RENEW_NEIGHBOURS = 600.0    # seconds; switches forget an unused neighbour after an hour
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _api_server(inventory: Inventory, api: FastAPI, listen: str) -> None:
-    """Serve the API in a daemon thread."""
-    served: list[tuple[ASGIApp, socket.socket]] = [(api, sockets.listener(inventory.api_socket))]
-    if listen:
-        served.append((tcp.TokenGate(api, tcp.new_token(Path(inventory.directory))), tcp.listener(listen)))
-    for app, sock in served:
-        _serve(app, sock)
-
-
-def _serve(app: ASGIApp, listener: socket.socket) -> None:
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+def _serve(api: FastAPI, listener: socket.socket) -> None:
+    """In a daemon thread."""
+    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", access_log=False))
     threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
 
 
@@ -63,7 +48,7 @@ def _renew_for_ever(app: FabricApp) -> None:
         app.renew_all_neighbours()
 
 
-def serve(inventory: Inventory, listen: str = "", switches: socket.socket | None = None) -> None:
+def serve(inventory: Inventory, switches: socket.socket | None = None) -> None:
     """Until a signal says stop. switches: listens already on the inventory's socket for them.
 
     Raises LabError before it serves.
@@ -76,7 +61,7 @@ def serve(inventory: Inventory, listen: str = "", switches: socket.socket | None
     link = BgpLink(inventory)
     writer = Writer(control, app, memory, link.announce)
     link.start(writer.learn)
-    _api_server(inventory, build(control, app, writer, link.peers), listen)
+    _serve(build(control, app, writer, link.peers), sockets.listener(inventory.api_socket))
     threading.Thread(target=_renew_for_ever, args=(app,), daemon=True).start()
     signal.sigwait(_STOP)
     for path in (inventory.controller_socket, inventory.api_socket):
@@ -89,16 +74,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m controller", description="The fabric controller of a running lab.")
     parser.add_argument("--inventory", type=Path, required=True, help="inventory.json of a running lab")
     parser.add_argument("--switches", metavar="FD", type=int, help="a listening OpenFlow socket")
-    parser.add_argument("--listen", metavar="127.0.0.1:PORT", default="", help="serve the API over TCP as well")
     chosen = parser.parse_args(arguments)
-    _die_with_parent()
+    die_with_parent()
     if chosen.switches is not None and not sys.stdin.readline():
         return 0        # there will be no lab
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("os_ken").setLevel(logging.WARNING)
     try:
         handed = None if chosen.switches is None else socket.socket(fileno=chosen.switches)
-        serve(Inventory.read(chosen.inventory), chosen.listen, handed)
+        serve(Inventory.read(chosen.inventory), handed)
     except LabError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -13,7 +13,6 @@ import contextlib
 import json
 import logging
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +21,7 @@ from typing import IO, Any, cast
 from controller.bgp_import import Learned
 from controller.bgp_lines import Key, from_json, key, to_json
 from controller.evpn import AS_NUMBER, Route
+from topologies import start
 from topologies.addressing import bgp_link
 from topologies.inventory import Inventory
 
@@ -72,8 +72,8 @@ class BgpLink:
 
     def _keep_speaker(self) -> None:
         while True:
-            process = subprocess.Popen([sys.executable, "-m", "controller.bgp"], stdin=subprocess.PIPE,
-                                       stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(start.command("controller.bgp"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       text=True)
             commands, answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
             with contextlib.suppress(OSError):      # it has ended already, which is seen below
                 commands.write(json.dumps(self._setting()) + "\n")

@@ -77,7 +77,7 @@ def start(inventory: Inventory, control: Control, switches: socket.socket) -> Fa
     warnings.filterwarnings("ignore", message="Datapath#ports is kept for compatibility")   # we read it once
     _repair_threads()
     read_replies_here()
-    cfg.CONF(args=[], project="os_ken", version="aifab")
+    cfg.CONF(args=[], project="os_ken", version="aifab", default_config_files=[], default_config_dirs=[])
     manager = os_ken.base.app_manager.AppManager.get_instance()
     app: FabricApp = manager.instantiate(FabricApp, inventory, control)
     handler = manager.instantiate(_Handler, switches)

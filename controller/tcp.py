@@ -4,7 +4,8 @@
     GET /health HTTP/1.1
     Authorization: Bearer TOKEN         from api.token in the lab's directory, which only root can read
 
-Any other request, whatever its path, is answered 401 and never reaches the API.
+Any other request, whatever its path, is answered 401 and never reaches the API. controller/proxy.py is the process
+that does it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,9 @@ import os
 import re
 import secrets
 import socket
-from http import HTTPStatus
+from collections.abc import Sequence
 from pathlib import Path
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from controller.vpc_api import problem
 from topologies.errors import LabError, SpecError
 
 TOKEN_FILE = "api.token"    # noqa: S105 - a name
@@ -68,26 +66,13 @@ def new_token(directory: Path) -> str:
     return token
 
 
-class TokenGate:
-    """An application behind a token."""
+def admits(given: Sequence[bytes], token: str) -> bool:
+    """Whether a request with these values of Authorization is let in.
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app, self._token = app, token.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or self._admits(scope):
-            await self._app(scope, receive, send)
-            return
-        refusal = problem(HTTPStatus.UNAUTHORIZED,
-                          f"wanted: Authorization: Bearer TOKEN, with that of {TOKEN_FILE} in the lab's directory")
-        refusal.headers["WWW-Authenticate"] = "Bearer"
-        await refusal(scope, receive, send)
-
-    def _admits(self, scope: Scope) -> bool:
-        """Exactly one Authorization, and the right one; compared in a time that tells nothing. A scheme's letters may
-        be of any case (RFC 9110, 11.1)."""
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(given) != 1:
-            return False
-        scheme, _, token = given[0].partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(token, self._token)
+    Exactly one, and the right one; compared in a time that tells nothing. A scheme's letters may be of any case
+    (RFC 9110, 11.1).
+    """
+    if len(given) != 1:
+        return False
+    scheme, _, its_token = given[0].partition(b" ")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(its_token, token.encode())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from topologies.errors import LabError
 from topologies.host_limits import require_root
 from topologies.inventory import Inventory
@@ -29,8 +27,9 @@ def running_inventory(lab: str = "") -> Inventory:
     return Inventory.read(chosen[0].directory / "inventory.json")
 
 
-def capture_command(inventory: Inventory, name: str, file: Path, packets: int = 0) -> list[str]:
-    """tcpdump in the wiring namespace. A direction is captured going out of the wire, a link at its end a."""
+def capture_command(inventory: Inventory, name: str, packets: int = 0) -> list[str]:
+    """tcpdump in the wiring namespace, with the capture on its standard output. A direction is captured going out of
+    the wire, a link at its end a."""
     link = inventory.fabric.link(name)
     pair = inventory.wires[link.name]
     device, way = pair.a, []
@@ -39,4 +38,4 @@ def capture_command(inventory: Inventory, name: str, file: Path, packets: int = 
         way = ["-Q", "out"]
     count = ["-c", str(packets)] if packets else []
     return ["nsenter", f"--net=/run/netns/{inventory.wiring}", "tcpdump", "-i", device, *way, *count, "-n", "-U",
-            "--time-stamp-precision=nano", "-s", "0", "-w", str(file)]
+            "--time-stamp-precision=nano", "-s", "0", "-w", "-"]

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from topologies import files, start
 from topologies.errors import LabError, RunError
 
 Event = dict[str, Any]
@@ -32,9 +33,9 @@ class Child:
 
     def __init__(self, name: str, module: str, *arguments: str, log: Path) -> None:
         self.name, self.log = name, log
-        self._log = log.open("a")
+        self._log = os.fdopen(files.append(log), "a")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            start.command(module, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self._log, text=True, bufsize=1, start_new_session=True)
         self.events: queue.Queue[Event | None] = queue.Queue()
         self.finished = False

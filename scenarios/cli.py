@@ -6,6 +6,7 @@ A command imports what is heavy (Mininet, Matplotlib, os-ken) when it runs, so t
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -28,6 +29,7 @@ from scenarios.commands.validate import validate
 from scenarios.commands.vpc import evpn, verify, vpc
 from scenarios.commands.workshop import workshop
 from topologies.errors import LabError
+from topologies.host_limits import absolute_path
 
 INTERRUPTED = 130       # what a shell expects of a program that Ctrl-C ended
 
@@ -47,6 +49,7 @@ app.add_typer(workshop, name="workshop")
 
 def main() -> None:
     """Entry point of `aifab`."""
+    os.environ["PATH"] = absolute_path()
     try:
         app(prog_name="aifab")      # also where it is started as a module
     except LabError as error:

@@ -6,17 +6,19 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from controller import harvest, sockets
+from controller import harvest, sockets, tcp
 from controller.client import ControllerClient
 from scenarios.waits import wait_for
+from topologies import files, start
 from topologies.clean import end_processes
 from topologies.errors import LabError, RunError
 from topologies.fabric import Fabric
@@ -67,14 +69,15 @@ def lab(what: Fabric | Any, log: Path | None = None, listen: str = "") -> Iterat
     """Bring a fabric up with its controller; wait until every switch holds its rules.
 
     what: a Fabric, a FabricSpec or a Topo such as LeafSpine. log: where the controller writes. listen: an address and
-    a port on loopback for its API, besides its socket (controller/tcp.py).
+    a port on loopback for its API, besides its socket (controller/proxy.py).
     """
     with ExitStack() as ends:
+        network = ends.enter_context(tcp.listener(listen)) if listen else None      # a port that is taken is told first
         # The controller's process starts while the fabric comes up: half of a small lab's start is Python's imports.
         started: list[Waiting] = []
 
         def begin(journal: Journal) -> None:
-            started.append(start_controller(journal, log or journal.directory / "controller.log", listen))
+            started.append(start_controller(journal, log or journal.directory / "controller.log"))
             ends.callback(started[0].process.wait)      # ended with the lab, whatever becomes of the fabric
 
         net = ends.enter_context(running(what, begin))
@@ -83,6 +86,10 @@ def lab(what: Fabric | Any, log: Path | None = None, listen: str = "") -> Iterat
         started[0].go()
         client = ControllerClient(net.inventory.api_socket)
         wait_converged(client, process, path)
+        if network is not None:
+            proxy = start_proxy(net.inventory, network)
+            ends.callback(proxy.wait)
+            ends.callback(_end, proxy)
         yield Lab(net, client, process, path)
 
 
@@ -99,25 +106,38 @@ class Waiting:
             pipe.write(b"go\n")     # if it has ended, `wait_converged` says why
 
 
-def start_controller(journal: Journal, log: Path, listen: str = "") -> Waiting:
+def start_controller(journal: Journal, log: Path) -> Waiting:
     """A process of its own, in the lab's journal.
 
     Its OpenFlow socket listens from the start: a switch that finds nobody there tries again after a second.
     """
-    command = [sys.executable, "-m", "controller", "--inventory", str(journal.directory / "inventory.json")]
-    more = ["--listen", listen] if listen else []
-    with log.open("ab") as file, sockets.listener(str(journal.directory / CONTROLLER_SOCKET)) as switches:
-        process = subprocess.Popen([*command, "--switches", str(switches.fileno()), *more],
+    command = start.command("controller", "--inventory", str(journal.directory / "inventory.json"))
+    with (os.fdopen(files.append(log), "ab") as file,
+          sockets.listener(str(journal.directory / CONTROLLER_SOCKET)) as switches):
+        process = subprocess.Popen([*command, "--switches", str(switches.fileno())],
                                    pass_fds=[switches.fileno()], stdin=subprocess.PIPE, stdout=file, stderr=file,
                                    start_new_session=True)
     journal.note_process(process.pid, "controller")
     return Waiting(process, log)
 
 
+def start_proxy(inventory: Inventory, network: socket.socket) -> subprocess.Popen[bytes]:
+    """The API over TCP, on a listening socket that becomes its own, with a new token in the lab's directory."""
+    directory = Path(inventory.directory)
+    with network, os.fdopen(files.append(directory / "proxy.log"), "ab") as log:
+        process = subprocess.Popen(
+            start.command("controller.proxy", "--listener", str(network.fileno()), "--api", inventory.api_socket),
+            pass_fds=[network.fileno()], stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+    Journal(directory).note_process(process.pid, "the API over TCP")
+    with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as pipe:
+        pipe.write(tcp.new_token(directory).encode() + b"\n")
+    return process
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    start = process_start(process.pid)
-    if start is not None:
-        end_processes([Process(process.pid, start)])
+    began = process_start(process.pid)
+    if began is not None:
+        end_processes([Process(process.pid, began)])
 
 
 def wait_converged(client: ControllerClient, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -13,7 +13,7 @@ from scenarios.child import Child
 from scenarios.events import History
 from scenarios.lab import Lab
 from scenarios.outages import daemons, faults, with_lost_counts
-from scenarios.results import RunDirectory
+from scenarios.results import RunDirectory, write_whole
 from topologies.audit import Finding, audit
 from topologies.calibrate import Calibration, calibrate
 from topologies.counters import snapshot, wait_quiet, wires_by_link
@@ -68,7 +68,7 @@ class Measurement:
         if job is None:
             return
         path = self.run.logs / "sentinel.job.json"
-        path.write_text(job.model_dump_json())
+        write_whole(path, job.model_dump_json().encode())
         self.sentinel = Child("the sentinel stream", "traffic.streams", str(path), log=self.run.logs / "sentinel.log")
         self.sentinel.wait_for("ready", READY)
         self.sentinel.say("go")

@@ -15,6 +15,7 @@ from scenarios.events import Player, slowed
 from scenarios.jobs import jobs_of
 from scenarios.measure import Measurement
 from scenarios.moves import Pairs
+from scenarios.results import write_whole
 from scenarios.scenario import LinkEvent, Phase, RankEvent, Scenario, SwitchEvent
 from scenarios.tenants import Tenants
 from scenarios.timed import Timed
@@ -122,7 +123,7 @@ class PhaseRun:
             merged(list(traffic.replays.values()))[1].save(schedule)
         for job in jobs_of(self.scenario, traffic, fabric, common, str(schedule)):
             path = m.run.logs / f"{self.phase.name}.{job.what}.job.json"
-            path.write_text(json.dumps(job.dump()))
+            write_whole(path, json.dumps(job.dump()).encode())
             yield job.what, job.module, path
 
     def run(self, progress: Progress, standing: Standing) -> tuple[float, float]:

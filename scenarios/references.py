@@ -16,7 +16,7 @@ from topologies.document import KeyPath, Problem, nearest, show
 from topologies.errors import SpecError
 from topologies.expansion import expand
 from topologies.fabric import Fabric, Link, Role
-from topologies.files import not_regular
+from topologies.inputs import not_regular
 from topologies.load import plain, short_queue
 from traffic.agent_specs import AgentSpec
 from traffic.inference.parallel import problems as worker_problems

@@ -8,8 +8,9 @@
         metrics.json      what was measured                report.html     the page; logs/ of the processes
         tenants.json      VPCs: changes and proofs, where there are any
 
-JSON parts go to NAME.part and are then renamed, so a part that exists is complete. What a broken run
-left behind stays and is marked.
+JSON parts are written under another name and then renamed, so a part that exists is complete. What a broken
+run left behind stays and is marked. The directory is root's alone while the run goes on, and then belongs to who
+called sudo; one with links in it is none of ours, and is not opened.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
 from scenarios.scenario import Scenario
+from topologies import files
 from topologies.errors import LabError, RunError
 from topologies.expansion import expand
 from topologies.fabric import Fabric
@@ -42,6 +44,7 @@ M = TypeVar("M", bound=BaseModel)
 Status = Literal["running", "complete", "interrupted", "failed"]
 Part = Literal["scenario", "meta", "inventory", "predictions", "ledger", "verdict", "metrics", "tenants", "serving",
                "tasks", "notes"]
+_COPY = "a run holds plain files and directories only: copy them, without the links, into a new directory"
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[a-z0-9-]+-[0-9a-f]{4}")
 _PROGRAMS = {
     "ovs": ("ovs-vswitchd", "--version"), "iproute2": ("tc", "-V"), "iperf3": ("iperf3", "--version"),
@@ -72,8 +75,8 @@ class Meta(BaseModel):
 class RunDirectory:
     """One run on disk. Make it with `create`, find it with `open` or `latest`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, made: files.Identity | None = None) -> None:
+        self.path, self._made = path, made
 
     @property
     def id(self) -> str:
@@ -103,11 +106,15 @@ class RunDirectory:
     def create(cls, base: Path, scenario: Scenario, argv: Sequence[str] = ()) -> RunDirectory:
         """A new directory under `base` with the frozen scenario and a meta that says `running`."""
         started = datetime.now(UTC)
-        run = cls(base / f"{started:%Y%m%dT%H%M%SZ}-{scenario.name}-{secrets.token_hex(2)}")
+        name = f"{started:%Y%m%dT%H%M%SZ}-{scenario.name}-{secrets.token_hex(2)}"
         try:
-            run.logs.mkdir(parents=True)
+            files.make_directory(base)
+            path = base / name
+            path.mkdir()
+            run = cls(path, files.identity(path))
+            run.logs.mkdir()
         except OSError as error:
-            raise RunError(str(run.path), "a directory that can be made for the results",
+            raise RunError(str(base / name), "a directory that can be made for the results",
                            error.strerror or str(error), "choose another place for the runs") from error
         run._write("scenario.json", scenario.model_dump_json(indent=1).encode())
         run._write_meta(Meta(
@@ -124,7 +131,12 @@ class RunDirectory:
             known = ", ".join(run.name for run in run_directories(base)[:5])
             raise LabError(str(target), f"a run directory, or the id of a run in {base}/", "no such directory",
                            f"the newest runs are {known}" if known else "start one with: aifab run SCENARIO")
-        run = cls(path.resolve())
+        try:
+            run = cls(files.followed(path))
+        except OSError as error:
+            raise LabError(str(target), "a run directory", error.strerror or str(error), _COPY) from None
+        if run.part("meta").exists() and (link := files.link_in(run.path)):
+            raise LabError(str(link), "a file of the run", files.LINK, _COPY)
         _ = run.meta, run.scenario      # says at once what is missing or damaged
         return run
 
@@ -151,6 +163,20 @@ class RunDirectory:
             return self._model("inventory", Inventory).fabric
         return expand(self.scenario.fabric)
 
+    def part(self, part: Part) -> Path:
+        """Where a JSON part is, or will be."""
+        return self.path / f"{part}.json"
+
+    def hand_over(self) -> None:
+        """Give a run that we have made to who called sudo; from now on others may change what is in it."""
+        if self._made is None:
+            return
+        try:
+            files.hand_over(self.path, self._made)
+        except OSError as error:
+            raise RunError(str(self.path), "the directory that this run was made in", error.strerror or str(error),
+                           "it is left as it is, with root as its owner") from error
+
     def mark(self, status: Status, error: str | None = None) -> None:
         """Says how the run ended, and why if it failed."""
         finished = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -167,7 +193,7 @@ class RunDirectory:
 
     def read(self, part: Part) -> dict[str, Any] | None:
         """A JSON part, None if the run did not come to write it. Raises LabError if it is damaged."""
-        path = self.path / f"{part}.json"
+        path = self.part(part)
         try:
             value = json.loads(path.read_text())
         except FileNotFoundError:
@@ -188,8 +214,7 @@ class RunDirectory:
         return lines(self.counters_path) if self.counters_path.exists() else iter(())
 
     def _model(self, part: Part, model: type[M]) -> M:
-        value = self.read(part)
-        path = self.path / f"{part}.json"
+        value, path = self.read(part), self.part(part)
         if value is None:
             raise LabError(str(path), "a run directory, which has this file", "no such file",
                            "give the directory that a run has printed, such as runs/20260101T120000Z-ring-1f2e")
@@ -209,13 +234,8 @@ class RunDirectory:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under another name and rename it: one that exists is whole. Raises RunError."""
-    part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        files.write_whole(path, content)
     except OSError as error:
         raise _unwritable(path, error) from error
 

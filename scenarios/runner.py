@@ -96,6 +96,8 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
         except BaseException as error:
             run.mark("failed", f"{type(error).__name__}: {error}")
             raise
+        finally:
+            run.hand_over()
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from controller.vpc import Allocation
 from scenarios.events import History
 from scenarios.lab import Lab
 from scenarios.moves import changes_of, moved, places
-from scenarios.results import RunDirectory
+from scenarios.results import RunDirectory, write_whole
 from scenarios.scenario import Scenario, Scheduled
 from scenarios.shares import reshared
 from scenarios.timed import Step
@@ -77,7 +77,7 @@ class Tenants:
             return self._lab.net.inventory_path
         self._prepare_moved()
         path = self._run.logs / f"{phase}.inventory.json"
-        self.addressed.write(path)
+        write_whole(path, self.addressed.model_dump_json(indent=1).encode())
         return path
 
     @property

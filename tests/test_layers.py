@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("topologies", "controller", "traffic", "scenarios")
 CORE = {"topologies"} | {f"topologies.{name}" for name in (
     "errors", "fields", "spec", "bgp_spec", "racks", "document", "explain", "load", "units", "scale", "addressing",
-    "fabric", "expansion", "files", "inventory", "netns", "unixctl", "yaml_bounds")}
+    "fabric", "expansion", "files", "inputs", "inventory", "netns", "start", "unixctl", "yaml_bounds")}
 CORE_LIBRARIES = {"pydantic", "pydantic_core", "ruamel", "networkx"}
 OS_KEN_MODULES = {f"controller.{name}" for name in (
     "__main__", "runtime", "app", "openflow", "bgp", "bgp_sessions", "bgp_codec")}

@@ -112,7 +112,7 @@ def calibrate(inventory: Inventory, seed: int) -> Calibration:
 
     One with anything beyond its limits is told but not kept: the next run measures anew.
     """
-    kept = journal.BASE / "calibration" / f"{fingerprint(inventory)}.json"
+    kept = journal.state() / "calibration" / f"{fingerprint(inventory)}.json"
     if not kept.exists():
         done = Calibration(tuple(settled_rates(inventory, queues(inventory))), tuple(settled_rtts(inventory)),
                            full=True)

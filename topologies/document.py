@@ -22,7 +22,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from topologies.errors import SpecError, SpecErrors
-from topologies.files import read_bounded
+from topologies.inputs import read_bounded
 from topologies.yaml_bounds import TooLargeError, new_yaml
 
 KeyPath = tuple[str | int, ...]

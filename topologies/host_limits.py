@@ -43,9 +43,14 @@ PROGRAMS = {
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
+def absolute_path() -> str:
+    """PATH without what depends on the working directory: there anybody's file could have a program's name."""
+    return os.pathsep.join(p for p in os.environ.get("PATH", os.defpath).split(os.pathsep) if p.startswith("/"))
+
+
 def find_program(name: str) -> str | None:
     """Path of a program; also looks where a user's PATH may not."""
-    return shutil.which(name) or shutil.which(name, path=_SBIN)
+    return shutil.which(name, path=absolute_path()) or shutil.which(name, path=_SBIN)
 
 
 @cache
@@ -120,8 +125,7 @@ def _modules_of(link: Link) -> Iterator[tuple[str, str]]:
 @contextmanager
 def _held_settings() -> Iterator[dict[str, dict[str, str] | list[str]]]:
     """The shared record under a lock, written back at the end of the block."""
-    journal.BASE.mkdir(parents=True, exist_ok=True)
-    path = journal.BASE / "sysctl.json"
+    path = journal.state() / "sysctl.json"
     with (journal.BASE / "sysctl.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         state = json.loads(path.read_text()) if path.exists() else {"holders": [], "original": {}}
@@ -178,8 +182,7 @@ def release_settings(lab: str) -> None:
 @contextmanager
 def measuring_lock(wait: bool = False) -> Iterator[None]:
     """Held by the one measuring run of this machine. Raises HostError naming the run that holds it."""
-    journal.BASE.mkdir(parents=True, exist_ok=True)
-    with (journal.BASE / "measure.lock").open("a+") as lock:
+    with (journal.state() / "measure.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

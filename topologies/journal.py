@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class Journal:
     @classmethod
     def create(cls, what: str) -> Journal:
         """A new lab with an id of its own. Raises HostError without the right to write /run."""
-        labs = BASE / "labs"
+        labs = state() / "labs"
         try:
             labs.mkdir(parents=True, exist_ok=True)
             directory = _new_directory(labs)
@@ -146,6 +147,26 @@ class Journal:
                 for e in self.entries() if "process" in e and e.get("start")]
 
 
+def state() -> Path:
+    """BASE, made if it is not there. Raises HostError for one that others could have filled: what is written in it
+    is done, up to processes that are ended and settings of the machine."""
+    try:
+        BASE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(str(BASE), "a place for the lab's records", os.strerror(error.errno or 0),
+                        "labs need root: run with sudo, and see that /run is not full") from None
+    _check_ours()
+    return BASE
+
+
+def _check_ours() -> None:
+    found = BASE.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {0, os.geteuid()} or found.st_mode & 0o022:
+        raise HostError(str(BASE), "a directory that only its owner can write, root or who runs this",
+                        f"mode {stat.filemode(found.st_mode)}, owner {found.st_uid}",
+                        "take it away, or name another one in AIFAB_STATE")
+
+
 def _new_directory(labs: Path) -> Path:
     while True:
         directory = labs / "".join(secrets.choice(_ALPHABET) for _ in range(4))
@@ -160,6 +181,7 @@ def all_labs() -> Iterator[Journal]:
     """Every lab with a record on this machine, running or left over."""
     labs = BASE / "labs"
     if labs.is_dir():
+        _check_ours()
         for directory in sorted(labs.iterdir()):
             if directory.is_dir():
                 yield Journal(directory)

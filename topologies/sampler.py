@@ -42,7 +42,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from topologies import qdisc
+from topologies import files, qdisc
 from topologies.cpu import Machine
 from topologies.errors import LabError, RunError
 from topologies.inventory import Inventory
@@ -112,7 +112,7 @@ class Output:
         self.path = path
         self._lines: list[str] = []
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            self._fd = files.new_file(path)
         except OSError as error:
             raise RunError(str(path), "a file for the counters", error.strerror or str(error)) from None
         self._size = 0

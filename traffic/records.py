@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from topologies import files
 from topologies.errors import LabError
 
 DECIMALS = 6        # of a stored number: microseconds, below what a user-space stamp can tell
@@ -266,7 +267,7 @@ class RecordWriter:
         self._waiting: list[Record] = []
         self._lines: list[bytes] = []
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._fd = files.append(path)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -310,7 +311,7 @@ class RecordWriter:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return LabError(str(self.path), "room for the run's records", os.strerror(error.errno),
                             "free space there, or choose another directory for runs; what was written stays")
-        return LabError(str(self.path), "a file that can be written", os.strerror(error.errno or 0))
+        return LabError(str(self.path), "a file that can be written", error.strerror or str(error))
 
     def close(self) -> None:
         try:

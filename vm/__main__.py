@@ -14,6 +14,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from topologies import files
 from topologies.cpu import Machine
 from topologies.errors import LabError, RunError
 from vm import disks, host, qemu, vagrant
@@ -96,6 +97,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        if arguments.what != "image" and RESULTS.is_dir():      # they are of who called sudo
+            files.hand_over(RESULTS, files.identity(RESULTS))
 
 
 if __name__ == "__main__":

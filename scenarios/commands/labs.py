@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,7 +121,8 @@ def _launch(inventory: Inventory, ranks: int, command: list[str]) -> None:
 
 def capture(
     link: Annotated[str, typer.Argument(help="a link such as leaf1-spine1, or a direction leaf1->spine1")],
-    file: Annotated[Path, typer.Option("--write", "-w", help="the pcap file")] = Path("capture.pcap"),
+    file: Annotated[Path, typer.Option("--write", "-w", help="the pcap file; -: standard output")] = Path(
+        "capture.pcap"),
     packets: Annotated[int, typer.Option("--count", "-c", min=0, help="stop after so many packets; 0: at Ctrl-C")] = 0,
     lab_id: LabId = "",
 ) -> None:
@@ -135,11 +138,31 @@ def capture(
     """
     from scenarios.attach import capture_command, running_inventory
 
-    command = capture_command(running_inventory(lab_id), link, file, packets)
-    with subprocess.Popen(command) as process:
+    command = capture_command(running_inventory(lab_id), link, packets)
+    with _written(file) as out, subprocess.Popen(command, stdout=out) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:
             process.send_signal(signal.SIGINT)      # tcpdump then writes what it holds
             code = process.wait()
     raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def _written(file: Path) -> Iterator[int | None]:
+    """A descriptor of a new file; None for standard output."""
+    from topologies import files
+    from topologies.errors import LabError
+
+    if str(file) == "-":
+        yield None
+        return
+    try:
+        opened = files.new_file(file)
+    except OSError as error:
+        raise LabError(str(file), "a file that can be written", error.strerror or str(error),
+                       "name another one, or - for standard output") from None
+    try:
+        yield opened
+    finally:
+        os.close(opened)

@@ -11,6 +11,7 @@ import typer
 
 from scenarios.scenario import Scenario
 from scenarios.study.spec import Study
+from topologies import files
 from topologies.errors import LabError
 from topologies.spec import FabricSpec
 
@@ -40,7 +41,7 @@ def schema(
         typer.echo(text, nl=False)
         return
     try:
-        output.write_text(text)
+        files.write_whole(output, text.encode())
     except OSError as error:
         raise LabError(str(output), "a file that can be written", error.strerror or str(error)) from None
 

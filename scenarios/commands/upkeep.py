@@ -12,7 +12,7 @@ def report(
     target: Annotated[str, typer.Argument(metavar="[RUN]", help="a run directory or id; default: the last run")] = "",
     runs: Annotated[Path, typer.Option(help="where run directories are")] = Path("runs"),
 ) -> None:
-    """Write a run's report.html anew from its records, and print its summary.
+    """Write a run's report.html anew from its records, and print its summary; where it cannot be written, say so.
 
     Examples:
 
@@ -25,11 +25,15 @@ def report(
     from scenarios.report.page import build
     from scenarios.report.terminal import show
     from scenarios.results import RunDirectory
+    from topologies.errors import RunError
 
     found = RunDirectory.open(target, runs) if target else RunDirectory.latest(runs)
-    path = found.write_report(build(found))
+    try:
+        path = str(found.write_report(build(found)))
+    except RunError as error:
+        path = f"not written: {error.where}: {error.found}"
     show(found, Console())
-    typer.echo(str(path))
+    typer.echo(path)
 
 
 def clean(

@@ -13,6 +13,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import scenarios.report.matplotlib_first  # noqa: F401
+
+# isort: split
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 

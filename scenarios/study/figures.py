@@ -6,6 +6,9 @@ import math
 import textwrap
 from collections.abc import Callable, Sequence
 
+import scenarios.report.matplotlib_first  # noqa: F401
+
+# isort: split
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, MaxNLocator

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from scenarios.results import Meta, RunDirectory, run_directories, write_whole
 from scenarios.scenario import Scenario
 from scenarios.study.load import Plan
 from scenarios.study.result import FILE, DesignResult, Discarded, Measure, Outcome, StudyResult
+from topologies import files
 from topologies.errors import LabError, SpecError
 
 # invariants that the machine breaks, whatever runs on it; a run spoilt by them may be done again
@@ -44,8 +46,10 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Nobody else works in it. Raises LabError if somebody does, or if it cannot be made."""
         try:
-            self.runs.mkdir(parents=True, exist_ok=True)
-            lock = (self.directory / ".lock").open("w")
+            files.make_directory(self.runs)
+            if link := files.link_in(self.directory):
+                raise LabError(str(link), "a file of the study", files.LINK, "choose another directory with --output")
+            lock = os.fdopen(files.append(self.directory / ".lock"), "a")
         except OSError as error:
             raise LabError(str(self.directory), "a directory that can be made for the study",
                            error.strerror or str(error), "choose another one with --output") from None

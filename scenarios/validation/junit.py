@@ -20,6 +20,7 @@ from xml.etree import ElementTree as Xml
 
 from scenarios.results import RunDirectory
 from scenarios.validation.evaluate import Outcome, Status, Validation
+from topologies import files
 from topologies.errors import LabError
 
 
@@ -114,8 +115,7 @@ def _clean(text: str) -> str:
 def check_writable(path: Path) -> None:
     """Before a run that takes minutes: can the file be written when it is over? Raises LabError."""
     try:
-        with path.open("a"):
-            pass
+        files.check_writable(path)
     except OSError as error:
         raise _unwritable(path, error) from None
 
@@ -123,7 +123,7 @@ def check_writable(path: Path) -> None:
 def write(path: Path, suites: Iterable[Suite]) -> None:
     """Write the document. Raises LabError."""
     try:
-        path.write_bytes(as_xml(suites))
+        files.write_whole(path, as_xml(suites))
     except OSError as error:
         raise _unwritable(path, error) from None
 

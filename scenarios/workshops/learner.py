@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 from scenarios.workshops.lesson import WORKSHOPS, find, names
+from topologies import files
 from topologies.document import show
 from topologies.errors import LabError
 
@@ -34,16 +36,15 @@ def _copy(name: str, directory: Path, what: str) -> Path:
         raise LabError(str(directory), "a directory that is not there yet", "one that is there",
                        f"what is in it stays as it is: go on with aifab workshop check {directory}, or name another "
                        "directory")
-    part = directory.with_name(f".{directory.name}.part")
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(WORKSHOPS / name / what, part, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(WORKSHOPS / name / "README.md", part)
-        (part / MARK).write_text(json.dumps({"workshop": name}) + "\n")
-        part.replace(directory)
+        with tempfile.TemporaryDirectory(dir=files.make_directory(directory.parent), prefix=".aifab-") as scratch:
+            part = Path(scratch) / "part"
+            shutil.copytree(WORKSHOPS / name / what, part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(WORKSHOPS / name / "README.md", part)
+            (part / MARK).write_text(json.dumps({"workshop": name}) + "\n")
+            files.hand_over(part, files.identity(part))
+            part.rename(directory)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
         raise LabError(str(directory), "a place where a directory can be made", error.strerror or str(error),
                        "choose another one") from error
     return directory

@@ -1,12 +1,15 @@
 """A learner's Python file: its functions called in a process of their own, with a limit of time.
 
 Whatever it does (raise, print, never end, exit) becomes a sentence with the line of the file. It is not caged: it runs
-with the rights of who checks it, as any program of one's own.
+with the rights of who checks it, as any program of one's own; under sudo, of who called sudo.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from topologies.errors import SpecError
+from topologies import files, start
+from topologies.errors import HostError, SpecError
 
 LIMIT = 20.0        # seconds for all calls together
 NOT_DONE = "NotImplementedError"
@@ -47,8 +51,11 @@ def call(file: Path, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Reply]:
         raise SpecError(str(file), "a file", "no such file")
     order = {"file": str(file.absolute()), "calls": [[name, list(arguments)] for name, arguments in calls]}
     try:
-        done = subprocess.run([sys.executable, "-m", "scenarios.workshops.skeleton_child"], input=json.dumps(order),
-                              capture_output=True, text=True, timeout=LIMIT, check=False)
+        done = subprocess.run(start.command("scenarios.workshops.skeleton_child"), input=json.dumps(order),
+                              capture_output=True, text=True, timeout=LIMIT, check=False, **_rights())
+    except PermissionError:
+        raise HostError(sys.executable, "a Python that who called sudo may run", "none",
+                        "install aifab where you can read it (./provision.sh), or check as root without sudo") from None
     except subprocess.TimeoutExpired:
         raise SpecError(str(file), f"functions that answer within {LIMIT:g} s", "no answer",
                         "is there a loop without an end?") from None
@@ -61,6 +68,17 @@ def call(file: Path, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Reply]:
         raise SpecError(_where(file, replies["line"]), "Python that can be loaded", replies["error"])
     return [Reply(file, name, r["line"], r.get("value"), r.get("error", ""))
             for (name, _), r in zip(calls, replies, strict=True)]
+
+
+def _rights() -> dict[str, Any]:
+    """Those of who called sudo, for subprocess; our own where nobody did."""
+    who = files.caller()
+    if who is None:
+        return {}
+    user, group = who
+    with contextlib.suppress(KeyError):
+        return {"user": user, "group": group, "extra_groups": os.getgrouplist(pwd.getpwuid(user).pw_name, group)}
+    return {"user": user, "group": group, "extra_groups": []}       # a user without a name
 
 
 def _where(file: Path, line: int) -> str:

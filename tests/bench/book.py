@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from scenarios.results import versions
+from topologies import files
 
 RESULTS = Path("bench-results")
 
@@ -51,12 +52,16 @@ class Book:
     load: tuple[float, float, float] = field(default_factory=os.getloadavg)
     figures: list[Figure] = field(default_factory=list)
     error: str = ""
+    made: tuple[Path, files.Identity] | None = None     # the directory `work`, once somebody has asked for it
 
     @property
     def work(self) -> Path:
         """A directory for what is measured from."""
         path = RESULTS / "work" / f"{self.started:%Y%m%dT%H%M%SZ}-{self.name}"
-        path.mkdir(parents=True, exist_ok=True)
+        if self.made is None:
+            files.make_directory(path.parent)
+            path.mkdir()
+            self.made = path.absolute(), files.identity(path)
         return path.absolute()
 
     def figure(self, name: str, value: Any, unit: str = "", *, target: str = "", met: bool | None = None,
@@ -75,10 +80,10 @@ class Book:
         """Append to the file of this benchmark and day; a half-written file replaces nothing."""
         path = RESULTS / f"{self.started:%Y%m%d}-{self.name}.json"
         before = json.loads(path.read_text()) if path.exists() else []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps([*before, self._as_json()], indent=1) + "\n")
-        part.replace(path)
+        files.make_directory(path.parent)
+        if self.made is not None:
+            files.hand_over(*self.made)
+        files.write_whole(path, (json.dumps([*before, self._as_json()], indent=1) + "\n").encode())
         return path
 
     def _as_json(self) -> dict[str, Any]:

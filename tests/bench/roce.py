@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from scapy.utils import PcapReader
 
 from tests.bench.book import Book
 from tests.lab.stream_lab import run
+from topologies import start
 from topologies.expansion import expand
 from topologies.fabric import Fabric
 from topologies.host_limits import measuring_lock
@@ -112,7 +112,7 @@ def send(work: Path, inventory: Path, pps: float, seconds: float) -> Times:
                   drain=0.2)
     path = records.with_suffix(".job.json")
     path.write_text(job.model_dump_json())
-    done = subprocess.run([sys.executable, "-m", "traffic.roce", str(path)], input="go\n", text=True, check=True,
+    done = subprocess.run(start.command("traffic.roce", str(path)), input="go\n", text=True, check=True,
                           capture_output=True, timeout=seconds * 4 + 30)
     events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
     if events[-1] != "done":

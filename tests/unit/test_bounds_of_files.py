@@ -14,7 +14,7 @@ from scenarios.load_scenario import load_scenario
 from tests.unit.bounded import MEMORY, aifab, refused
 from topologies.document import parse_yaml, read_document
 from topologies.errors import SpecError, SpecErrors, TraceError
-from topologies.files import read_bounded
+from topologies.inputs import read_bounded
 from topologies.load import load_fabric
 from topologies.yaml_bounds import MAX_DEPTH, MAX_VALUES
 from traffic.traces import chakra, pytorch_et

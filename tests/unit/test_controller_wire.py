@@ -282,6 +282,6 @@ def test_a_dead_socket_is_removed_and_a_living_one_is_left_alone(tmp_path: Path)
 
 def test_a_missing_inventory_ends_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controller.__main__._die_with_parent", lambda: None)
+    monkeypatch.setattr("controller.__main__.die_with_parent", lambda: None)
     assert main(["--inventory", str(tmp_path / "none.json")]) == 1
     assert "expected the inventory of a running lab; found no such file" in capsys.readouterr().err

@@ -66,8 +66,24 @@ def test_a_state_directory_that_cannot_be_made_asks_for_root(base: Path, monkeyp
     monkeypatch.setattr(journal, "BASE", base / "file")
     with pytest.raises(HostError) as caught:
         Journal.create("x")
-    assert caught.value.where == str(base / "file/labs")
+    assert caught.value.where == str(base / "file")
     assert "sudo" in caught.value.hint
+
+
+def test_a_state_directory_that_others_can_fill_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its journals name is ended and removed."""
+    state = base / "state"
+    monkeypatch.setattr(journal, "BASE", state)
+    Journal.create("x")
+    state.chmod(0o777)
+    for use in (lambda: Journal.create("x"), lambda: list(journal.all_labs())):
+        with pytest.raises(HostError, match="expected a directory that only its owner can write"):
+            use()
+    state.chmod(0o755)
+    state.rename(base / "away")
+    state.symlink_to(base / "away")
+    with pytest.raises(HostError, match="mode l"):
+        list(journal.all_labs())
 
 
 def test_only_labs_of_dead_owners_are_left_over(base: Path) -> None:

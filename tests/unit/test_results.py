@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from scenarios.results import RUN_ID, RunDirectory
 from tests.unit import run_factory
+from topologies import files
 from topologies.errors import LabError, RunError
 
 
@@ -61,9 +63,9 @@ def test_a_value_without_json_is_refused_and_the_old_part_stays(tmp_path: Path) 
     assert run.read("ledger") == run_factory.ledger()
 
 
-def test_a_full_disk_names_the_file_and_keeps_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_names_the_file_and_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_factory.make(tmp_path, ledger=run_factory.ledger())
-    (run.path / "ledger.json.part").symlink_to("/dev/full")
+    monkeypatch.setattr(files, "_new", lambda *_: os.open("/dev/full", os.O_WRONLY))
     with pytest.raises(RunError) as caught:
         run.write("ledger", run_factory.ledger(1))
     assert str(run.path / "ledger.json") in caught.value.where

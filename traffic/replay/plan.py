@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from topologies import files
 from topologies.addressing import ETHERNET_HEADER
 from topologies.errors import SpecError
 from topologies.fabric import Fabric
@@ -49,12 +51,13 @@ class Schedule:
 
     def save(self, path: Path) -> None:
         """To `path`, whose name must end in .npz."""
-        np.savez(path, due=self.due, stream=self.stream, frame=self.frame)
+        with os.fdopen(files.new_file(path), "wb") as file:
+            np.savez(file, due=self.due, stream=self.stream, frame=self.frame)
 
     @staticmethod
     def load(path: Path) -> Schedule:
         """What `save` wrote."""
-        with np.load(path) as held:
+        with np.load(path, allow_pickle=False) as held:
             return Schedule(held["due"], held["stream"], held["frame"])
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from topologies.errors import TraceError
-from topologies.files import opened
+from topologies.inputs import opened
 from traffic.traces.rows import shorten
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens"

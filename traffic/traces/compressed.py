@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from topologies.errors import TraceError
-from topologies.files import opened
+from topologies.inputs import opened
 
 MAX_BYTES = 128_000_000     # of one file, unpacked: a profile of a few steps has 10 to 100 MB
 _GZIP = b"\x1f\x8b"

@@ -9,7 +9,7 @@ from typing import Any
 
 from topologies.document import other_encoding
 from topologies.errors import TraceError
-from topologies.files import read_bounded
+from topologies.inputs import read_bounded
 
 
 @dataclass(frozen=True, slots=True)
