@@ -7,7 +7,7 @@ in the last case the rule that has to have dropped it is named as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain, permutations
@@ -73,9 +73,16 @@ def places(intent: Intent, fabric: Fabric, allocation: Allocation) -> dict[str, 
 def matrix(intent: Intent, fabric: Fabric, allocation: Allocation,
            down: frozenset[str] = frozenset()) -> tuple[Cell, ...]:
     """Every ordered pair of hosts, probes left out, while the links `down` carry nothing."""
+    return tuple(cells(intent, fabric, allocation, down=down))
+
+
+def cells(intent: Intent, fabric: Fabric, allocation: Allocation, pairs: Iterable[tuple[str, str]] | None = None,
+          down: frozenset[str] = frozenset()) -> Iterator[Cell]:
+    """The same one after another, or those of some pairs: of 2,000 hosts there are 4 million."""
     where = places(intent, fabric, allocation)
     judge = _Judge(intent, fabric, where, down)
-    return tuple(judge.cell(where[a], where[b]) for a, b in permutations(where, 2))
+    wanted = permutations(where, 2) if pairs is None else pairs
+    return (judge.cell(where[a], where[b]) for a, b in wanted if a in where and b in where)
 
 
 def to_address(intent: Intent, fabric: Fabric, allocation: Allocation, source: str, ip: str,

@@ -170,10 +170,12 @@ def _runs(workload: Workload) -> int:
 def _together(workloads: Iterable[Workload], fabric: Fabric) -> Iterator[float]:
     """Seconds that the bytes of jobs which share hosts need, job after job."""
     jobs = [w for w in workloads if w.connections != "pool"]
-    for job in jobs:
-        beside = [w for w in jobs if set(w.hosts) & set(job.hosts)]
+    hosts = [frozenset(w.hosts) for w in jobs]
+    busy = [_runs(w) * busy_seconds(w, fabric) for w in jobs] if len(jobs) > 1 else []
+    for used in dict.fromkeys(hosts):
+        beside = [seconds for seconds, its in zip(busy, hosts, strict=False) if its & used]
         if len(beside) > 1:
-            yield sum(_runs(w) * busy_seconds(w, fabric) for w in beside)
+            yield sum(beside)
 
 
 def _requests(workload: Workload, fabric: Fabric) -> float:
@@ -191,7 +193,7 @@ def _last_change(scenario: Scenario, phase: Phase, fabric: Fabric) -> float:
     """Emulated seconds of the last event or change of a phase; 0 without any."""
     scale = fabric.spec.scale.scale
     first = scenario.phases[0].name
-    times = [e.at for e in (*scenario.link_events(phase.name), *scenario.switch_events(phase.name))]
+    times = [e.at for e in scenario.link_events(phase.name)] + [e.at for e in scenario.switch_events(phase.name)]
     times += [c.at for c in scenario.schedule if (c.phase or first) == phase.name]
     return scale.to_emulated_time(max(times, default=0.0))
 

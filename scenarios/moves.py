@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from controller.intent import KEY, AttachmentSpec, Intent, IntentObject, VpcAttachment
 from controller.intent_checks import intent_problems
 from controller.intent_fields import Metadata
-from controller.reachability import Cell, matrix
+from controller.reachability import Cell, cells
 from controller.vpc import Allocation, allocate, macs_of
 from scenarios.scenario import Phase, Scenario, Scheduled
 from topologies.document import KeyPath, Problem
@@ -124,8 +124,9 @@ def check_traffic(scenario: Scenario, fabric: Fabric, traffic: Mapping[str, Pair
 
 def _phase_errors(scenario: Scenario, fabric: Fabric, phase: Phase, traffic: Pairs) -> Iterator[SpecError]:
     intent = at_start(scenario, phase.name)
-    cells = matrix(intent, fabric, allocate(intent, Allocation(), macs=macs_of(fabric)))
-    denied = {(c.source, c.target): c for c in cells if not c.allowed}
+    used = dict.fromkeys(pair for pairs in traffic.values() for pair in pairs)
+    found = cells(intent, fabric, allocate(intent, Allocation(), macs=macs_of(fabric)), used)
+    denied = {(c.source, c.target): c for c in found if not c.allowed}
     moving = {host for _, change in changes_of(scenario, phase.name) for host in change.move}
     for name, pairs in traffic.items():
         where = f"workloads.{name} in phase {phase.name}"

@@ -27,7 +27,7 @@ MAX_CONNECTIONS = 10_000    # TCP connections of a workload: two descriptors eac
 MAX_REQUESTS = 50_000       # of a workload: 2 s of a check, 150 MB
 MAX_BLOCKS = 2_000_000      # ids of blocks of all prompts of a workload together
 MAX_STEPS = 100_000         # of a prompt: chunks that it is computed in
-MAX_ALL_OPS, MAX_ALL_REQUESTS = 300_000, 150_000        # of all phases together, each workload once for each phase
+MAX_ALL_OPS, MAX_ALL_REQUESTS = 200_000, 100_000        # of all phases together, each workload once for each phase
 Limit = tuple[str, str, str, str]   # key of the spec or '', expected, found, hint
 
 

@@ -91,8 +91,9 @@ def _run(plan: Plan, store: Store, *, quiet: bool, lock: bool) -> StudyResult:
     with Bars(quiet=quiet or not sys.stderr.isatty()) as bars:
         tell = _told(bars, quiet)
         if not quiet:
-            left = [plan.designs[name].seconds for name, seed in store.collect(plan).missing]
-            typer.echo(f"{len(left)} runs to do: {span((sum(a for a, _ in left), sum(b for _, b in left)))}", err=True)
+            times = [plan.designs[name].seconds for name, seed in store.collect(plan).missing]
+            whole = sum(a for a, _ in times), sum(b for _, b in times)
+            typer.echo(f"{len(times)} runs to do: {span(whole)}", err=True)
 
         def one(scenario: Scenario) -> object:
             return run_scenario(scenario, store.runs, lock=lock, argv=sys.argv, listener=bars)

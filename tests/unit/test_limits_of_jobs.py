@@ -11,7 +11,7 @@ import pytest
 from scenarios.jobs import NOWHERE, jobs_of
 from scenarios.load_scenario import LIBRARY, load_scenario
 from scenarios.phases import traffic_of
-from tests.unit.bounded import aifab, refused
+from tests.unit.bounded import MEMORY, aifab, refused
 from topologies.errors import SpecError, SpecErrors
 from topologies.expansion import expand
 from topologies.load import ready_files
@@ -86,7 +86,7 @@ WRONG = {       # workloads of one phase -> key to blame, expected, found; nothi
         "s.requests", "at most 50,000 requests, those of all turns and agents together",
         "5,000 tasks of agents of 1072 calls, which are 5,360,000"),
     ", ".join(f"{name}: {{kind: collective, size: 1MB, ranks: 200, fold: true}}" for name in "abcd"): (
-        "", "at most 300,000 computes and transfers of an iteration in all phases together", "320,000"),
+        "", "at most 200,000 computes and transfers of an iteration in all phases together", "320,000"),
 }
 
 
@@ -161,3 +161,14 @@ def test_a_job_that_is_wrong_is_an_error_of_its_process_and_no_traceback(
     (tmp_path / "job.json").write_text(json.dumps(data))
     with pytest.raises(SpecError, match=r"job.json"):
         read(tmp_path / "job.json")
+
+
+def test_vpcs_of_a_whole_fabric_are_checked_in_bounded_memory(tmp_path: Path) -> None:
+    attached = "".join(f"- {{kind: VPCAttachment, metadata: {{name: a{n}}}, spec: {{connection: h{n}, subnet: a/s}}}}\n"
+                       for n in range(1, 1985))
+    (tmp_path / "s.yml").write_text(
+        "name: s\nquestion: q?\nfabric: {leaves: 64, spines: 4, hosts_per_leaf: 31}\n"
+        "workloads: {b: {kind: bulk, pairs: [[h1, h40]]}}\nvpcs:\n- {kind: VPC, metadata: {name: a}, spec: {subnets: {s: {subnet: 10.1.0.0/20}}}}\n"
+        + attached)
+    told = aifab(tmp_path, "check", "s.yml")
+    assert (told.code, told.kb < MEMORY) == (0, True), told.err
