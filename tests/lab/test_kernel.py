@@ -100,6 +100,8 @@ def _connection(it: Lab, source: str, target: str) -> Iterator[Callable[[int], N
         listener = socket.create_server((it.fabric.host(target).ip, PORT))
     with inside(it.inventory.netns_path(source)):
         sender = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # The machine's default may be one that keeps queues short by itself, such as BBR.
+    sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, it.fabric.spec.tcp.congestion_control.encode())
     with listener, sender:
         sender.connect((it.fabric.host(target).ip, PORT))
         receiver, _ = listener.accept()
