@@ -58,7 +58,8 @@ class Duration:
 
 def duration_of(scenario: Scenario, traffic: Iterable[Traffic], fabric: Fabric) -> Duration:
     """Of a run whose phases have this traffic."""
-    phases, longest = {}, {}
+    phases: dict[str, tuple[float, float]] = {}
+    longest: dict[str, str] = {}
     for (phase, on), its in zip(fabrics_of(scenario, fabric), traffic, strict=True):
         alone = dict(workload_seconds(scenario, its, on))
         jobs = [alone[w.name] for w in its.workloads if _collide(w, on)]

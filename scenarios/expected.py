@@ -69,7 +69,8 @@ def intent_lines(intent: Intent) -> Iterator[str]:
 
 def duration_lines(scenario: Scenario, made: Compiled) -> Iterator[str]:
     """How long each phase takes and all of the run, and which phase asks for more than the machine carries."""
-    found, warnings = made.duration, []
+    found = made.duration
+    warnings: list[str] = []
     for (phase, fabric), traffic in zip(fabrics_of(scenario, made.fabric), made.runs, strict=True):
         seconds, _ = found.phases[phase.name]
         asked = demand(scenario, traffic, fabric, seconds)

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 Json = dict[str, Any]
 NOWHERE: Json = {"inventory": "", "t0": 0.0, "records": "", "phase": ""}       # of jobs that are only checked
-_KEYS = {"pps": ("pps", "rate"), "count": ("count", "size"), "frame": ("frame", "mtu")}     # of a stream, in a spec
+# Values of a stream -> the keys of a spec that give them.
+_KEYS: dict[str, tuple[str, ...]] = {"pps": ("pps", "rate"), "count": ("count", "size"), "frame": ("frame", "mtu")}
 _STREAMS: dict[type[BaseModel], str] = {StreamsJob: "streams", RoceJob: "queue pairs", ReplayJob: "flows"}
 
 
@@ -131,8 +132,8 @@ def _built(build: Callable[[], tuple[Stream, ...]], model: type[Stream], name: s
 
 def _key(path: KeyPath, spec: StreamSpec | RoceSpec) -> KeyPath:
     """The key of a workload that gave a stream's value; nothing where none did."""
-    wanted = _KEYS.get(str(path[0]), (path[0],)) if path else ()
-    return next(((key,) for key in wanted if getattr(spec, str(key), None) is not None), ())
+    wanted = _KEYS.get(str(path[0]), (str(path[0]),)) if path else ()
+    return next(((key,) for key in wanted if getattr(spec, key, None) is not None), ())
 
 
 def _of_job(model: type[StreamsJob], common: Json, streams: list[Stream]) -> list[Problem]:

@@ -100,10 +100,12 @@ def validate(document: Document, model: type[Model]) -> tuple[Model | None, list
     """The model, or everything that is wrong with the data."""
     odd = {problem.path: problem for problem in _odd_numbers(document.data, ())}
     data = _without(document.data, (), odd) if odd else document.data
+    value: Model | None = None
+    problems: list[Problem] = []
     try:
-        value, problems = model.model_validate(data), []
+        value = model.model_validate(data)
     except ValidationError as error:
-        value, problems = None, explain(error, model, data)
+        problems = explain(error, model, data)
     return None if odd else value, [*odd.values(), *(p for p in problems if p.path not in odd)]
 
 

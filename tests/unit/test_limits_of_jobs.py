@@ -23,7 +23,8 @@ from traffic.streams.plan import Job as StreamsJob
 from traffic.streams.plan import read_job_of
 
 H = "[h1, h5]"
-WRONG = {       # workloads of one phase -> key to blame, expected, found; nothing where it is fine
+# Workloads of one phase -> the key to blame, expected, found; None where it is fine.
+WRONG: dict[str, tuple[str, str, str] | None] = {
     f"u: {{kind: udp, pairs: [{H}], pps: 100, duration: 0s}}": ("u.duration", "a number above 0", "0.0"),
     f"u: {{kind: udp, pairs: [{H}], pps: 1000, duration: 5h}}": (
         "u.duration", "at most 16777216 packets in a stream", "18000000"),
@@ -168,7 +169,8 @@ def test_vpcs_of_a_whole_fabric_are_checked_in_bounded_memory(tmp_path: Path) ->
                        for n in range(1, 1985))
     (tmp_path / "s.yml").write_text(
         "name: s\nquestion: q?\nfabric: {leaves: 64, spines: 4, hosts_per_leaf: 31}\n"
-        "workloads: {b: {kind: bulk, pairs: [[h1, h40]]}}\nvpcs:\n- {kind: VPC, metadata: {name: a}, spec: {subnets: {s: {subnet: 10.1.0.0/20}}}}\n"
+        "workloads: {b: {kind: bulk, pairs: [[h1, h40]]}}\nvpcs:\n"
+        "- {kind: VPC, metadata: {name: a}, spec: {subnets: {s: {subnet: 10.1.0.0/20}}}}\n"
         + attached)
     told = aifab(tmp_path, "check", "s.yml")
     assert (told.code, told.kb < MEMORY) == (0, True), told.err
