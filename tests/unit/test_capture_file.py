@@ -91,7 +91,8 @@ def test_frames_of_more_than_65535_bytes_are_whole(tmp_path: Path) -> None:
 # ---- what is refused, with its place
 
 @pytest.mark.parametrize(("begin", "kind"), [
-    (gzip.compress(HEADER + record(40, 40, bytes(40)), mtime=0), "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\x00", "xz"),
+    (gzip.compress(HEADER + record(40, 40, bytes(40)), mtime=0), "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\x00", "xz"),
     (b"BZh9", "bzip2"), (b"\x04\x22\x4d\x18", "lz4"), (b"PK\x03\x04", "zip")])
 def test_compressed_captures_are_refused_by_name(tmp_path: Path, begin: bytes, kind: str) -> None:
     error = told(file_of(tmp_path / "a.pcap.gz", begin + bytes(100)))

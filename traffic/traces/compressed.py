@@ -19,7 +19,7 @@ def contents(path: Path, limit: int = MAX_BYTES) -> bytes:
     if len(data) <= limit and data.startswith(_GZIP):
         data = _unpacked(data, path, limit)
     if len(data) > limit:
-        raise TraceError(str(path), f"at most {limit // 10**6} MB of trace, unpacked", "more",
+        raise TraceError(str(path), f"at most {limit // 10**6} MB of trace, unpacked", "a larger one",
                          "record fewer steps, or one")
     return data
 
