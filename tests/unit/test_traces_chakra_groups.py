@@ -275,7 +275,7 @@ def test_gzip_is_read_and_bounded(tmp_path: Path, fabric: Fabric, monkeypatch: p
     with pytest.raises(TraceError, match="a whole gzip file; found one that is cut off"):
         workload(tmp_path, fabric)
     (tmp_path / "t.1.et.gz").write_bytes(gzip.compress(bytes(3_000_000)))
-    with pytest.raises(TraceError, match="at most 1 MB of trace, unpacked; found more"):
+    with pytest.raises(TraceError, match="at most 1 MB of trace, unpacked; found a larger one"):
         compressed.contents(tmp_path / "t.1.et.gz", 1_000_000)
 
 
