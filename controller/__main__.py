@@ -21,16 +21,17 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from controller import runtime, sockets
-from controller.api import build
-from controller.app import FabricApp
-from controller.bgp_link import BgpLink
+from controller.bgp.bgp_link import BgpLink
 from controller.control import Control
-from controller.processes import die_with_parent
+from controller.northbound import sockets
+from controller.northbound.api import build
 from controller.record import Record
+from controller.southbound import runtime
+from controller.southbound.app import FabricApp
+from controller.southbound.processes import die_with_parent
 from controller.writer import Writer
-from topologies.errors import LabError
-from topologies.inventory import Inventory
+from topologies.model.errors import LabError
+from topologies.model.inventory import Inventory
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 RENEW_NEIGHBOURS = 600.0    # seconds; switches forget an unused neighbour after an hour

@@ -12,15 +12,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controller.bgp_import import Learned
-from controller.compile import Compiler
-from controller.reconcile import AddFlow, Change, DeleteFlows, Installed, difference, reconcile
+from controller.evpn.bgp_import import Learned
+from controller.intent.vpc import resolve
 from controller.record import Record
-from controller.rules import RuleSet, SwitchRules
+from controller.rules.compile import Compiler
+from controller.rules.rules import RuleSet, SwitchRules
+from controller.rules.state import LinkState, State
+from controller.southbound.reconcile import AddFlow, Change, DeleteFlows, Installed, difference, reconcile
 from controller.stages import RuleSource
-from controller.state import LinkState, State
-from controller.vpc import resolve
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 
 FOREIGN = "foreign"     # the name of counters of rules that are none of ours
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from controller.intent import Intent
-from controller.vpc import Allocation
-from topologies.errors import LabError
-from topologies.fields import Strict
+from controller.intent.intent import Intent
+from controller.intent.vpc import Allocation
+from topologies.model.errors import LabError
+from topologies.model.fields import Strict
 
 
 class Record(Strict):

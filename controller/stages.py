@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from controller.compile import Compiler
-from controller.reconcile import AddFlow, Phase
-from controller.rules import Flow, Match, RuleSet, SwitchRules
-from controller.state import State
+from controller.rules.compile import Compiler
+from controller.rules.rules import Flow, Match, RuleSet, SwitchRules
+from controller.rules.state import State
+from controller.southbound.reconcile import AddFlow, Phase
 
 
 class RuleSource(Protocol):

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from controller.bgp_import import Learned, importable
-from controller.compile import Compiler
 from controller.control import Control
-from controller.evpn import Route
-from controller.intent import Intent, IntentObject
-from controller.intent_checks import intent_problems
+from controller.evpn.bgp_import import Learned, importable
+from controller.evpn.evpn import Route
+from controller.intent.intent import Intent, IntentObject
+from controller.intent.intent_checks import intent_problems
+from controller.intent.vpc import allocate, macs_of, resolve
 from controller.record import Record
+from controller.rules.compile import Compiler
+from controller.rules.state import State
 from controller.stages import RuleSource, stages
-from controller.state import State
-from controller.vpc import allocate, macs_of, resolve
-from topologies.document import Problem, nearest
+from topologies.model.document import Problem, nearest
 
 CONFIRM = 5.0       # seconds for all switches to confirm a stage; one that does not is told, and does not hold it up
 

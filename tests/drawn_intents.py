@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from controller.intent import Intent
-from controller.intent_checks import intent_problems
+from controller.intent.intent import Intent
+from controller.intent.intent_checks import intent_problems
 from tests.unit.intents import Spec, attach, intent, peer, vpc
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 
 VPCS = 8
 Objects = list[Spec]

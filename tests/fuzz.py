@@ -3,7 +3,7 @@
     python -m tests.fuzz --seed 7           replay one seed, step by step
     python -m tests.fuzz --seeds 20         seeds 1 to 20 in one lab
 
-What should reach whom follows from intent (controller/reachability.py) and from what is broken, and from nothing
+What should reach whom follows from intent (controller/verify/reachability.py) and from what is broken, and from nothing
 that the controller says. With the controller away a switch knows of its own links only: where its hash may pick a
 path that is broken further on, either outcome is right for the intended receiver, and none for anybody else.
 """
@@ -18,17 +18,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
-from controller.reachability import Cell, matrix, places
 from controller.record import Record
-from scenarios.verify import Probes, Verification
-from scenarios.vpcs import apply_intent
+from controller.verify.reachability import Cell, matrix, places
+from scenarios.run.verify import Probes, Verification
+from scenarios.run.vpcs import apply_intent
 from tests.drawn_intents import Changing
 from tests.lab.controller_lab import Lab
-from topologies import restart, wires
-from topologies.fabric import Fabric
-from topologies.host_limits import require_root
-from topologies.network import running
-from topologies.spec import FabricSpec
+from topologies.lab.host_limits import require_root
+from topologies.lab.network import running
+from topologies.links.htb import wires
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
+from topologies.switches.ovs import restart
 
 FABRIC = FabricSpec(name="fuzz", leaves=3, spines=2, hosts_per_leaf=3, probes=False)
 STEPS = 12

@@ -10,7 +10,7 @@ _FILES = (
     "queue.py", "json.py", "typing.py", "runpy.py", "ctypes.py", "logging.py", "uvicorn.py", "fastapi.py", "h11.py",
     "numpy.py", "pydantic.py", "sitecustomize.py", "usercustomize.py", "os_ken/__init__.py", "controller/__init__.py",
     "controller/__main__.py", "traffic/__init__.py", "traffic/engine/__init__.py", "traffic/engine/__main__.py",
-    "topologies/__init__.py", "topologies/sampler.py", "scenarios/__init__.py",
+    "topologies/__init__.py", "topologies/proof/sampler.py", "scenarios/__init__.py",
 )
 
 

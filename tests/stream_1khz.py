@@ -6,8 +6,8 @@ import socket
 import threading
 import time
 
-from topologies.inventory import Inventory
-from topologies.netns import inside
+from topologies.access.netns import inside
+from topologies.model.inventory import Inventory
 
 PORT = 9000
 SO_RCVBUFFORCE = 33     # asm-generic/socket.h

@@ -6,15 +6,15 @@ import random
 import time
 from contextlib import ExitStack
 
-from controller.client import ControllerClient
-from scenarios.live_shares import change_shares
-from scenarios.vpcs import apply_intent
-from scenarios.waits import wait_for
+from controller.northbound.client import ControllerClient
+from scenarios.run.live_shares import change_shares
+from scenarios.run.vpcs import apply_intent
+from scenarios.run.waits import wait_for
 from tests.drawn_intents import Changing
 from tests.stream_1khz import Stream
 from tests.unit.intents import Spec, attach, intent, peer, vpc
-from topologies.inventory import Inventory
-from topologies.spec import FabricSpec
+from topologies.model.inventory import Inventory
+from topologies.model.spec import FabricSpec
 
 CLASSES = {"gold": {"dscp": 46, "min": "30%", "vpcs": ["flat"]}, "silver": {"dscp": 26, "min": "20%", "vpcs": ["v0"]}}
 SHARES = ("10%", "25%", "40%")      # that fit one link in any pairing

@@ -21,10 +21,10 @@ from typing import Any
 from mininet.topo import Topo
 from pydantic import ValidationError
 
-from topologies.errors import SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
+from topologies.model.errors import SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 
 
 class LeafSpine(Topo):  # type: ignore[misc]

@@ -14,9 +14,9 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from topologies import files
-from topologies.cpu import Machine
-from topologies.errors import LabError, RunError
+from topologies.access import files
+from topologies.model.errors import LabError, RunError
+from topologies.proof.cpu import Machine
 from vm import disks, host, qemu, vagrant
 from vm.figures import broken, figures, reasons, times
 from vm.steps import STEPS, Step, outcomes

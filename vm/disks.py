@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from topologies.errors import RunError
+from topologies.model.errors import RunError
 from vm.steps import Step
 
 # As Vagrant syncs the folder (see the Vagrantfile), and what only wastes room.

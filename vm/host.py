@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from topologies.errors import HostError
+from topologies.model.errors import HostError
 
 ROOT = Path(__file__).parents[1]
 BUILDER = ROOT / "vm" / "build_image.sh"

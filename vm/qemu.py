@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import IO
 
-from topologies.errors import RunError
+from topologies.model.errors import RunError
 from vm.host import Settings
 
 # What only costs time on an emulated processor is off, as programs at random addresses are: what was translated for one

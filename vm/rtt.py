@@ -12,10 +12,10 @@ import json
 import sys
 from pathlib import Path
 
-from scenarios.lab import lab
-from scenarios.load_scenario import load_scenario
-from topologies.calibrate import serialisation, settled_rtts
-from topologies.expansion import expand
+from scenarios.run.lab import lab
+from scenarios.spec.load_scenario import load_scenario
+from topologies.model.expansion import expand
+from topologies.proof.calibrate import serialisation, settled_rtts
 
 SCENARIO = Path(__file__).parent / "scenarios" / "delay.yml"
 ECHO_FRAME = 98     # bytes of ping's echo request with its headers: 14 + 20 + 8 + 56

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from topologies.errors import HostError, RunError
+from topologies.model.errors import HostError, RunError
 from vm import host, qemu
 
 SESSION = host.ROOT / "vm" / "vagrant_session.sh"

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from traffic.roce.analysis import AnswerFindings, PairFindings, WayFindings
+    from traffic.transports.rocev2.analysis import AnswerFindings, PairFindings, WayFindings
 
 WIDTH = 240         # columns of the widest table: cut off, numbers would say something else
 
@@ -39,8 +39,8 @@ def analyse(
     import json
     from dataclasses import asdict
 
-    from traffic.roce.analysis import analysis_of, between_sightings, unmatched
-    from traffic.roce.sightings import sightings
+    from traffic.transports.rocev2.analysis import analysis_of, between_sightings, unmatched
+    from traffic.transports.rocev2.sightings import sightings
 
     seen = sightings(file)
     there = sightings(received) if received is not None else None

@@ -63,11 +63,11 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
     Exit codes: 0 VALID, 1 error, 2 usage, 3 INVALID, 4 SUSPECT, 130 interrupted.
     """
-    from scenarios import bench_collective as sweep
-    from scenarios.progress import Bars
-    from topologies.host_limits import require_root
-    from topologies.load import load_fabric
-    from traffic.specs import CollectiveSpec
+    from scenarios.run import bench_collective as sweep
+    from scenarios.run.progress import Bars
+    from topologies.lab.host_limits import require_root
+    from topologies.model.load import load_fabric
+    from traffic.workloads.specs import CollectiveSpec
 
     if as_json and as_csv:
         raise typer.BadParameter("one of --json and --csv, not both", param_hint="--json, --csv")
@@ -87,8 +87,8 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
 def _size(option: str, value: str) -> int:
     """Bytes. Raises SpecError that names the option."""
-    from topologies.errors import SpecError
-    from topologies.units import parse_size
+    from topologies.model.errors import SpecError
+    from topologies.model.units import parse_size
 
     try:
         return parse_size(value)

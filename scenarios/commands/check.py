@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from scenarios.load_scenario import LIBRARY, read_scenario
-from topologies.document import nearest, read_document, read_stream
-from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.load import CATALOG, find_spec, load_fabric, ready_files
+from scenarios.spec.load_scenario import LIBRARY, read_scenario
+from topologies.model.document import nearest, read_document, read_stream
+from topologies.model.errors import LabError, SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.load import CATALOG, find_spec, load_fabric, ready_files
 
 STUDY = ".study.yml"
 ASSUMED = "border"      # the smallest fabric of the catalog that has everything which VPCs and Externals can name
@@ -54,10 +54,10 @@ def check(
 
 
 def _described(name: str, settings: list[str], strict: bool) -> Iterator[str]:
-    from controller.intent import ignored_in
-    from controller.lenient import note_lines, refuse
-    from scenarios.compiling import compiled, located
-    from scenarios.expected import duration_lines, event_lines, fabric_line, traffic_lines, vpc_lines
+    from controller.intent.intent import ignored_in
+    from controller.intent.lenient import note_lines, refuse
+    from scenarios.spec.compiling import compiled, located
+    from scenarios.spec.expected import duration_lines, event_lines, fabric_line, traffic_lines, vpc_lines
 
     if _is_study(name):
         yield from _study_lines(name, settings)
@@ -100,8 +100,8 @@ def _is_intent(name: str) -> bool:
 
 def _intent_lines(name: str, fabric: str, settings: list[str], strict: bool) -> Iterator[str]:
     """The VPCs with their hosts, on which fabric that holds, and what is ignored."""
-    from scenarios.expected import intent_lines
-    from scenarios.vpcs import check_intent, read_accepted
+    from scenarios.run.vpcs import check_intent, read_accepted
+    from scenarios.spec.expected import intent_lines
 
     intent, document, notes = read_accepted(Path(name), strict=strict)
     on = fabric or ASSUMED
@@ -124,8 +124,8 @@ def _is_study(name: str) -> bool:
 
 def _study_lines(name: str, settings: list[str]) -> Iterator[str]:
     """The designs, each with its fabric; and whether there are runs enough to find anything."""
-    from scenarios.duration import clock, span
-    from scenarios.expected import fabric_line
+    from scenarios.spec.duration import clock, span
+    from scenarios.spec.expected import fabric_line
     from scenarios.study.load import load_study
     from scenarios.study.statistics import MIN_PAIRS
 

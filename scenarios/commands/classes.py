@@ -25,8 +25,8 @@ def class_group() -> None:
 @classes.command()
 def show(lab_id: LabId = "") -> None:
     """Print each class: its DSCP, its shares as the wires have them now, its VPCs."""
-    from scenarios.attach import running_inventory
-    from scenarios.live_shares import held_classes
+    from scenarios.run.attach import running_inventory
+    from scenarios.run.live_shares import held_classes
 
     found = held_classes(running_inventory(lab_id))
     if not found:
@@ -47,8 +47,8 @@ def set_class(
     """Change a class's shares on every wire while it carries traffic. A scenario that runs on the lab is INVALID then:
     what it changes itself stands in its schedule.
     """
-    from scenarios.attach import running_inventory
-    from scenarios.live_shares import change_shares
+    from scenarios.run.attach import running_inventory
+    from scenarios.run.live_shares import change_shares
 
     found, seconds = change_shares(running_inventory(lab_id), name, least, most)
     typer.echo(f"{name}: {_shares(found.min, found.max)} of every link, after {seconds * 1000:.0f} ms")

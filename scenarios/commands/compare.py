@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from scenarios.progress import Bars
+    from scenarios.run.progress import Bars
     from scenarios.study.execute import Listener
     from scenarios.study.load import Plan
     from scenarios.study.result import StudyResult
@@ -49,7 +49,7 @@ def compare(
     from scenarios.study.analysis import analyse
     from scenarios.study.load import load_study
     from scenarios.study.store import Store
-    from topologies.host_limits import require_root
+    from topologies.lab.host_limits import require_root
 
     plan = load_study(study, settings or [], quick=quick)
     require_root()
@@ -78,13 +78,13 @@ def _exit_code(result: StudyResult) -> int:
 
 def _run(plan: Plan, store: Store, *, quiet: bool, lock: bool) -> StudyResult:
     """All runs that are missing. What a killed study has left on the machine goes first."""
-    from scenarios.duration import span
-    from scenarios.progress import Bars
-    from scenarios.runner import run_scenario
-    from scenarios.scenario import Scenario
+    from scenarios.run.progress import Bars
+    from scenarios.run.runner import run_scenario
+    from scenarios.spec.duration import span
+    from scenarios.spec.scenario import Scenario
     from scenarios.study.calm import wait_for_calm
     from scenarios.study.execute import execute
-    from topologies.clean import clean
+    from topologies.lab.clean import clean
 
     if any("killed" in d.why for d in store.collect(plan).discarded):
         clean(False)

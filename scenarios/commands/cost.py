@@ -54,10 +54,10 @@ def cost(
 def _design(name: str, prices: Prices, rate: float | None, settings: list[str], runs: Path) -> Design:
     """A fabric of the catalog or a file, else a run."""
     from scenarios.cost.designs import of_fabric, of_run
-    from scenarios.results import RunDirectory
-    from topologies.document import nearest
-    from topologies.errors import SpecError
-    from topologies.load import CATALOG, load_fabric
+    from scenarios.evidence.results import RunDirectory
+    from topologies.model.document import nearest
+    from topologies.model.errors import SpecError
+    from topologies.model.load import CATALOG, load_fabric
 
     fabrics = sorted(p.stem for p in CATALOG.glob("*.yml"))
     if name in fabrics or name.endswith((".yml", ".yaml")):
@@ -71,8 +71,8 @@ def _design(name: str, prices: Prices, rate: float | None, settings: list[str], 
 
 
 def _rate(text: str) -> float:
-    from topologies.errors import SpecError
-    from topologies.units import parse_rate
+    from topologies.model.errors import SpecError
+    from topologies.model.units import parse_rate
 
     try:
         return parse_rate(text)

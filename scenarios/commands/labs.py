@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from topologies.inventory import Inventory
+    from topologies.model.inventory import Inventory
 
 Fabric = Annotated[str, typer.Argument(help="a fabric file, or a name of the catalog")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change a value first")]
@@ -35,11 +35,11 @@ def up(
 
       sudo aifab up small --listen 127.0.0.1:8080
     """
-    from controller.tcp import TOKEN_FILE, loopback
-    from scenarios.expected import fabric_line
-    from scenarios.lab import lab
-    from topologies.expansion import expand
-    from topologies.load import load_fabric
+    from controller.northbound.tcp import TOKEN_FILE, loopback
+    from scenarios.run.lab import lab
+    from scenarios.spec.expected import fabric_line
+    from topologies.model.expansion import expand
+    from topologies.model.load import load_fabric
 
     wanted = expand(load_fabric(fabric, settings or []))
     if listen:
@@ -65,9 +65,9 @@ def cli(fabric: Fabric = "small", settings: Settings = None) -> None:
 
       mininet> h1 ping -c3 h5
     """
-    from scenarios.lab import lab
-    from topologies.expansion import expand
-    from topologies.load import load_fabric
+    from scenarios.run.lab import lab
+    from topologies.model.expansion import expand
+    from topologies.model.load import load_fabric
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with lab(expand(load_fabric(fabric, settings or []))) as it:
@@ -93,7 +93,7 @@ def execute(
 
       sudo aifab exec --ranks 8 -- .venv/bin/python scenarios/examples/ring.py
     """
-    from scenarios.attach import running_inventory
+    from scenarios.run.attach import running_inventory
 
     if ranks is not None:
         _launch(running_inventory(lab_id), ranks, words)
@@ -107,7 +107,7 @@ def execute(
 
 
 def _launch(inventory: Inventory, ranks: int, command: list[str]) -> None:
-    from scenarios.ranks import check, link_bytes, run_ranks, spread, told
+    from scenarios.run.ranks import check, link_bytes, run_ranks, spread, told
 
     def tell(rank: int, name: str, line: str) -> None:
         typer.echo(f"[{rank}] {line}", err=name == "stderr")
@@ -136,7 +136,7 @@ def capture(
 
       sudo aifab capture 'spine1->leaf2' -w queued.pcap -c 1000
     """
-    from scenarios.attach import capture_command, running_inventory
+    from scenarios.run.attach import capture_command, running_inventory
 
     command = capture_command(running_inventory(lab_id), link, packets)
     with _written(file) as out, subprocess.Popen(command, stdout=out) as process:
@@ -151,8 +151,8 @@ def capture(
 @contextlib.contextmanager
 def _written(file: Path) -> Iterator[int | None]:
     """A descriptor of a new file; None for standard output."""
-    from topologies import files
-    from topologies.errors import LabError
+    from topologies.access import files
+    from topologies.model.errors import LabError
 
     if str(file) == "-":
         yield None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from scenarios.lessons import Lesson
+    from scenarios.run.lessons import Lesson
 
 COLOURS = {"holds": "green", "does not hold": "red", "unproven": "yellow", "error": "red"}
 
@@ -40,10 +40,10 @@ def lessons(
     """
     from rich.console import Console
 
-    from scenarios.lessons import exit_code, load_lessons, run_lessons
-    from scenarios.progress import Bars
+    from scenarios.run.lessons import exit_code, load_lessons, run_lessons
+    from scenarios.run.progress import Bars
     from scenarios.validation.junit import check_writable, write
-    from topologies.host_limits import require_root
+    from topologies.lab.host_limits import require_root
 
     wanted = load_lessons(names or [])
     require_root()
@@ -68,7 +68,7 @@ def shown(taken: Sequence[Lesson], wanted: int) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from scenarios.lessons import Holds
+    from scenarios.run.lessons import Holds
     from scenarios.validation.evaluate import Status
     from scenarios.validation.lines import lines
 

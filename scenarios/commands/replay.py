@@ -10,8 +10,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scenarios.scenario import Scenario
-    from topologies.errors import SpecError
+    from scenarios.spec.scenario import Scenario
+    from topologies.model.errors import SpecError
 
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change the fabric first")]
 
@@ -52,13 +52,13 @@ def scenario_of(file: Path, maps: Sequence[str], fabric: str, settings: Sequence
 
     from pydantic import ValidationError
 
-    from scenarios.phases import traffic_of
-    from scenarios.references import reference_problems
-    from scenarios.scenario import Scenario
-    from topologies.errors import SpecError, SpecErrors
-    from topologies.expansion import expand
-    from topologies.load import load_fabric
-    from traffic.specs import ReplaySpec
+    from scenarios.run.phases import traffic_of
+    from scenarios.spec.references import reference_problems
+    from scenarios.spec.scenario import Scenario
+    from topologies.model.errors import SpecError, SpecErrors
+    from topologies.model.expansion import expand
+    from topologies.model.load import load_fabric
+    from traffic.workloads.specs import ReplaySpec
 
     spec = load_fabric(fabric, settings)
     if not speedup > 0:
@@ -85,7 +85,7 @@ def scenario_of(file: Path, maps: Sequence[str], fabric: str, settings: Sequence
 
 def _of_option(path: Sequence[str | int], expected: str, found: str, hint: str, file: Path) -> SpecError:
     """What is wrong at a path of the scenario, as the command line calls it."""
-    from topologies.errors import SpecError
+    from topologies.model.errors import SpecError
 
     where = " ".join(["--map", *map(str, path[3:])]) if "hosts" in path else str(file)
     missing = found.endswith("which does not")      # a hint about relative paths of a scenario is none here
@@ -94,7 +94,7 @@ def _of_option(path: Sequence[str | int], expected: str, found: str, hint: str, 
 
 def _hosts(maps: Sequence[str]) -> dict[str, str]:
     """Address -> host. Raises SpecError."""
-    from topologies.errors import SpecError
+    from topologies.model.errors import SpecError
 
     found: dict[str, str] = {}
     for option in maps:

@@ -13,7 +13,7 @@ import typer
 from scenarios.commands.validate import Junit
 
 if TYPE_CHECKING:
-    from scenarios.scenario import Scenario
+    from scenarios.spec.scenario import Scenario
 
 
 def run(
@@ -38,8 +38,8 @@ def run(
 
     Exit codes: 0 VALID, 1 error, 2 usage, 3 INVALID, 4 SUSPECT, 5 VALID but a check failed, 130 interrupted.
     """
-    from scenarios.compiling import located
-    from scenarios.load_scenario import read_scenario
+    from scenarios.spec.compiling import located
+    from scenarios.spec.load_scenario import read_scenario
 
     found, document = read_scenario(scenario, settings or [])
     with located(document):
@@ -54,13 +54,13 @@ def finish(scenario: Scenario, runs: Path, *, as_json: bool, no_lock: bool, juni
     """
     from rich.console import Console
 
-    from scenarios.progress import Bars
     from scenarios.report.terminal import json_object, show
-    from scenarios.runner import run_scenario
+    from scenarios.run.progress import Bars
+    from scenarios.run.runner import run_scenario
     from scenarios.validation.evaluate import validate
     from scenarios.validation.junit import check_writable, failed_suite, suite_of, write
-    from topologies.errors import LabError
-    from topologies.host_limits import require_root
+    from topologies.lab.host_limits import require_root
+    from topologies.model.errors import LabError
 
     require_root()
     if junit is not None:

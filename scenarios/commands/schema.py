@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from scenarios.scenario import Scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.study.spec import Study
-from topologies import files
-from topologies.errors import LabError
-from topologies.spec import FabricSpec
+from topologies.access import files
+from topologies.model.errors import LabError
+from topologies.model.spec import FabricSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from scenarios.trace import Trace
+    from scenarios.run.trace import Trace
 
 
 def trace(
@@ -30,8 +30,8 @@ def trace(
     """
     import json
 
-    from scenarios.attach import running_inventory
-    from scenarios.trace import trace as trace_flow
+    from scenarios.run.attach import running_inventory
+    from scenarios.run.trace import trace as trace_flow
 
     found = trace_flow(running_inventory(lab_id), source, target, port)
     if as_json:
@@ -44,20 +44,20 @@ def trace(
 
 def _rows(found: Trace) -> list[tuple[str, str, str, str]]:
     """(switch, table, rule, what it does) of each rule on the way."""
-    from controller.tables import Table
+    from controller.rules.tables import Table
 
     return [(s.switch, Table(s.flow.table).name, s.flow.name, _does(s.did, s.flow.goto)) for s in found.walk.steps]
 
 
 def _does(did: str, goto: int | None) -> str:
-    from controller.tables import Table
+    from controller.rules.tables import Table
 
     jump = f"goto {Table(goto).name}" if goto is not None else ""
     return ", ".join(x for x in (did, jump) if x) or "drop"
 
 
 def _lines(found: Trace) -> list[str]:
-    from scenarios.trace import SENT
+    from scenarios.run.trace import SENT
 
     cell, walk = found.cell, found.walk
     rows = _rows(found)
@@ -79,7 +79,7 @@ def _lines(found: Trace) -> list[str]:
 
 
 def _ending(found: Trace) -> str:
-    from controller.walk import Dropped
+    from controller.verify.walk import Dropped
 
     end = found.walk.end
     return f"dropped at {end.switch} by {end.rule}" if isinstance(end, Dropped) else f"delivered to {end.host}"

@@ -22,10 +22,10 @@ def report(
     """
     from rich.console import Console
 
+    from scenarios.evidence.results import RunDirectory
     from scenarios.report.page import build
     from scenarios.report.terminal import show
-    from scenarios.results import RunDirectory
-    from topologies.errors import RunError
+    from topologies.model.errors import RunError
 
     found = RunDirectory.open(target, runs) if target else RunDirectory.latest(runs)
     try:
@@ -47,8 +47,8 @@ def clean(
 
       sudo aifab clean --all
     """
-    from topologies.clean import clean as clean_up
-    from topologies.host_limits import require_root
+    from topologies.lab.clean import clean as clean_up
+    from topologies.lab.host_limits import require_root
 
     require_root()
     gone = clean_up(everything)
@@ -67,7 +67,7 @@ def doctor() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from topologies.features import features
+    from topologies.lab.features import features
 
     table = Table("", "feature", "found", "how to get it", box=None)
     found = features()

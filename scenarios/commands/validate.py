@@ -29,12 +29,12 @@ def validate(
 
     Exit codes: 0 all hold, 1 error, 2 usage, 3 the run is INVALID, 4 SUSPECT: nothing is proven, 5 a check failed.
     """
-    from scenarios.results import RunDirectory
+    from scenarios.evidence.results import RunDirectory
     from scenarios.validation.evaluate import validate as answer
     from scenarios.validation.junit import suite_of, write
     from scenarios.validation.lines import lines
     from scenarios.validation.load import load_checks
-    from topologies.errors import LabError
+    from topologies.model.errors import LabError
 
     run = RunDirectory.open(target, runs) if target else RunDirectory.latest(runs)
     wanted = load_checks(checks, run.scenario) if checks else run.scenario.checks

@@ -31,8 +31,8 @@ def vpc_group() -> None:
 @vpc.command()
 def apply(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, empty: EmptyOption = False) -> None:
     """Make a file the whole intent of the lab: what it does not name goes."""
-    from scenarios.attach import running_inventory
-    from scenarios.vpcs import apply_intent, check_intent, check_not_empty, read_accepted
+    from scenarios.run.attach import running_inventory
+    from scenarios.run.vpcs import apply_intent, check_intent, check_not_empty, read_accepted
 
     intent, document, notes = read_accepted(file, strict=strict)
     inventory = running_inventory(lab_id)
@@ -45,8 +45,8 @@ def apply(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, em
 @vpc.command()
 def plan(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, empty: EmptyOption = False) -> None:
     """Say what apply would change, and change nothing."""
-    from scenarios.attach import running_inventory
-    from scenarios.vpcs import check_intent, check_not_empty, plan_intent, read_accepted
+    from scenarios.run.attach import running_inventory
+    from scenarios.run.vpcs import check_intent, check_not_empty, plan_intent, read_accepted
 
     intent, document, notes = read_accepted(file, strict=strict)
     inventory = running_inventory(lab_id)
@@ -59,9 +59,9 @@ def plan(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, emp
 @vpc.command()
 def get(lab_id: LabId = "") -> None:
     """Print the intent of the lab, as a file that apply takes."""
-    from controller.client import ControllerClient
-    from scenarios.attach import running_inventory
-    from scenarios.vpcs import as_yaml
+    from controller.northbound.client import ControllerClient
+    from scenarios.run.attach import running_inventory
+    from scenarios.run.vpcs import as_yaml
 
     typer.echo(as_yaml(ControllerClient(running_inventory(lab_id).api_socket).intent()["objects"]), nl=False)
 
@@ -69,9 +69,9 @@ def get(lab_id: LabId = "") -> None:
 @vpc.command()
 def delete(lab_id: LabId = "") -> None:
     """Take all VPCs away: every host is in one flat network again."""
-    from controller.intent import Intent
-    from scenarios.attach import running_inventory
-    from scenarios.vpcs import apply_intent
+    from controller.intent.intent import Intent
+    from scenarios.run.attach import running_inventory
+    from scenarios.run.vpcs import apply_intent
 
     _tell(apply_intent(running_inventory(lab_id), Intent()))
 
@@ -117,8 +117,8 @@ def evpn(
 
       sudo aifab evpn drops
     """
-    from controller.client import ControllerClient
-    from scenarios.attach import running_inventory
+    from controller.northbound.client import ControllerClient
+    from scenarios.run.attach import running_inventory
 
     client = ControllerClient(running_inventory(lab_id).api_socket)
     rows = _drops(client.counters()) if table is Shown.drops else client.evpn()[table]
@@ -161,8 +161,8 @@ def verify(
 
     Exit code 1 if one pair is not as it should be.
     """
-    from scenarios.attach import running_inventory
-    from scenarios.verify import verify as verify_lab
+    from scenarios.run.attach import running_inventory
+    from scenarios.run.verify import verify as verify_lab
 
     found = verify_lab(running_inventory(lab_id))
     denies, allows, uncounted = found.false_denies(), found.false_allows(), found.uncounted()

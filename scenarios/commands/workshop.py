@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from scenarios.results import RunDirectory
+    from scenarios.evidence.results import RunDirectory
     from scenarios.workshops.work import Work
 
 workshop = typer.Typer(no_args_is_help=True)
@@ -108,10 +108,10 @@ def check(
 
 def _run_of(work: Work) -> RunDirectory:
     """The newest run if it is of this very scenario and counts, else a new one."""
-    from scenarios.progress import Bars
-    from scenarios.runner import run_scenario
+    from scenarios.run.progress import Bars
+    from scenarios.run.runner import run_scenario
     from scenarios.workshops.grade import kept_run
-    from topologies.host_limits import require_root
+    from topologies.lab.host_limits import require_root
 
     runs = work.directory / "runs"
     kept = kept_run(work, runs)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from scenarios.cost.prices import Cable, Figure, Part, Prices, Where
-from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.expansion import NON_BLOCKING
-from topologies.fabric import Fabric, Link
-from topologies.units import show_rate
+from topologies.model.errors import LabError, SpecError, SpecErrors
+from topologies.model.expansion import NON_BLOCKING
+from topologies.model.fabric import Fabric, Link
+from topologies.model.units import show_rate
 
 Kind = Literal["switch port", "optic", "cable", "NIC"]
 HARDWARE: tuple[Kind, ...] = get_args(Kind)

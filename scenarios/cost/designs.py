@@ -15,12 +15,12 @@ from scenarios.cost.prices import Prices
 from scenarios.cost.running import CLASSES, Amounts, Cost, Key, cost_of, hour_of, scaled, total
 from scenarios.cost.sensitivity import Ranking, ranking
 from scenarios.cost.uses import Work, gpus_named, plans_of, uses_of
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
-from topologies.errors import SpecError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
+from scenarios.evidence.results import RunDirectory
+from scenarios.spec.scenario import Scenario
+from topologies.model.errors import SpecError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 
 HOUR = "an hour of the fabric for each host"
 Json = dict[str, Any]

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
-from topologies.document import nearest
-from topologies.errors import Misfit, Misfits, SpecError
-from topologies.fields import Rate, Strict
-from topologies.load import find_spec, load_model
-from topologies.units import show_rate
+from topologies.model.document import nearest
+from topologies.model.errors import Misfit, Misfits, SpecError
+from topologies.model.fields import Rate, Strict
+from topologies.model.load import find_spec, load_model
+from topologies.model.units import show_rate
 
 PRICES = Path(__file__).parents[1] / "prices"
 DEFAULT = "typical"
@@ -148,7 +148,7 @@ class Prices(Strict):
     def port(self, rate: float, slack: float = 1.0) -> tuple[int, Part]:
         """How many ports carry a link of `rate`, and which: the smallest that does, else several of the largest.
 
-        slack: a port counts for so many times its rate (topologies.expansion.NON_BLOCKING on uplinks).
+        slack: a port counts for so many times its rate (topologies.model.expansion.NON_BLOCKING on uplinks).
         """
         room = slack * (1 + 1e-9)
         ports = sorted(self.switch_ports, key=lambda p: p.rate)

@@ -15,10 +15,10 @@ from scenarios.cost.prices import Prices, load_prices
 from scenarios.cost.running import GPU_HOUR, Key, total
 from scenarios.cost.told import basis, money, sentences
 from scenarios.report.text import number, percent
-from scenarios.scenario import Scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.study.result import DesignResult, Measure, Outcome, StudyResult
 from scenarios.study.spec import MetricChoice
-from topologies.errors import LabError, SpecErrors
+from topologies.model.errors import LabError, SpecErrors
 
 Row = tuple[str, ...]
 HEADER: Row = ("design", "fabric", "an hour, a host", "work", "cost", "fabric's part", "GPUs' part",

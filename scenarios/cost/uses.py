@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scenarios.cost.running import Serving, Training, Use
-from scenarios.scenario import Scenario
-from topologies.fabric import Fabric
-from traffic.build import workload_of
+from scenarios.spec.scenario import Scenario
+from topologies.model.fabric import Fabric
 from traffic.inference import plan
 from traffic.metrics.inference import GOOD_TOKENS, TOKENS_MET
 from traffic.metrics.steps import STEP_TIME
 from traffic.metrics.utilisation import IDEAL
-from traffic.specs import CollectiveSpec, ServingSpec, TrainingJobSpec, TrainingTraceSpec
-from traffic.workload import Collective, Transfer, Workload
+from traffic.workloads.build import workload_of
+from traffic.workloads.specs import CollectiveSpec, ServingSpec, TrainingJobSpec, TrainingTraceSpec
+from traffic.workloads.workload import Collective, Transfer, Workload
 
 Json = Mapping[str, Any]
 Work = tuple[Any, ...]

@@ -5,8 +5,8 @@
 
 from pathlib import Path
 
-from scenarios.runner import Result, run_scenario
-from scenarios.scenario import Scenario
+from scenarios.run.runner import Result, run_scenario
+from scenarios.spec.scenario import Scenario
 
 SCENARIO = {
     "name": "example-allreduce",

@@ -8,7 +8,7 @@
             h1 h2   h3 h4
 """
 
-from scenarios.lab import lab
+from scenarios.run.lab import lab
 from topologies.clos import LeafSpine
 
 

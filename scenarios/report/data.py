@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from scenarios.evidence.results import Meta, RunDirectory
 from scenarios.report.series import Load, WireSeries, wire_series
-from scenarios.results import Meta, RunDirectory
-from scenarios.scenario import Scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.validation.evaluate import Validation, validate
-from topologies.errors import LabError
-from topologies.fabric import Fabric
+from topologies.model.errors import LabError
+from topologies.model.fabric import Fabric
 
 T = TypeVar("T")
 Json = dict[str, Any]

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from scenarios.report.canvas import WIDE, Ink, canvas
 from scenarios.report.series import Load
 from scenarios.report.text import number
-from topologies.fabric import Fabric, Node
+from topologies.model.fabric import Fabric, Node
 
 CLASSES = (0.2, 0.4, 0.6, 0.8)      # of mean load; the fifth is above
 WIDTHS = (1.0, 1.8, 2.7, 3.7, 4.9)  # points, so that load can be told without colour

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure as Canvas
 from scenarios.report.canvas import WIDE, Ink, canvas
 from scenarios.report.drawing import legend, load_class, shown_hosts
 from scenarios.report.series import Load
-from topologies.fabric import Fabric, Node
+from topologies.model.fabric import Fabric, Node
 
 MAX_HOSTS = 24      # rows of hosts; the busiest of a larger leaf
 ROW = 0.24          # inches

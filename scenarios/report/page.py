@@ -11,12 +11,12 @@ import scenarios.report.matplotlib_first  # noqa: F401
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from scenarios.evidence.results import RunDirectory
 from scenarios.report import tenants
 from scenarios.report.answer import MEANING, banner, sentences
 from scenarios.report.data import RunData, load
 from scenarios.report.figures import figures
 from scenarios.report.tables import books, limits, metric_rows, note_rows, prediction_rows, provenance, scenario_yaml
-from scenarios.results import RunDirectory
 from scenarios.validation.lines import rows, summary
 
 _HERE = Path(__file__).parent

@@ -12,13 +12,13 @@ from ruamel.yaml import YAML
 from scenarios.report.data import RunData
 from scenarios.report.losses import losses
 from scenarios.report.text import number, plural, quantity, significant
-from scenarios.scenario import Scenario
-from topologies.calibrate import serialisation
-from topologies.expansion import expand
-from topologies.scale import NOT_SCALED
-from topologies.units import show_time
+from scenarios.spec.scenario import Scenario
+from topologies.model.expansion import expand
+from topologies.model.scale import NOT_SCALED
+from topologies.model.units import show_time
+from topologies.proof.calibrate import serialisation
 from traffic.metrics.on_paths import SUFFIX
-from traffic.specs import RoceSpec, StreamSpec
+from traffic.workloads.specs import RoceSpec, StreamSpec
 
 Json = Mapping[str, Any]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from scenarios.moves import at_start, changes_of, places, untouched
 from scenarios.report.data import RunData
 from scenarios.report.text import number, percent, plural, quantity
+from scenarios.spec.moves import at_start, changes_of, places, untouched
 
 Row = tuple[str, ...]
 Json = dict[str, Any]

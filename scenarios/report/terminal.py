@@ -10,12 +10,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from scenarios.evidence.results import RunDirectory
 from scenarios.report.answer import banner, sentences
 from scenarios.report.data import RunData, load
 from scenarios.report.losses import losses
 from scenarios.report.tables import books, metric_rows, note_rows, prediction_rows
 from scenarios.report.text import number
-from scenarios.results import RunDirectory
 from scenarios.validation.evaluate import Validation
 from scenarios.validation.lines import lines, rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from topologies.units import show_rate, show_size, show_time
+from topologies.model.units import show_rate, show_size, show_time
 
 DIGITS = 3      # significant digits of a measured value
 

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 
 from scenarios.report.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
 from scenarios.report.text import number, percent, plural, quantity
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 from traffic.metrics.collective import bulk_limit
 from traffic.metrics.inference import LONG, MSS
 

@@ -10,7 +10,7 @@ from scenarios.report import drawing, matrix
 from scenarios.report.canvas import NARROW, WIDE, Figure, figure
 from scenarios.report.series import Load
 from scenarios.report.text import number, percent, plural, quantity
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 
 MAX_ROWS = 400      # of the table; the busiest directions of a larger fabric
 HEADER = ("direction", "rate", "mean load", "peak load", "drops", "longest queue", "queue size")

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 
-from topologies.cpu import Machine
+from topologies.proof.cpu import Machine
 
 CALM = 0.03         # stolen share of a look, below the 5 % that a run's verdict bears
 LOOK = 1.0          # seconds that all processors are busy

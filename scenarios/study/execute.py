@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scenarios.scenario import Scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.study.load import Plan
 from scenarios.study.result import Outcome, StudyResult
 from scenarios.study.store import Key, Store
-from topologies.errors import HostError, LabError
+from topologies.model.errors import HostError, LabError
 
 RunOne = Callable[[Scenario], object]
 

@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import traffic.metrics
-from scenarios.compiling import compiled, located
 from scenarios.cost.study import check_prices
-from scenarios.duration import span
-from scenarios.extents import totals
-from scenarios.load_scenario import CHOOSES_FABRIC, LIBRARY, read_scenario
-from scenarios.scenario import Scenario
+from scenarios.spec.compiling import compiled, located
+from scenarios.spec.duration import span
+from scenarios.spec.extents import totals
+from scenarios.spec.load_scenario import CHOOSES_FABRIC, LIBRARY, read_scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.study.spec import Cell, MetricChoice, Settings, Study
-from topologies.document import Document, Problem, nearest, read_document
-from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.load import (
+from topologies.model.document import Document, Problem, nearest, read_document
+from topologies.model.errors import LabError, SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.load import (
     CATALOG,
     Override,
     apply_overrides,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from scenarios.cost.study import HEADER
+from scenarios.evidence.results import RunDirectory, write_whole
 from scenarios.report.page import build as build_run
 from scenarios.report.page import render
-from scenarios.results import RunDirectory, write_whole
 from scenarios.study import tables
 from scenarios.study.analysis import Analysis
 from scenarios.study.figures import figures

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from scenarios.scenario import Scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.study.spec import MetricChoice, Settings
-from topologies.fields import Strict
+from topologies.model.fields import Strict
 
 Level = Literal["VALID", "SUSPECT", "INVALID"]
 FILE = "study.json"

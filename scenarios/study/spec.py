@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from topologies.document import nearest, show
-from topologies.errors import Misfit, Misfits
-from topologies.fields import Rate, Strict
+from topologies.model.document import nearest, show
+from topologies.model.errors import Misfit, Misfits
+from topologies.model.fields import Rate, Strict
 
 DesignName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 Settings = dict[str, Any]       # dotted path of the scenario -> value, as --set has them

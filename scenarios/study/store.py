@@ -22,12 +22,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from scenarios.results import Meta, RunDirectory, run_directories, write_whole
-from scenarios.scenario import Scenario
+from scenarios.evidence.results import Meta, RunDirectory, run_directories, write_whole
+from scenarios.spec.scenario import Scenario
 from scenarios.study.load import Plan
 from scenarios.study.result import FILE, DesignResult, Discarded, Measure, Outcome, StudyResult
-from topologies import files
-from topologies.errors import LabError, SpecError
+from topologies.access import files
+from topologies.model.errors import LabError, SpecError
 
 # invariants that the machine breaks, whatever runs on it; a run spoilt by them may be done again
 OF_THE_MACHINE = frozenset({"calibration", "headroom", "timers", "lock"})

@@ -13,7 +13,7 @@ from scenarios.study.analysis import Analysis, Compared
 from scenarios.study.result import DesignResult, StudyResult
 from scenarios.study.statistics import MIN_PAIRS, Difference
 from scenarios.study.words import covers, signed, spread
-from topologies.document import show
+from topologies.model.document import show
 
 Row = tuple[str, ...]
 

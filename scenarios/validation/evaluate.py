@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from scenarios.invariants.evidence import ROUNDING, Level
+from scenarios.evidence.results import RunDirectory
 from scenarios.report.text import number, quantity
-from scenarios.results import RunDirectory
 from scenarios.validation.facts import Facts
 from scenarios.validation.limits import EXAMPLES, amount
 from scenarios.validation.spec import CheckSpec
-from scenarios.verdict import EXIT_CODES
-from topologies.document import nearest
+from scenarios.verdict.invariants.evidence import ROUNDING, Level
+from scenarios.verdict.verdict import EXIT_CODES
+from topologies.model.document import nearest
 
 FAILED_EXIT = 5     # of a VALID run whose checks do not all hold
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from scenarios.invariants.evidence import Level
+from scenarios.evidence.results import RunDirectory
 from scenarios.report.series import WireSeries, wire_series
-from scenarios.results import RunDirectory
 from scenarios.validation.names import ALL_DROPS
-from topologies.document import show
-from topologies.errors import LabError
+from scenarios.verdict.invariants.evidence import Level
+from topologies.model.document import show
+from topologies.model.errors import LabError
 
 Json = dict[str, Any]
 _BEGINS, _ENDS = ("start", "scheduled"), ("end", "done")        # of records

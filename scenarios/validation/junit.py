@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
-from scenarios.results import RunDirectory
+from scenarios.evidence.results import RunDirectory
 from scenarios.validation.evaluate import Outcome, Status, Validation
-from topologies import files
-from topologies.errors import LabError
+from topologies.access import files
+from topologies.model.errors import LabError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from topologies.units import parse_rate, parse_share, parse_size, parse_time
+from topologies.model.units import parse_rate, parse_share, parse_size, parse_time
 
 EXAMPLES = {"s": "500ms", "bit/s": "9.4mbit", "B": "60kB"}      # unit of a metric -> how a limit of it is written
 _PARSERS: tuple[tuple[str, Callable[[object], float]], ...] = (

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from scenarios.scenario import Scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.validation.names import check_problems
 from scenarios.validation.spec import CheckName, CheckSpec
-from topologies.document import Document, read_document
-from topologies.errors import SpecErrors
-from topologies.expansion import expand
-from topologies.fields import Strict
-from topologies.load import validate
+from topologies.model.document import Document, read_document
+from topologies.model.errors import SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.fields import Strict
+from topologies.model.load import validate
 
 
 class _Checks(Strict):

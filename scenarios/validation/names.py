@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from scenarios.moves import changes_of
-from scenarios.scenario import Scenario
+from scenarios.spec.moves import changes_of
+from scenarios.spec.scenario import Scenario
 from scenarios.validation.limits import EXAMPLES, amount
 from scenarios.validation.spec import CheckSpec, bounds
-from topologies.document import KeyPath, Problem, nearest
-from topologies.fabric import Fabric
+from topologies.model.document import KeyPath, Problem, nearest
+from topologies.model.fabric import Fabric
 
 ALL_DROPS = {   # a place of `drops` that is a whole cause -> its name in ledger.json
     "queues": "queue_drops", "policy": "policy_drops", "links": "link_losses", "faults": "fault_losses"}

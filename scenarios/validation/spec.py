@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from scenarios.validation.limits import Limit, amount
-from topologies.errors import Misfit, Misfits
-from topologies.fields import Share, Strict, Time
+from topologies.model.errors import Misfit, Misfits
+from topologies.model.fields import Share, Strict, Time
 
 Pair = tuple[str, str]
 Level = Literal["VALID", "SUSPECT", "INVALID"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scenarios.workshops.lesson import AnswerKind
-from topologies.document import Problem, nearest, read_document, show
-from topologies.errors import SpecErrors
-from topologies.fabric import Fabric
-from topologies.units import parse_rate, parse_time
+from topologies.model.document import Problem, nearest, read_document, show
+from topologies.model.errors import SpecErrors
+from topologies.model.fabric import Fabric
+from topologies.model.units import parse_rate, parse_time
 
 FILE = "answers.yml"
 TODO = "TODO"

@@ -12,17 +12,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from scenarios.invariants.evidence import Level
-from scenarios.results import RunDirectory
+from scenarios.evidence.results import RunDirectory
 from scenarios.validation.evaluate import Outcome, Status, Validation, validate
 from scenarios.validation.spec import CheckSpec
+from scenarios.verdict.invariants.evidence import Level
 from scenarios.workshops.answers import Answer
 from scenarios.workshops.lesson import Foretold, FunctionCheck, is_answer
 from scenarios.workshops.ring import ring_facts
 from scenarios.workshops.skeleton import Reply, call
 from scenarios.workshops.work import Work
-from topologies.document import show
-from topologies.errors import LabError
+from topologies.model.document import show
+from topologies.model.errors import LabError
 
 AS_GIVEN = "as-given"
 NO_RUN = "VALID"        # of checks before a run: no machine has had a part in them

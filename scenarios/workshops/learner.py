@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from scenarios.workshops.lesson import WORKSHOPS, find, names
-from topologies import files
-from topologies.document import show
-from topologies.errors import LabError
+from topologies.access import files
+from topologies.model.document import show
+from topologies.model.errors import LabError
 
 MARK = ".workshop.json"
 

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from scenarios.scenario import LinkEvent
+from scenarios.spec.scenario import LinkEvent
 from scenarios.validation.spec import CheckName, CheckSpec
-from topologies.document import nearest
-from topologies.errors import Misfit, Misfits, SpecError
-from topologies.fields import Strict
-from topologies.load import load_model
+from topologies.model.document import nearest
+from topologies.model.errors import Misfit, Misfits, SpecError
+from topologies.model.fields import Strict
+from topologies.model.load import load_model
 
 WORKSHOPS = Path(__file__).parent
 _NAME = re.compile(r"\d\d-[a-z0-9-]+")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from scenarios.results import RunDirectory
-from topologies.errors import LabError
-from topologies.fabric import Fabric
+from scenarios.evidence.results import RunDirectory
+from topologies.model.errors import LabError
+from topologies.model.fabric import Fabric
 
 Facts = tuple[list[int], int, float]
 

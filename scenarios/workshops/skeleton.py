@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from topologies import files, start
-from topologies.errors import HostError, SpecError
+from topologies.access import files, start
+from topologies.model.errors import HostError, SpecError
 
 LIMIT = 20.0        # seconds for all calls together
 NOT_DONE = "NotImplementedError"

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scenarios.compiling import compiled, located
-from scenarios.load_scenario import read_scenario as load_with_lines
-from scenarios.load_scenario import scenario_of
-from scenarios.scenario import Scenario
+from scenarios.spec.compiling import compiled, located
+from scenarios.spec.load_scenario import read_scenario as load_with_lines
+from scenarios.spec.load_scenario import scenario_of
+from scenarios.spec.scenario import Scenario
 from scenarios.workshops.answers import Answer, read_answers
 from scenarios.workshops.learner import workshop_in
 from scenarios.workshops.lesson import WORKSHOPS, Foretold, Lesson, lesson_of
 from scenarios.workshops.skeleton import call
-from topologies.document import Document, Place, show
-from topologies.errors import SpecError
-from topologies.expansion import expand
-from topologies.units import parse_rate, show_rate
+from topologies.model.document import Document, Place, show
+from topologies.model.errors import SpecError
+from topologies.model.expansion import expand
+from topologies.model.units import parse_rate, show_rate
 
 SCENARIO = "scenario"           # the function of a skeleton that gives it
 WORDS = ("question", "checks")  # of a scenario, which change nothing that happens

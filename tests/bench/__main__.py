@@ -35,8 +35,8 @@ from tests.bench.tensor import tensor
 from tests.bench.training import training
 from tests.bench.verify import verify
 from tests.bench.weighted import weighted
-from topologies.errors import LabError
-from topologies.host_limits import require_root
+from topologies.lab.host_limits import require_root
+from topologies.model.errors import LabError
 
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
     f.__name__: f for f in (ring, collectives, incast, spread, ecmp, weighted, training, neighbour, engine, failover,

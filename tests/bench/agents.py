@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scenarios.results import RunDirectory
+from scenarios.evidence.results import RunDirectory
 from tests.bench.book import Book
 from tests.bench.labs import library_run
 

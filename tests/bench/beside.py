@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from scenarios.load_scenario import load_scenario
-from scenarios.runner import Result, run_scenario
+from scenarios.run.runner import Result, run_scenario
+from scenarios.spec.load_scenario import load_scenario
 from tests.bench.book import Book
 from tests.bench.labs import TRIES, undisturbed
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from scenarios.results import versions
-from topologies import files
+from scenarios.evidence.results import versions
+from topologies.access import files
 
 RESULTS = Path("bench-results")
 

@@ -12,14 +12,14 @@ from mininet.net import Mininet
 from mininet.node import Switch
 from mininet.topo import Topo
 
-from controller.client import ControllerClient
-from scenarios.lab import start_controller, wait_converged
+from controller.northbound.client import ControllerClient
+from scenarios.run.lab import start_controller, wait_converged
 from tests.bench.book import Book
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.host_limits import measuring_lock
-from topologies.network import running
-from topologies.spec import FabricSpec
+from topologies.lab.host_limits import measuring_lock
+from topologies.lab.network import running
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 
 SHARE, AIM, LARGE = 1 / 3, 2.0, 10.0
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from scenarios.runner import Result, run_scenario
-from scenarios.scenario import Scenario
+from scenarios.run.runner import Result, run_scenario
+from scenarios.spec.scenario import Scenario
 from tests.bench.book import Book
 from tests.bench.labs import undisturbed
 from traffic.metrics.collective import factor
-from traffic.workload import CollectiveName
+from traffic.workloads.workload import CollectiveName
 
 OPS: tuple[CollectiveName, ...] = ("all-reduce", "all-gather", "all-to-all")
 SHAPES = ((4, 2, 10), (8, 4, 10), (16, 8, 5))       # ranks, hosts a leaf, Mbit/s: what two cores carry

@@ -6,22 +6,22 @@ import time
 from contextlib import ExitStack
 from statistics import median
 
-from controller.client import ControllerClient
-from controller.compile import Compiler
-from controller.intent import Intent
+from controller.intent.intent import Intent
+from controller.intent.vpc import Allocation, allocate, resolve
+from controller.northbound.client import ControllerClient
+from controller.rules.compile import Compiler
+from controller.rules.state import State
 from controller.stages import stages
-from controller.state import State
-from controller.vpc import Allocation, allocate, resolve
-from scenarios.lab import start_controller, wait_converged
+from scenarios.run.lab import start_controller, wait_converged
 from tests.bench.book import Book
 from tests.unit.intents import Spec, attach, intent, peer, vpc
-from topologies.clean import end_processes
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.host_limits import measuring_lock
-from topologies.journal import Process, process_start
-from topologies.network import running
-from topologies.spec import FabricSpec
+from topologies.lab.clean import end_processes
+from topologies.lab.host_limits import measuring_lock
+from topologies.lab.journal import Process, process_start
+from topologies.lab.network import running
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 
 WIDE = FabricSpec(name="wide", leaves=64, spines=16, hosts_per_leaf=16, probes=False)
 REAL = FabricSpec(name="real", leaves=16, spines=4, hosts_per_leaf=4, host_rate="1mbit", probes=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from scenarios.load_scenario import load_scenario
 from scenarios.report.data import load
 from scenarios.report.tenants import beside
-from scenarios.runner import Result, run_scenario
+from scenarios.run.runner import Result, run_scenario
+from scenarios.spec.load_scenario import load_scenario
 from tests.bench.book import Book
 
 

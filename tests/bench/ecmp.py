@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
 
-from scenarios.lab import Lab
-from scenarios.runner import run_scenario
-from scenarios.scenario import Scenario
+from scenarios.run.lab import Lab
+from scenarios.run.runner import run_scenario
+from scenarios.spec.scenario import Scenario
 from tests.bench.book import Book
 from tests.bench.labs import lab_alone, of_kind, run_collective, uplink_bytes
-from topologies.load import load_fabric
+from topologies.model.load import load_fabric
 from traffic.engine.settings import prepare_namespace
 from traffic.metrics.fairness import jain
-from traffic.specs import CollectiveSpec
+from traffic.workloads.specs import CollectiveSpec
 
 # Of spines4: eight hosts, non-blocking. A flow of a sixteenth of the bytes loses its last packets and waits for
 # a timer: at these rates the usual 200 ms would be what is measured.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
-from scenarios.lab import Lab
-from scenarios.runner import run_scenario
-from scenarios.scenario import Scenario
-from scenarios.waits import wait_for
+from scenarios.run.lab import Lab
+from scenarios.run.runner import run_scenario
+from scenarios.run.waits import wait_for
+from scenarios.spec.scenario import Scenario
 from tests.bench.book import Book
 from tests.bench.labs import lab_alone, of_kind, run_streams, uplink_bytes
-from topologies import wires
-from topologies.load import load_fabric
-from traffic.specs import StreamSpec
+from topologies.links.htb import wires
+from topologies.model.load import load_fabric
+from traffic.workloads.specs import StreamSpec
 
 PPS, FRAME = 1000, 128
 SURE = 300 * FRAME      # bytes on an uplink that only the stream can have sent

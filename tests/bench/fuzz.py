@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.bench.book import Book
 from tests.fuzz import STEPS, fuzz_lab, run_seed
-from topologies.host_limits import measuring_lock
+from topologies.lab.host_limits import measuring_lock
 
 
 def fuzz(book: Book) -> None:

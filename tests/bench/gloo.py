@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
-from scenarios.lab import Lab
-from scenarios.ranks import check, run_ranks
+from scenarios.run.lab import Lab
+from scenarios.run.ranks import check, run_ranks
 from tests.bench.book import Book
 from tests.bench.labs import Row, books, lab_alone, of_kind, run_collective
-from topologies.errors import LabError
-from topologies.ledger import Ledger
-from topologies.load import load_fabric
-from traffic.specs import CollectiveSpec
+from topologies.model.errors import LabError
+from topologies.model.load import load_fabric
+from topologies.proof.ledger import Ledger
+from traffic.workloads.specs import CollectiveSpec
 
 RANKS = 8
 STEPS = 2           # on fresh connections, the first of which is not counted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.bench.book import Book
 from tests.bench.labs import books, lab_alone, of_kind, run_streams
-from topologies.load import load_fabric
-from traffic.specs import StreamSpec
+from topologies.model.load import load_fabric
+from traffic.workloads.specs import StreamSpec
 
 RECEIVER = "h1"
 RATE = "4.5mbit"        # of each sender, on links of 5

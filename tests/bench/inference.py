@@ -12,7 +12,7 @@ from tests.bench.book import Book
 from tests.bench.labs import library_run
 from tests.lab.engine_lab import engine_lab
 from tests.lab.serving_lab import serve
-from topologies.host_limits import measuring_lock
+from topologies.lab.host_limits import measuring_lock
 from traffic.inference.cache import Hierarchy, Tier, reuse
 from traffic.metrics.collective import bulk_limit
 from traffic.traces.mooncake import read

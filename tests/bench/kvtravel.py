@@ -9,8 +9,8 @@ from typing import Any
 from tests.bench.book import Book
 from tests.lab.engine_lab import engine_lab
 from tests.lab.serving_lab import serve
-from topologies.host_limits import measuring_lock
-from topologies.scale import Scale
+from topologies.lab.host_limits import measuring_lock
+from topologies.model.scale import Scale
 from traffic.inference.shipping import predictions
 from traffic.metrics.collective import bulk_limit
 

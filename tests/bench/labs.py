@@ -9,26 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scenarios.child import Child
-from scenarios.invariants.headroom import STEAL
-from scenarios.jobs import drain_time
-from scenarios.lab import Lab, lab
-from scenarios.load_scenario import load_scenario
-from scenarios.runner import Result, run_scenario
+from scenarios.run.child import Child
+from scenarios.run.jobs import drain_time
+from scenarios.run.lab import Lab, lab
+from scenarios.run.runner import Result, run_scenario
+from scenarios.spec.load_scenario import load_scenario
 from scenarios.study.calm import wait_for_calm
+from scenarios.verdict.invariants.headroom import STEAL
 from tests.bench.book import Book
-from topologies import qdisc
-from topologies.counters import device_queues, snapshot, wait_quiet, wires_by_link
-from topologies.expansion import expand
-from topologies.host_limits import measuring_lock
-from topologies.ledger import Ledger, balance
-from topologies.spec import FabricSpec
-from topologies.wires import queues
-from traffic.build import workload_of
-from traffic.records import lines
-from traffic.specs import CollectiveSpec, StreamSpec
-from traffic.streams.plan import Job, streams_of
-from traffic.workload import to_json
+from topologies.lab.host_limits import measuring_lock
+from topologies.links.htb import qdisc
+from topologies.links.htb.wires import queues
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
+from topologies.proof.counters import device_queues, snapshot, wait_quiet, wires_by_link
+from topologies.proof.ledger import Ledger, balance
+from traffic.runtime.records import lines
+from traffic.transports.udp.plan import Job, streams_of
+from traffic.workloads.build import workload_of
+from traffic.workloads.specs import CollectiveSpec, StreamSpec
+from traffic.workloads.workload import to_json
 
 TRIES = 3           # of a run that the hypervisor disturbs
 READY = 30.0        # seconds for a process of traffic to be ready
@@ -75,7 +75,7 @@ def run_streams(it: Lab, specs: Mapping[str, StreamSpec], work: Path, seed: int 
     records = stem.with_suffix(".jsonl")
     job = Job(inventory=str(it.net.inventory_path), t0=time.monotonic(), records=str(records), phase="bench",
               streams=streams, drain=drain_time(it.fabric))
-    _run("UDP streams", "traffic.streams", job.model_dump_json(), stem, during)
+    _run("UDP streams", "traffic.transports.udp", job.model_dump_json(), stem, during)
     return list(lines(records))
 
 

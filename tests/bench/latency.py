@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from scenarios.lab import Lab
-from scenarios.waits import wait_for
+from scenarios.run.lab import Lab
+from scenarios.run.waits import wait_for
 from tests.bench.book import Book
 from tests.bench.labs import Row, lab_alone, of_kind, run_streams
-from topologies.load import load_fabric
-from traffic.specs import StreamSpec
-from traffic.streams.pcap import pcap_one_way
+from topologies.model.load import load_fabric
+from traffic.transports.udp.pcap import pcap_one_way
+from traffic.workloads.specs import StreamSpec
 
 LIMIT = 100e-6
 SOURCE, DESTINATION = "h1", "h5"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from scenarios.invariants.headroom import STEAL
-from scenarios.runner import Result, run_scenario
-from scenarios.scenario import Scenario
+from scenarios.run.runner import Result, run_scenario
+from scenarios.spec.scenario import Scenario
+from scenarios.verdict.invariants.headroom import STEAL
 from tests.bench.book import Book
 from tests.bench.labs import Row, of_kind, stolen
-from topologies.load import load_fabric
+from topologies.model.load import load_fabric
 from traffic.metrics.collective import ACK_FRAME, TCP_IP_HEADERS, ring_limit
 
 WANTED, AIM = 0.97, 0.99

@@ -19,16 +19,16 @@ from scapy.utils import PcapReader
 
 from tests.bench.book import Book
 from tests.lab.stream_lab import run
-from topologies import start
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.host_limits import measuring_lock
-from topologies.inventory import Inventory
-from topologies.netns import inside, set_sysctl
-from topologies.spec import FabricSpec
-from traffic.records import lines
-from traffic.roce.plan import QueuePair, RoceJob
-from traffic.roce.wire import OVERHEAD
+from topologies.access import start
+from topologies.access.netns import inside, set_sysctl
+from topologies.lab.host_limits import measuring_lock
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.inventory import Inventory
+from topologies.model.spec import FabricSpec
+from traffic.runtime.records import lines
+from traffic.transports.rocev2.plan import QueuePair, RoceJob
+from traffic.transports.rocev2.wire import OVERHEAD
 
 MTU = 1024
 FAST, PACED, BURSTY = 30_000, 2_000, 10_000     # packets a second
@@ -112,7 +112,7 @@ def send(work: Path, inventory: Path, pps: float, seconds: float) -> Times:
                   drain=0.2)
     path = records.with_suffix(".job.json")
     path.write_text(job.model_dump_json())
-    done = subprocess.run(start.command("traffic.roce", str(path)), input="go\n", text=True, check=True,
+    done = subprocess.run(start.command("traffic.transports.rocev2", str(path)), input="go\n", text=True, check=True,
                           capture_output=True, timeout=seconds * 4 + 30)
     events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
     if events[-1] != "done":

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from statistics import median
 
-from scenarios.lab import Lab
+from scenarios.run.lab import Lab
 from tests.bench.book import Book
 from tests.bench.labs import lab_alone, run_collective, run_streams, uplink_bytes
-from topologies.load import load_fabric
+from topologies.model.load import load_fabric
 from traffic.metrics.fairness import max_to_mean
-from traffic.specs import CollectiveSpec, StreamSpec
+from traffic.workloads.specs import CollectiveSpec, StreamSpec
 
 FLOWS = 64
 SOURCE, DESTINATION = "h1", "h3"        # on leaf1 and leaf2

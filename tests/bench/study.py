@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from scenarios.runner import run_scenario
+from scenarios.run.runner import run_scenario
 from scenarios.study import page
 from scenarios.study.analysis import Analysis, analyse
 from scenarios.study.calm import wait_for_calm

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from scenarios.load_scenario import LIBRARY, load_scenario
-from scenarios.runner import Result, run_scenario
-from scenarios.scenario import Scenario
+from scenarios.run.runner import Result, run_scenario
+from scenarios.spec.load_scenario import LIBRARY, load_scenario
+from scenarios.spec.scenario import Scenario
 from tests.bench.book import Book
 from tests.bench.labs import undisturbed
 

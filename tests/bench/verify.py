@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from statistics import median
 
-from scenarios.verify import verify as verify_lab
-from scenarios.vpcs import apply_intent
+from scenarios.run.verify import verify as verify_lab
+from scenarios.run.vpcs import apply_intent
 from tests.bench.book import Book
 from tests.bench.labs import lab_alone
 from tests.drawn_intents import mixed
-from topologies.spec import FabricSpec
+from topologies.model.spec import FabricSpec
 
 FABRIC = FabricSpec(name="verify", leaves=4, spines=2, hosts_per_leaf=8, host_rate="2mbit", probes=False)
 LIMIT = 90.0    # seconds

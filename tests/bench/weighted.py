@@ -13,17 +13,17 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
-from scenarios.runner import Result
-from scenarios.scenario import Scenario
+from scenarios.run.runner import Result
+from scenarios.spec.scenario import Scenario
 from tests.bench.book import Book
 from tests.bench.training import note
-from topologies.addressing import VXLAN_OVERHEAD
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.load import load_fabric
+from topologies.model.addressing import VXLAN_OVERHEAD
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.load import load_fabric
 from traffic.metrics.collective import ACK_FRAME
-from traffic.metrics.fluid import Path, course
-from traffic.records import PathRecord, records
+from traffic.models.fluid import Path, course
+from traffic.runtime.records import PathRecord, records
 
 HOSTS, FLOWS = 8, 50        # 32 pairs of hosts across the leaves, each with so many connections: 1,600
 RATE, SLOW = 5.3e6, 4       # bit/s of an uplink; one of leaf1's four has a fourth of it

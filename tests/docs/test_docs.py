@@ -17,30 +17,30 @@ import typer
 from pydantic import BaseModel
 
 import scenarios.commands
-from controller.intent import read_intent
+from controller.intent.intent import read_intent
 from scenarios import cli
 from scenarios.commands.check import ASSUMED
-from scenarios.invariants import headroom, link, timers
-from scenarios.load_scenario import KINDS, LIBRARY, load_scenario
-from scenarios.results import Part
-from scenarios.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario, Scheduled, ShareChange, SwitchEvent
+from scenarios.evidence.results import Part
+from scenarios.run.vpcs import check_intent
+from scenarios.spec.load_scenario import KINDS, LIBRARY, load_scenario
+from scenarios.spec.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario, Scheduled, ShareChange, SwitchEvent
 from scenarios.study.load import SUFFIX, load_study
 from scenarios.study.spec import Design, MetricChoice, Quick, Study
 from scenarios.study.statistics import MIN_PAIRS
 from scenarios.validation.names import ALL_DROPS
 from scenarios.validation.spec import CheckSpec
-from scenarios.vpcs import check_intent
-from topologies import calibrate
-from topologies.errors import LabError
-from topologies.expansion import expand
-from topologies.explain import keys_of
-from topologies.load import CATALOG, load_fabric, ready_files
-from topologies.scale import MIN_PACKETS, MIN_RTTS
-from topologies.spec import BorderSpec, ClassSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
-from traffic.agent_specs import AgentSpec, ToolSpec
+from scenarios.verdict.invariants import headroom, link, timers
+from topologies.model.errors import LabError
+from topologies.model.expansion import expand
+from topologies.model.explain import keys_of
+from topologies.model.load import CATALOG, load_fabric, ready_files
+from topologies.model.scale import MIN_PACKETS, MIN_RTTS
+from topologies.model.spec import BorderSpec, ClassSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
+from topologies.proof import calibrate
 from traffic.metrics.known import definitions
 from traffic.metrics.metric import ENOUGH
-from traffic.specs import AcceleratorSpec, GpuSpec, ModelSpec, StoreSpec
+from traffic.workloads.agent_specs import AgentSpec, ToolSpec
+from traffic.workloads.specs import AcceleratorSpec, GpuSpec, ModelSpec, StoreSpec
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -367,7 +367,7 @@ def test_the_windows_samples_and_scale_that_methods_names_are_those_of_the_code(
 
 def told() -> str:
     """What the invariants may say: the constant parts of their texts, in small letters."""
-    trees = [ast.parse(p.read_text()) for p in (ROOT / "scenarios/invariants").glob("*.py")]
+    trees = [ast.parse(p.read_text()) for p in (ROOT / "scenarios/verdict/invariants").glob("*.py")]
     constants = [n.value for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Constant)]
     return "\n".join(c for c in constants if isinstance(c, str)).lower()
 

@@ -17,7 +17,7 @@ from scenarios.study.analysis import analyse
 from scenarios.study.page import build as study_page
 from tests.docs.chromium import PROGRAM, Browser
 from tests.unit import run_factory, test_cost_study, test_report_tenants
-from topologies.expansion import expand
+from topologies.model.expansion import expand
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine (apt-get install chromium)")
 DESK, TELEPHONE, PAPER = 1280, 400, 718     # pixels; A4 between Chromium's margins

@@ -9,20 +9,20 @@ from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 
-from controller.compile import compile_rules
-from controller.intent import read_intent
-from controller.ofctl import render
-from controller.state import State
-from scenarios.compiling import compiled, located
-from scenarios.load_scenario import read_scenario
-from scenarios.vpcs import check_intent
+from controller.intent.intent import read_intent
+from controller.rules.compile import compile_rules
+from controller.rules.state import State
+from controller.southbound.ofctl import render
+from scenarios.run.vpcs import check_intent
+from scenarios.spec.compiling import compiled, located
+from scenarios.spec.load_scenario import read_scenario
 from tests.golden import tenants
-from topologies.errors import SpecError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.load import load_fabric
-from topologies.spec import BorderSpec, FabricSpec
-from topologies.units import show_rate, show_size
+from topologies.model.errors import SpecError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.load import load_fabric
+from topologies.model.spec import BorderSpec, FabricSpec
+from topologies.model.units import show_rate, show_size
 
 HERE = Path(__file__).parent
 EXPANDED = ("border", "scaled400g")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from controller.bgp_import import Learned, importable
-from controller.compile import Compiler
-from controller.evpn import MacIpRoute, PrefixRoute
-from controller.intent_checks import intent_problems
-from controller.ofctl import render
-from controller.state import State
-from controller.vpc import Allocation, allocate, resolve
+from controller.evpn.bgp_import import Learned, importable
+from controller.evpn.evpn import MacIpRoute, PrefixRoute
+from controller.intent.intent_checks import intent_problems
+from controller.intent.vpc import Allocation, allocate, resolve
+from controller.rules.compile import Compiler
+from controller.rules.state import State
+from controller.southbound.ofctl import render
 from tests.unit.intents import Spec, attach, external, external_attach, external_peer, intent, peer, vpc
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 
 BORDER: Spec = {"border": {"hosts": 1, "rate": "10mbit"}}
 VPCS = [vpc("a", {"x": "10.1.0.0/24", "y": {"subnet": "10.1.1.0/24", "isolated": True}}),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scenarios.lab import Lab, lab
+from scenarios.run.lab import Lab, lab
 from tests.lab.fabric_lab import SMALL
 
 

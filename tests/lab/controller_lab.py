@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterable
 from itertools import permutations
 
-from controller.client import ControllerClient
-from topologies.errors import LabError
-from topologies.netns import inside
-from topologies.network import LabNetwork
+from controller.northbound.client import ControllerClient
+from topologies.access.netns import inside
+from topologies.lab.network import LabNetwork
+from topologies.model.errors import LabError
 
 TIMEOUT = 30.0
 

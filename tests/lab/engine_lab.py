@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.host_limits import hold_settings, release_settings
-from topologies.inventory import Inventory
-from topologies.spec import FabricSpec
-from traffic.records import lines
-from traffic.workload import Workload, to_json
+from topologies.lab.host_limits import hold_settings, release_settings
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.inventory import Inventory
+from topologies.model.spec import FabricSpec
+from traffic.runtime.records import lines
+from traffic.workloads.workload import Workload, to_json
 
 Json = dict[str, Any]
 

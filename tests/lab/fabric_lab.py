@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scenarios.lab import Lab
-from topologies.counters import snapshot, wait_quiet, wires_by_link
-from topologies.journal import BASE, Process
-from topologies.ledger import Fault, Ledger, balance
-from topologies.netns import inside
-from topologies.spec import FabricSpec, QueueSpec
+from scenarios.run.lab import Lab
+from topologies.access.netns import inside
+from topologies.lab.journal import BASE, Process
+from topologies.model.spec import FabricSpec, QueueSpec
+from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
+from topologies.proof.ledger import Fault, Ledger, balance
 
 SMALL = FabricSpec(name="shared", leaves=2, spines=2, hosts_per_leaf=4, queue=QueueSpec(packets=40))
 PORT = 9000

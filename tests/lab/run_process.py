@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scenarios.waits import wait_for
+from scenarios.run.waits import wait_for
 from tests.lab.fabric_lab import Traces, with_word_in_environment
-from topologies.inventory import Inventory
-from topologies.journal import OWNER_MARK, all_labs
+from topologies.lab.journal import OWNER_MARK, all_labs
+from topologies.model.inventory import Inventory
 
 END = 60.0      # seconds
 # The command line itself, but that it tells its stages on standard error, and the first bytes of traffic as one.
 COMMAND = """
 import sys
-from scenarios import cli, progress
+from scenarios import cli
+from scenarios.run import progress
 old = progress.Bars.stage
 def stage(self, what):
     print("stage:", what, file=sys.stderr, flush=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 from tests.lab.engine_lab import EngineLab
 from traffic.inference.plan import Serving, ServingJob, serving_of
-from traffic.records import lines
-from traffic.specs import ServingSpec
+from traffic.runtime.records import lines
+from traffic.workloads.specs import ServingSpec
 
 Json = dict[str, Any]
 LONGEST = 120.0     # seconds

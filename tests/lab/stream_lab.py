@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.inventory import Inventory
-from topologies.netns import inside, set_sysctl
-from topologies.spec import FabricSpec
-from traffic.records import lines
-from traffic.streams.plan import Job, Stream
+from topologies.access.netns import inside, set_sysctl
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.inventory import Inventory
+from topologies.model.spec import FabricSpec
+from traffic.runtime.records import lines
+from traffic.transports.udp.plan import Job, Stream
 
 HOSTS = ("h1", "h2", "h3", "h4")
 TIMEOUT = 60.0

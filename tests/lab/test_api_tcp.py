@@ -17,20 +17,20 @@ from typing import Any
 
 import pytest
 
-from controller.tcp import TOKEN_FILE
-from scenarios.lab import Lab, lab
-from topologies.clean import clean
+from controller.northbound.tcp import TOKEN_FILE
+from scenarios.run.lab import Lab, lab
 from topologies.clos import LeafSpine
-from topologies.errors import LabError
-from topologies.journal import Journal, Process, all_labs
-from topologies.wires import set_state
+from topologies.lab.clean import clean
+from topologies.lab.journal import Journal, Process, all_labs
+from topologies.links.htb.wires import set_state
+from topologies.model.errors import LabError
 
 pytestmark = pytest.mark.lab
 SILENT = 1000
 SMALL = LeafSpine(leaves=1, spines=1, hosts_per_leaf=1, probes=False)
 HOLDER = """
 import sys
-from scenarios.lab import lab
+from scenarios.run.lab import lab
 from topologies.clos import LeafSpine
 with lab(LeafSpine(leaves=1, spines=1, hosts_per_leaf=1, probes=False), listen=sys.argv[1]):
     print("up", flush=True)

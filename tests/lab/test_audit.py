@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from scenarios.lab import Lab
-from topologies import qdisc, wires
-from topologies.audit import Declared, audit
-from topologies.host_limits import SYSCTLS
-from topologies.shell import tc_batch
+from scenarios.run.lab import Lab
+from topologies.lab.host_limits import SYSCTLS
+from topologies.lab.shell import tc_batch
+from topologies.links.htb import qdisc, wires
+from topologies.proof.audit import Declared, audit
 
 pytestmark = pytest.mark.lab
 

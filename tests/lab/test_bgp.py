@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from controller.intent import Intent
-from scenarios.verify import verify
-from scenarios.vpcs import apply_intent
+from controller.intent.intent import Intent
+from scenarios.run.verify import verify
+from scenarios.run.vpcs import apply_intent
 from tests.lab.bgp_lab import TIMEOUT, at, ping, states, until
 from tests.lab.controller_lab import Lab
 from tests.unit.intents import attach, external, external_attach, external_peer, intent, vpc
-from topologies.bgp_routers import FRR
-from topologies.host_limits import find_program
-from topologies.netns import inside
-from topologies.network import running
-from topologies.shell import ip_batch
-from topologies.spec import FabricSpec
+from topologies.access.netns import inside
+from topologies.lab.bgp_routers import FRR
+from topologies.lab.host_limits import find_program
+from topologies.lab.network import running
+from topologies.lab.shell import ip_batch
+from topologies.model.spec import FabricSpec
 
 pytestmark = [
     pytest.mark.lab,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scenarios.lab import lab
-from scenarios.verify import verify
-from topologies.calibrate import check_rtts
+from scenarios.run.lab import lab
+from scenarios.run.verify import verify
 from topologies.clos import Bifurcated
+from topologies.proof.calibrate import check_rtts
 
 pytestmark = pytest.mark.lab
 

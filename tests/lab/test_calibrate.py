@@ -7,10 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.lab import Lab
+from scenarios.run.lab import Lab
 from tests.lab.fabric_lab import books
-from topologies import journal, wires
-from topologies.calibrate import RateCheck, calibrate, check_rates, fingerprint, hops, serialisation, settled_rates
+from topologies.lab import journal
+from topologies.links.htb import wires
+from topologies.proof.calibrate import (
+    RateCheck,
+    calibrate,
+    check_rates,
+    fingerprint,
+    hops,
+    serialisation,
+    settled_rates,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 LIMIT = 0.03

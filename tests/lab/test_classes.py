@@ -11,27 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from controller.intent import Intent
-from scenarios.lab import Lab, lab
-from scenarios.live_shares import change_shares, held_classes
-from scenarios.measure import Measurement
-from scenarios.phases import PhaseRun, traffic_of
-from scenarios.ranks import link_bytes
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
-from scenarios.tenants import Tenants
-from scenarios.vpcs import apply_intent
+from controller.intent.intent import Intent
+from scenarios.evidence.results import RunDirectory
+from scenarios.evidence.tenants import Tenants
+from scenarios.run.lab import Lab, lab
+from scenarios.run.live_shares import change_shares, held_classes
+from scenarios.run.measure import Measurement
+from scenarios.run.phases import PhaseRun, traffic_of
+from scenarios.run.ranks import link_bytes
+from scenarios.run.vpcs import apply_intent
+from scenarios.spec.scenario import Scenario
 from tests.lab.fabric_lab import books, udp, waiting_at, warm_neighbours
 from tests.unit.intents import attach, intent, vpc
-from topologies.audit import NOTHING_DECLARED, Declared, audit
-from topologies.calibrate import settled_rates
-from topologies.counters import device_queues, wait_quiet
-from topologies.expansion import expand
-from topologies.netns import inside
-from topologies.sampler import Wires
-from topologies.shell import tc_batch
-from topologies.spec import FabricSpec
-from topologies.wires import queues, set_rate, set_shares
+from topologies.access.netns import inside
+from topologies.lab.shell import tc_batch
+from topologies.links.htb.wires import queues, set_rate, set_shares
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
+from topologies.proof.audit import NOTHING_DECLARED, Declared, audit
+from topologies.proof.calibrate import settled_rates
+from topologies.proof.counters import device_queues, wait_quiet
+from topologies.proof.sampler import Wires
 
 pytestmark = pytest.mark.lab
 

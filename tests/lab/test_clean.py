@@ -14,20 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.lab import Lab
-from scenarios.waits import wait_for
+from scenarios.run.lab import Lab
+from scenarios.run.waits import wait_for
 from tests.lab.fabric_lab import Traces, holders
-from topologies.clean import clean, left_over
-from topologies.host_limits import SYSCTLS
-from topologies.journal import Journal, Process, all_labs, process_start
-from topologies.netns import get_sysctl
+from topologies.access.netns import get_sysctl
+from topologies.lab.clean import clean, left_over
+from topologies.lab.host_limits import SYSCTLS
+from topologies.lab.journal import Journal, Process, all_labs, process_start
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 HOLDER = """
 import sys
-from scenarios.lab import lab
-from topologies.spec import FabricSpec
+from scenarios.run.lab import lab
+from topologies.model.spec import FabricSpec
 print("go", flush=True)
 with lab(FabricSpec(name="killed", leaves=2, spines=2, hosts_per_leaf=4)) as it:
     it.net.get("h1").cmd("sleep 1000 &")

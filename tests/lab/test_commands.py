@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.waits import wait_for
-from topologies import journal
+from scenarios.run.waits import wait_for
+from topologies.lab import journal
 
 pytestmark = pytest.mark.lab
 AIFAB = (sys.executable, "-m", "scenarios.cli")

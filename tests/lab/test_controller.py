@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from controller import ofctl
-from controller.compile import compile_rules
+from controller.rules.compile import compile_rules
+from controller.southbound import ofctl
 from tests.lab.controller_lab import TIMEOUT, Lab
-from topologies import wires
-from topologies.addressing import SENTINEL_DSCP
-from topologies.errors import LabError
-from topologies.network import running
-from topologies.spec import FabricSpec
+from topologies.lab.network import running
+from topologies.links.htb import wires
+from topologies.model.addressing import SENTINEL_DSCP
+from topologies.model.errors import LabError
+from topologies.model.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 

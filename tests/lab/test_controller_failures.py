@@ -9,13 +9,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from scenarios.vpcs import apply_intent
+from scenarios.run.vpcs import apply_intent
 from tests.lab.bgp_lab import ping
 from tests.lab.controller_lab import TIMEOUT, Lab
 from tests.unit.intents import attach, external, external_attach, external_peer, intent, vpc
-from topologies import restart, wires
-from topologies.network import running
-from topologies.spec import FabricSpec
+from topologies.lab.network import running
+from topologies.links.htb import wires
+from topologies.model.spec import FabricSpec
+from topologies.switches.ovs import restart
 
 pytestmark = pytest.mark.lab
 

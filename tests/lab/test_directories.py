@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.results import RunDirectory
+from scenarios.evidence.results import RunDirectory
 from scenarios.study.store import Store
 from scenarios.workshops import skeleton
 from scenarios.workshops.learner import start as start_workshop
 from tests.bench import book as books
 from tests.hostile import SAYS, executed, plant
 from tests.unit import run_factory
-from topologies import files
-from topologies.errors import LabError
+from topologies.access import files
+from topologies.model.errors import LabError
 
 pytestmark = pytest.mark.lab
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def test_a_run_executes_nothing_of_the_directory_and_leaves_everything_to_who_ca
 
 
 def test_a_run_that_fails_belongs_to_its_caller_too(theirs: Path, caller: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scenarios import runner  # noqa: PLC0415 - only here
+    from scenarios.run import runner  # noqa: PLC0415 - only here
 
     def broken(*_: object) -> None:
         raise LabError("the lab", "one that comes up", "none")
@@ -184,7 +184,7 @@ def test_a_report_that_cannot_be_written_is_shown_all_the_same(theirs: Path) -> 
 def test_a_learners_file_runs_with_the_rights_of_who_called_sudo(theirs: Path, caller: int) -> None:
     file = theirs / "mine.py"
     file.write_text("import os\ndef who():\n    return [os.geteuid(), os.getegid(), os.getgroups()]\n")
-    readable = ["test", "-x", sys.executable, "-a", "-r", str(ROOT / "topologies/start.py")]
+    readable = ["test", "-x", sys.executable, "-a", "-r", str(ROOT / "topologies/access/start.py")]
     if subprocess.run(readable, user=caller, group=caller, extra_groups=[], check=False).returncode:
         pytest.skip("these sources and their Python can be read by root alone")
     assert [r.value for r in skeleton.call(file, [("who", [])])] == [[caller, caller, []]]

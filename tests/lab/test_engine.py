@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab, run
-from topologies.errors import HostError
-from topologies.inventory import Inventory
-from topologies.spec import TcpSpec
+from topologies.model.errors import HostError
+from topologies.model.inventory import Inventory
+from topologies.model.spec import TcpSpec
 from traffic.engine.settings import prepare_namespace
-from traffic.iperf import Pair, measure
-from traffic.lowering import lower
-from traffic.records import ConnectionRecord, RequestRecord, TransferRecord, lines, records
-from traffic.workload import Collective, Compute, Op, Transfer, Workload
+from traffic.runtime.records import ConnectionRecord, RequestRecord, TransferRecord, lines, records
+from traffic.transports.iperf import Pair, measure
+from traffic.workloads.lowering import lower
+from traffic.workloads.workload import Collective, Compute, Op, Transfer, Workload
 
 pytestmark = pytest.mark.lab
 
@@ -337,7 +337,8 @@ def iperf_job(lab: EngineLab, seconds: float) -> tuple[subprocess.Popen[str], Pa
     job.write_text(json.dumps({"inventory": str(lab.inventory), "t0": time.monotonic(), "records": str(out),
                                "phase": "main", "bulks": {"background": bulk}}))
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-m", "traffic.iperf", str(job)], stdin=pipe, stdout=pipe, text=True), out
+    words = [sys.executable, "-m", "traffic.transports.iperf", str(job)]
+    return subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True), out
 
 
 def children(pid: int) -> list[int]:

@@ -9,9 +9,9 @@ import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
 from traffic.collectives import algorithm_for
-from traffic.lowering import lower
-from traffic.records import ComputeRecord, TransferRecord, records
-from traffic.workload import Collective, CollectiveName, Compute, Transfer, Workload
+from traffic.runtime.records import ComputeRecord, TransferRecord, records
+from traffic.workloads.lowering import lower
+from traffic.workloads.workload import Collective, CollectiveName, Compute, Transfer, Workload
 
 pytestmark = pytest.mark.lab
 RANKS = tuple(range(64))

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from scenarios.waits import wait_for
+from scenarios.run.waits import wait_for
 from tests.lab.run_process import RunProcess, aifab_run
-from topologies import qdisc, wires
-from topologies.interfaces import is_up
-from topologies.netns import inside
+from topologies.access.netns import inside
+from topologies.lab.interfaces import is_up
+from topologies.links.htb import qdisc, wires
 
 pytestmark = pytest.mark.lab
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.waits import wait_for
+from scenarios.run.waits import wait_for
 from tests.lab.run_process import SCENARIO, TCP, aifab_run, pause
-from topologies import host_limits
-from topologies.errors import HostError
-from topologies.expansion import expand
-from topologies.network import running
-from topologies.shell import run
-from topologies.spec import FabricSpec, TcpSpec
+from topologies.lab import host_limits
+from topologies.lab.network import running
+from topologies.lab.shell import run
+from topologies.model.errors import HostError
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec, TcpSpec
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 STAGES = ["bringing the fabric up", "calibrating the wires", "phase main", "traffic", "closing the books"]
@@ -57,7 +57,7 @@ def test_a_hosts_interface_that_goes_down_is_named(scenario: str, tmp_path: Path
 def test_a_sampler_that_dies_ends_the_run_with_its_name(tmp_path: Path) -> None:
     with aifab_run(tmp_path) as it:
         it.until("phase main")
-        os.kill(it.helper("topologies.sampler"), signal.SIGKILL)
+        os.kill(it.helper("topologies.proof.sampler"), signal.SIGKILL)
         assert it.end() == 1
         assert "the sampler: expected" in it.text
         assert "exit code -9" in it.text
@@ -165,7 +165,7 @@ def test_what_the_kernel_lacks_is_named_with_the_way_round(
 def test_a_second_measuring_run_is_refused_by_the_pid_of_the_first(tmp_path: Path) -> None:
     """On a state directory of its own: the machine's may be held by a run beside these tests."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import sys\nfrom topologies.host_limits import measuring_lock\n"
+        [sys.executable, "-c", "import sys\nfrom topologies.lab.host_limits import measuring_lock\n"
          "with measuring_lock():\n    print('held', flush=True)\n    sys.stdin.read()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"AIFAB_STATE": str(tmp_path / "s")})
     assert holder.stdout is not None

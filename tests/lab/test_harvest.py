@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from controller import harvest
-from scenarios.attach import running_labs
-from scenarios.lab import lab
-from scenarios.runner import StageListener, run_scenario
-from scenarios.scenario import Scenario
-from scenarios.verify import udp_frame
-from scenarios.vpcs import apply_intent
+from controller.southbound import harvest
+from scenarios.run.attach import running_labs
+from scenarios.run.lab import lab
+from scenarios.run.runner import StageListener, run_scenario
+from scenarios.run.verify import udp_frame
+from scenarios.run.vpcs import apply_intent
+from scenarios.spec.scenario import Scenario
 from tests.lab.controller_lab import TIMEOUT
 from tests.unit.intents import attach, intent, vpc
-from topologies import wires
-from topologies.netns import inside
-from topologies.spec import FabricSpec
+from topologies.access.netns import inside
+from topologies.links.htb import wires
+from topologies.model.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 

@@ -13,15 +13,15 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from scenarios.lab import Lab, lab
+from scenarios.run.lab import Lab, lab
 from tests.lab.fabric_lab import PAYLOAD, PORT, books, burst, udp, warm_neighbours
-from topologies.audit import audit
-from topologies.counters import wait_quiet
-from topologies.host_limits import has_module
-from topologies.netns import inside
-from topologies.shell import tc_batch
-from topologies.spec import FabricSpec
-from traffic.streams.wire import SO_RCVBUFFORCE
+from topologies.access.netns import inside
+from topologies.lab.host_limits import has_module
+from topologies.lab.shell import tc_batch
+from topologies.model.spec import FabricSpec
+from topologies.proof.audit import audit
+from topologies.proof.counters import wait_quiet
+from traffic.transports.udp.wire import SO_RCVBUFFORCE
 
 pytestmark = pytest.mark.lab
 ECT, CE, MASK = 0x02, 0x03, 0x03    # RFC 3168: the two low bits of the TOS byte

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
 from tests.lab.serving_lab import ServingRun, serve
-from topologies.scale import Scale
+from topologies.model.scale import Scale
 from traffic.inference.carrier import stores_of, terms_of
 from traffic.inference.replica import tiers_of
 from traffic.inference.shipping import predictions

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.lab import Lab
-from scenarios.ranks import link_bytes, run_ranks
+from scenarios.run.lab import Lab
+from scenarios.run.ranks import link_bytes, run_ranks
 from tests.bench.gloo import PYTHON, require_torch
-from topologies.errors import LabError, RunError, SpecError
+from topologies.model.errors import LabError, RunError, SpecError
 
 pytestmark = pytest.mark.lab
 RING = str(Path(__file__).parents[2] / "scenarios/examples/ring.py")

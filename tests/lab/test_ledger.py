@@ -10,14 +10,14 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from scenarios.lab import Lab, lab
-from scenarios.waits import wait_for
+from scenarios.run.lab import Lab, lab
+from scenarios.run.waits import wait_for
 from tests.lab.fabric_lab import PORT, SMALL, books, burst, stream, udp, waiting_at, warm_neighbours
-from topologies import wires
-from topologies.counters import wait_quiet
-from topologies.ledger import Fault, bound
-from topologies.netns import inside
-from topologies.shell import ip_batch, tc_batch
+from topologies.access.netns import inside
+from topologies.lab.shell import ip_batch, tc_batch
+from topologies.links.htb import wires
+from topologies.proof.counters import wait_quiet
+from topologies.proof.ledger import Fault, bound
 
 pytestmark = pytest.mark.lab
 

@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 from mininet.cli import CLI
 
-from scenarios.lab import Lab, lab
+from scenarios.run.lab import Lab, lab
 from tests.lab.fabric_lab import Traces, holders, udp, with_word_in_environment
-from topologies import network
+from topologies.access.netns import get_sysctl, inside
 from topologies.clos import LeafSpine
-from topologies.errors import RunError
-from topologies.fabric import Fabric
-from topologies.host_limits import SYSCTLS
-from topologies.inventory import Inventory
-from topologies.journal import OWNER_MARK, Journal, Process, all_labs
-from topologies.netns import get_sysctl, inside
-from topologies.network import running, uninterrupted
-from topologies.spec import FabricSpec
+from topologies.lab import network
+from topologies.lab.host_limits import SYSCTLS
+from topologies.lab.journal import OWNER_MARK, Journal, Process, all_labs
+from topologies.lab.network import running, uninterrupted
+from topologies.model.errors import RunError
+from topologies.model.fabric import Fabric
+from topologies.model.inventory import Inventory
+from topologies.model.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 
@@ -173,8 +173,8 @@ def test_a_controller_that_dies_at_its_start_is_an_error_at_once(monkeypatch: py
 
 _INTERRUPTED = """
 import os, signal, sys, threading, time
-from scenarios.lab import lab
-from topologies.spec import FabricSpec
+from scenarios.run.lab import lab
+from topologies.model.spec import FabricSpec
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for moment in sys.argv[1:]:
@@ -221,7 +221,7 @@ def test_a_signal_during_the_clean_up_takes_effect_after_it() -> None:
 
 
 def test_a_termination_during_the_clean_up_is_not_swallowed() -> None:
-    script = ("import os, signal\nfrom topologies.network import uninterrupted\n"
+    script = ("import os, signal\nfrom topologies.lab.network import uninterrupted\n"
               "with uninterrupted():\n    os.kill(os.getpid(), signal.SIGTERM)\n    print('tidy', flush=True)\n"
               "print('still here', flush=True)\n")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

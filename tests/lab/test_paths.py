@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from scenarios.invariants.samples import Counters
+from scenarios.verdict.invariants.samples import Counters
 from tests.lab.run_process import RunProcess, aifab_run
-from topologies import wires
+from topologies.links.htb import wires
 
 pytestmark = pytest.mark.lab
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scenarios.lab import lab
+from scenarios.run.lab import lab
 from topologies.clos import RailOptimized
 
 pytestmark = pytest.mark.lab

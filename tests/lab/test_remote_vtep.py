@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from scenarios.vpcs import apply_intent
+from scenarios.run.vpcs import apply_intent
 from tests.lab.bgp_lab import TIMEOUT, at, ping, states, until
 from tests.lab.controller_lab import Lab
 from tests.unit.intents import attach, intent, vpc
-from topologies import wires
-from topologies.bgp_routers import FRR
-from topologies.host_limits import has_module
-from topologies.network import running
-from topologies.shell import ip_batch
-from topologies.spec import FabricSpec
+from topologies.lab.bgp_routers import FRR
+from topologies.lab.host_limits import has_module
+from topologies.lab.network import running
+from topologies.lab.shell import ip_batch
+from topologies.links.htb import wires
+from topologies.model.spec import FabricSpec
 
 VPC, X, Y = 1001, 1002, 1003        # the first numbers that the controller gives, in the order of the names
 VPCS = [vpc("a", {"x": "10.1.0.0/24", "y": "10.1.1.0/24"}),

@@ -11,11 +11,11 @@ import pytest
 from tests.lab.engine_lab import EngineLab, engine_lab
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.registry import compute, predictions
-from traffic.records import lines
-from traffic.specs import RequestsSpec, TrainingTraceSpec
+from traffic.runtime.records import lines
 from traffic.traces.requests import requests_workload
 from traffic.traces.training import training_workload
-from traffic.workload import Collective, Transfer
+from traffic.workloads.specs import RequestsSpec, TrainingTraceSpec
+from traffic.workloads.workload import Collective, Transfer
 
 pytestmark = pytest.mark.lab
 DATA = Path(__file__).parents[2] / "scenarios" / "library" / "data"

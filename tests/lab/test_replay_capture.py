@@ -14,8 +14,8 @@ from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
 
 from tests.lab.stream_lab import TIMEOUT, Process, StreamLab, stream_lab
-from traffic.replay.plan import ReplayJob, replay_of
-from traffic.specs import ReplaySpec
+from traffic.transports.replay.plan import ReplayJob, replay_of
+from traffic.workloads.specs import ReplaySpec
 
 pytestmark = pytest.mark.lab
 A, B, C = "192.0.2.1", "192.0.2.4", "192.0.2.2"
@@ -43,7 +43,7 @@ def played(lab: StreamLab, directory: Path, *frames: Packet) -> list[dict[str, A
                        "w")
     schedule = directory / "schedule.npz"
     replay.schedule.save(schedule)
-    process = Process(lab, "traffic.replay", ReplayJob, replay.streams, schedule=str(schedule))
+    process = Process(lab, "traffic.transports.replay", ReplayJob, replay.streams, schedule=str(schedule))
     try:
         assert set(process.start()["pids"]) == {"replay-sender", "replay-receiver"}
         process.event("done")

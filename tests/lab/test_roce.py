@@ -16,10 +16,10 @@ from scapy.layers.l2 import Ether
 from scapy.utils import PcapReader
 
 from tests.lab.stream_lab import TIMEOUT, Process, StreamLab, run, stream_lab
-from topologies.netns import inside
-from traffic.roce.analysis import findings
-from traffic.roce.plan import QueuePair, RoceJob
-from traffic.roce.wire import OVERHEAD
+from topologies.access.netns import inside
+from traffic.transports.rocev2.analysis import findings
+from traffic.transports.rocev2.plan import QueuePair, RoceJob
+from traffic.transports.rocev2.wire import OVERHEAD
 
 pytestmark = pytest.mark.lab
 
@@ -42,7 +42,7 @@ def start(lab: StreamLab) -> Iterator[Any]:
     started: list[Process] = []
 
     def begin(*pairs: QueuePair) -> Process:
-        started.append(Process(lab, "traffic.roce", RoceJob, pairs, drain=0.5))
+        started.append(Process(lab, "traffic.transports.rocev2", RoceJob, pairs, drain=0.5))
         return started[-1]
 
     yield begin

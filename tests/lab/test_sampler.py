@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from topologies import qdisc
-from topologies.errors import HostError
-from topologies.expansion import expand
-from topologies.inventory import Inventory
-from topologies.netns import inside, set_sysctl
-from topologies.shell import ip_batch, run, tc_batch
-from topologies.spec import FabricSpec
-from topologies.wires import devices, host_lines, queues, wire_lines
+from topologies.access.netns import inside, set_sysctl
+from topologies.lab.shell import ip_batch, run, tc_batch
+from topologies.links.htb import qdisc
+from topologies.links.htb.wires import devices, host_lines, queues, wire_lines
+from topologies.model.errors import HostError
+from topologies.model.expansion import expand
+from topologies.model.inventory import Inventory
+from topologies.model.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 PREFIX = f"smp{os.getpid()}-"
@@ -139,7 +139,7 @@ class Sampling:
         self.output = directory / "counters.jsonl"
         self.t0 = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "topologies.sampler", "--inventory", str(directory / "inventory.json"),
+            [sys.executable, "-m", "topologies.proof.sampler", "--inventory", str(directory / "inventory.json"),
              "--output", str(self.output), "--t0", str(self.t0), *more],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.first = json.loads(self.process.stdout.readline())  # type: ignore[union-attr]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.evidence.results import RunDirectory
 from scenarios.report.data import load
 from scenarios.report.tenants import sentences
-from scenarios.results import RunDirectory
 from tests.lab.run_process import aifab_run
 
 pytestmark = pytest.mark.lab

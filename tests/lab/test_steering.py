@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from topologies.errors import HostError
-from topologies.steering import keep_flows_together, mask
+from topologies.lab.steering import keep_flows_together, mask
+from topologies.model.errors import HostError
 
 pytestmark = [pytest.mark.lab,
               pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor takes up every frame as it is")]

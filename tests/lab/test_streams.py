@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from tests.lab.stream_lab import TIMEOUT, Process, StreamLab, run, stream_lab
-from topologies.addressing import SENTINEL_DSCP
-from topologies.netns import inside
-from traffic.streams.pcap import pcap_one_way
-from traffic.streams.plan import Job, Stream
+from topologies.access.netns import inside
+from topologies.model.addressing import SENTINEL_DSCP
+from traffic.transports.udp.pcap import pcap_one_way
+from traffic.transports.udp.plan import Job, Stream
 
 pytestmark = pytest.mark.lab
 SNAP = 128          # bytes of a captured frame: enough for our header
@@ -30,8 +30,8 @@ def lab(tmp_path: Path) -> Iterator[StreamLab]:
 
 
 def process_of(lab: StreamLab, *streams: Stream, **keys: Any) -> Process:
-    """`python -m traffic.streams` under test."""
-    return Process(lab, "traffic.streams", Job, streams, **keys)
+    """`python -m traffic.transports.udp` under test."""
+    return Process(lab, "traffic.transports.udp", Job, streams, **keys)
 
 
 @pytest.fixture

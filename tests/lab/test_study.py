@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.results import RunDirectory, run_directories
+from scenarios.evidence.results import RunDirectory, run_directories
+from scenarios.run.waits import wait_for
 from scenarios.study.store import read_study
-from scenarios.waits import wait_for
-from topologies.journal import all_labs
+from topologies.lab.journal import all_labs
 
 pytestmark = pytest.mark.lab
 END = 120.0     # seconds

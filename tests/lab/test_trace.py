@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.intent import Intent
-from controller.walk import Delivered, Dropped
-from scenarios.trace import SENT, trace
-from scenarios.vpcs import apply_intent
+from controller.intent.intent import Intent
+from controller.verify.walk import Delivered, Dropped
+from scenarios.run.trace import SENT, trace
+from scenarios.run.vpcs import apply_intent
 from tests.lab.controller_lab import TIMEOUT, Lab
 from tests.unit.intents import attach, intent, vpc
-from topologies import wires
-from topologies.errors import LabError
-from topologies.network import running
-from topologies.spec import FabricSpec
+from topologies.lab.network import running
+from topologies.links.htb import wires
+from topologies.model.errors import LabError
+from topologies.model.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 

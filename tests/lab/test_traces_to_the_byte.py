@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
-from traffic.build import workload_of
-from traffic.specs import TrainingTraceSpec
+from traffic.workloads.build import workload_of
+from traffic.workloads.specs import TrainingTraceSpec
 
 TRACES = Path(__file__).parents[3] / "shared" / "traces"
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(not TRACES.is_dir(), reason="the original traces are not here")]

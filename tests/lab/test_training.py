@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tests.lab.engine_lab import EngineLab, EngineRun, engine_lab
-from traffic.build import workload_of
-from traffic.lowering import lower
 from traffic.metrics.registry import compute
-from traffic.records import lines
-from traffic.specs import CollectiveSpec, TrainingJobSpec, TrainingTraceSpec
-from traffic.workload import Collective, Compute, Transfer, Workload
+from traffic.runtime.records import lines
+from traffic.workloads.build import workload_of
+from traffic.workloads.lowering import lower
+from traffic.workloads.specs import CollectiveSpec, TrainingJobSpec, TrainingTraceSpec
+from traffic.workloads.workload import Collective, Compute, Transfer, Workload
 
 pytestmark = pytest.mark.lab
 MODEL = {"layers": 4, "hidden": 64, "ffn": 256, "heads": 8, "kv_heads": 4, "vocab": 128}

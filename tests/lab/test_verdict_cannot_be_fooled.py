@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.lab.run_process import RunProcess, aifab_run, pause
-from topologies import wires
+from topologies.links.htb import wires
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
@@ -28,9 +28,9 @@ workloads:
 """
 HOG = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100000))"
 SMALL_BUFFERS = """
-from topologies import network
-from topologies.host_limits import SYSCTLS
-from topologies.netns import set_sysctl
+from topologies.lab import network
+from topologies.lab.host_limits import SYSCTLS
+from topologies.access.netns import set_sysctl
 build = network.bring_up_fabric
 def with_small_buffers(fabric, journal):
     for key in ("net.core.wmem_default", "net.core.rmem_default"):

@@ -12,14 +12,14 @@ from contextlib import ExitStack
 
 import pytest
 
-from scenarios.verify import udp_frame
-from scenarios.vpcs import apply_intent
+from scenarios.run.verify import udp_frame
+from scenarios.run.vpcs import apply_intent
 from tests.lab.controller_lab import TIMEOUT, Lab
 from tests.unit.intents import attach, intent, vpc
-from topologies.addressing import GATEWAY_MAC
-from topologies.netns import inside
-from topologies.network import running
-from topologies.spec import FabricSpec
+from topologies.access.netns import inside
+from topologies.lab.network import running
+from topologies.model.addressing import GATEWAY_MAC
+from topologies.model.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 

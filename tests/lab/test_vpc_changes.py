@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from scenarios.verify import verify
+from scenarios.run.verify import verify
 from tests.lab.controller_lab import Lab
 from tests.vpc_changes import FABRIC, through_changes, until_a_peering_works
-from topologies.network import running
+from topologies.lab.network import running
 
 pytestmark = pytest.mark.lab
 

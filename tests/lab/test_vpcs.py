@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from controller.intent import Intent
-from controller.reachability import matrix, places
+from controller.intent.intent import Intent
 from controller.record import Record
-from scenarios import attach as attaching
+from controller.verify.reachability import matrix, places
 from scenarios import cli
-from scenarios.verify import Probes, Verification, udp_frame, verify
-from scenarios.vpcs import apply_intent
+from scenarios.run import attach as attaching
+from scenarios.run.verify import Probes, Verification, udp_frame, verify
+from scenarios.run.vpcs import apply_intent
 from tests.lab.controller_lab import TIMEOUT, Lab
 from tests.stream_1khz import Stream
 from tests.unit.intents import Spec, attach, intent, peer, vpc
-from topologies.addressing import GATEWAY_MAC
-from topologies.host_addresses import address_of
-from topologies.network import running
-from topologies.spec import FabricSpec
+from topologies.lab.host_addresses import address_of
+from topologies.lab.network import running
+from topologies.model.addressing import GATEWAY_MAC
+from topologies.model.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 FORGED = b"forged for the test"

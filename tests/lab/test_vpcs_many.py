@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from scenarios.verify import verify
-from scenarios.vpcs import apply_intent
+from scenarios.run.verify import verify
+from scenarios.run.vpcs import apply_intent
 from tests.drawn_intents import mixed
 from tests.lab.controller_lab import Lab
-from topologies.network import running
-from topologies.spec import FabricSpec
+from topologies.lab.network import running
+from topologies.model.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.observe import observed_paths
+from scenarios.evidence.observe import observed_paths
 from tests.lab.controller_lab import Lab
 from tests.lab.run_process import aifab_run
-from topologies import wires
-from topologies.network import running
-from topologies.spec import FabricSpec
+from topologies.lab.network import running
+from topologies.links.htb import wires
+from topologies.model.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 FLOWS = 256

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scenarios.lab import Lab
+from scenarios.run.lab import Lab
 from tests.lab.fabric_lab import books, burst, stream, warm_neighbours
-from topologies import wires
-from topologies.calibrate import settled_rates
+from topologies.links.htb import wires
+from topologies.proof.calibrate import settled_rates
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 

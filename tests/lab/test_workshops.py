@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.runner import run_scenario
+from scenarios.run.runner import run_scenario
 from scenarios.validation.evaluate import Status
 from scenarios.workshops.grade import after, before
 from scenarios.workshops.learner import solve, start

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from scenarios.invariants.evidence import Count, Evidence, Phase, Sentinel
-from scenarios.invariants.samples import Counters, Cpu
-from topologies.calibrate import Calibration, RateCheck, RttCheck
+from scenarios.verdict.invariants.evidence import Count, Evidence, Phase, Sentinel
+from scenarios.verdict.invariants.samples import Counters, Cpu
+from topologies.proof.calibrate import Calibration, RateCheck, RttCheck
 
 RATE, FRAME, PERIOD, SECONDS = 10e6, 1514, 0.05, 20
 DEEP = 70_000   # bytes that wait: more than the rate carries from one sample to the next

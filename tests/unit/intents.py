@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from controller.intent import Intent
+from controller.intent.intent import Intent
 
 Spec = dict[str, Any]
 

@@ -8,10 +8,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
-from topologies.expansion import expand
-from topologies.fabric import Fabric
+from scenarios.evidence.results import RunDirectory
+from scenarios.spec.scenario import Scenario
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
 
 Json = dict[str, Any]
 RING = {"kind": "collective", "op": "all-reduce", "size": "8MB", "iterations": 3}

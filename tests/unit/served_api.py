@@ -12,15 +12,15 @@ from typing import Any
 
 import uvicorn
 
-from controller.api import build
 from controller.control import Control
-from controller.intent import as_objects
-from controller.reconcile import Installed
+from controller.intent.intent import as_objects
+from controller.northbound.api import build
+from controller.southbound.reconcile import Installed
 from controller.stages import RuleSource
 from controller.writer import Writer
 from tests.unit.intents import attach, intent, peer, vpc
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2))
 OBJECTS = as_objects(intent(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.load_scenario import load_scenario
-from topologies.errors import SpecErrors
+from scenarios.spec.load_scenario import load_scenario
+from topologies.model.errors import SpecErrors
 
 SCENARIO = """name: wrong
 question: What is wrong?

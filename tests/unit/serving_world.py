@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from topologies.expansion import expand
-from topologies.load import load_fabric
+from topologies.model.expansion import expand
+from topologies.model.load import load_fabric
 from traffic.inference import client, replica, shipping
 from traffic.inference.client import Clients, Exchange
 from traffic.inference.gateway import Gateway
 from traffic.inference.plan import Serving, serving_of
 from traffic.inference.replica import Replica, Roofed
-from traffic.specs import ServingSpec
+from traffic.workloads.specs import ServingSpec
 
 Call = Callable[[], None]
 RATE = 1e9      # bit/s of a wire, whoever else sends

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
+from scenarios.evidence.results import RunDirectory
+from scenarios.spec.scenario import Scenario
 from scenarios.study.load import Plan, load_study
 from scenarios.study.store import Store
 from tests.unit import run_factory

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from scenarios.load_scenario import load_scenario
-from topologies.errors import LabError, SpecErrors
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.load import load_fabric
-from topologies.spec import FabricSpec, ScaleSpec
+from scenarios.spec.load_scenario import load_scenario
+from topologies.model.errors import LabError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.load import load_fabric
+from topologies.model.spec import FabricSpec, ScaleSpec
 from traffic.inference.agent import MOST_CALLS
 from traffic.inference.plan import Serving, ServingJob, serving_of
-from traffic.specs import ServingSpec
+from traffic.workloads.specs import ServingSpec
 
 AGENT: dict[str, Any] = {
     "hosts": ["h2"], "system_tokens": 200, "steps": [2, 4], "depth": 1, "delegate": "40%",

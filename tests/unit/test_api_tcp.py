@@ -17,10 +17,10 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from controller import proxy, sockets
-from controller.tcp import TOKEN_FILE, listener, loopback, new_token
-from topologies.document import MAX_BYTES
-from topologies.errors import LabError
+from controller.northbound import proxy, sockets
+from controller.northbound.tcp import TOKEN_FILE, listener, loopback, new_token
+from topologies.model.document import MAX_BYTES
+from topologies.model.errors import LabError
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.errors import SpecError
-from traffic.arrivals import Process, arrivals, interarrivals, variation
+from topologies.model.errors import SpecError
+from traffic.workloads.arrivals import Process, arrivals, interarrivals, variation
 
 CASES: list[tuple[Process, float]] = [
     ("constant", 1.0), ("poisson", 1.0), ("gamma", 0.25), ("gamma", 4.0), ("weibull", 0.6), ("weibull", 2.0)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.load_scenario import load_scenario
+from scenarios.spec.load_scenario import load_scenario
 from tests.bench import beside, tensor
 from tests.bench import book as books
 from tests.bench.beside import p99, recovered
@@ -17,9 +17,9 @@ from tests.bench.gloo import require_torch, second
 from tests.bench.labs import Row
 from tests.bench.ring import engine_share, idle, segments_per_ack
 from tests.bench.weighted import all_to_all, busiest, ideal
-from topologies.errors import LabError
-from topologies.expansion import expand
-from traffic.records import PathRecord
+from topologies.model.errors import LabError
+from topologies.model.expansion import expand
+from traffic.runtime.records import PathRecord
 
 
 @pytest.fixture

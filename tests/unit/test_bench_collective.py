@@ -12,12 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenarios.bench_collective import Row, Sweep, as_csv, as_json, between, name_of, rows_of, scenario_of, sizes, text
-from scenarios.invariants.samples import Counters
-from topologies.errors import SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
-from traffic.specs import CollectiveSpec
+from scenarios.run.bench_collective import (
+    Row,
+    Sweep,
+    as_csv,
+    as_json,
+    between,
+    name_of,
+    rows_of,
+    scenario_of,
+    sizes,
+    text,
+)
+from scenarios.verdict.invariants.samples import Counters
+from topologies.model.errors import SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
+from traffic.workloads.specs import CollectiveSpec
 
 FABRIC = FabricSpec(name="two", leaves=2, spines=2, hosts_per_leaf=2, probes=False)
 

@@ -15,19 +15,19 @@ os.environ["OSKEN_HUB_TYPE"] = "native"
 
 from os_ken.lib.packet import bgp
 
-from controller import bgp_codec, bgp_link
-from controller.bgp_import import Learned
-from controller.bgp_lines import from_json, key, to_json
-from controller.bgp_link import BgpLink
-from controller.evpn import MacIpRoute, MulticastRoute, PrefixRoute, Route
-from topologies import bgp_routers
-from topologies.bgp_routers import Router, frr_configuration, gobgp_configuration
-from topologies.bgp_spec import BgpSpec
-from topologies.errors import HostError, SpecErrors
-from topologies.expansion import expand
-from topologies.inventory import Inventory
-from topologies.load import load_fabric
-from topologies.spec import FabricSpec
+from controller.bgp import bgp_codec, bgp_link
+from controller.bgp.bgp_lines import from_json, key, to_json
+from controller.bgp.bgp_link import BgpLink
+from controller.evpn.bgp_import import Learned
+from controller.evpn.evpn import MacIpRoute, MulticastRoute, PrefixRoute, Route
+from topologies.lab import bgp_routers
+from topologies.lab.bgp_routers import Router, frr_configuration, gobgp_configuration
+from topologies.model.bgp_spec import BgpSpec
+from topologies.model.errors import HostError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.inventory import Inventory
+from topologies.model.load import load_fabric
+from topologies.model.spec import FabricSpec
 
 TARGETS = frozenset({"65000:1001", "65000:1002"})
 MAC = "02:00:0a:09:01:01"

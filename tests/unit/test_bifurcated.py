@@ -6,24 +6,24 @@ from itertools import permutations
 
 import pytest
 
-from controller.compile import compile_rules
-from controller.intent import Intent
-from controller.reachability import matrix
-from controller.vpc import Allocation
-from controller.walk import Delivered, Dropped, Walker
-from scenarios.expected import fabric_line
-from scenarios.load_scenario import load_scenario
-from scenarios.moves import check_traffic
-from scenarios.phases import pairs_of, traffic_of
+from controller.intent.intent import Intent
+from controller.intent.vpc import Allocation
+from controller.rules.compile import compile_rules
+from controller.verify.reachability import matrix
+from controller.verify.walk import Delivered, Dropped, Walker
+from scenarios.run.phases import pairs_of, traffic_of
+from scenarios.spec.expected import fabric_line
+from scenarios.spec.load_scenario import load_scenario
+from scenarios.spec.moves import check_traffic
 from tests.unit.test_controller_rules import udp
 from topologies.clos import Bifurcated
-from topologies.errors import LabError, SpecErrors
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.load import load_fabric
-from topologies.spec import FabricSpec
-from traffic.metrics.predict import path_seconds
-from traffic.streams.plan import sentinel_streams
+from topologies.model.errors import LabError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.load import load_fabric
+from topologies.model.spec import FabricSpec
+from traffic.models.predict import path_seconds
+from traffic.transports.udp.plan import sentinel_streams
 
 SIDES = {"blue": [["b1"], ["b2", "b3"]], "green": [["g1"], ["g2"]]}
 SPEC = {"topology": "bifurcated", "sides": SIDES, "spines": 4, "border": {"hosts": 1, "rate": "10mbit"}}

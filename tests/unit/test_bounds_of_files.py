@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from ruamel.yaml.error import YAMLError
 
-from controller.intent import read_intent
-from scenarios.load_scenario import load_scenario
+from controller.intent.intent import read_intent
+from scenarios.spec.load_scenario import load_scenario
 from tests.unit.bounded import MEMORY, aifab, refused
-from topologies.document import parse_yaml, read_document
-from topologies.errors import SpecError, SpecErrors, TraceError
-from topologies.inputs import read_bounded
-from topologies.load import load_fabric
-from topologies.yaml_bounds import MAX_DEPTH, MAX_VALUES
+from topologies.model.document import parse_yaml, read_document
+from topologies.model.errors import SpecError, SpecErrors, TraceError
+from topologies.model.inputs import read_bounded
+from topologies.model.load import load_fabric
+from topologies.model.yaml_bounds import MAX_DEPTH, MAX_VALUES
 from traffic.traces import chakra, pytorch_et
 from traffic.traces.rows import text_lines
 

@@ -18,11 +18,11 @@ from scapy.packet import Raw
 from scapy.utils import PcapNgWriter, wrpcap
 
 from tests.unit.roce_captures import SEND_ONLY, block, ethernet, notification, pcapng, read_responses, roce, written
-from topologies.errors import LabError, SpecError
-from traffic.replay.capture import Flow, read_capture
-from traffic.roce.analysis import analysis, between
-from traffic.streams.capture_file import Frame, frames
-from traffic.streams.pcap import pcap_one_way, stream_packet
+from topologies.model.errors import LabError, SpecError
+from traffic.transports.replay.capture import Flow, read_capture
+from traffic.transports.rocev2.analysis import analysis, between
+from traffic.transports.udp.capture_file import Frame, frames
+from traffic.transports.udp.pcap import pcap_one_way, stream_packet
 
 FRAME = ethernet(IP(src="192.0.2.1", dst="192.0.2.2") / UDP(sport=1000, dport=2000) / Raw(bytes(40)))
 HEADER = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65_535, 1)

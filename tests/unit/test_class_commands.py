@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from scenarios import attach as attaching
-from scenarios import cli, live_shares
+from scenarios import cli
+from scenarios.run import attach as attaching
+from scenarios.run import live_shares
 from tests.unit.test_classes import inventory
-from topologies.spec import ClassSpec
+from topologies.model.spec import ClassSpec
 
 CLASSES = {"gold": ClassSpec.model_validate({"dscp": 10, "min": "60%", "vpcs": ["a"]}),
            "bulk": ClassSpec.model_validate({"dscp": 20, "min": "10%", "max": "50%", "open_to": ["a", "b"]})}

@@ -7,26 +7,26 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from controller.compile import Compiler
-from controller.qos import MARK
-from controller.rules import SetField
-from controller.state import State
-from controller.tables import Priority, Table
-from controller.vpc import Allocation, allocate, resolve
-from scenarios.load_scenario import load_scenario
-from scenarios.scenario import Scheduled, ShareChange
-from scenarios.shares import reshared
+from controller.intent.vpc import Allocation, allocate, resolve
+from controller.rules.compile import Compiler
+from controller.rules.qos import MARK
+from controller.rules.rules import SetField
+from controller.rules.state import State
+from controller.rules.tables import Priority, Table
+from scenarios.evidence.shares import reshared
+from scenarios.spec.load_scenario import load_scenario
+from scenarios.spec.scenario import Scheduled, ShareChange
 from tests.unit.intents import attach, intent, vpc
-from topologies import wires
-from topologies.addressing import DEFAULT_VNI
-from topologies.classes import wire_classes
-from topologies.expansion import expand
-from topologies.inventory import Inventory
-from topologies.ledger import QueueCount
-from topologies.load import load_fabric
-from topologies.qdisc import Qdisc
-from topologies.sampler import _joined
-from topologies.spec import FabricSpec
+from topologies.links.htb import wires
+from topologies.links.htb.classes import wire_classes
+from topologies.links.htb.qdisc import Qdisc
+from topologies.model.addressing import DEFAULT_VNI
+from topologies.model.expansion import expand
+from topologies.model.inventory import Inventory
+from topologies.model.load import load_fabric
+from topologies.model.spec import FabricSpec
+from topologies.proof.ledger import QueueCount
+from topologies.proof.sampler import _joined
 
 CLASSES = {"gold": {"dscp": 10, "min": "60%", "vpcs": ["a"]},
            "bulk": {"dscp": 20, "min": "10%", "max": "50%", "vpcs": ["default"]}}

@@ -9,9 +9,9 @@ import pytest
 
 from scenarios import cli
 from scenarios.commands.schema import Kind, schema_of
-from scenarios.load_scenario import LIBRARY
-from topologies.load import CATALOG
-from traffic.streams.plan import Stream
+from scenarios.spec.load_scenario import LIBRARY
+from topologies.model.load import CATALOG
+from traffic.transports.udp.plan import Stream
 
 ALL = sorted(p for folder in (LIBRARY, CATALOG) for p in folder.glob("*.yml"))
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from topologies.errors import SpecError
+from topologies.model.errors import SpecError
 from traffic.collectives import Move, part, schedule
-from traffic.workload import Collective
+from traffic.workloads.workload import Collective
 
 Buffers = dict[tuple[int, int], Counter[tuple[int, int]]]      # (rank, chunk) -> contributions
 

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from topologies.errors import SpecError
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.errors import SpecError
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 from traffic.collectives import Move, algorithm_for, schedule, span
-from traffic.lowering import lower
 from traffic.metrics.collective import busiest_port, factor
-from traffic.metrics.predict import predict
-from traffic.workload import Collective, Transfer, Workload
+from traffic.models.predict import predict
+from traffic.workloads.lowering import lower
+from traffic.workloads.workload import Collective, Transfer, Workload
 
 Buffers = dict[tuple[int, int], Counter[tuple[int, int]]]
 KINDS = [("all-reduce", "halving-doubling"), ("all-reduce", "hierarchical"), ("broadcast", "ring"),

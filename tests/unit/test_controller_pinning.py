@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.compile import Compiler, compile_rules
-from controller.pinning import preferred
-from controller.reconcile import SetGroup, difference
-from controller.state import State
-from controller.tables import Table
-from controller.walk import Delivered, Dropped, Walker
+from controller.rules.compile import Compiler, compile_rules
+from controller.rules.pinning import preferred
+from controller.rules.state import State
+from controller.rules.tables import Table
+from controller.southbound.reconcile import SetGroup, difference
+from controller.verify.walk import Delivered, Dropped, Walker
 from tests.unit.test_controller_reconcile import applied, holds
 from tests.unit.test_controller_rules import udp
-from topologies.expansion import expand
-from topologies.spec import BorderSpec, FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.spec import BorderSpec, FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=3, spines=3, hosts_per_leaf=4, paths="pinned",
                            border=BorderSpec(hosts=2, rate="10mbit")))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller import processes
+from controller.southbound import processes
 
 TIMEOUT = 5.0
 

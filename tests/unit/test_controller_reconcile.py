@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.compile import Compiler
 from controller.control import FOREIGN, Control
-from controller.reconcile import (
+from controller.rules.compile import Compiler
+from controller.rules.rules import Group, SwitchRules
+from controller.rules.state import State
+from controller.southbound.reconcile import (
     AddFlow,
     Change,
     DeleteFlows,
@@ -25,10 +27,8 @@ from controller.reconcile import (
     key,
     reconcile,
 )
-from controller.rules import Group, SwitchRules
-from controller.state import State
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=3, spines=2, hosts_per_leaf=2))
 COMPILER = Compiler(FABRIC)

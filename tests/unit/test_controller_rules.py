@@ -7,15 +7,15 @@ from itertools import permutations
 
 import pytest
 
-from controller.compile import Compiler, compile_rules
-from controller.rules import ETH_ARP, ETH_IPV4, UDP, Flow, Match, Value
-from controller.state import LinkState, State
-from controller.tables import Priority, Table, check_jumps
-from controller.walk import Delivered, Dropped, Packet, Walker
-from topologies.addressing import SENTINEL_DSCP, leaf_mac
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import BorderSpec, FabricSpec
+from controller.rules.compile import Compiler, compile_rules
+from controller.rules.rules import ETH_ARP, ETH_IPV4, UDP, Flow, Match, Value
+from controller.rules.state import LinkState, State
+from controller.rules.tables import Priority, Table, check_jumps
+from controller.verify.walk import Delivered, Dropped, Packet, Walker
+from topologies.model.addressing import SENTINEL_DSCP, leaf_mac
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import BorderSpec, FabricSpec
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 FABRIC = expand(FabricSpec(leaves=3, spines=4, hosts_per_leaf=2, border=BorderSpec(hosts=2, rate="10mbit")))

@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from controller.compile import Compiler, compile_rules
-from controller.rules import ETH_IPV4, UDP
-from controller.state import LinkState, State
-from controller.walk import Delivered, Packet, Walker
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
+from controller.rules.compile import Compiler, compile_rules
+from controller.rules.rules import ETH_IPV4, UDP
+from controller.rules.state import LinkState, State
+from controller.verify.walk import Delivered, Packet, Walker
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=4, hosts_per_leaf=2, paths="weighted"))
 COMPILER = Compiler(FABRIC)

@@ -17,23 +17,24 @@ from os_ken.ofproto import ofproto_protocol
 from os_ken.ofproto import ofproto_v1_5 as ofp
 from os_ken.ofproto import ofproto_v1_5_parser as parser
 
-from controller import openflow, sockets
 from controller.__main__ import main
-from controller.api import build
-from controller.client import ControllerClient
-from controller.compile import compile_rules
 from controller.control import Control
-from controller.exchange import Exchange
-from controller.openflow import FlowCounter
-from controller.reconcile import AddFlow, DeleteFlows, DeleteGroup, Installed, SetGroup
-from controller.rules import Flow, Group, Match
+from controller.intent.vpc import Allocation, allocate, resolve
+from controller.northbound import sockets
+from controller.northbound.api import build
+from controller.northbound.client import ControllerClient
+from controller.rules.compile import compile_rules
+from controller.rules.rules import Flow, Group, Match
+from controller.southbound import openflow
+from controller.southbound.exchange import Exchange
+from controller.southbound.openflow import FlowCounter
+from controller.southbound.reconcile import AddFlow, DeleteFlows, DeleteGroup, Installed, SetGroup
 from controller.stages import RuleSource
-from controller.vpc import Allocation, allocate, resolve
 from controller.writer import Writer
 from tests.unit.intents import attach, intent, peer, vpc
-from topologies.errors import LabError
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.errors import LabError
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=3, hosts_per_leaf=1))
 RULES = compile_rules(FABRIC)

@@ -18,16 +18,16 @@ from scenarios.cost.bill import bill_of
 from scenarios.cost.prices import PRICES, Prices, load_prices
 from scenarios.cost.running import CLASSES, GPU_HOUR, Serving, Training, cost_of, hour_of, total
 from scenarios.cost.told import sentences
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
+from scenarios.evidence.results import RunDirectory
+from scenarios.spec.scenario import Scenario
 from tests.examples import examples
 from tests.unit import run_factory
-from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.load import load_fabric
-from topologies.spec import BorderSpec, FabricSpec, ScaleSpec
-from topologies.units import parse_rate
+from topologies.model.errors import LabError, SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.load import load_fabric
+from topologies.model.spec import BorderSpec, FabricSpec, ScaleSpec
+from topologies.model.units import parse_rate
 
 AS = parse_rate("400gbit")
 JOB = Training("job", "main", "h100", 8, 1.0, step=10.0, ideal=4.0)

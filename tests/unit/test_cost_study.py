@@ -10,15 +10,15 @@ from rich.console import Console
 
 from scenarios.cost.prices import PRICES
 from scenarios.cost.study import costs_of
-from scenarios.scenario import Scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.study import page, tables, terminal
 from scenarios.study.analysis import analyse
 from scenarios.study.load import load_study
 from scenarios.study.result import DesignResult, Measure, Outcome, StudyResult
 from scenarios.study.spec import MetricChoice
 from tests.unit import run_factory
-from topologies.errors import LabError
-from topologies.units import parse_rate
+from topologies.model.errors import LabError
+from topologies.model.units import parse_rate
 
 COST = "ring.main.cost"
 STUDY = """

@@ -9,23 +9,23 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from controller.bgp_import import Learned, importable
-from controller.compile import Compiler
-from controller.evpn import PrefixRoute, target
-from controller.intent import Intent
-from controller.intent_checks import intent_problems
-from controller.reachability import matrix, to_address
-from controller.rules import Flow
-from controller.state import State
-from controller.tables import Table
-from controller.walk import Delivered, Dropped, Walker
+from controller.evpn.bgp_import import Learned, importable
+from controller.evpn.evpn import PrefixRoute, target
+from controller.intent.intent import Intent
+from controller.intent.intent_checks import intent_problems
+from controller.rules.compile import Compiler
+from controller.rules.rules import Flow
+from controller.rules.state import State
+from controller.rules.tables import Table
+from controller.verify.reachability import matrix, to_address
+from controller.verify.walk import Delivered, Dropped, Walker
 from tests.examples import examples
 from tests.unit.intents import Spec, attach, external, external_attach, external_peer, intent, intents, peer, vpc
 from tests.unit.test_vpc_rules import World, judged, seen
-from topologies.addressing import GATEWAY_MAC
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import BorderSpec, FabricSpec
+from topologies.model.addressing import GATEWAY_MAC
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import BorderSpec, FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=2, hosts_per_leaf=3, probes=False,
                            border=BorderSpec(hosts=2, rate="10mbit")))     # type: ignore[arg-type]

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.compiling import Compiled, compiled
-from scenarios.demand import PER_PROCESSOR, demand, warning
-from scenarios.duration import MAX_RUN, calibration_seconds, clock, span
-from scenarios.load_scenario import LIBRARY, load_scenario
-from scenarios.scenario import Scenario
+from scenarios.spec.compiling import Compiled, compiled
+from scenarios.spec.demand import PER_PROCESSOR, demand, warning
+from scenarios.spec.duration import MAX_RUN, calibration_seconds, clock, span
+from scenarios.spec.load_scenario import LIBRARY, load_scenario
+from scenarios.spec.scenario import Scenario
 from tests.unit.bounded import aifab, refused
-from topologies.expansion import expand
-from topologies.load import CATALOG, load_fabric, ready_files
-from topologies.spec import FabricSpec
-from traffic.metrics.predict import step_seconds
-from traffic.streams.plan import MAX_PACKETS, SENTINEL_PPS
+from topologies.model.expansion import expand
+from topologies.model.load import CATALOG, load_fabric, ready_files
+from topologies.model.spec import FabricSpec
+from traffic.models.predict import step_seconds
+from traffic.transports.udp.plan import MAX_PACKETS, SENTINEL_PPS
 
 
 def scenario(tmp_path: Path, workloads: str, fabric: str = "{base: small, paths: pinned}", more: str = "") -> Scenario:

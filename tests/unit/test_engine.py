@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import pytest
 
-from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.inventory import Inventory
-from topologies.spec import FabricSpec
+from topologies.model.errors import LabError, SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.inventory import Inventory
+from topologies.model.spec import FabricSpec
 from traffic.engine import channels
 from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job, hosts_of
@@ -24,10 +24,10 @@ from traffic.engine.mesh import TcpInfo
 from traffic.engine.reporting import Reporter
 from traffic.engine.timers import Slips, Timers
 from traffic.engine.watch import links_down
-from traffic.lowering import lower
-from traffic.protocol import error_event
-from traffic.records import ComputeRecord, RecordWriter, StepRecord, TransferRecord, records
-from traffic.workload import Collective, Compute, Transfer, Workload, to_json
+from traffic.runtime.protocol import error_event
+from traffic.runtime.records import ComputeRecord, RecordWriter, StepRecord, TransferRecord, records
+from traffic.workloads.lowering import lower
+from traffic.workloads.workload import Collective, Compute, Transfer, Workload, to_json
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:

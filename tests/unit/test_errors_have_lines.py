@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from controller.intent import read_intent
+from controller.intent.intent import read_intent
 from scenarios import cli
-from scenarios.compiling import compiled
-from scenarios.load_scenario import load_scenario
+from scenarios.spec.compiling import compiled
+from scenarios.spec.load_scenario import load_scenario
 from scenarios.workshops.work import read_scenario as read_work_scenario
-from topologies.document import other_encoding, read_document
-from topologies.errors import Gathered, SpecError, SpecErrors, TraceError
-from topologies.expansion import expand
-from topologies.load import load_fabric
-from topologies.spec import FabricSpec, QueueSpec, ScaleSpec
+from topologies.model.document import other_encoding, read_document
+from topologies.model.errors import Gathered, SpecError, SpecErrors, TraceError
+from topologies.model.expansion import expand
+from topologies.model.load import load_fabric
+from topologies.model.spec import FabricSpec, QueueSpec, ScaleSpec
 from traffic.traces.rows import json_rows, text_lines
 
 HEAD = "name: s\nquestion: Q?\nfabric: small\n"
@@ -56,7 +56,7 @@ def test_traffic_that_cannot_be_made_has_a_line_in_each_of_several_files(
 def test_run_names_the_same_line_as_check(
         here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.yml").write_text(HEAD + "workloads:\n  q: {kind: collective, size: 1MB, algorithm: tree}\n")
-    monkeypatch.setattr("topologies.host_limits.require_root", lambda: None)
+    monkeypatch.setattr("topologies.lab.host_limits.require_root", lambda: None)
     assert aifab(monkeypatch, "run", "a.yml", "--runs", "runs") == 2
     assert wheres(capsys.readouterr().err) == ["a.yml:5 workloads.q"]
     assert not Path("runs").exists()

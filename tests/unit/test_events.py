@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from scenarios import events
 from scenarios.commands.check import check
-from scenarios.events import SETTLE, Change, History, Player
-from scenarios.load_scenario import LIBRARY, load_scenario
-from scenarios.scenario import LinkEvent, Scenario
-from topologies.errors import HostError, LabError, SpecError
-from topologies.expansion import expand
-from topologies.inventory import Inventory
-from topologies.spec import FabricSpec, QueueSpec
-from traffic.build import workload_of
-from traffic.workload import Compute, Workload
+from scenarios.spec import events
+from scenarios.spec.events import SETTLE, Change, History, Player
+from scenarios.spec.load_scenario import LIBRARY, load_scenario
+from scenarios.spec.scenario import LinkEvent, Scenario
+from topologies.model.errors import HostError, LabError, SpecError
+from topologies.model.expansion import expand
+from topologies.model.inventory import Inventory
+from topologies.model.spec import FabricSpec, QueueSpec
+from traffic.workloads.build import workload_of
+from traffic.workloads.workload import Compute, Workload
 
 FABRIC = expand(FabricSpec(name="e", leaves=2, spines=1, hosts_per_leaf=1))
 UPLINK, OTHER = "leaf1-spine1", "leaf2-spine1"

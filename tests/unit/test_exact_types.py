@@ -8,15 +8,15 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from controller import intent, intent_fields
-from scenarios import scenario as scenarios
+from controller.intent import intent, intent_fields
 from scenarios.cost import prices
+from scenarios.spec import scenario as scenarios
 from scenarios.study import spec as studies
 from scenarios.validation import spec as checks
-from topologies import bgp_spec, fields, spec
-from topologies.explain import explain
-from topologies.fields import Strict
-from traffic import agent_specs, specs
+from topologies.model import bgp_spec, fields, spec
+from topologies.model.explain import explain
+from topologies.model.fields import Strict
+from traffic.workloads import agent_specs, specs
 
 
 class Sample(Strict):

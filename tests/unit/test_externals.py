@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.bgp_import import Learned, importable, judge
-from controller.compile import Compiler
-from controller.evpn import MacIpRoute, PrefixRoute, Route
-from controller.evpn_view import tables
-from controller.intent import read_intent
-from controller.intent_checks import intent_problems
-from controller.state import State
-from controller.tables import Table
-from controller.walk import Delivered, Dropped, Walker
+from controller.evpn.bgp_import import Learned, importable, judge
+from controller.evpn.evpn import MacIpRoute, PrefixRoute, Route
+from controller.evpn.evpn_view import tables
+from controller.intent.intent import read_intent
+from controller.intent.intent_checks import intent_problems
+from controller.rules.compile import Compiler
+from controller.rules.state import State
+from controller.rules.tables import Table
+from controller.verify.walk import Delivered, Dropped, Walker
 from tests.examples import examples
 from tests.unit.intents import Spec, attach, external, external_attach, external_peer, intent, peer, vpc
 from tests.unit.test_vpc_rules import World, judged, seen
-from topologies.addressing import GATEWAY_MAC
-from topologies.document import dotted
-from topologies.errors import SpecErrors
-from topologies.expansion import expand
-from topologies.spec import BorderSpec, FabricSpec
+from topologies.model.addressing import GATEWAY_MAC
+from topologies.model.document import dotted
+from topologies.model.errors import SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.spec import BorderSpec, FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=2, hosts_per_leaf=3, probes=False,
                            border=BorderSpec(hosts=2, rate="10mbit")))     # type: ignore[arg-type]

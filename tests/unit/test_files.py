@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from scenarios.commands.schema import Kind, schema
-from scenarios.results import RunDirectory, write_whole
+from scenarios.evidence.results import RunDirectory, write_whole
 from scenarios.study.store import Store
 from scenarios.validation.junit import check_writable, write
 from tests.unit import run_factory
-from topologies import files
-from topologies.errors import LabError, RunError
-from topologies.sampler import Output
-from traffic.records import RecordWriter
+from topologies.access import files
+from topologies.model.errors import LabError, RunError
+from topologies.proof.sampler import Output
+from traffic.runtime.records import RecordWriter
 
 PRECIOUS = "precious"
 WRITERS: dict[str, Callable[[Path], object]] = {

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
-from traffic.build import workload_of
-from traffic.lowering import lower
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 from traffic.metrics import on_paths as model
 from traffic.metrics.collective import bulk_limit
-from traffic.metrics.fluid import Pair, Path, RateChange, Unpredictable, course, fluid_steps
-from traffic.metrics.maxmin import Course, fair_rates
-from traffic.metrics.predict import path_seconds, step_seconds
-from traffic.specs import CollectiveSpec
-from traffic.workload import Compute, Op, Transfer, Workload
+from traffic.models.fluid import Pair, Path, RateChange, Unpredictable, course, fluid_steps
+from traffic.models.maxmin import Course, fair_rates
+from traffic.models.predict import path_seconds, step_seconds
+from traffic.workloads.build import workload_of
+from traffic.workloads.lowering import lower
+from traffic.workloads.specs import CollectiveSpec
+from traffic.workloads.workload import Compute, Op, Transfer, Workload
 
 LINKS = ("a", "b", "c", "d")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.fuzz import World
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=1))
 NOTHING: frozenset[str] = frozenset()

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.load_scenario import load_scenario
+from scenarios.spec.load_scenario import load_scenario
 from tests.examples import examples
 from tests.unit.serving_world import World
-from traffic.specs import ServingSpec
+from traffic.workloads.specs import ServingSpec
 
 BURST: dict[str, Any] = {"process": "constant", "rate": 1000, "requests": 42, "variation": 0, "input_tokens": 4000,
                          "output_tokens": 60, "bytes_per_input_token": 1}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from controller.compile import compile_rules
-from controller.harvest import drops_in, names_of
+from controller.intent.vpc import allocate, resolve
 from controller.record import Record
-from controller.state import State
-from controller.vpc import allocate, resolve
+from controller.rules.compile import compile_rules
+from controller.rules.state import State
+from controller.southbound.harvest import drops_in, names_of
 from tests.unit.intents import attach, intent, vpc
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2))
 INTENT = intent(vpc("a", {"x": {"subnet": "10.1.0.0/24", "restricted": True}}), attach("h1", "a/x"))

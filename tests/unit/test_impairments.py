@@ -5,18 +5,21 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from scenarios.references import reference_problems
-from scenarios.scenario import Scenario
+from scenarios.spec.references import reference_problems
+from scenarios.spec.scenario import Scenario
 from tests.unit.test_ledger import FABRIC, NOTHING, OUT, WIRES
 from tests.unit.test_qdisc import DONE, Kernel, ask, attribute, message, tcmsg
-from topologies import counters, host_limits, kernel_datapath, qdisc, wires
-from topologies.errors import HostError, SpecError
-from topologies.expansion import expand
-from topologies.fabric import Fabric, Link
-from topologies.inventory import Inventory, SwitchProcess
-from topologies.ledger import Counters, QueueCount, balance
-from topologies.spec import FabricSpec, QueueSpec
-from topologies.units import parse_share
+from topologies.lab import host_limits
+from topologies.links.htb import qdisc, wires
+from topologies.model.errors import HostError, SpecError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric, Link
+from topologies.model.inventory import Inventory, SwitchProcess
+from topologies.model.spec import FabricSpec, QueueSpec
+from topologies.model.units import parse_share
+from topologies.proof import counters
+from topologies.proof.ledger import Counters, QueueCount, balance
+from topologies.switches.ovs import kernel_datapath
 
 
 def fabric(**keys: object) -> Fabric:

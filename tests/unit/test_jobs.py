@@ -13,22 +13,22 @@ from typing import Any
 
 import pytest
 
-from topologies.errors import SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
-from traffic.build import workload_of
-from traffic.jitter import as_in, lengths
+from topologies.model.errors import SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 from traffic.jobs.blocks import activation, stages
 from traffic.jobs.gpus import PRESETS as GPUS
 from traffic.jobs.job import MAX_OPS, primitives, training_job
 from traffic.jobs.layout import Layout, one_forward_one_backward
 from traffic.jobs.models import PRESETS, Model
-from traffic.lowering import Primitive, lower
-from traffic.metrics.fluid import fluid_steps
-from traffic.metrics.predict import predict
-from traffic.specs import TrainingJobSpec
-from traffic.workload import Collective, Compute, Transfer, Workload
+from traffic.models.fluid import fluid_steps
+from traffic.models.predict import predict
+from traffic.workloads.build import workload_of
+from traffic.workloads.jitter import as_in, lengths
+from traffic.workloads.lowering import Primitive, lower
+from traffic.workloads.specs import TrainingJobSpec
+from traffic.workloads.workload import Collective, Compute, Transfer, Workload
 
 TINY: dict[str, Any] = {"layers": 8, "hidden": 64, "ffn": 256, "heads": 8, "kv_heads": 4, "vocab": 1}
 SPARSE = {**TINY, "experts": 4, "experts_per_token": 2}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from topologies import host_limits, journal
-from topologies.clean import end_processes, left_over
-from topologies.errors import HostError
-from topologies.host_limits import hold_settings, measuring_lock, release_settings
-from topologies.journal import Journal, Process, own_mark, process_start, programs_of
+from topologies.lab import host_limits, journal
+from topologies.lab.clean import end_processes, left_over
+from topologies.lab.host_limits import hold_settings, measuring_lock, release_settings
+from topologies.lab.journal import Journal, Process, own_mark, process_start, programs_of
+from topologies.model.errors import HostError
 
 KEY = "net.core.wmem_default"
 OTHER = "net.core.rmem_default"

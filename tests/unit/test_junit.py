@@ -8,12 +8,12 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
+from scenarios.evidence.results import RunDirectory
+from scenarios.spec.scenario import Scenario
 from scenarios.validation.evaluate import validate
 from scenarios.validation.junit import Suite, as_xml, check_writable, failed_suite, suite_of, write
 from tests.unit import run_factory
-from topologies.errors import LabError
+from topologies.model.errors import LabError
 
 Json = dict[str, Any]
 LIMIT = {"metric": "ring.busbw_of_limit", "pass": "Close < enough.", "fail": "Too & slow."}

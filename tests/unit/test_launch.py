@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from scenarios.ranks import spread
-from topologies.expansion import expand
-from topologies.inventory import Inventory
-from topologies.load import load_fabric
-from topologies.spec import FabricSpec
-from traffic.launch import LONGEST_LINE, Rank, _failures, _Stream, ranks_on
+from scenarios.run.ranks import spread
+from topologies.model.expansion import expand
+from topologies.model.inventory import Inventory
+from topologies.model.load import load_fabric
+from topologies.model.spec import FabricSpec
+from traffic.runtime.launch import LONGEST_LINE, Rank, _failures, _Stream, ranks_on
 
 
 @pytest.fixture

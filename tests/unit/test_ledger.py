@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.expansion import expand
-from topologies.ledger import FRAME_FLOOR, Counters, Fault, Ledger, QueueCount, balance, bound
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
+from topologies.proof.ledger import FRAME_FLOOR, Counters, Fault, Ledger, QueueCount, balance, bound
 
 FABRIC = expand(FabricSpec(name="books", leaves=1, spines=1, hosts_per_leaf=2, probes=False))
 WIRES = {k.name: (f"w{i}a", f"w{i}b") for i, k in enumerate(FABRIC.links)}

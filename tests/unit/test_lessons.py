@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from scenarios import lessons
 from scenarios.commands.lessons import shown
-from scenarios.lessons import Holds, Lesson, exit_code, load_lessons, run_lessons
-from scenarios.load_scenario import LIBRARY, load_scenario
-from scenarios.runner import Result
-from scenarios.scenario import Scenario
+from scenarios.run import lessons
+from scenarios.run.lessons import Holds, Lesson, exit_code, load_lessons, run_lessons
+from scenarios.run.runner import Result
+from scenarios.spec.load_scenario import LIBRARY, load_scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.validation.junit import failed_suite
-from scenarios.verdict import Verdict
+from scenarios.verdict.verdict import Verdict
 from tests.unit import run_factory
-from topologies.errors import LabError, SpecErrors
-from topologies.load import ready_files
+from topologies.model.errors import LabError, SpecErrors
+from topologies.model.load import ready_files
 
 CHECK = {"metric": "ring.busbw_of_limit", "at_least": 0.9, "pass": "Close.", "fail": "Far."}
 

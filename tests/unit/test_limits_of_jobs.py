@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.jobs import NOWHERE, jobs_of
-from scenarios.load_scenario import LIBRARY, load_scenario
-from scenarios.phases import traffic_of
+from scenarios.run.jobs import NOWHERE, jobs_of
+from scenarios.run.phases import traffic_of
+from scenarios.spec.load_scenario import LIBRARY, load_scenario
 from tests.unit.bounded import MEMORY, aifab, refused
-from topologies.errors import SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.load import ready_files
+from topologies.model.errors import SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.load import ready_files
 from traffic.inference.plan import ServingJob
-from traffic.iperf import Job as IperfJob
-from traffic.replay.plan import ReplayJob
-from traffic.roce.plan import RoceJob
-from traffic.streams.plan import Job as StreamsJob
-from traffic.streams.plan import read_job_of
+from traffic.transports.iperf import Job as IperfJob
+from traffic.transports.replay.plan import ReplayJob
+from traffic.transports.rocev2.plan import RoceJob
+from traffic.transports.udp.plan import Job as StreamsJob
+from traffic.transports.udp.plan import read_job_of
 
 H = "[h1, h5]"
 # Workloads of one phase -> the key to blame, expected, found; None where it is fine.

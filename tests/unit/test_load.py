@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from scenarios.load_scenario import LIBRARY, load_scenario
+from scenarios.spec.load_scenario import LIBRARY, load_scenario
 from tests.examples import examples
 from tests.golden import cases
-from topologies.errors import SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.load import CATALOG, load_fabric, load_model, ready_files
-from topologies.spec import FabricSpec, QueueSpec
-from traffic.specs import CollectiveSpec, RequestsSpec, StreamSpec, TrainingTraceSpec
+from topologies.model.errors import SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.load import CATALOG, load_fabric, load_model, ready_files
+from topologies.model.spec import FabricSpec, QueueSpec
+from traffic.workloads.specs import CollectiveSpec, RequestsSpec, StreamSpec, TrainingTraceSpec
 
 GOLDEN = dict(cases())
 SCENARIO = """\

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.scale import Scale
-from topologies.spec import FabricSpec, ScaleSpec
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.scale import Scale
+from topologies.model.spec import FabricSpec, ScaleSpec
 from traffic.metrics import collective, fairness, steps
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Definition, percentile, variation, with_real
-from traffic.metrics.predict import compute_only_seconds, step_seconds
 from traffic.metrics.registry import as_json, compute
-from traffic.records import (
+from traffic.models.predict import compute_only_seconds, step_seconds
+from traffic.runtime.records import (
     CollectiveRecord,
     ComputeRecord,
     IperfRecord,
@@ -29,7 +29,7 @@ from traffic.records import (
     TransferRecord,
     encode,
 )
-from traffic.workload import Collective, Compute, Transfer, Workload
+from traffic.workloads.workload import Collective, Compute, Transfer, Workload
 
 Row = dict[str, Any]
 S = 4_000_000

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import BorderSpec, FabricSpec, LinkOverride
-from traffic.build import workload_of
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import BorderSpec, FabricSpec, LinkOverride
 from traffic.metrics.collective import bulk_limit, factor, ring_limit
-from traffic.metrics.predict import fluid_seconds, path_seconds, predict, step_seconds
 from traffic.metrics.registry import predictions
-from traffic.specs import CollectiveSpec, RequestsSpec, TrainingTraceSpec
-from traffic.workload import Collective, Compute, Op, Transfer, Workload
+from traffic.models.predict import fluid_seconds, path_seconds, predict, step_seconds
+from traffic.workloads.build import workload_of
+from traffic.workloads.specs import CollectiveSpec, RequestsSpec, TrainingTraceSpec
+from traffic.workloads.workload import Collective, Compute, Op, Transfer, Workload
 
 DATA = Path(__file__).parents[2] / "scenarios" / "library" / "data"
 HOSTS = tuple(f"h{i + 1}" for i in range(8))

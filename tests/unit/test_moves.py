@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from scenarios.load_scenario import load_scenario
-from scenarios.moves import at_start, check_traffic, intents, moved, places, untouched
-from scenarios.phases import pairs_of, traffic_of
-from scenarios.scenario import Scenario
-from scenarios.tenants import with_addresses
+from scenarios.evidence.tenants import with_addresses
+from scenarios.run.phases import pairs_of, traffic_of
+from scenarios.spec.load_scenario import load_scenario
+from scenarios.spec.moves import at_start, check_traffic, intents, moved, places, untouched
+from scenarios.spec.scenario import Scenario
 from tests.unit.intents import attach, intent, vpc
-from topologies.errors import SpecErrors
-from topologies.expansion import expand
-from topologies.inventory import Inventory
-from topologies.spec import FabricSpec
+from topologies.model.errors import SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.inventory import Inventory
+from topologies.model.spec import FabricSpec
 
 FABRIC = {"name": "f", "leaves": 2, "spines": 1, "hosts_per_leaf": 3}       # h1 to h3, h4 to h6
 VPCS = [vpc("a", {"x": "10.1.0.0/24"}), vpc("b", {"y": "10.1.0.0/24"}), attach("h1", "a/x"), attach("h2", "a/x"),

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from scenarios import foretelling
-from scenarios.foretelling import Foretelling, foreseeable, predict_alone, rate_changes, told_or_why
-from scenarios.observe import spine_of
-from scenarios.phases import Traffic, traffic_of
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
-from topologies.errors import RunError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
+from scenarios.evidence.observe import spine_of
+from scenarios.evidence.results import RunDirectory
+from scenarios.run import foretelling
+from scenarios.run.foretelling import Foretelling, foreseeable, predict_alone, rate_changes, told_or_why
+from scenarios.run.phases import Traffic, traffic_of
+from scenarios.spec.scenario import Scenario
+from topologies.model.errors import RunError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 from traffic.metrics import registry
-from traffic.metrics.fluid import Unpredictable
 from traffic.metrics.metric import Metric
-from traffic.workload import Workload
+from traffic.models.fluid import Unpredictable
+from traffic.workloads.workload import Workload
 
 FABRIC = expand(FabricSpec(spines=4))
 USER = ("Datapath actions: tnl_push(tnl_port(1),header(size=50,type=4,eth(dst=02:ff:00:00:00:02,"

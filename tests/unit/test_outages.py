@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.events import History
-from scenarios.evidence import faults as windows
-from scenarios.expected import event_lines
-from scenarios.load_scenario import load_scenario
-from scenarios.outages import Outage, faults, with_lost_counts
-from topologies.errors import LabError
-from topologies.expansion import expand
-from topologies.ledger import Counters
-from topologies.spec import FabricSpec
+from scenarios.evidence.evidence import faults as windows
+from scenarios.evidence.outages import Outage, faults, with_lost_counts
+from scenarios.spec.events import History
+from scenarios.spec.expected import event_lines
+from scenarios.spec.load_scenario import load_scenario
+from topologies.model.errors import LabError
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
+from topologies.proof.ledger import Counters
 
 FABRIC = expand(FabricSpec(leaves=2, spines=2, hosts_per_leaf=1, probes=False))
 OUTAGES = [Outage("spine2", 1.0, 3.0, {"no-route": 4}, 2), Outage("spine2", 5.0, None, {"no-route": 1})]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences, spread_sentences
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 from traffic.metrics import laggard
 from traffic.metrics.pacing import Samples, metrics
-from traffic.workload import Workload
+from traffic.workloads.workload import Workload
 
 FABRIC = expand(FabricSpec())
 DIRECTIONS = tuple(d for k in FABRIC.links for d in k.directions)

@@ -7,17 +7,17 @@ from itertools import pairwise
 
 import pytest
 
-from controller.compile import compile_rules
-from controller.walk import Delivered, Walker
+from controller.rules.compile import compile_rules
+from controller.verify.walk import Delivered, Walker
 from tests.unit.test_controller_rules import udp
-from topologies.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
-from traffic.build import workload_of
-from traffic.lowering import lower
-from traffic.specs import CollectiveSpec
-from traffic.workload import Transfer
+from topologies.model.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
+from traffic.workloads.build import workload_of
+from traffic.workloads.lowering import lower
+from traffic.workloads.specs import CollectiveSpec
+from traffic.workloads.workload import Transfer
 
 FABRICS = {
     "4 hosts": {"hosts_per_leaf": 2}, "8 hosts": {}, "16 hosts": {"hosts_per_leaf": 8},

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from topologies.errors import SpecError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
-from traffic.build import workload_of
-from traffic.placement import leaves_of, place
-from traffic.specs import CollectiveSpec
-from traffic.workload import Collective
+from topologies.model.errors import SpecError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
+from traffic.workloads.build import workload_of
+from traffic.workloads.placement import leaves_of, place
+from traffic.workloads.specs import CollectiveSpec
+from traffic.workloads.workload import Collective
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from typing import cast
 
 import pytest
 
-from topologies import qdisc
-from topologies.errors import HostError
+from topologies.links.htb import qdisc
+from topologies.model.errors import HostError
 
 
 class Kernel:

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from controller.compile import compile_rules
-from controller.walk import Delivered, Walker
-from scenarios.expected import fabric_line
-from scenarios.load_scenario import load_scenario
+from controller.rules.compile import compile_rules
+from controller.verify.walk import Delivered, Walker
+from scenarios.spec.expected import fabric_line
+from scenarios.spec.load_scenario import load_scenario
 from tests.unit.test_controller_rules import udp
 from topologies.clos import RailOptimized
-from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.load import load_fabric
-from topologies.spec import FabricSpec
-from traffic.placement import leaves_of, place
+from topologies.model.errors import LabError, SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.load import load_fabric
+from topologies.model.spec import FabricSpec
+from traffic.workloads.placement import leaves_of, place
 
 RAILS = {"topology": "rail-optimized", "servers": 3, "rails": 2, "spines": 2}
 

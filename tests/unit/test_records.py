@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from topologies.errors import LabError
-from traffic import records as module
-from traffic.records import CollectiveRecord, RecordWriter, SlipRecord, StepRecord, encode, lines, records
+from topologies.model.errors import LabError
+from traffic.runtime import records as module
+from traffic.runtime.records import CollectiveRecord, RecordWriter, SlipRecord, StepRecord, encode, lines, records
 
 SLIP = SlipRecord("main", 1.0, 100, 0.0001, 0.002, 0.003)
 

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from controller.bgp_import import Judged, Learned, importable, judge
-from controller.compile import Compiler
-from controller.evpn import MacIpRoute, MulticastRoute, RouteTable, ip_vrfs, mac_vrfs
-from controller.state import State
-from controller.vpc import Allocation, Tenancy, allocate, resolve
+from controller.evpn.bgp_import import Judged, Learned, importable, judge
+from controller.evpn.evpn import MacIpRoute, MulticastRoute, RouteTable, ip_vrfs, mac_vrfs
+from controller.intent.vpc import Allocation, Tenancy, allocate, resolve
+from controller.rules.compile import Compiler
+from controller.rules.state import State
 from tests.unit.intents import attach, intent, peer, vpc
-from topologies.addressing import GATEWAY_MAC
-from topologies.bgp_routers import Router, frr_configuration
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.ledger import Counters, balance
-from topologies.spec import FabricSpec
+from topologies.lab.bgp_routers import Router, frr_configuration
+from topologies.model.addressing import GATEWAY_MAC
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
+from topologies.proof.ledger import Counters, balance
 
 VTEP = {"l3vni": 1001, "hosts": {"x1": {"address": "10.1.0.100/24", "gateway": "10.1.0.1", "vni": 1002}}}
 

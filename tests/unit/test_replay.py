@@ -13,16 +13,16 @@ from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
 
 from scenarios.commands.replay import scenario_of
-from scenarios.expected import traffic_lines
-from scenarios.phases import traffic_of
-from topologies.errors import LabError, SpecError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.load import load_fabric
-from topologies.scale import Scale
-from traffic.replay.capture import MOST_FLOWS, Flow, read_capture
-from traffic.replay.plan import Replay, Schedule, check_together, merged, replay_of
-from traffic.specs import ReplaySpec
+from scenarios.run.phases import traffic_of
+from scenarios.spec.expected import traffic_lines
+from topologies.model.errors import LabError, SpecError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.load import load_fabric
+from topologies.model.scale import Scale
+from traffic.transports.replay.capture import MOST_FLOWS, Flow, read_capture
+from traffic.transports.replay.plan import Replay, Schedule, check_together, merged, replay_of
+from traffic.workloads.specs import ReplaySpec
 
 A, B, C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 HOSTS = {A: "h1", B: "h5"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scenarios.load_scenario import load_scenario
+from scenarios.evidence.results import RunDirectory
 from scenarios.report.canvas import to_svg
 from scenarios.report.data import load
 from scenarios.report.drawing import DIGIT, LINE, TIER, label_places
@@ -22,10 +22,10 @@ from scenarios.report.series import wire_series
 from scenarios.report.tables import books, limits, metric_rows, prediction_rows, scenario_yaml
 from scenarios.report.terminal import json_object, show
 from scenarios.report.text import number, percent, quantity
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
+from scenarios.spec.load_scenario import load_scenario
+from scenarios.spec.scenario import Scenario
 from tests.unit import run_factory
-from topologies.expansion import expand
+from topologies.model.expansion import expand
 
 
 class _Page(HTMLParser):

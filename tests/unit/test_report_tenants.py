@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from scenarios.evidence.results import RunDirectory
 from scenarios.report import answer
 from scenarios.report.data import load
 from scenarios.report.page import build
 from scenarios.report.tenants import beside, sentences
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
+from scenarios.spec.scenario import Scenario
 from tests.unit import run_factory
 from tests.unit.intents import attach, vpc
 

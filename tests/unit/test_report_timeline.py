@@ -12,8 +12,8 @@ from scenarios.report.data import load
 from scenarios.report.figures import figures, paced, phase_starts
 from scenarios.report.timeline import last_steps, slowdown_figure, slowdowns, timeline_figure
 from tests.unit import run_factory
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 from traffic.metrics.collective import bulk_limit
 
 Json = dict[str, Any]

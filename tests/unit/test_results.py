@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenarios.results import RUN_ID, RunDirectory
+from scenarios.evidence.results import RUN_ID, RunDirectory
 from tests.unit import run_factory
-from topologies import files
-from topologies.errors import LabError, RunError
+from topologies.access import files
+from topologies.model.errors import LabError, RunError
 
 
 def test_a_new_run_keeps_its_scenario_and_says_running(tmp_path: Path) -> None:

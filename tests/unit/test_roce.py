@@ -18,15 +18,15 @@ from scapy.layers.l2 import Ether
 from scapy.utils import PcapWriter
 
 from tests.examples import examples
-from topologies.errors import SpecError
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.errors import SpecError
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 from traffic.metrics import roce
-from traffic.packets import AckTemplate, DataTemplate, Heard, Icrc, icrc_is_right, stamp_of
-from traffic.roce.gobackn import ACK_EVERY, RETRIES, Requester, Responder, nearest
-from traffic.roce.plan import ENTROPY_PORTS, SPRAY_PORTS, queue_pairs
-from traffic.roce.wire import ACK, FIRST, HEADERS, LAST, MIDDLE, NAK_SEQUENCE, ONLY, OVERHEAD, PSNS
-from traffic.specs import RoceSpec
+from traffic.transports.packets import AckTemplate, DataTemplate, Heard, Icrc, icrc_is_right, stamp_of
+from traffic.transports.rocev2.gobackn import ACK_EVERY, RETRIES, Requester, Responder, nearest
+from traffic.transports.rocev2.plan import ENTROPY_PORTS, SPRAY_PORTS, queue_pairs
+from traffic.transports.rocev2.wire import ACK, FIRST, HEADERS, LAST, MIDDLE, NAK_SEQUENCE, ONLY, OVERHEAD, PSNS
+from traffic.workloads.specs import RoceSpec
 
 SRC, DST = "10.9.1.1", "10.9.2.1"
 IN_FLIGHT = 12      # packets

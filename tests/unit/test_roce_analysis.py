@@ -11,10 +11,10 @@ from scapy.utils import PcapWriter
 from typer.testing import CliRunner
 
 from scenarios.cli import app
-from topologies.errors import LabError
-from traffic.packets import AckTemplate, DataTemplate
-from traffic.roce.analysis import between, findings
-from traffic.roce.wire import MIDDLE, NAK_SEQUENCE, PSNS
+from topologies.model.errors import LabError
+from traffic.transports.packets import AckTemplate, DataTemplate
+from traffic.transports.rocev2.analysis import between, findings
+from traffic.transports.rocev2.wire import MIDDLE, NAK_SEQUENCE, PSNS
 
 SRC, DST, QPN, FIRST = "192.0.2.1", "192.0.2.2", 17, PSNS - 3      # the PSN wraps after three packets
 DATA, NAK = DataTemplate(SRC, DST, QPN, 64, "rc"), AckTemplate(DST, SRC, 99)

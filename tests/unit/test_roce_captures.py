@@ -42,9 +42,9 @@ from tests.unit.roce_captures import (
     roce,
     written,
 )
-from traffic.roce.analysis import Analysis, PairFindings, analysis
-from traffic.roce.opcodes import MEANINGS, Meaning, Role
-from traffic.roce.spans import Spans, Taken
+from traffic.transports.rocev2.analysis import Analysis, PairFindings, analysis
+from traffic.transports.rocev2.opcodes import MEANINGS, Meaning, Role
+from traffic.transports.rocev2.spans import Spans, Taken
 
 TOP = 2**24
 

@@ -32,10 +32,10 @@ from tests.unit.roce_captures import (
     roce,
     written,
 )
-from topologies.errors import LabError
-from traffic.packets import icrc_of
-from traffic.roce import sightings as reading
-from traffic.roce.analysis import PairFindings, analysis, between
+from topologies.model.errors import LabError
+from traffic.transports.packets import icrc_of
+from traffic.transports.rocev2 import sightings as reading
+from traffic.transports.rocev2.analysis import PairFindings, analysis, between
 
 
 def only(path: Path) -> PairFindings:

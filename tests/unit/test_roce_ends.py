@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from scenarios.report.answer import compared, workload_sentence
-from topologies.errors import RunError
-from traffic.packets import Heard
-from traffic.roce.outcome import roce_record
-from traffic.roce.plan import FIRST_QPN, QueuePair
-from traffic.roce.ports import _by_opcode
-from traffic.roce.receiver import Incoming
-from traffic.roce.sender import BURST, Outgoing, Sender
-from traffic.roce.wire import ACK, ACKNOWLEDGE, FIRST, HEADERS, LAST, NAK_SEQUENCE, ONLY, OVERHEAD
-from traffic.streams.board import DUPLICATES, FOREIGN, RECEIVED, SENT, board
-from traffic.streams.outcome import Finding, stream_record
+from topologies.model.errors import RunError
+from traffic.transports.packets import Heard
+from traffic.transports.rocev2.outcome import roce_record
+from traffic.transports.rocev2.plan import FIRST_QPN, QueuePair
+from traffic.transports.rocev2.ports import _by_opcode
+from traffic.transports.rocev2.receiver import Incoming
+from traffic.transports.rocev2.sender import BURST, Outgoing, Sender
+from traffic.transports.rocev2.wire import ACK, ACKNOWLEDGE, FIRST, HEADERS, LAST, NAK_SEQUENCE, ONLY, OVERHEAD
+from traffic.transports.udp.board import DUPLICATES, FOREIGN, RECEIVED, SENT, board
+from traffic.transports.udp.outcome import Finding, stream_record
 
 SRC, DST = "10.9.1.1", "10.9.2.1"
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from topologies.cpu import Machine, shares
-from topologies.run_queue import Counts, Process, Thread
+from topologies.proof.cpu import Machine, shares
+from topologies.proof.run_queue import Counts, Process, Thread
 
 MS = 1_000_000      # ns
 

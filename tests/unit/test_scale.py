@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.expansion import expand
-from topologies.scale import Scale, below_scale
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.scale import Scale, below_scale
+from topologies.model.spec import FabricSpec
 
 FACTORS = st.floats(min_value=1e-6, max_value=1.0)
 

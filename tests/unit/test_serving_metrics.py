@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from scenarios.report.answer import workload_sentence
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.scale import Scale
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.scale import Scale
+from topologies.model.spec import FabricSpec
 from traffic.metrics.registry import compute
 from traffic.metrics.vllm import bench_serve
 

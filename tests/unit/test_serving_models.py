@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.inference.batching import Batch, Sequence
 from traffic.inference.cache import Hierarchy, Tier, reuse
 from traffic.inference.gpu import PRESETS, Chunk, Roofline
 from traffic.inference.requests import trace_notes
 from traffic.inference.routing import POLICIES, Ask, ReplicaView
-from traffic.specs import AcceleratorSpec, ServingSpec
 from traffic.traces.mooncake import CachedRequest, read, read_spread, slot_of, spread
+from traffic.workloads.specs import AcceleratorSpec, ServingSpec
 
 MOONCAKE = Path(__file__).parents[3] / "shared/traces/mooncake_fast25/conversation_t0000-0600s.jsonl"
 SAMPLE = Path(__file__).parents[2] / "scenarios/library/data/mooncake-small.jsonl"

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from scenarios.report.answer import sentences_of_spread, workload_sentence
 from tests.unit.serving_mistakes import refusal
 from tests.unit.test_serving_metrics import SETUP, request
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec, ScaleSpec
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec, ScaleSpec
 from traffic.inference.alone import predict
 from traffic.inference.gpu import Chunk, Roofline
 from traffic.inference.parallel import Parallel, pairs_of
 from traffic.inference.plan import Serving, serving_of
 from traffic.inference.workers import ring_moves
 from traffic.metrics.registry import compute
-from traffic.specs import ServingSpec
+from traffic.workloads.specs import ServingSpec
 
 HOSTS = [f"h{n}" for n in range(1, 9)]
 BORDER = {"leaves": 2, "spines": 2, "hosts_per_leaf": 4, "border": {"hosts": 2, "rate": "10mbit"}}

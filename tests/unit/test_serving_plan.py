@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from scenarios.load_scenario import load_scenario
-from scenarios.phases import traffic_of
+from scenarios.run.phases import traffic_of
+from scenarios.spec.load_scenario import load_scenario
 from tests.unit.serving_mistakes import refusal
-from topologies.errors import LabError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.load import load_fabric
-from topologies.spec import FabricSpec, ScaleSpec
+from topologies.model.errors import LabError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.load import load_fabric
+from topologies.model.spec import FabricSpec, ScaleSpec
 from traffic.inference.plan import Serving, ServingJob, serving_of
-from traffic.specs import ServingSpec
+from traffic.workloads.specs import ServingSpec
 
 LIBRARY = ("inference-stateless", "inference-azure-replay", "inference-sessions-affinity", "inference-mooncake-replay",
            "inference-tensor-parallel")

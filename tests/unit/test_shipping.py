@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.report.answer import workload_sentence
-from topologies.errors import LabError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.load import load_fabric
-from topologies.scale import Scale
+from topologies.model.errors import LabError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.load import load_fabric
+from topologies.model.scale import Scale
 from traffic.inference.gpu import Chunk
 from traffic.inference.plan import Serving, serving_of
 from traffic.inference.shipping import Shipment, Transfer, computed, parts_of, predictions, wait
-from traffic.specs import ServingSpec
+from traffic.workloads.specs import ServingSpec
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from scenarios.scenario import Scenario
-from topologies.errors import Misfits
-from topologies.spec import FabricSpec, QueueSpec
+from scenarios.spec.scenario import Scenario
+from topologies.model.errors import Misfits
+from topologies.model.spec import FabricSpec, QueueSpec
 
 
 def misfits(**keys: object) -> list[str]:

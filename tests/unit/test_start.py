@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 from scenarios import cli
-from scenarios.child import Child
+from scenarios.run.child import Child
 from scenarios.workshops import skeleton
 from tests.hostile import SAYS, executed, plant
-from topologies import start
-from topologies.errors import LabError
-from topologies.host_limits import find_program
+from topologies.access import start
+from topologies.lab.host_limits import find_program
+from topologies.model.errors import LabError
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("controller", "controller.bgp", "traffic.engine", "traffic.streams", "traffic.roce", "traffic.iperf",
-           "traffic.replay", "traffic.inference", "topologies.sampler")
+MODULES = ("controller", "controller.bgp.speaker", "traffic.engine", "traffic.transports.udp",
+           "traffic.transports.rocev2", "traffic.transports.iperf", "traffic.transports.replay", "traffic.inference",
+           "topologies.proof.sampler")
 
 
 @pytest.fixture
@@ -57,10 +58,11 @@ def test_children_and_a_learners_file_are_started_like_that(hostile: Path) -> No
 
 
 def test_what_is_started_is_the_code_that_starts_it_whatever_is_installed(tmp_path: Path) -> None:
-    program = "import topologies.start as s, subprocess; print(s.PACKAGES, *s.command('traffic.engine'))"
+    program = "import topologies.access.start as s, subprocess; print(s.PACKAGES, *s.command('traffic.engine'))"
     done = subprocess.run([sys.executable, "-S", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert str(ROOT / "topologies/start.py") in done.stdout
-    shown = subprocess.run([sys.executable, "-I", str(ROOT / "topologies/start.py"), "topologies.start"], cwd=tmp_path,
+    assert str(ROOT / "topologies/access/start.py") in done.stdout
+    program = str(ROOT / "topologies/access/start.py")
+    shown = subprocess.run([sys.executable, "-I", program, "topologies.access.start"], cwd=tmp_path,
                            capture_output=True, text=True, check=False)
     assert "IndexError" in shown.stderr, "it has become that module, which finds no argument"
 
@@ -68,7 +70,7 @@ def test_what_is_started_is_the_code_that_starts_it_whatever_is_installed(tmp_pa
 def test_no_process_of_ours_is_started_in_another_way() -> None:
     named = [f"{path.relative_to(ROOT)}" for room in start.PACKAGES for path in sorted((ROOT / room).rglob("*.py"))
              if "[sys.executable" in path.read_text()]
-    assert named == ["topologies/start.py"]
+    assert named == ["topologies/access/start.py"]
 
 
 @pytest.mark.parametrize("where", [".", "", "bin"])

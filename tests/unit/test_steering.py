@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from topologies.steering import mask
+from topologies.lab.steering import mask
 
 
 @pytest.mark.parametrize(("processors", "words"), [

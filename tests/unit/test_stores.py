@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.serving_mistakes import refusal
-from topologies.errors import LabError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.load import load_fabric
-from topologies.spec import FabricSpec
+from topologies.model.errors import LabError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.load import load_fabric
+from topologies.model.spec import FabricSpec
 from traffic.inference.cache import Hierarchy, Tier
 from traffic.inference.carrier import terms_of
 from traffic.inference.gpu import Chunk, Roofline
 from traffic.inference.plan import serving_of
 from traffic.inference.store import Stores, Terms, chosen, fetch_seconds, saved_seconds
 from traffic.metrics.registry import compute
-from traffic.specs import ServingSpec
+from traffic.workloads.specs import ServingSpec
 
 ONE = Terms("always", Roofline.of("llama3-8b", "h100"), 1, 1000, {"h3": 1e6, "a": 1e6, "b": 1e6}, 1.0)
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from topologies.errors import HostError, LabError, RunError
-from traffic.streams.board import DUPLICATES, FOREIGN, RECEIVED, SENT, SLOTS, Board, Lane, board
-from traffic.streams.clock import StepWatch
-from traffic.streams.outcome import Finding, packets_records, sample_step, stream_record
-from traffic.streams.pcap import pcap_one_way, stream_packet
-from traffic.streams.plan import Stream
-from traffic.streams.receiver import Inlet, receive_all
-from traffic.streams.sender import Flow, send_all
-from traffic.streams.wire import HEADER, MAGIC, RECEIVE_BUFFER, SO_TIMESTAMPNS, allow_sockets, socket_drops
+from topologies.model.errors import HostError, LabError, RunError
+from traffic.transports.udp.board import DUPLICATES, FOREIGN, RECEIVED, SENT, SLOTS, Board, Lane, board
+from traffic.transports.udp.clock import StepWatch
+from traffic.transports.udp.outcome import Finding, packets_records, sample_step, stream_record
+from traffic.transports.udp.pcap import pcap_one_way, stream_packet
+from traffic.transports.udp.plan import Stream
+from traffic.transports.udp.receiver import Inlet, receive_all
+from traffic.transports.udp.sender import Flow, send_all
+from traffic.transports.udp.wire import HEADER, MAGIC, RECEIVE_BUFFER, SO_TIMESTAMPNS, allow_sockets, socket_drops
 
 FOUND = Finding(phase="p", t0=0.0, offset=0, number=0, sport=(20001,), dport=12000, send_errors={}, socket_drops=0,
                 clock_step=0.0, latency_invalid="", interrupted=False)
@@ -72,7 +72,7 @@ def test_packets_are_written_in_lines_of_256_with_null_for_losses() -> None:
 
 
 def test_long_streams_are_thinned_evenly_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("traffic.streams.outcome.MAX_SAMPLES", 100)
+    monkeypatch.setattr("traffic.transports.udp.outcome.MAX_SAMPLES", 100)
     lane = filled(list(range(250)), 250)
     assert stream_record(a_stream(), lane, FOUND).sample_step == sample_step(250) == 3
     rows = list(packets_records(a_stream(), lane, "p", 0.0))

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from topologies.addressing import SENTINEL_DSCP
-from topologies.errors import LabError, SpecError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
-from traffic.specs import StreamSpec
-from traffic.streams.plan import (
+from topologies.model.addressing import SENTINEL_DSCP
+from topologies.model.errors import LabError, SpecError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
+from traffic.transports.udp.plan import (
     MAX_PACKETS,
     SOURCE_PORTS,
     Job,
@@ -25,6 +24,7 @@ from traffic.streams.plan import (
     source_ports,
     streams_of,
 )
+from traffic.workloads.specs import StreamSpec
 
 
 @pytest.fixture

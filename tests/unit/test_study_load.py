@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.compiling import Compiled, compiled
-from scenarios.load_scenario import load_scenario
-from scenarios.scenario import Scenario
+from scenarios.spec.compiling import Compiled, compiled
+from scenarios.spec.load_scenario import load_scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.study import load
 from scenarios.study.load import load_study, order_of
 from tests.unit.bounded import aifab, refused
 from tests.unit.study_factory import BASE, STUDY, plan, write
-from topologies.errors import SpecError, SpecErrors, TraceError
+from topologies.model.errors import SpecError, SpecErrors, TraceError
 
 
 def refusal(directory: Path, old: str, new: str, *overrides: str, quick: bool = False) -> str:

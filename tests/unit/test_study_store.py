@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.scenario import Scenario
+from scenarios.spec.scenario import Scenario
 from scenarios.study.execute import Listener, execute
 from scenarios.study.load import Plan
 from scenarios.study.result import FILE, Outcome, StudyResult
 from scenarios.study.store import Store, read_study
 from tests.unit import run_factory
 from tests.unit.study_factory import STUDY, TIMES, plan, run, runner
-from topologies.errors import HostError, LabError, RunError, SpecError
+from topologies.model.errors import HostError, LabError, RunError, SpecError
 
 
 @pytest.fixture

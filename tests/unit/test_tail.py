@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from scenarios.report.causes import tail_sentence
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import BorderSpec, FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import BorderSpec, FabricSpec
 from traffic.metrics.pacing import Samples
 from traffic.metrics.registry import compute
 from traffic.metrics.tail import directions

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scenarios.report.answer import workload_sentence
 from scenarios.report.task_bars import task_figure
 from scenarios.report.tasks import difference_sentence
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 from traffic.metrics.registry import compute
 from traffic.metrics.tasks import Step, anatomies, critical_path, parts_of_model, parts_of_tool
 

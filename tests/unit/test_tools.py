@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from topologies.expansion import expand
-from topologies.load import load_fabric
+from topologies.model.expansion import expand
+from topologies.model.load import load_fabric
 from traffic.engine.timers import Timers
 from traffic.inference.agent import Call, Task
 from traffic.inference.links import Links
 from traffic.inference.plan import serving_of
 from traffic.inference.tools import ToolCall, Tools
-from traffic.specs import ServingSpec
+from traffic.workloads.specs import ServingSpec
 
 Over = Callable[[], None]
 CALL = Call(id=3, kind="tool", tool="search", servers=("h7", "h8"), ask=100, answer=5000, service=0.2)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from topologies.errors import SpecError, TraceError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
-from traffic.build import workload_of
-from traffic.lowering import lower
-from traffic.specs import TrainingTraceSpec
+from topologies.model.errors import SpecError, TraceError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 from traffic.traces.aicb import KINDS, read
-from traffic.workload import Collective, Compute, Transfer, Workload
+from traffic.workloads.build import workload_of
+from traffic.workloads.lowering import lower
+from traffic.workloads.specs import TrainingTraceSpec
+from traffic.workloads.workload import Collective, Compute, Transfer, Workload
 
 SETS = Path(__file__).parents[3] / "shared" / "traces"
 MEASURED = SETS / "aicb_a100_measured" / "A100_example_iter2-3.csv"

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.errors import SpecError, TraceError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.scale import MIN_PACKETS
-from topologies.spec import BorderSpec, FabricSpec, ScaleSpec
-from traffic.lowering import lower
-from traffic.specs import RequestsSpec
+from topologies.model.errors import SpecError, TraceError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.scale import MIN_PACKETS
+from topologies.model.spec import BorderSpec, FabricSpec, ScaleSpec
 from traffic.traces import azure
 from traffic.traces.azure import HEADER, Request, read
 from traffic.traces.requests import requests_workload
-from traffic.workload import Compute, Transfer, Workload
+from traffic.workloads.lowering import lower
+from traffic.workloads.specs import RequestsSpec
+from traffic.workloads.workload import Compute, Transfer, Workload
 
 SAMPLE = Path(__file__).parents[2] / "scenarios" / "library" / "data" / "requests-small.csv"
 PAUSE = "time_per_output_token"

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from topologies.errors import TraceError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
-from traffic.build import workload_of
-from traffic.lowering import lower
-from traffic.specs import TrainingTraceSpec
+from topologies.model.errors import TraceError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 from traffic.traces.chakra_nodes import read
-from traffic.workload import Collective, Compute, Transfer, Workload
+from traffic.workloads.build import workload_of
+from traffic.workloads.lowering import lower
+from traffic.workloads.specs import TrainingTraceSpec
+from traffic.workloads.workload import Collective, Compute, Transfer, Workload
 
 SETS = Path(__file__).parents[3] / "shared" / "traces" / "astrasim_chakra_et"
 RING = SETS / "custom_ring_allreduce_8npus_1MB"

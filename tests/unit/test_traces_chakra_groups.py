@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from tests.unit.test_traces_chakra import collective, comp, et, field, ints, p2p, varint, workload, write
-from topologies.errors import TraceError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
-from traffic.lowering import lower
-from traffic.specs import TrainingTraceSpec
+from topologies.model.errors import TraceError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 from traffic.traces import compressed
 from traffic.traces.chakra_attributes import attribute
-from traffic.workload import Collective, Compute, Transfer, Workload
+from traffic.workloads.lowering import lower
+from traffic.workloads.specs import TrainingTraceSpec
+from traffic.workloads.workload import Collective, Compute, Transfer, Workload
 
 Json = dict[str, Any]
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from topologies.errors import TraceError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec
-from traffic.lowering import lower
-from traffic.specs import TrainingTraceSpec
+from topologies.model.errors import TraceError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec
 from traffic.traces import documents
 from traffic.traces.pytorch_et import read
 from traffic.traces.training import training_workload
-from traffic.workload import Collective, Compute, Transfer, Workload
+from traffic.workloads.lowering import lower
+from traffic.workloads.specs import TrainingTraceSpec
+from traffic.workloads.workload import Collective, Compute, Transfer, Workload
 
 Json = dict[str, Any]
 WORLD = ("0", (0, 1, 2, 3))

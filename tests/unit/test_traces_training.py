@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from topologies.errors import TraceError
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import FabricSpec, ScaleSpec
-from traffic.lowering import lower
+from topologies.model.errors import TraceError
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import FabricSpec, ScaleSpec
 from traffic.metrics.below import classes_below_scale
-from traffic.specs import TrainingTraceSpec
 from traffic.traces.pytorch_et import read
 from traffic.traces.training import totals, training_workload
-from traffic.workload import Collective, Compute, Workload
+from traffic.workloads.lowering import lower
+from traffic.workloads.specs import TrainingTraceSpec
+from traffic.workloads.workload import Collective, Compute, Workload
 
 DATA = Path(__file__).parents[2] / "scenarios" / "library" / "data"
 SAMPLE = DATA / "dlrm-small"

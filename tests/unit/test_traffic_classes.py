@@ -7,26 +7,26 @@ from typing import Any
 
 import pytest
 
-from controller.compile import compile_rules
-from controller.state import State
-from controller.vpc import Allocation, allocate, resolve
-from controller.walk import Delivered, Walker
-from scenarios.live_shares import change_shares, changed
-from scenarios.load_scenario import load_scenario
-from scenarios.phases import Traffic, pairs_of, traffic_of
-from scenarios.scenario import ShareChange
-from scenarios.shares import check_classes
+from controller.intent.vpc import Allocation, allocate, resolve
+from controller.rules.compile import compile_rules
+from controller.rules.state import State
+from controller.verify.walk import Delivered, Walker
+from scenarios.evidence.shares import check_classes
+from scenarios.run.live_shares import change_shares, changed
+from scenarios.run.phases import Traffic, pairs_of, traffic_of
+from scenarios.spec.load_scenario import load_scenario
+from scenarios.spec.scenario import ShareChange
 from tests.unit.intents import attach, intent, vpc
 from tests.unit.test_classes import inventory
 from tests.unit.test_controller_rules import udp
-from topologies.errors import LabError, SpecErrors
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.spec import ClassSpec, FabricSpec, class_of, open_classes
-from traffic.iperf import Job
-from traffic.packets import AckTemplate, DataTemplate
-from traffic.roce.plan import queue_pairs
-from traffic.streams.plan import streams_of
+from topologies.model.errors import LabError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.spec import ClassSpec, FabricSpec, class_of, open_classes
+from traffic.transports.iperf import Job
+from traffic.transports.packets import AckTemplate, DataTemplate
+from traffic.transports.rocev2.plan import queue_pairs
+from traffic.transports.udp.plan import streams_of
 
 GOLD, BULK, OTHER = 10, 20, 33
 CLASSES = {"gold": {"dscp": GOLD, "min": "60%", "vpcs": ["a"]},
@@ -186,8 +186,8 @@ def test_a_live_change_of_one_class_keeps_what_is_not_given() -> None:
     ("bulk", None, None, "aifab class set: expected --min, --max or both; found neither")])
 def test_a_live_change_that_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch, name: str, least: str | None,
                                               most: str | None, words: str) -> None:
-    monkeypatch.setattr("scenarios.live_shares.held_classes", lambda _: of(CLASSES))
-    monkeypatch.setattr("scenarios.live_shares.set_shares", lambda *_: pytest.fail("nothing may change"))
+    monkeypatch.setattr("scenarios.run.live_shares.held_classes", lambda _: of(CLASSES))
+    monkeypatch.setattr("scenarios.run.live_shares.set_shares", lambda *_: pytest.fail("nothing may change"))
     with pytest.raises(LabError) as caught:
         change_shares(inventory(), name, least, most)
     assert words in str(caught.value)
@@ -195,8 +195,8 @@ def test_a_live_change_that_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch, n
 
 def test_a_live_change_is_made_on_all_wires_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, ClassSpec]] = []
-    monkeypatch.setattr("scenarios.live_shares.held_classes", lambda _: of(CLASSES))
-    monkeypatch.setattr("scenarios.live_shares.set_shares", lambda _, classes: made.append(classes))
+    monkeypatch.setattr("scenarios.run.live_shares.held_classes", lambda _: of(CLASSES))
+    monkeypatch.setattr("scenarios.run.live_shares.set_shares", lambda _, classes: made.append(classes))
     found, _ = change_shares(inventory(), "bulk", "30%", None)
     assert (found.min, found.max) == (0.3, 1.0)
     assert [(c["bulk"], c["gold"]) for c in made] == [(found, of(CLASSES)["gold"])]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.units import parse_rate, parse_size, parse_time, show_rate, show_size, show_time
+from topologies.model.units import parse_rate, parse_size, parse_time, show_rate, show_size, show_time
 
 
 @pytest.mark.parametrize(("text", "rate"), [

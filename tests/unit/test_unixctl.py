@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from topologies import unixctl
-from topologies.errors import HostError
-from topologies.inventory import SwitchProcess
+from topologies.access import unixctl
+from topologies.model.errors import HostError
+from topologies.model.inventory import SwitchProcess
 
 Answer = Callable[[dict[str, object]], bytes]
 

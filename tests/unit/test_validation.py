@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
+from scenarios.evidence.results import RunDirectory
+from scenarios.spec.scenario import Scenario
 from scenarios.validation.evaluate import Outcome, Result, Status, Validation, same_place, validate
 from scenarios.validation.facts import Facts
 from scenarios.validation.lines import lines, summary
 from tests.unit import run_factory
-from topologies.errors import LabError
+from topologies.model.errors import LabError
 
 Json = dict[str, Any]
 SAID = {"pass": "It holds.", "fail": "It does not hold."}

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenarios.invariants.evidence import NAMES, AuditFinding, Count, Fault, Level, Phase, Sentinel
-from scenarios.invariants.samples import Counters
-from scenarios.verdict import judge, sentinels
+from scenarios.verdict.invariants.evidence import NAMES, AuditFinding, Count, Fault, Level, Phase, Sentinel
+from scenarios.verdict.invariants.samples import Counters
+from scenarios.verdict.verdict import judge, sentinels
 from tests.unit.evidence_factory import (
     BUSY,
     DIRECTIONS,
@@ -25,8 +25,8 @@ from tests.unit.evidence_factory import (
     second,
     sentinel,
 )
-from topologies.calibrate import Calibration
-from topologies.errors import RunError
+from topologies.model.errors import RunError
+from topologies.proof.calibrate import Calibration
 
 VALID, SUSPECT, INVALID = Level.VALID, Level.SUSPECT, Level.INVALID
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scenarios.invariants.evidence import Fault, Level
-from scenarios.invariants.link import check, windows
-from scenarios.invariants.samples import Counters
+from scenarios.verdict.invariants.evidence import Fault, Level
+from scenarios.verdict.invariants.link import check, windows
+from scenarios.verdict.invariants.samples import Counters
 from tests.unit.evidence_factory import (
     BUSY,
     DEEP,

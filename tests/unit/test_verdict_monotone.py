@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.invariants.evidence import Count, Evidence, Level
-from scenarios.verdict import judge
+from scenarios.verdict.invariants.evidence import Count, Evidence, Level
+from scenarios.verdict.verdict import judge
 from tests.examples import examples
 from tests.unit.evidence_factory import at_share, calibration, evidence, ledger, sentinel
 

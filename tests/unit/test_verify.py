@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from controller.reachability import Cell
-from scenarios.verify import HEADERS, Verification, udp_frame
+from controller.verify.reachability import Cell
+from scenarios.run.verify import HEADERS, Verification, udp_frame
 
 CELLS = (Cell("h1", "h2", "10.1.0.3", "m", "h2", "same subnet"),
          Cell("h1", "h3", "10.2.0.2", "m", "", "h3 is in no VPC", "no-route:a/x"),

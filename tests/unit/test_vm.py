@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.invariants.evidence import NAMES
-from topologies.errors import HostError, RunError
+from scenarios.verdict.invariants.evidence import NAMES
+from topologies.model.errors import HostError, RunError
 from vm import disks, host, qemu, vagrant
 from vm.figures import broken, figures, reasons, times
 from vm.steps import PYTHON, SPEED, STEPS, Step, outcomes, scenario

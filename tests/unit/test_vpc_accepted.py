@@ -10,17 +10,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from controller.intent import KEY, Intent, as_objects, ignored_in, read_intent
-from controller.intent_checks import intent_problems
-from controller.intent_fields import SubnetSpec
-from controller.leases import lease, room
-from controller.lenient import note_lines, refuse
-from controller.vpc import Allocation, allocate, macs_of
+from controller.intent.intent import KEY, Intent, as_objects, ignored_in, read_intent
+from controller.intent.intent_checks import intent_problems
+from controller.intent.intent_fields import SubnetSpec
+from controller.intent.leases import lease, room
+from controller.intent.lenient import note_lines, refuse
+from controller.intent.vpc import Allocation, allocate, macs_of
 from tests.unit.intents import attach, intent, peer, vpc
-from topologies.document import dotted
-from topologies.errors import SpecErrors
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.document import dotted
+from topologies.model.errors import SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2))
 MACS = macs_of(FABRIC)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from controller.client import ControllerClient
 from controller.control import Control
-from controller.evpn_view import tables
+from controller.evpn.evpn_view import tables
+from controller.northbound.client import ControllerClient
 from tests.unit.intents import Spec, attach, vpc
 from tests.unit.served_api import FABRIC, OBJECTS, served
-from topologies.addressing import GATEWAY_MAC
-from topologies.errors import LabError
+from topologies.model.addressing import GATEWAY_MAC
+from topologies.model.errors import LabError
 
 
 @pytest.fixture

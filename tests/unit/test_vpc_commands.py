@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 
-from controller.client import ControllerClient
-from controller.intent import Intent, as_objects, read_intent
-from scenarios import attach as attaching
-from scenarios import cli, vpcs
-from scenarios.vpcs import as_yaml
+from controller.intent.intent import Intent, as_objects, read_intent
+from controller.northbound.client import ControllerClient
+from scenarios import cli
+from scenarios.run import attach as attaching
+from scenarios.run import vpcs
+from scenarios.run.vpcs import as_yaml
 from tests.unit.intents import intents
 from tests.unit.served_api import FABRIC, OBJECTS, served
 

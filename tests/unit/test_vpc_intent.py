@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from controller.intent import Intent, as_objects, read_intent
-from controller.intent_checks import intent_problems
-from controller.vpc import Allocation, allocate, resolve
+from controller.intent.intent import Intent, as_objects, read_intent
+from controller.intent.intent_checks import intent_problems
+from controller.intent.vpc import Allocation, allocate, resolve
 from tests.unit.intents import Spec, attach, intent, intents, peer, vpc
-from topologies.document import dotted
-from topologies.errors import SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.document import dotted
+from topologies.model.errors import SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2))
 HOSTS = [h.name for h in FABRIC.hosts]

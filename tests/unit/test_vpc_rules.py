@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller import irb
-from controller.compile import Compiler
-from controller.evpn import IpVrf, MacIpRoute, PrefixRoute, Route, ip_vrfs, originated
-from controller.intent import Intent
-from controller.reachability import Cell, matrix
-from controller.rules import ETH_ARP, ETH_IPV4, ICMP, UDP, Match, Value
-from controller.state import State
-from controller.vpc import Allocation, Tenancy, allocate, resolve
-from controller.walk import Delivered, Dropped, Packet, Walker
+from controller.evpn.evpn import IpVrf, MacIpRoute, PrefixRoute, Route, ip_vrfs, originated
+from controller.intent.intent import Intent
+from controller.intent.vpc import Allocation, Tenancy, allocate, resolve
+from controller.rules import irb
+from controller.rules.compile import Compiler
+from controller.rules.rules import ETH_ARP, ETH_IPV4, ICMP, UDP, Match, Value
+from controller.rules.state import State
+from controller.verify.reachability import Cell, matrix
+from controller.verify.walk import Delivered, Dropped, Packet, Walker
 from tests.examples import examples
 from tests.unit.intents import attach, intent, intents, peer, vpc
-from topologies.addressing import GATEWAY_MAC
-from topologies.expansion import expand
-from topologies.fabric import Fabric, Node
-from topologies.spec import FabricSpec
+from topologies.model.addressing import GATEWAY_MAC
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric, Node
+from topologies.model.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=2, hosts_per_leaf=4, probes=False))
 PINNED = expand(FABRIC.spec.model_copy(update={"paths": "pinned"}))

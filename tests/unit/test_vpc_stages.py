@@ -12,26 +12,26 @@ import pytest
 from hypothesis import given
 
 from controller import writer as writer_module
-from controller.bgp_import import Learned
-from controller.compile import Compiler
 from controller.control import Control
-from controller.evpn import PrefixRoute
-from controller.intent import Intent
-from controller.reachability import Cell, matrix
-from controller.reconcile import AddFlow, DeleteFlows, Installed, Phase
+from controller.evpn.bgp_import import Learned
+from controller.evpn.evpn import PrefixRoute
+from controller.intent.intent import Intent
+from controller.intent.vpc import Allocation, allocate, resolve
 from controller.record import Record
-from controller.rules import ETH_IPV4, UDP, RuleSet
+from controller.rules.compile import Compiler
+from controller.rules.rules import ETH_IPV4, UDP, RuleSet
+from controller.rules.state import State
+from controller.southbound.reconcile import AddFlow, DeleteFlows, Installed, Phase
 from controller.stages import RuleSource, Stage, stages
-from controller.state import State
-from controller.vpc import Allocation, allocate, resolve
-from controller.walk import Delivered, Packet, Walker
+from controller.verify.reachability import Cell, matrix
+from controller.verify.walk import Delivered, Packet, Walker
 from controller.writer import Conflict, Unfit, Writer
 from tests.examples import examples
 from tests.unit.intents import attach, external, external_attach, external_peer, intent, intents, peer, vpc
-from topologies.addressing import GATEWAY_MAC
-from topologies.errors import LabError
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.addressing import GATEWAY_MAC
+from topologies.model.errors import LabError
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 
 FABRIC = expand(FabricSpec(leaves=2, spines=1, hosts_per_leaf=3, probes=False))
 HOSTS = [h.name for h in FABRIC.hosts]

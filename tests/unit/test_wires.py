@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from topologies import wires
-from topologies.addressing import VXLAN_OVERHEAD
-from topologies.expansion import expand
-from topologies.fabric import Fabric
-from topologies.inventory import Inventory
-from topologies.spec import FabricSpec, LinkOverride, QueueSpec
+from topologies.links.htb import wires
+from topologies.model.addressing import VXLAN_OVERHEAD
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
+from topologies.model.inventory import Inventory
+from topologies.model.spec import FabricSpec, LinkOverride, QueueSpec
 
 FABRIC = expand(FabricSpec(name="w", leaves=2, spines=1, hosts_per_leaf=1, host_rate="10mbit", uplink_rate="20mbit",
                            queue=QueueSpec(bytes=60_000), uplink_queue=QueueSpec(bytes=90_000)))

@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from scenarios.load_scenario import load_scenario
-from topologies.errors import SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
-from traffic.build import workload_of
-from traffic.lowering import Program, lower
-from traffic.placement import place
-from traffic.specs import CollectiveSpec
-from traffic.workload import Collective, Compute, Op, Transfer, Workload, from_json, read, save, to_json
+from scenarios.spec.load_scenario import load_scenario
+from topologies.model.errors import SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
+from traffic.workloads.build import workload_of
+from traffic.workloads.lowering import Program, lower
+from traffic.workloads.placement import place
+from traffic.workloads.specs import CollectiveSpec
+from traffic.workloads.workload import Collective, Compute, Op, Transfer, Workload, from_json, read, save, to_json
 
 HOSTS = ("h1", "h2", "h3", "h4")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from scenarios.results import RunDirectory
-from scenarios.scenario import Scenario
+from scenarios.evidence.results import RunDirectory
+from scenarios.spec.scenario import Scenario
 from scenarios.validation.evaluate import Status, Validation
 from scenarios.workshops.answers import read_answers
 from scenarios.workshops.grade import after, before, kept_run, not_graded
@@ -19,9 +19,9 @@ from scenarios.workshops.ring import spread
 from scenarios.workshops.skeleton import call
 from scenarios.workshops.work import read_work
 from tests.unit import run_factory
-from topologies.errors import LabError, SpecError, SpecErrors
-from topologies.expansion import expand
-from topologies.spec import FabricSpec
+from topologies.model.errors import LabError, SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.spec import FabricSpec
 
 SLOW, ECMP = "01-slowest-link", "02-ecmp-entropy"
 

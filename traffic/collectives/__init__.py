@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from topologies.errors import SpecError
+from topologies.model.errors import SpecError
 from traffic.collectives import direct, halving, hierarchical, ring, tree
 from traffic.collectives.moves import Move, part, span
 
 if TYPE_CHECKING:
-    from traffic.workload import AlgorithmName, Collective, CollectiveName
+    from traffic.workloads.workload import AlgorithmName, Collective, CollectiveName
 
 __all__ = ["Move", "algorithm_for", "part", "problems", "schedule", "span"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from traffic.collectives.moves import Move, part
 
 if TYPE_CHECKING:
-    from traffic.workload import Collective
+    from traffic.workloads.workload import Collective
 
 
 def _peers(n: int, i: int) -> Iterator[int]:

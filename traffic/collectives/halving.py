@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from traffic.collectives.moves import Move, span
 
 if TYPE_CHECKING:
-    from traffic.workload import Collective
+    from traffic.workloads.workload import Collective
 
 
 def problems(c: Collective) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from traffic.collectives.moves import Move, part
 
 if TYPE_CHECKING:
-    from traffic.workload import Collective
+    from traffic.workloads.workload import Collective
 
 
 def _hop(c: Collective, phase: str, step: int, i: int, chunk: int, reduce: bool, behind: str) -> Move:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from traffic.collectives.moves import Move
 
 if TYPE_CHECKING:
-    from traffic.workload import Collective
+    from traffic.workloads.workload import Collective
 
 
 def broadcast(c: Collective) -> Iterator[Move]:

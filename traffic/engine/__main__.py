@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import sys
 
-from topologies.inventory import Inventory
+from topologies.model.inventory import Inventory
 from traffic.engine.command import command_line
 from traffic.engine.job import Job
 from traffic.engine.session import Session
-from traffic.protocol import emit
-from traffic.records import RecordWriter
+from traffic.runtime.protocol import emit
+from traffic.runtime.records import RecordWriter
 
 
 def _session(job: Job, inventory: Inventory, writer: RecordWriter) -> Session:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol, TypedDict
 
-from topologies.errors import LabError
+from topologies.model.errors import LabError
 from traffic.engine.lane import Lane, Meter
 from traffic.engine.mesh import PORT, Connection, Host, Network, Opened, broken_between
 from traffic.engine.namespaces import Tcp
-from traffic.lowering import Program
-from traffic.records import ConnectionRecord
-from traffic.workload import Transfer
+from traffic.runtime.records import ConnectionRecord
+from traffic.workloads.lowering import Program
+from traffic.workloads.workload import Transfer
 
 Lanes = Callable[[list[Lane]], None]
 Broken = Callable[[str, LabError], None]    # operation ('' if none was using it), what happened

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from topologies.errors import LabError
-from topologies.inventory import Inventory
+from topologies.model.errors import LabError
+from topologies.model.inventory import Inventory
 from traffic.engine.namespaces import die_with_parent, run_beside_switches
 from traffic.engine.session import Interrupted
-from traffic.protocol import INTERRUPTED, emit, error_event, go_line
-from traffic.records import RecordWriter
+from traffic.runtime.protocol import INTERRUPTED, emit, error_event, go_line
+from traffic.runtime.records import RecordWriter
 
 
 class PhaseJob(Protocol):

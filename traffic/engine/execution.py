@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
-from topologies.errors import LabError, RunError
+from topologies.model.errors import LabError, RunError
 from traffic.collectives import part
 from traffic.engine.channels import Channels
 from traffic.engine.lane import Flow, Lane
 from traffic.engine.reporting import Reporter
 from traffic.engine.timers import Timers
-from traffic.jitter import lengths
-from traffic.lowering import Primitive, Program
-from traffic.workload import Compute, Transfer
+from traffic.workloads.jitter import lengths
+from traffic.workloads.lowering import Primitive, Program
+from traffic.workloads.workload import Compute, Transfer
 
 
 class Task:

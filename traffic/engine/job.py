@@ -1,7 +1,7 @@
 """JOB.json: what a process of the engine is asked to do.
 
     {"inventory": path, "t0": seconds of CLOCK_MONOTONIC, "records": path, "phase": name, "seed": n,
-     "workloads": [a workload as traffic.workload.to_json writes it, ...]}
+     "workloads": [a workload as traffic.workloads.workload.to_json writes it, ...]}
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from topologies.errors import SpecError, SpecErrors
-from topologies.inventory import Inventory
+from topologies.model.errors import SpecError, SpecErrors
+from topologies.model.inventory import Inventory
 from traffic.engine.mesh import Host
-from traffic.lowering import Program, lower
-from traffic.workload import from_json
+from traffic.workloads.lowering import Program, lower
+from traffic.workloads.workload import from_json
 
 
 class Job(BaseModel):

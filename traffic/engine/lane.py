@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-from traffic.workload import Transfer
+from traffic.workloads.workload import Transfer
 
 SLICE = 32_768          # bytes: 381 wake-ups a second for 100 Mbit/s; half of it cost a seventh more CPU
 BLOCK = 1 << 16         # most bytes given to the kernel before others get their turn

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from topologies.errors import LabError, RunError
+from topologies.model.errors import LabError, RunError
 from traffic.engine.lane import Lane, Meter
 from traffic.engine.namespaces import Tcp, prepare, tcp_socket
 

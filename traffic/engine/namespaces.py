@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
-from topologies.errors import HostError, LabError
+from topologies.model.errors import HostError, LabError
 
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from traffic.lowering import Program, Span
-from traffic.records import (
+from traffic.runtime.records import (
     CollectiveRecord,
     ComputeRecord,
     RecordWriter,
@@ -14,7 +13,8 @@ from traffic.records import (
     StepRecord,
     TransferRecord,
 )
-from traffic.workload import Compute, Transfer
+from traffic.workloads.lowering import Program, Span
+from traffic.workloads.workload import Compute, Transfer
 
 if TYPE_CHECKING:
     from traffic.engine.execution import Task

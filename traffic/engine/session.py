@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from topologies.errors import RunError
-from topologies.inventory import Inventory
+from topologies.model.errors import RunError
+from topologies.model.inventory import Inventory
 from traffic.engine.channels import Standing, channels
 from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job, hosts_of
@@ -20,7 +20,7 @@ from traffic.engine.reporting import Reporter
 from traffic.engine.settings import prepare_namespace
 from traffic.engine.timers import Heartbeat, Slips, Timers
 from traffic.engine.watch import InterfaceWatch
-from traffic.records import EngineRecord, InterruptedRecord, RecordWriter, SlipRecord, SlipRunRecord
+from traffic.runtime.records import EngineRecord, InterruptedRecord, RecordWriter, SlipRecord, SlipRunRecord
 
 Emit = Callable[[dict[str, Any]], None]
 

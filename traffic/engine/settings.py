@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from topologies.errors import LabError
-from topologies.spec import TcpSpec
+from topologies.model.errors import LabError
+from topologies.model.spec import TcpSpec
 from traffic.engine.namespaces import inside, unavailable
-from traffic.records import TcpSettingsRecord
+from traffic.runtime.records import TcpSettingsRecord
 
 IPV4 = Path("/proc/sys/net/ipv4")
 

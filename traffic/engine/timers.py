@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from topologies.errors import HostError
+from topologies.model.errors import HostError
 
 TFD_TIMER_ABSTIME = 1
 HEARTBEAT = 0.010       # seconds

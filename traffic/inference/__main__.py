@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from topologies.inventory import Inventory
+from topologies.model.inventory import Inventory
 from traffic.engine.command import command_line
 from traffic.inference.plan import ServingJob
 from traffic.inference.session import Session
-from traffic.protocol import emit
-from traffic.records import RecordWriter
+from traffic.runtime.protocol import emit
+from traffic.runtime.records import RecordWriter
 
 
 def _session(job: ServingJob, inventory: Inventory, writer: RecordWriter) -> Session:

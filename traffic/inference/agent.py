@@ -21,13 +21,13 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from topologies.errors import SpecError
-from topologies.scale import Scale
-from traffic.agent_specs import AgentSpec
-from traffic.arrivals import arrivals
-from traffic.extent import MAX_BLOCKS, MAX_REQUESTS
+from topologies.model.errors import SpecError
+from topologies.model.scale import Scale
 from traffic.inference.requests import SESSION_BLOCKS, Request, prompt_bytes
-from traffic.specs import ServingSpec
+from traffic.workloads.agent_specs import AgentSpec
+from traffic.workloads.arrivals import arrivals
+from traffic.workloads.extent import MAX_BLOCKS, MAX_REQUESTS
+from traffic.workloads.specs import ServingSpec
 
 MOST_CALLS = 1000       # of a task; more is a mistake in the spec
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean, median
 
-from topologies.scale import Scale
+from topologies.model.scale import Scale
 from traffic.inference.gpu import Chunk
 from traffic.inference.parallel import Parallel
 from traffic.inference.plan import Serving

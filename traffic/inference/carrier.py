@@ -21,7 +21,7 @@ from traffic.inference.plan import Serving
 from traffic.inference.records import StoreRecord
 from traffic.inference.requests import Request
 from traffic.inference.store import Stores, Terms, chosen
-from traffic.specs import StoreSpec
+from traffic.workloads.specs import StoreSpec
 
 Blocks = tuple[int, ...]
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from traffic.jobs.models import Model
-from traffic.specs import AcceleratorSpec, ModelSpec
+from traffic.workloads.specs import AcceleratorSpec, ModelSpec
 
 PRESETS = {
     "h100": AcceleratorSpec(flops=989.5e12, bandwidth=3.35e12, memory=80e9),

@@ -15,12 +15,12 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
-from topologies.errors import RunError
+from topologies.model.errors import RunError
 from traffic.engine.lane import Flow, Lane, Meter
 from traffic.engine.mesh import CLOSED, PORT, Connection, Network
 from traffic.engine.namespaces import Tcp
-from traffic.records import ConnectionRecord
-from traffic.workload import Transfer
+from traffic.runtime.records import ConnectionRecord
+from traffic.workloads.workload import Transfer
 
 CONTROL_BYTES = 128     # of a message without content, such as an answer that says no: status line and headers
 Over = Callable[[], None]

@@ -25,11 +25,11 @@ from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict
 
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 from traffic.jobs.models import Model
-from traffic.metrics.predict import busy_seconds, fluid_seconds
-from traffic.specs import ServingSpec
-from traffic.workload import Collective, Transfer, Workload
+from traffic.models.predict import busy_seconds, fluid_seconds
+from traffic.workloads.specs import ServingSpec
+from traffic.workloads.workload import Collective, Transfer, Workload
 
 ELEMENT = 2         # bytes of an activation's element
 TOKEN_ID = 4        # bytes of a token that was made

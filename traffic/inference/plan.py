@@ -10,15 +10,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from topologies.errors import SpecError
-from topologies.fabric import Fabric
-from topologies.units import show_size
+from topologies.model.errors import SpecError
+from topologies.model.fabric import Fabric
+from topologies.model.units import show_size
 from traffic.inference.agent import Task, tasks_of
 from traffic.inference.gpu import Roofline
 from traffic.inference.parallel import Parallel, fused, pairs_of, parallel_of, problems, replica_hosts, replicas_of
 from traffic.inference.requests import Request, requests_of, trace_notes
 from traffic.metrics.collective import bulk_limit
-from traffic.specs import ServingSpec
+from traffic.workloads.specs import ServingSpec
 
 KV_FUSE = 8     # layers that travel together where nothing is said
 SIMPLER = {     # than in real engines, where prefill and decoding are apart

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from topologies.errors import SpecError
-from topologies.scale import Scale
-from traffic.arrivals import arrivals
-from traffic.extent import MAX_BLOCKS, MAX_REQUESTS
-from traffic.specs import ServingSpec
+from topologies.model.errors import SpecError
+from topologies.model.scale import Scale
 from traffic.traces import azure, mooncake
+from traffic.workloads.arrivals import arrivals
+from traffic.workloads.extent import MAX_BLOCKS, MAX_REQUESTS
+from traffic.workloads.specs import ServingSpec
 
 SESSION_BLOCKS = 1 << 20        # ids of a session's blocks begin at its number times this
 

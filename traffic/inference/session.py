@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from topologies.errors import RunError, SpecError, SpecErrors
-from topologies.inventory import Inventory
+from topologies.model.errors import RunError, SpecError, SpecErrors
+from topologies.model.inventory import Inventory
 from traffic.engine.mesh import Host, Network
 from traffic.engine.namespaces import Tcp, allow_descriptors
 from traffic.engine.session import Interrupted
@@ -28,7 +28,7 @@ from traffic.inference.replica import Replica, Roofed
 from traffic.inference.tasks import Agents, TaskRun
 from traffic.inference.tools import ToolCall
 from traffic.inference.workers import Pass, Workers
-from traffic.records import InterruptedRecord, Record, RecordWriter, SlipRecord, SlipRunRecord
+from traffic.runtime.records import InterruptedRecord, Record, RecordWriter, SlipRecord, SlipRunRecord
 
 Emit = Callable[[dict[str, Any]], None]
 

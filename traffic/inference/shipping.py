@@ -22,7 +22,7 @@ from functools import partial
 from statistics import median_low
 from time import monotonic
 
-from topologies.scale import Scale
+from topologies.model.scale import Scale
 from traffic.inference.gpu import Chunk
 from traffic.inference.links import Lease
 from traffic.inference.plan import Serving

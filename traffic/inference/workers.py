@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from time import monotonic
 
-from topologies.errors import RunError
+from topologies.model.errors import RunError
 from traffic.collectives import Move, schedule
 from traffic.engine.lane import Flow, Lane
 from traffic.engine.timers import Timers
@@ -24,7 +24,7 @@ from traffic.inference.batching import Step
 from traffic.inference.links import Lease, Links
 from traffic.inference.parallel import Pair, Parallel, Stages, pairs_of, ring_pairs
 from traffic.inference.replica import StepOver
-from traffic.workload import Collective, Transfer
+from traffic.workloads.workload import Collective, Transfer
 
 Over = Callable[[], None]
 _PART = Transfer("part", 0, 1, 1)       # a flow wants an operation; nobody asks which

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from traffic.jobs.gpus import gpu_of, seconds
 from traffic.jobs.layout import Layout
 from traffic.jobs.models import Model
-from traffic.specs import TrainingJobSpec
+from traffic.workloads.specs import TrainingJobSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from topologies.errors import SpecError
-from topologies.scale import Scale
+from topologies.model.errors import SpecError
+from topologies.model.scale import Scale
 from traffic.collectives import algorithm_for
 from traffic.jobs.layout import Group
-from traffic.workload import Collective, CollectiveName, Compute, Op, Transfer
+from traffic.workloads.workload import Collective, CollectiveName, Compute, Op, Transfer
 
 Waits = Mapping[int, tuple[str, ...]]
 

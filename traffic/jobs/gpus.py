@@ -13,7 +13,7 @@ Llama 3 Herd of Models", 2024, table 4) is no such number: it holds exposed comm
 
 from __future__ import annotations
 
-from traffic.specs import GpuSpec
+from traffic.workloads.specs import GpuSpec
 
 PRESETS = {"a100": GpuSpec(flops=312e12), "h100": GpuSpec(flops=989.5e12)}
 

@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from topologies.errors import SpecError, SpecErrors
-from topologies.fabric import Fabric
-from topologies.units import show_size, show_time
+from topologies.model.errors import SpecError, SpecErrors
+from topologies.model.fabric import Fabric
+from topologies.model.units import show_size, show_time
 from traffic.jobs.blocks import Block, activation, layout_of, stages, whole
 from traffic.jobs.emitter import Emitter, Waits
 from traffic.jobs.gpus import gpu_of
 from traffic.jobs.layout import one_forward_one_backward
 from traffic.jobs.models import BACKWARD, Model
 from traffic.jobs.state import State
-from traffic.placement import place
-from traffic.specs import TrainingJobSpec
-from traffic.workload import Collective, Op, Workload
+from traffic.workloads.placement import place
+from traffic.workloads.specs import TrainingJobSpec
+from traffic.workloads.workload import Collective, Op, Workload
 
 MAX_OPS = 20_000        # computes and transfers of an iteration; above it layers are fused
 _STEPS = {

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from traffic.specs import ModelSpec
+from traffic.workloads.specs import ModelSpec
 
 PRESETS = {
     "llama3-8b": ModelSpec(layers=32, hidden=4096, ffn=14336, heads=32, kv_heads=8, vocab=128256),

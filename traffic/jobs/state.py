@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from traffic.jobs.blocks import Block, layout_of
 from traffic.jobs.emitter import Emitter, Waits
 from traffic.jobs.layout import Group
-from traffic.specs import TrainingJobSpec
-from traffic.workload import CollectiveName
+from traffic.workloads.specs import TrainingJobSpec
+from traffic.workloads.workload import CollectiveName
 
 MAX_BUCKETS = 64        # of a stage: with smaller ones most operations would be too small to mean anything
 AHEAD = 2               # units gathered and not yet worked on

@@ -4,7 +4,7 @@ A class is the transfers of one collective, all requests, or all responses of a 
 median has under 10 packets, or takes under 5 idle RTTs on the wire, is below scale: its bandwidth is
 not told and designs are not compared on it.
 
-Source: METHODS, scale, and what is below it; the rule itself is topologies.scale.below_scale.
+Source: METHODS, scale, and what is below it; the rule itself is topologies.model.scale.below_scale.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from topologies.fabric import Fabric
-from topologies.scale import below_scale
+from topologies.model.fabric import Fabric
+from topologies.model.scale import below_scale
 from traffic.collectives import schedule
 from traffic.metrics.collective import TCP_IP_HEADERS, slowest_rate
-from traffic.workload import Collective, Transfer, Workload
+from traffic.workloads.workload import Collective, Transfer, Workload
 
 
 def classes_below_scale(workload: Workload, fabric: Fabric, idle_rtt: float = 0.0) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 from traffic.metrics.collective import bulk_limit
 from traffic.metrics.metric import Definition, Metric
 

@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from topologies.addressing import ETHERNET_HEADER
-from topologies.fabric import Fabric
+from topologies.model.addressing import ETHERNET_HEADER
+from topologies.model.fabric import Fabric
 from traffic.collectives import schedule
 from traffic.metrics.metric import Definition, Metric, spread
-from traffic.workload import Collective, CollectiveName, Workload
+from traffic.workloads.workload import Collective, CollectiveName, Workload
 
 TCP_IP_HEADERS = 52     # IPv4 20, TCP 20, time stamps 12
 ACK_FRAME = 66          # Ethernet 14 + those 52: an ACK without data

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 from traffic.metrics.metric import Definition, Metric
 
 ACKS = 0.1      # of the busiest way's utilisation: one with less carried ACKs, and is no choice that somebody made

@@ -18,7 +18,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from topologies.scale import MIN_PACKETS
+from topologies.model.scale import MIN_PACKETS
 from traffic.metrics.metric import ENOUGH, Definition, Metric, percentile, spread
 
 Row = Mapping[str, Any]

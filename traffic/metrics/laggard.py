@@ -15,7 +15,7 @@ from typing import Any
 
 from traffic.metrics.intervals import Interval, length, union
 from traffic.metrics.metric import Definition, Metric
-from traffic.workload import Workload
+from traffic.workloads.workload import Workload
 
 Row = Mapping[str, Any]
 LAGGARD = Definition("laggard_share", "", "share of the steps for which the median rank waited for the latest one",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from topologies.scale import Scale
+from topologies.model.scale import Scale
 
 ENOUGH = {90: 100, 99: 1000}        # samples without which a percentile is not told (METHODS: inference)
 

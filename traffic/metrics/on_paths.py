@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
-from topologies.fabric import Fabric
-from traffic.lowering import lower
-from traffic.metrics.fluid import Pair, Path, RateChange, Step, fluid_steps
+from topologies.model.fabric import Fabric
 from traffic.metrics.interference import INTERFERENCE
 from traffic.metrics.metric import Definition, Metric, spread, with_real
 from traffic.metrics.steps import JCT, STEP_TIME
-from traffic.workload import Workload
+from traffic.models.fluid import Pair, Path, RateChange, Step, fluid_steps
+from traffic.workloads.lowering import lower
+from traffic.workloads.workload import Workload
 
 SUFFIX = "_on_paths"    # of a prediction's tag, behind that of the metric which it is held against
 _SOURCE = "METHODS: limits, max-min fair shares (Bertsekas and Gallager 1992, 6.5.2)"

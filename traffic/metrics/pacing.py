@@ -24,7 +24,7 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 from traffic.metrics.metric import Definition, Metric
 
 Floats = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 from traffic.metrics import (
     bulk,
     collective,
@@ -22,7 +22,6 @@ from traffic.metrics import (
     laggard,
     pacing,
     packets,
-    predict,
     requests,
     roce,
     spanning,
@@ -34,7 +33,8 @@ from traffic.metrics import (
 )
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Metric, with_real
-from traffic.workload import Collective, Transfer, Workload
+from traffic.models import predict
+from traffic.workloads.workload import Collective, Transfer, Workload
 
 Row = Mapping[str, Any]
 KINDS = ("step", "compute", "collective", "request", "stream", "packets", "roce", "iperf", "serving",

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from topologies.scale import MIN_PACKETS
+from topologies.model.scale import MIN_PACKETS
 from traffic.metrics.metric import Definition, Metric
 
 Row = Mapping[str, Any]

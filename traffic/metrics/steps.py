@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 from traffic.metrics.collective import busiest_host, slowest_rate
 from traffic.metrics.intervals import Interval, common, length, union
 from traffic.metrics.metric import Definition, Metric, spread, variation
-from traffic.workload import Collective, Compute, Workload
+from traffic.workloads.workload import Collective, Compute, Workload
 
 Row = Mapping[str, Any]
 SOURCE = "METHODS: training"

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from topologies.fabric import Fabric
+from topologies.model.fabric import Fabric
 from traffic.metrics.inference import FETCH, IN, OUT, SOURCE, parts, ttft
 from traffic.metrics.metric import ENOUGH, Definition, Metric
 from traffic.metrics.pacing import Samples
@@ -112,7 +112,7 @@ def directions(fabric: Fabric, src: str, dst: str) -> tuple[frozenset[str], froz
     """(on some, on every) shortest path from one host to another; none where they are the same."""
     if src == dst:
         return frozenset(), frozenset()
-    import networkx as nx  # noqa: PLC0415 - as in topologies/fabric.py
+    import networkx as nx  # noqa: PLC0415 - as in topologies/model/fabric.py
 
     ways = [frozenset(f"{a}->{b}" for a, b in pairwise(path))
             for path in nx.all_shortest_paths(fabric.graph, src, dst)]

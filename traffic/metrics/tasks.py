@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Any
 
-from topologies.scale import MIN_PACKETS
+from topologies.model.scale import MIN_PACKETS
 from traffic.metrics.inference import stamp
 from traffic.metrics.metric import Definition, Metric, percentile
 

@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from topologies.scale import Scale
+from topologies.model.scale import Scale
 from traffic.metrics.metric import Definition, Metric, spread
-from traffic.metrics.predict import compute_only_seconds
 from traffic.metrics.steps import compute_seconds
-from traffic.workload import Workload
+from traffic.models.predict import compute_only_seconds
+from traffic.workloads.workload import Workload
 
 Row = Mapping[str, Any]
 UTILISATION = Definition("gpu_utilisation", "", "GPU utilisation",

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from topologies.scale import Scale
+from topologies.model.scale import Scale
 from traffic.metrics import inference
 
 Row = Mapping[str, Any]

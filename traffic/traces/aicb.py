@@ -23,16 +23,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from topologies.errors import SpecError, TraceError
-from topologies.fabric import Fabric
-from topologies.units import show_time
+from topologies.model.errors import SpecError, TraceError
+from topologies.model.fabric import Fabric
+from topologies.model.units import show_time
 from traffic.collectives import algorithm_for
 from traffic.jobs.job import primitives
 from traffic.jobs.layout import Group, Layout
-from traffic.placement import place
-from traffic.specs import TrainingTraceSpec
 from traffic.traces.rows import shorten, text_lines
-from traffic.workload import Collective, CollectiveName, Compute, Op, Workload
+from traffic.workloads.placement import place
+from traffic.workloads.specs import TrainingTraceSpec
+from traffic.workloads.workload import Collective, CollectiveName, Compute, Op, Workload
 
 KINDS: dict[str, CollectiveName] = {
     "all_reduce": "all-reduce", "all_gather": "all-gather", "all_gather_into_tensor": "all-gather",

@@ -24,8 +24,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from topologies.errors import TraceError
-from topologies.inputs import opened
+from topologies.model.errors import TraceError
+from topologies.model.inputs import opened
 from traffic.traces.rows import shorten
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens"

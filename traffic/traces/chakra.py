@@ -19,15 +19,15 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from topologies.errors import TraceError
-from topologies.fabric import Fabric
+from topologies.model.errors import TraceError
+from topologies.model.fabric import Fabric
 from traffic.collectives import algorithm_for
-from traffic.placement import place
-from traffic.specs import TrainingTraceSpec
 from traffic.traces.chakra_groups import Group, Groups
 from traffic.traces.chakra_nodes import Node, read
 from traffic.traces.chakra_order import Order, Step, order
-from traffic.workload import Collective, CollectiveName, Compute, Op, Transfer, Workload
+from traffic.workloads.placement import place
+from traffic.workloads.specs import TrainingTraceSpec
+from traffic.workloads.workload import Collective, CollectiveName, Compute, Op, Transfer, Workload
 
 _SUPPORTED = ("METADATA_NODE", "COMP_NODE", "COMM_SEND_NODE", "COMM_RECV_NODE", "COMM_COLL_NODE")
 _COLLECTIVE_TYPES = ("ALL_REDUCE", "REDUCE", "ALL_GATHER", "GATHER", "SCATTER", "BROADCAST", "ALL_TO_ALL",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.traces.protowire import fields, packed, signed, zigzag
 
 Scalar = int | float | bool | str | bytes

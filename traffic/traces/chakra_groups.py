@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.traces.chakra_attributes import Attribute
 from traffic.traces.chakra_nodes import Node
 from traffic.traces.compressed import contents

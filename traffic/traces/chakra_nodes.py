@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.traces.chakra_attributes import Attribute, attribute, text
 from traffic.traces.compressed import contents
 from traffic.traces.protowire import fields, messages, packed

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.traces.chakra_groups import Group
 
 

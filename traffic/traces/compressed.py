@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
-from topologies.errors import TraceError
-from topologies.inputs import opened
+from topologies.model.errors import TraceError
+from topologies.model.inputs import opened
 
 MAX_BYTES = 128_000_000     # of one file, unpacked: a profile of a few steps has 10 to 100 MB
 _GZIP = b"\x1f\x8b"

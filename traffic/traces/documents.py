@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.traces.compressed import contents
 from traffic.traces.rows import Row, shorten
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.traces.rows import Row, json_rows, shorten
 
 BLOCK = 512         # tokens of a hash id

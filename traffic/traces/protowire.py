@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 
 _FIXED = {1: 8, 5: 4}       # wire type -> bytes
 _DELIMITED = 2

@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.traces.rows import Row, shorten
-from traffic.workload import CollectiveName
+from traffic.workloads.workload import CollectiveName
 
 Kind = CollectiveName | Literal["barrier", "gather", "scatter", "send", "recv"]
 

@@ -27,7 +27,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.traces.documents import Document, document
 from traffic.traces.pytorch_calls import Call, listed_groups, node_call
 from traffic.traces.pytorch_files import Ranked, all_ranks, by_rank, trace_files

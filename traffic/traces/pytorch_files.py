@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 
 _SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 _NAMED = re.compile(r"(?:rank|worker)[-_. ]?(\d+)", re.IGNORECASE)

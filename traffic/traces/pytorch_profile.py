@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.traces.documents import Document
 from traffic.traces.pytorch_calls import Call, Groups, Kind, argument_call, groups_of
 from traffic.traces.rows import Row, shorten

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from topologies.errors import TraceError
+from topologies.model.errors import TraceError
 from traffic.traces.pytorch_calls import Call
 from traffic.traces.pytorch_profile import Kernel, Profile
-from traffic.workload import CollectiveName
+from traffic.workloads.workload import CollectiveName
 
 _Key = tuple[str, tuple[int, ...], str, int]      # group, ranks, "" or "p2p", which of them
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from topologies.errors import SpecError
-from topologies.fabric import Fabric
-from topologies.units import show_time
-from traffic.extent import MAX_OPS
-from traffic.specs import RequestsSpec
+from topologies.model.errors import SpecError
+from topologies.model.fabric import Fabric
+from topologies.model.units import show_time
 from traffic.traces.azure import Request, notes, read
-from traffic.workload import Compute, Op, Transfer, Workload
+from traffic.workloads.extent import MAX_OPS
+from traffic.workloads.specs import RequestsSpec
+from traffic.workloads.workload import Compute, Op, Transfer, Workload
 
 
 def requests_workload(spec: RequestsSpec, fabric: Fabric, name: str, seed: int) -> Workload:

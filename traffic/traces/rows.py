@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from topologies.document import other_encoding
-from topologies.errors import TraceError
-from topologies.inputs import read_bounded
+from topologies.model.document import other_encoding
+from topologies.model.errors import TraceError
+from topologies.model.inputs import read_bounded
 
 
 @dataclass(frozen=True, slots=True)

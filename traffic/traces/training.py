@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from topologies.errors import TraceError
-from topologies.fabric import Fabric
-from topologies.units import show_time
+from topologies.model.errors import TraceError
+from topologies.model.fabric import Fabric
+from topologies.model.units import show_time
 from traffic.collectives import algorithm_for
-from traffic.placement import place
-from traffic.specs import TrainingTraceSpec
 from traffic.traces.pytorch_et import read
 from traffic.traces.pytorch_step import Gap, TraceCollective, TrainingTrace
-from traffic.workload import Collective, Compute, Op, Transfer, Workload
+from traffic.workloads.placement import place
+from traffic.workloads.specs import TrainingTraceSpec
+from traffic.workloads.workload import Collective, Compute, Op, Transfer, Workload
 
 
 def training_workload(spec: TrainingTraceSpec, fabric: Fabric, name: str, seed: int) -> Workload:

@@ -1,0 +1,157 @@
+"""(fabric, tenancy, state) -> the whole wanted rule set. Pure.
+
+Most rules depend on fabric and tenancy alone. What follows the links' state is small: the groups of paths, and
+drops for leaves that cannot be reached. A Compiler keeps the first part, so that a link's failure
+costs the second only; and the compiler of a new tenancy takes over what the old one has in common with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
+
+from controller.evpn.evpn import Route, RouteTable, originated
+from controller.intent.vpc import Tenancy
+from controller.rules import bridging, ecmp, pinning, qos, underlay
+from controller.rules.irb import Inputs, Tenants, common_rules
+from controller.rules.paths import live_spines, path_rates
+from controller.rules.rules import Flow, Group, RuleSet, SwitchRules
+from controller.rules.state import State
+from controller.rules.tables import check_jumps, stand_in
+from topologies.model import addressing as addr
+from topologies.model.fabric import Fabric, Node
+
+KEPT_STATES = 4     # of the links: what is wanted now, and what is being left
+
+
+class Fixed:
+    """What depends on the fabric alone, whatever its tenants are: underlay, classes, pins, and the groups of paths."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
+        leaves = fabric.leaves
+        self.paths = lru_cache(KEPT_STATES * len(leaves))(self._paths)
+        pinned = fabric.spec.paths == "pinned"
+        self.underlay = {leaf.name: tuple(underlay.leaf_flows(fabric, leaf)) for leaf in leaves}
+        self.classes = {leaf.name: tuple(qos.flows(fabric, leaf)) for leaf in leaves}
+        self.pins = {leaf.name: tuple(pinning.flows(fabric, leaf)) if pinned else () for leaf in leaves}
+        self.pinned = {leaf.name: tuple(dict.fromkeys(pinning.preferred(fabric, leaf).values())) for leaf in leaves}
+        self.neighbours = {leaf.name: underlay.neighbours(fabric, leaf) for leaf in leaves}
+        self.spines = {spine.name: SwitchRules(spine.name, tuple(underlay.spine_flows(fabric, spine)))
+                       for spine in fabric.spines}
+
+    def _paths(self, leaf: str, state: State) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+        """Groups of a leaf towards all others, and the names of those that it cannot reach."""
+        node = self._fabric.node(leaf)
+        groups: list[Group] = []
+        lost: list[str] = []
+        for target in [t for t in self._fabric.tunnel_ends if t.name != leaf]:
+            spines = live_spines(self._fabric, state, node, target)
+            # With no path left the group stays whole behind the named drops: none of its packets goes uncounted.
+            groups += self._groups(node, target, spines or self._fabric.spines_of(leaf), state)
+            if not spines:
+                lost.append(target.name)
+        return tuple(groups), tuple(lost)
+
+    def _groups(self, leaf: Node, target: Node, spines: Sequence[Node], state: State) -> Iterable[Group]:
+        if self._fabric.spec.paths == "pinned":
+            return pinning.groups_to(target, spines, self.pinned[leaf.name])
+        if self._fabric.spec.paths == "weighted":
+            rates = path_rates(self._fabric, state, leaf, target, spines)
+            return (ecmp.weighted_group_to(target, spines, rates),)
+        return (ecmp.group_to(target, spines),)
+
+
+class Flat:
+    """The default VPC: the hosts that are not `elsewhere`."""
+
+    def __init__(self, fabric: Fabric, elsewhere: frozenset[str]) -> None:
+        vni, leaves = addr.DEFAULT_VNI, fabric.leaves
+        self.elsewhere = elsewhere
+        answers = tuple(bridging.arp([h for h in fabric.all_hosts if h.name not in elsewhere], vni))
+        self.ingress = {leaf.name: tuple(bridging.ingress(fabric, leaf, vni, elsewhere)) for leaf in leaves}
+        self.forward = {leaf.name: (*answers, *bridging.forward(fabric, leaf, vni, elsewhere)) for leaf in leaves}
+        self.unreachable = {leaf.name: tuple(bridging.unreachable(fabric, leaf, vni, elsewhere)) for leaf in leaves}
+
+
+Block = tuple[Inputs, tuple[Flow, ...]]     # the rules of one VPC on one leaf, and what they came from
+
+
+class Compiler:
+    """The rule sets of one fabric under one tenancy.
+
+    routes: what the leaves originate, by default all that the tenancy says; imported: what others have announced, and
+    VRFs import from as well. previous: a compiler of the same
+    fabric, from which all that has stayed the same is taken over, rule by rule and leaf by leaf.
+    """
+
+    def __init__(self, fabric: Fabric, tenancy: Tenancy = Tenancy(),  # noqa: B008 - a frozen value
+                 routes: Sequence[Route] | None = None, previous: Compiler | None = None,
+                 imported: Sequence[Route] = ()) -> None:
+        self._fabric = fabric
+        self.tenancy = tenancy
+        self.originated = originated(fabric, tenancy) if routes is None else tuple(routes)
+        self.imported = tuple(imported)
+        self.routes = (*self.originated, *self.imported)
+        elsewhere = frozenset(tenancy.members)
+        self._fixed: Fixed = previous._fixed if previous else Fixed(fabric)
+        kept = previous and previous._flat.elsewhere == elsewhere
+        self._flat: Flat = previous._flat if previous and kept else Flat(fabric, elsewhere)
+        self._blocks = self._compiled_blocks(previous)
+        self._steady = {leaf.name: self._steady_of(leaf.name, previous) for leaf in fabric.leaves}
+        self._cut_off = cache(self._tenants_cut_off)
+        for leaf, flows in self._steady.items():
+            if previous is None or previous._steady[leaf] is not flows:
+                check_jumps(flows)
+
+    def _compiled_blocks(self, previous: Compiler | None) -> dict[str, dict[str, Block]]:
+        """Leaf -> VPC -> its rules there."""
+        tenants = Tenants(self._fabric, self.tenancy, RouteTable(self.routes))
+        blocks: dict[str, dict[str, Block]] = {}
+        for leaf in self._fabric.leaves:
+            old = previous._blocks[leaf.name] if previous else {}
+            blocks[leaf.name] = {
+                vpc: old[vpc] if vpc in old and old[vpc][0] == inputs else (inputs, tenants.rules(inputs))
+                for vpc, inputs in tenants.inputs(leaf).items()}
+        return blocks
+
+    def _steady_of(self, leaf: str, previous: Compiler | None) -> tuple[Flow, ...]:
+        """All steady rules of a leaf; the very object that the previous compiler had, if nothing has changed."""
+        if previous and previous._flat is self._flat and _same(previous._blocks[leaf], self._blocks[leaf]):
+            return previous._steady[leaf]
+        fixed, flat = self._fixed, self._flat
+        return (*fixed.underlay[leaf], *flat.ingress[leaf], *fixed.classes[leaf], *flat.forward[leaf],
+                *fixed.pins[leaf], *self._tenant_flows(leaf))
+
+    def _tenant_flows(self, leaf: str) -> tuple[Flow, ...]:
+        blocks = self._blocks[leaf].values()
+        here = (t for t in self.tenancy.tenants if t.name in self._blocks[leaf])
+        return (*(flow for _, flows in blocks for flow in flows), *(common_rules() if blocks else ()),
+                *qos.marks(self._fabric, here))
+
+    def rules(self, state: State) -> RuleSet:
+        """Everything that every switch shall hold while the fabric is in `state`; transit switches first."""
+        return self._fixed.spines | {leaf.name: self._leaf(leaf, state) for leaf in self._fabric.leaves}
+
+    def _leaf(self, leaf: Node, state: State) -> SwitchRules:
+        groups, unreached = self._fixed.paths(leaf.name, state)
+        lost = tuple(flow for target in unreached
+                     for flow in (*self._flat.unreachable.get(target, ()), *self._cut_off(leaf.name).get(target, ())))
+        return SwitchRules(leaf.name, self._steady[leaf.name], lost, groups, self._fixed.neighbours[leaf.name])
+
+    def _tenants_cut_off(self, leaf: str) -> dict[str, list[Flow]]:
+        """Target leaf -> drops that stand in for the VPCs' rules of `leaf` towards it."""
+        found: dict[str, list[Flow]] = {}
+        for target, flow in bridging.leads_to(self._fabric, self._tenant_flows(leaf)):
+            found.setdefault(target, []).append(stand_in(flow, f"no-path:{target}"))
+        return found
+
+
+def _same(old: dict[str, Block], new: dict[str, Block]) -> bool:
+    return list(old) == list(new) and all(old[vpc] is block for vpc, block in new.items())
+
+
+def compile_rules(fabric: Fabric, state: State = State(),       # noqa: B008 - frozen values
+                  tenancy: Tenancy = Tenancy()) -> RuleSet:     # noqa: B008
+    """The wanted rule set, in one call."""
+    return Compiler(fabric, tenancy).rules(state)

@@ -1,0 +1,152 @@
+"""From what a run left behind to its metrics and to what the verdict is given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scenarios.evidence.results import RunDirectory
+from scenarios.run.measure import Proof
+from scenarios.run.phases import Traffic
+from scenarios.spec.events import History
+from scenarios.verdict.invariants.evidence import AuditFinding, Count, Evidence, Fault, Phase
+from scenarios.verdict.invariants.samples import Counters
+from scenarios.verdict.verdict import sentinels
+from topologies.model.fabric import Fabric
+from topologies.proof import ledger
+from traffic.metrics import registry, tasks, vllm
+from traffic.metrics.pacing import Samples
+from traffic.transports.replay.plan import NAMES
+from traffic.transports.rocev2.wire import ROCE_PORT
+from traffic.workloads.workload import Workload
+
+HEADLINES = ("step_time", "e2e", "ttft", "latency")     # tags of times that a run is about
+
+
+def link_bytes(counters: Counters, fabric: Fabric, proof: Proof) -> dict[str, float]:
+    """Direction of a fabric link -> bytes that it carried while phases ran."""
+    if not len(counters.t) or not proof.phases:
+        return {}
+    start, end = proof.phases[0][1], proof.phases[-1][2]
+    first = max(int(np.searchsorted(counters.t, start)) - 1, 0)
+    last = min(int(np.searchsorted(counters.t, end)), len(counters.t) - 1)
+    moved = counters.bytes[last] - counters.bytes[first]
+    wanted = {d for k in fabric.links if k.kind == "fabric" for d in k.directions}
+    return {d: float(b) for d, b in zip(counters.directions, moved, strict=True) if d in wanted}
+
+
+def metrics_of(run: RunDirectory, fabric: Fabric, workloads: Sequence[Workload], proof: Proof) -> dict[str, Any]:
+    """metrics.json."""
+    counters = Counters.read(run.counters_path)
+    rtts = [r.measured for r in proof.calibration.rtts] if proof.calibration else []
+    samples = Samples(counters.directions, counters.t, counters.bytes, counters.backlog, counters.drops)
+    return registry.as_json(registry.compute(run.records(), fabric, workloads, link_bytes(counters, fabric, proof),
+                                             idle_rtt=max(rtts, default=0.0), samples=samples))
+
+
+def serving_of(run: RunDirectory, fabric: Fabric) -> dict[str, Any]:
+    """serving.json: workload and phase ('chat.main') -> results with the keys of vLLM's `bench serve`."""
+    kinds = ("serving", "serving-setup")
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for r in run.records():
+        if r["kind"] in kinds:
+            of = found.setdefault(f"{r['workload']}.{r['phase']}", {k: [] for k in kinds})
+            of[r["kind"]].append(r)
+    scale = fabric.spec.scale.scale
+    return {key: vllm.bench_serve(of["serving"], of["serving-setup"][0], scale) for key, of in found.items()}
+
+
+def tasks_of(run: RunDirectory) -> dict[str, Any]:
+    """tasks.json: workload and phase ('agents.main') -> the critical path of every answered task, and its parts, s."""
+    kinds = ("task", "serving", "tool")
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for r in run.records():
+        if r["kind"] in kinds:
+            found.setdefault(f"{r['workload']}.{r['phase']}", {k: [] for k in kinds})[r["kind"]].append(r)
+    return {key: [a.as_json() for a in tasks.anatomies(*of.values())] for key, of in found.items() if of["task"]}
+
+
+def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[str, Any],
+             traffic: Sequence[Traffic], *, locked: bool) -> Evidence:
+    """Everything that the verdict rests on."""
+    records = list(run.records())
+    hosts = [fabric.access_link(h.name) for h in fabric.hosts]
+    end = proof.phases[-1][2] if proof.phases else 0.0
+    return Evidence(
+        counters=Counters.read(run.counters_path), calibration=proof.calibration,
+        audit=tuple(AuditFinding(f.where, f.what, f.unit, f.expected, f.found) for f in proof.audits),
+        emulator=emulator_counts(proof.before, proof.after), ledger=proof.ledger.as_json() if proof.ledger else None,
+        slip_p99=slips(records, {name for t in traffic for name in t.replays}), headline_p50=headline(metrics),
+        sentinels=sentinels(records),
+        host_rate=min(k.rate for k in hosts), host_frame=max(k.max_frame for k in hosts),
+        phases=tuple(Phase(*p) for p in proof.phases), faults=tuple(faults(proof.history, fabric, end)),
+        engines=tuple(engines(traffic)), replay_lag=replay_lag(metrics), locked=locked,
+        controller_ended=proof.controller_ended,
+        timers=tuple(n for n in engines(traffic) if not n.endswith("receiver")))
+
+
+def engines(traffic: Iterable[Traffic]) -> Iterator[str]:
+    """Names under which the sampler watched the processes that made traffic."""
+    every = list(traffic)
+    if any(t.workloads for t in every):
+        yield "engine"
+    if any(t.serving for t in every):
+        yield "inference"
+    if any(t.streams for t in every):
+        yield from ("sender", "receiver")
+    if any(t.roce for t in every):
+        yield from ("roce-sender", "roce-receiver")
+    if any(t.replays for t in every):
+        yield from NAMES
+
+
+def emulator_counts(before: ledger.Counters | None, after: ledger.Counters | None) -> dict[str, Count] | None:
+    """The emulator's own loss counters, at the start and at the end."""
+    if before is None or after is None:
+        return None
+    found = {f"port sockets of {s}": Count(n, after.sockets.get(s)) for s, n in before.sockets.items()}
+    found["kernel backlogs"] = Count(before.softnet, after.softnet)
+    return found
+
+
+def slips(records: Iterable[Mapping[str, Any]], replays: Collection[str] = ()) -> dict[str, float]:
+    """Process -> p99 of the lateness of its timers, the worst phase, s. replays: names of the replayed captures."""
+    found: dict[str, float] = {}
+    for r in records:
+        if r["kind"] == "slip-run":
+            process = r.get("process", "engine")
+            found[process] = max(found.get(process, 0.0), r["p99"])
+        elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL and r["pacing"]:
+            ours = "roce-sender" if r["dport"] == ROCE_PORT else "sender"
+            sender = NAMES[0] if r["workload"] in replays else ours
+            found[sender] = max(found.get(sender, 0.0), r["pacing"]["p99"])
+    return found
+
+
+def replay_lag(metrics: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Workload (in a phase) of open-loop requests -> (p99 of its lag, median E2E), s."""
+    lag, e2e = ".arrival_lag", ".e2el"
+    return {name: (m["value"], metrics.get(name + e2e, {}).get("value", 0.0))
+            for key, m in metrics.items() if key.endswith(lag) and (name := key.removesuffix(lag))}
+
+
+def headline(metrics: Mapping[str, Any]) -> float | None:
+    """The smallest of the times that the run is about, s: the one that timer slip can spoil most."""
+    times = [m["value"] for key, m in metrics.items()
+             if key.rsplit(".", 1)[-1] in HEADLINES and m["value"] is not None]
+    return min(times, default=None)
+
+
+def faults(history: History, fabric: Fabric, end: float) -> Iterator[Fault]:
+    """Declared events as windows: links and switches that went down, and links whose rate changed."""
+    for name, link, since, until in history.windows(end):
+        yield Fault(name, since, until, fabric.link(link).directions)
+    for outage in history.outages:
+        directions = tuple(d for k in fabric.links_of(outage.switch) for d in k.directions)
+        yield Fault(outage.name, outage.since, outage.end(end), directions, (outage.switch,))
+    for change in history.changes:
+        if change.rate is not None or change.queue is not None:
+            yield Fault(f"{change.link} {change.what}", change.t, change.end, fabric.link(change.link).directions,
+                        rate=change.rate)

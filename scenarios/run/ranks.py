@@ -1,0 +1,73 @@
+"""`aifab exec --ranks`: a real program on every host of a running lab, and what the network made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from scenarios.report.losses import losses
+from scenarios.report.tables import books
+from scenarios.run.lab import policy_drops
+from topologies.links.htb.wires import queues
+from topologies.model.errors import RunError
+from topologies.model.fabric import Fabric
+from topologies.model.inventory import Inventory
+from topologies.model.units import show_size
+from topologies.proof.counters import device_queues, snapshot, wait_quiet, wires_by_link
+from topologies.proof.ledger import Ledger, balance
+from traffic.engine.settings import prepare_namespace
+from traffic.metrics import fairness
+from traffic.runtime.launch import Launch, Tell, ranks_on
+from traffic.workloads.placement import place
+
+
+def run_ranks(inventory: Inventory, ranks: int, command: Sequence[str], tell: Tell) -> Ledger:
+    """Run the command as `ranks` processes, dealt out over the leaves; the books of the time it took.
+
+    TCP is set in the hosts as for our own traffic, so that a comparison with it is fair. Raises SpecError
+    for more ranks than hosts, RunError for a rank that failed or a network that does not get quiet.
+    """
+    fabric = inventory.fabric
+    hosts = place("strided", ranks, fabric)
+    policy = partial(policy_drops, inventory)
+    for host in hosts:
+        prepare_namespace(inventory.netns[host], fabric.spec.tcp, host)
+    before = snapshot(inventory, policy)
+    Launch(ranks_on(inventory, hosts), command, tell).run()
+    wait_quiet(inventory)
+    return balance(fabric, wires_by_link(inventory), before, snapshot(inventory, policy))
+
+
+def link_bytes(inventory: Inventory) -> dict[str, int]:
+    """Direction of each fabric link -> bytes that have left its queue so far."""
+    sent = {(device, q.handle): q.bytes for device, q in device_queues(inventory.wiring)}
+    return {q.direction: sum(sent[q.device, handle] for handle in q.handles) for q in queues(inventory)
+            if inventory.fabric.link(q.link).kind == "fabric"}
+
+
+def spread(fabric: Fabric, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+    """A line for each leaf that sent into the fabric: what its uplinks carried, and how evenly, by their rates."""
+    moved = {direction: float(after[direction] - count) for direction, count in before.items()}
+    lines = []
+    for leaf in (node.name for node in fabric.leaves):
+        index = fairness.jain(fairness.utilisations(moved, fabric, leaf, up=True))
+        if len(fabric.uplinks(leaf)) > 1 and index is not None:
+            uplinks = ", ".join(f"{k.far(leaf).node} {show_size(moved[f'{leaf}->{k.far(leaf).node}'])}"
+                                for k in fabric.uplinks(leaf))
+            lines.append(f"  {leaf} sent to {uplinks}; Jain's index {index:.3f}")
+    return lines
+
+
+def told(ledger: Ledger) -> list[str]:
+    """The ledger in lines: where packets went, and below it each place that lost some."""
+    found = ledger.as_json()
+    return [books(found).line, *(f"  {cause}, {place}: {count:,}" for cause, place, count in losses(found))]
+
+
+def check(ledger: Ledger) -> None:
+    """Raises RunError if the emulator lost packets or some are without a name."""
+    bad = {**ledger.emulator_drops, **ledger.unexplained}
+    if bad or not ledger.closes:
+        raise RunError("the books of this run", "every packet received or lost in a named queue",
+                       "; ".join(f"{n} at {place}" for place, n in bad.items()) or "books that do not close",
+                       "do not use what the program measured")

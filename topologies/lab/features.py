@@ -1,0 +1,74 @@
+"""What a lab can use of this machine: `aifab doctor`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from topologies.lab.bgp_routers import PACKAGES, router_program
+from topologies.lab.host_limits import PROGRAMS, congestion_controls, find_program, has_module
+
+LAB_VM = "run in the lab VM (vagrant up), whose kernel has it"
+MIN_CORES = 2
+MIN_MEMORY = 2e9    # bytes
+
+
+@dataclass(frozen=True)
+class Feature:
+    """needed: no lab runs without it."""
+
+    name: str
+    present: bool
+    needed: bool
+    found: str
+    remedy: str
+
+
+_MODULES = {
+    "sch_netem": "link delay, jitter, loss and reordering",
+    "sch_red": "RED queues with ECN",
+    "sch_fq_codel": "FQ-CoDel queues",
+    "openvswitch": "datapath: kernel",
+    "tcp_dctcp": "DCTCP",
+    "vrf": "routing behind a router's own VTEP (bgp: vtep: l3vni)",
+}
+
+
+def features() -> list[Feature]:
+    """All of them, needed ones first."""
+    return [*_basics(), *_programs(), *_optional()]
+
+
+def _basics() -> Iterator[Feature]:
+    root = os.geteuid() == 0
+    yield Feature("root", root, True, f"user id {os.geteuid()}", "use sudo")
+    cores = os.cpu_count() or 1
+    yield Feature("two processors", cores >= MIN_CORES, False, str(cores),
+                  "lower rates: the verdict says when the machine does not keep up")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield Feature("2 GB of memory", memory >= MIN_MEMORY, True, f"{memory / 1e9:.1f} GB", "a larger machine")
+    yield Feature("network namespaces", Path("/proc/self/ns/net").exists(), True,
+                  f"kernel {os.uname().release}", "a kernel with CONFIG_NET_NS")
+    for module, what in (("sch_htb", "link rates"), ("act_mirred", "wires"), ("cls_u32", "wires"), ("veth", "wires")):
+        # Built-in parts need no entry below /sys/module: only a modular kernel can be asked.
+        present = has_module(module) or not Path(f"/lib/modules/{os.uname().release}").exists()
+        yield Feature(module, present, True, what, "a stock kernel of the distribution")
+
+
+def _programs() -> Iterator[Feature]:
+    for program, package in PROGRAMS.items():
+        path = find_program(program)
+        yield Feature(program, path is not None, True, path or "missing",
+                      f"apt-get install {package}, or ./provision.sh")
+
+
+def _optional() -> Iterator[Feature]:
+    for module, what in _MODULES.items():
+        yield Feature(module, has_module(module), False, what, LAB_VM)
+    for kind, package in PACKAGES.items():
+        yield Feature(package, router_program(kind) is not None, False, f"bgp: routers of kind {kind}",
+                      f"apt-get install {package}, or ./provision.sh")
+    controls = congestion_controls()
+    yield Feature("cubic", "cubic" in controls, False, f"TCP has {', '.join(controls)}", "modprobe tcp_cubic")

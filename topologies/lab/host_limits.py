@@ -1,0 +1,198 @@
+"""What this machine offers, and the global settings that must be right before a switch starts.
+
+The settings are global to the machine, so labs count each other: the first one to come saves the
+old values, the last one to go puts them back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from topologies.access.netns import get_sysctl, set_sysctl
+from topologies.lab import journal
+from topologies.model.errors import HostError
+from topologies.model.fabric import Fabric, Link
+
+# Socket buffers: an AF_PACKET socket of a switch with the default buffer lets one congested port
+# starve the others, uncounted. Neighbour table: it is one table for all namespaces, and 64 hosts
+# that all talk to each other need 4,032 entries.
+SYSCTLS = {
+    "net.core.wmem_default": 67108864,
+    "net.core.rmem_default": 8388608,
+    "net.ipv4.neigh.default.gc_thresh1": 65536,
+    "net.ipv4.neigh.default.gc_thresh2": 131072,
+    "net.ipv4.neigh.default.gc_thresh3": 262144,
+}
+# HTB releases frames one by one, each by a timer of its own, or with hysteresis a burst at a time. The
+# rate is the same; the switches wake up half as often (docs/decisions/009-wires-release-bursts.md).
+MODULE_PARAMETERS = {"/sys/module/sch_htb/parameters/htb_hysteresis": 1}
+PROGRAMS = {
+    "ip": "iproute2", "tc": "iproute2", "ss": "iproute2", "nsenter": "util-linux", "mnexec": "mininet",
+    "ovsdb-server": "openvswitch-switch", "ovs-vswitchd": "openvswitch-switch",
+    "ovsdb-tool": "openvswitch-switch", "ovs-vsctl": "openvswitch-switch", "ovs-ofctl": "openvswitch-switch",
+    "iperf3": "iperf3", "tcpdump": "tcpdump", "ethtool": "ethtool",
+}
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def absolute_path() -> str:
+    """PATH without what depends on the working directory: there anybody's file could have a program's name."""
+    return os.pathsep.join(p for p in os.environ.get("PATH", os.defpath).split(os.pathsep) if p.startswith("/"))
+
+
+def find_program(name: str) -> str | None:
+    """Path of a program; also looks where a user's PATH may not."""
+    return shutil.which(name, path=absolute_path()) or shutil.which(name, path=_SBIN)
+
+
+@cache
+def has_module(name: str) -> bool:
+    """Whether the running kernel has a module, built in, loaded or loadable."""
+    name = name.replace("-", "_")
+    if Path(f"/sys/module/{name}").exists():
+        return True
+    directory = Path("/lib/modules") / os.uname().release
+    for index in ("modules.builtin", "modules.dep"):
+        try:
+            text = (directory / index).read_text()
+        except OSError:
+            continue
+        if any(line.split(":")[0].rsplit("/", 1)[-1].split(".ko")[0].replace("-", "_") == name
+               for line in text.splitlines()):
+            return True
+    return False
+
+
+def congestion_controls() -> list[str]:
+    return get_sysctl("net.ipv4.tcp_available_congestion_control").split()
+
+
+def require_root() -> None:
+    if os.geteuid() != 0:
+        raise HostError("this command", "root, for network namespaces and interfaces",
+                        f"user id {os.geteuid()}", "run it with sudo")
+
+
+def require_programs() -> None:
+    missing = {p: package for p, package in PROGRAMS.items() if find_program(p) is None}
+    if missing:
+        packages = " ".join(sorted(set(missing.values())))
+        raise HostError("this machine", f"the programs {', '.join(missing)}", "not installed",
+                        f"apt-get install {packages}, or run ./provision.sh")
+
+
+def require_features(fabric: Fabric) -> None:
+    """Refuse a fabric that this kernel cannot emulate, by the name of what it lacks."""
+    for link in fabric.links:
+        for key, module in _modules_of(link):
+            if not has_module(module):
+                raise HostError(f"fabric {fabric.spec.name}, link {link.name}: {key}",
+                                f"a kernel with the module {module}", "a kernel without it",
+                                f"leave {key} out, or run in the lab VM (vagrant up), whose kernel has it")
+    for name, vtep in fabric.spec.bgp.vteps.items() if fabric.spec.bgp else ():
+        for module in ("vxlan", "bridge", *(("vrf",) if vtep.l3vni else ())):
+            if not has_module(module):
+                raise HostError(f"fabric {fabric.spec.name}: bgp.peers.{name}.vtep",
+                                f"a kernel with the module {module}", "a kernel without it",
+                                "run in the lab VM (vagrant up), whose kernel has it"
+                                + (", or leave l3vni out: the router bridges then" if module == "vrf" else ""))
+    if fabric.spec.datapath == "kernel" and not has_module("openvswitch"):
+        raise HostError(f"fabric {fabric.spec.name}: datapath: kernel", "a kernel with the module openvswitch",
+                        "a kernel without it", "use datapath: user, or run in the lab VM (vagrant up)")
+    wanted = fabric.spec.tcp.congestion_control
+    if wanted not in congestion_controls() and not has_module(f"tcp_{wanted}"):
+        raise HostError(f"fabric {fabric.spec.name}: tcp.congestion_control",
+                        f"one of {', '.join(congestion_controls())}", wanted,
+                        f"it needs the kernel module tcp_{wanted}")
+
+
+def _modules_of(link: Link) -> Iterator[tuple[str, str]]:
+    """(key of the spec, kernel module) of all that a link asks for beyond a rate and a plain queue."""
+    if link.impaired:
+        yield "delay" if link.delay else "loss", "sch_netem"
+    if link.discipline.kind != "fifo":
+        yield f"queue of kind {link.discipline.kind}", f"sch_{link.discipline.kind}"
+
+
+@contextmanager
+def _held_settings() -> Iterator[dict[str, dict[str, str] | list[str]]]:
+    """The shared record under a lock, written back at the end of the block."""
+    path = journal.state() / "sysctl.json"
+    with (journal.BASE / "sysctl.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        state = json.loads(path.read_text()) if path.exists() else {"holders": [], "original": {}}
+        yield state
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(state))
+        part.replace(path)
+
+
+def hold_settings(lab: str) -> None:
+    """Make the global settings right and keep them so until this lab releases them."""
+    with _held_settings() as state:
+        if not state["holders"]:
+            state["original"] = {key: get_setting(key) for key in settings()}
+        state["holders"] = [*state["holders"], lab]
+        # The old values are on disk before the first new one is set: a kill in between loses nothing.
+        (journal.BASE / "sysctl.json").write_text(json.dumps(state))
+        for key, value in settings().items():
+            set_setting(key, value)
+
+
+def settings() -> dict[str, int]:
+    """What a lab wants of the machine: sysctls, and parameters of modules that this kernel has."""
+    if not all(Path(path).exists() for path in MODULE_PARAMETERS):
+        subprocess.run([find_program("modprobe") or "modprobe", "sch_htb"], capture_output=True, check=False)
+    return SYSCTLS | {path: value for path, value in MODULE_PARAMETERS.items() if Path(path).exists()}
+
+
+def get_setting(key: str) -> str:
+    """A sysctl by its dotted name, or a file below /sys by its path."""
+    return Path(key).read_text().strip() if key.startswith("/") else get_sysctl(key)
+
+
+def set_setting(key: str, value: str | int) -> None:
+    if key.startswith("/"):
+        Path(key).write_text(str(value))
+    else:
+        set_sysctl(key, value)
+
+
+def release_settings(lab: str) -> None:
+    """Give the settings back; the last lab restores what the first one found."""
+    with _held_settings() as state:
+        if lab not in state["holders"]:
+            return
+        state["holders"] = [h for h in state["holders"] if h != lab]
+        if not state["holders"] and isinstance(state["original"], dict):
+            for key, value in state["original"].items():
+                if get_setting(key) == str(settings().get(key)):    # changed by somebody else since: theirs
+                    set_setting(key, value)
+            state["original"] = {}
+
+
+@contextmanager
+def measuring_lock(wait: bool = False) -> Iterator[None]:
+    """Held by the one measuring run of this machine. Raises HostError naming the run that holds it."""
+    with (journal.state() / "measure.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            lock.seek(0)
+            raise HostError("this machine", "no other measuring run", f"one by process {lock.read() or '?'}",
+                            "wait for it; or use --no-lock, which makes the result SUSPECT") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        try:
+            yield
+        finally:
+            lock.truncate(0)

@@ -1,0 +1,226 @@
+"""A fabric comes to life, and goes again without a trace.
+
+    with running(fabric) as net:
+        print(net.get("h1").cmd("ip addr"))
+
+Without a controller the switches forward nothing (fail_mode=secure): see scenarios.run.lab for the
+whole lab. Bring-up in steps, each in as few processes as it can be:
+
+    namespaces -> veth pairs -> addresses, offloads off -> shapers -> switches -> VTEPs -> inventory
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import topologies.lab.mininet_first  # noqa: F401
+
+# isort: split
+from mininet.cli import CLI
+from mininet.net import Mininet
+
+from topologies.access.netns import inside
+from topologies.lab import bgp_routers, clean, host_limits, steering
+from topologies.lab.interfaces import bring_up
+from topologies.lab.journal import Journal
+from topologies.lab.mininet_nodes import LabHost, LabLink, LabNode, LabSwitch
+from topologies.lab.namespaces import make_namespaces
+from topologies.lab.shell import ip_batch, tc_batch
+from topologies.links.htb import wires
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric, Node
+from topologies.model.inventory import API_SOCKET, CONTROLLER_SOCKET, Inventory, SwitchProcess
+from topologies.model.spec import FabricSpec
+from topologies.switches.ovs import switch
+from topologies.switches.ovs.vtep import give_vtep
+
+WORKERS = 8
+
+
+class LabNetwork(Mininet):  # type: ignore[misc]
+    """The running lab with Mininet's interface; `fabric`, `inventory` and `journal` are ours."""
+
+    def __init__(self, inventory: Inventory, journal: Journal) -> None:
+        super().__init__(topo=None, build=False, controller=None)
+        self.inventory, self.journal, self.fabric = inventory, journal, inventory.fabric
+        self.inventory_path = journal.directory / "inventory.json"
+        for node in self.fabric.nodes:
+            self._add(node)
+        prefix = IPv4Network(self.fabric.spec.subnet).prefixlen
+        for link in self.fabric.links:
+            ends = [{"name": e.port, "node": self.nameToNode[e.node], "port": e.number} for e in (link.a, link.b)]
+            near = self.fabric.by_name[link.a.node]
+            if near.is_host:
+                ends[0] |= {"ip": near.ip, "prefix": prefix, "mac": near.mac}
+            self.links.append(LabLink(*ends))
+        self.built = True
+
+    def _add(self, node: Node) -> None:
+        netns = self.inventory.netns[node.name]
+        made: LabNode
+        if node.is_host:
+            made = LabHost(node.name, netns=netns)
+            self.hosts.append(made)
+        elif node.role == "vtep":
+            made = LabNode(node.name, netns=netns)
+        else:
+            made = LabSwitch(node.name, netns=netns, dpid=f"{node.dpid:016x}")
+            self.switches.append(made)
+        self.nameToNode[node.name] = made
+
+    def configLinkStatus(self, src: str, dst: str, status: str) -> None:  # noqa: N802 - Mininet's name
+        """`link leaf1 spine1 down` in the CLI: pull the cable."""
+        wires.set_state(self.inventory, f"{src}-{dst}", up=status == "up")
+
+    def command_line(self) -> None:
+        """Mininet's own command line, until the user leaves it."""
+        CLI(self)
+
+    def stop(self) -> None:
+        """End the nodes' shells; the lab itself is taken down by running()."""
+        for node in self.nameToNode.values():
+            node.terminate()
+
+
+@contextmanager
+def running(what: Fabric | FabricSpec | Any,
+            begin: Callable[[Journal], object] = lambda journal: None) -> Iterator[LabNetwork]:
+    """Bring a fabric (or a spec, or a Topo with `.fabric`) up; take it down at the end of the block.
+
+    begin: called with the new lab's journal before anything of the fabric is made; what it starts and records there
+    ends with the lab. Raises HostError if the machine lacks something, before anything is made.
+    """
+    fabric = expand(what) if isinstance(what, FabricSpec) else getattr(what, "fabric", what)
+    host_limits.require_root()
+    host_limits.require_programs()
+    host_limits.require_features(fabric)
+    bgp_routers.require_routers(fabric.spec.bgp)
+    journal = net = None
+    try:
+        with uninterrupted():       # else a second Ctrl-C could clean up while switches still start
+            journal = Journal.create(f"fabric {fabric.spec.name}")
+            host_limits.hold_settings(journal.lab)
+            begin(journal)
+            net = LabNetwork(bring_up_fabric(fabric, journal), journal)
+        yield net
+    finally:
+        with uninterrupted():
+            if net is not None:
+                net.stop()
+            if journal is not None:
+                clean.take_down(journal)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back: half a lab, or half a clean-up, helps nobody. They take effect after."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+    old = {n: signal.signal(n, lambda number, _frame: pending.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in old.items():
+            signal.signal(name, handler)
+        for number in pending:
+            signal.raise_signal(number)     # also one that ends us by default, which is no Python handler
+
+
+def _names(journal: Journal, fabric: Fabric) -> tuple[dict[str, str], str]:
+    """Names of the namespaces (node -> name, wiring), recorded before they exist."""
+    netns = {n.name: f"af{journal.lab}-{n.name}" for n in fabric.nodes}
+    wiring = f"af{journal.lab}.wires"
+    journal.note_all([{"netns": name} for name in (*netns.values(), wiring)])
+    return netns, wiring
+
+
+def _each(work: Callable[[Any], Any], items: Any) -> list[Any]:
+    """work(item) for all items, some at a time; the first error is raised when all have ended."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        futures = [pool.submit(work, item) for item in items]
+    return [f.result() for f in futures]
+
+
+def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
+    """All steps; what they make is in the journal first. Returns the inventory, also written to its file."""
+    netns, wiring = _names(journal, fabric)
+    make_namespaces([*netns.values(), wiring])
+    make_links(fabric, netns, wiring)
+    make_interfaces(fabric, netns)
+    _each(lambda h: tc_batch(wires.host_lines(fabric, h.name), netns[h.name]), fabric.all_hosts)
+    tc_batch(wires.wire_lines(fabric), wiring)
+    if datapath_of(fabric) == "kernel":
+        steering.keep_flows_together([*netns.values(), wiring])
+    bgp = fabric.spec.bgp
+    inventory = Inventory(
+        lab=journal.lab, directory=str(journal.directory), fabric=fabric, netns=netns, wiring=wiring,
+        wires=wires.devices(fabric), switches=start_switches(fabric, netns, journal),
+        datapath=datapath_of(fabric), controller_socket=f"{journal.directory}/{CONTROLLER_SOCKET}",
+        api_socket=f"{journal.directory}/{API_SOCKET}",
+        speaker=bgp_routers.speaker_netns(journal.lab) if bgp else "",
+        routers=bgp_routers.start_routers(fabric, bgp, journal) if bgp else {})
+    inventory.write(journal.directory / "inventory.json")
+    return inventory
+
+
+def datapath_of(fabric: Fabric) -> str:
+    """user or kernel; `auto` is user, whose books close on every kernel."""
+    return "kernel" if fabric.spec.datapath == "kernel" else "user"
+
+
+def make_links(fabric: Fabric, netns: dict[str, str], wiring: str) -> None:
+    """Two veth pairs for each link, with their inner ends in the wiring namespace."""
+    lines = []
+    pairs = wires.devices(fabric)
+    for link in fabric.links:
+        pair = pairs[link.name]
+        for device, end in ((pair.a, link.a), (pair.b, link.b)):
+            node = fabric.by_name[end.node]
+            # A host's device makes no super-packets: a 64 kB one would not fit the queue behind it.
+            stack = node.is_host or node.role == "vtep"     # the kernel's own, which heeds a device's MAC
+            host = f"address {node.mac} gso_max_segs 1 " if stack else ""
+            lines.append(f"link add {device} mtu {link.mtu} type veth peer name {end.port} {host}"
+                         f"mtu {link.mtu} netns {netns[end.node]}")
+            lines.append(f"link set {device} up")
+    ip_batch(lines, wiring)
+
+
+def make_interfaces(fabric: Fabric, netns: dict[str, str]) -> None:
+    """Addresses and offloads, in one process."""
+    prefix = IPv4Network(fabric.spec.subnet).prefixlen
+    for node in fabric.nodes:
+        with inside(f"/run/netns/{netns[node.name]}"):
+            bring_up("lo")
+            for link in fabric.links_of(node.name):
+                port = link.end(node.name).port
+                if node.is_host:
+                    bring_up(port, node.ip, prefix, offloads=False)
+                else:
+                    bring_up(port, offloads=False)
+
+
+def start_switches(fabric: Fabric, netns: dict[str, str], journal: Journal) -> dict[str, SwitchProcess]:
+    """Every switch, several at a time, and the leaves' VTEP addresses."""
+    template = journal.directory / "template.db"
+    switch.make_template(template)
+    kind = datapath_of(fabric)
+
+    def one(node: Node) -> SwitchProcess:
+        process = switch.start(fabric, node, netns[node.name], Path(journal.directory) / node.name, template,
+                               kind, f"{journal.directory}/{CONTROLLER_SOCKET}")
+        journal.note_process(process.vswitchd_pid, f"ovs-vswitchd of {node.name}")
+        journal.note_process(process.ovsdb_pid, f"ovsdb-server of {node.name}")
+        if node.is_leaf:
+            give_vtep(fabric, node, netns[node.name], kind)
+        return process
+
+    return dict(zip([s.name for s in fabric.switches], _each(one, fabric.switches), strict=True))

@@ -1,0 +1,311 @@
+"""The process of streams: sets up, starts its two children, follows orders, writes the records.
+
+    stdin   "go", then perhaps "stop"          stdout   {"event": ready | progress | error | done}
+
+A stop ends the schedules early but in peace: the tail is waited for. SIGINT and SIGTERM do the same,
+mark the records as interrupted and exit with 130.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from topologies.model.errors import LabError, RunError
+from topologies.model.inventory import Inventory
+from traffic.runtime.records import InterruptedRecord, RecordWriter
+from traffic.transports.udp import children
+from traffic.transports.udp.board import RECEIVED, SENT, Board, board
+from traffic.transports.udp.clock import StepWatch
+from traffic.transports.udp.outcome import Finding, StreamsRecord, packets_records, stream_record, summary
+from traffic.transports.udp.plan import MAX_PACKETS, J, Job, read_job_of, source_ports
+from traffic.transports.udp.receiver import Inlet, Source, receive_all
+from traffic.transports.udp.sender import Flow, send_all
+from traffic.transports.udp.wire import allow_sockets, open_receiver, open_sender, socket_drops
+
+TICK = 0.25             # seconds between progress lines and looks at the clock
+IMPATIENCE = 1.0        # drain time at most when interrupted
+PATIENCE = 30.0         # beyond drain, for a child to report after it was told to end
+INTERRUPTED_EXIT = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def emit(event: str, **body: Any) -> None:
+    """One line to whoever started us; nobody there is no reason to lose records."""
+    try:
+        print(json.dumps({"event": event, **body}), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class PacketProcess:
+    """A sender, a receiver and the protocol around them; what they send is the matter of a subclass.
+
+    A subclass opens its sockets and sets `board`, then calls `start`; it gives `_send`, `_receive`, `_write`.
+    """
+
+    names = ("sender", "receiver")      # under which the sampler watches the two
+    board: Board
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.interrupted = ""
+        self._orders = b""
+        self._stdin_open = True
+        self._poll = selectors.PollSelector()       # epoll refuses files, and stdin may be one
+        self._shown = (0.0, -1)
+
+    def start(self) -> None:
+        """Fork both children."""
+        self.receiver = children.start("receiver", self._receive, self.job.realtime)
+        self.sender = children.start("sender", self._send, self.job.realtime)
+
+    def _send(self, line: children.Line) -> dict[str, Any]:
+        """The sender child's life."""
+        raise NotImplementedError
+
+    def _receive(self, line: children.Line) -> dict[str, Any]:
+        """The receiver child's life."""
+        raise NotImplementedError
+
+    def _write(self, watch: StepWatch, start: float) -> list[dict[str, Any]]:
+        """All records, whatever happened; what a `done` tells."""
+        raise NotImplementedError
+
+    def interrupt(self, number: int, _frame: FrameType | None) -> None:
+        """Signal handler: end early, keep everything."""
+        self.interrupted = signal.Signals(number).name
+        self.board.stop[0] = 1
+
+    def run(self) -> int:
+        """Follow the protocol to its end; the exit code. Raises LabError after the records are written."""
+        for child in (self.receiver, self.sender):
+            self._poll.register(child.report, selectors.EVENT_READ, child)
+        self._poll.register(0, selectors.EVENT_READ)
+        self._until(lambda: all(c.said("ready") or c.over for c in (self.sender, self.receiver)))
+        self._check()
+        emit("ready", pids=dict(zip(self.names, (self.sender.pid, self.receiver.pid), strict=True)))
+        self._until(lambda: self._ordered("go") or self._leaving)
+        if self._ordered("go"):
+            return self._traffic()
+        if self.interrupted:
+            with RecordWriter(Path(self.job.records)) as writer:
+                self._note_interruption(writer)
+            return INTERRUPTED_EXIT
+        return 0
+
+    def _traffic(self) -> int:
+        watch, start = StepWatch(), time.monotonic()
+        self.sender.order("go")
+        self._until(lambda: self.sender.over or self.receiver.over, watch)
+        self.board.stop[0] = 1
+        drain = min(self.job.drain, IMPATIENCE) if self.interrupted else self.job.drain
+        self.receiver.order(str(drain))
+        self._until(lambda: self.sender.over and self.receiver.over, watch, drain + PATIENCE)
+        self._progress(always=True)
+        told = self._write(watch, start)
+        self._check()
+        if self.interrupted:
+            return INTERRUPTED_EXIT
+        emit("done", streams=told)
+        return 0
+
+    def _ordered(self, order: str) -> bool:
+        return order.encode() in self._orders.split(b"\n")[:-1]
+
+    @property
+    def _leaving(self) -> bool:
+        return bool(self.interrupted) or not self._stdin_open or self._ordered("stop")
+
+    def _until(self, done: Callable[[], object], watch: StepWatch | None = None, timeout: float = float("inf")) -> None:
+        """Serve stdin and the children until `done`, looking at the clock on the way. Returns late at worst."""
+        deadline = time.monotonic() + timeout
+        while not done() and time.monotonic() < deadline:
+            for key, _ in self._poll.select(TICK / 2):
+                self._serve(key)
+            if watch is not None:
+                watch.look()
+                self._progress()
+
+    def _serve(self, key: selectors.SelectorKey) -> None:
+        if isinstance(key.data, children.Child):
+            key.data.listen()
+            if not key.data.alive:
+                self._poll.unregister(key.fd)
+            return
+        piece = os.read(0, 4096)
+        self._orders += piece
+        self._stdin_open = bool(piece)
+        if not piece:
+            self._poll.unregister(0)
+        endless = any(s.packets is None for s in self.job.streams)
+        if self._ordered("stop") or (endless and not self._stdin_open):     # with stdin closed, nobody could stop it
+            self.board.stop[0] = 1
+
+    def _progress(self, always: bool = False) -> None:
+        """Bytes of frames that arrived, by workload, at most 4 times a second."""
+        now, received = time.monotonic(), sum(k.count[RECEIVED] for k in self.board.lanes)
+        if not always and (now - self._shown[0] < TICK or received == self._shown[1]):
+            return
+        self._shown = (now, received)
+        for workload in dict.fromkeys(s.workload for s in self.job.streams):
+            mine = [(s, k) for s, k in zip(self.job.streams, self.board.lanes, strict=True) if s.workload == workload]
+            endless = any(s.packets is None for s, _ in mine)
+            emit("progress", workload=workload, done=sum(k.count[RECEIVED] * s.frame for s, k in mine),
+                 total=None if endless else sum((s.packets or 0) * s.frame for s, _ in mine),
+                 sent=sum(k.count[SENT] for _, k in mine), received=sum(k.count[RECEIVED] for _, k in mine))
+
+    def _check(self) -> None:
+        """Raise what a child failed of."""
+        for child in (self.sender, self.receiver):
+            if failed := child.said("failed"):
+                raise RunError(failed["where"], failed["expected"], failed["found"], failed["hint"])
+            if crashed := child.said("crashed"):
+                raise RuntimeError(f"the {child.name} of packet streams crashed:\n{crashed['traceback']}")
+            if not child.alive and child.said("finished") is None:
+                raise RunError(f"packet streams, process {child.pid}", f"the {child.name} to live until its end",
+                               "it was killed", "was the machine out of memory?")
+
+    def _note_interruption(self, writer: RecordWriter) -> None:
+        if self.interrupted:
+            writer.write(InterruptedRecord(self.job.phase, time.monotonic() - self.job.t0, self.interrupted))
+
+    def _cost(self, start: float) -> StreamsRecord:
+        def of(child: children.Child, event: str, key: str, missing: Any) -> Any:
+            return (child.said(event) or {}).get(key, missing)
+        return StreamsRecord(
+            phase=self.job.phase, start=start - self.job.t0, end=time.monotonic() - self.job.t0,
+            sender_cpu=of(self.sender, "finished", "cpu", 0.0), receiver_cpu=of(self.receiver, "finished", "cpu", 0.0),
+            sender_scheduler=of(self.sender, "ready", "scheduler", ""),
+            receiver_scheduler=of(self.receiver, "ready", "scheduler", ""))
+
+    def close(self) -> None:
+        """End both children, by their pids."""
+        for child in (self.sender, self.receiver):
+            child.end()
+
+
+class Sending(Protocol):
+    """What sends one stream, and counts what it could not send by the name of the error."""
+
+    errors: Counter[str]
+
+
+class UdpProcess(PacketProcess):
+    """Streams whose packets carry their stream's number and their own; a subclass opens sockets and sends.
+
+    ports     source ports of each stream          dports  destination port of each
+    inlets    what is received from                flows   what is sent by, one a stream
+    """
+
+    ports: Sequence[tuple[int, ...]]
+    dports: Sequence[int]
+    inlets: Sequence[Source]
+    flows: Sequence[Sending]
+
+    def _play(self) -> None:
+        """Send everything, until done or board.stop is set."""
+        raise NotImplementedError
+
+    def _drops(self, i: int) -> int:
+        """Packets that the kernel dropped at the socket of stream i, of which each is told once."""
+        raise NotImplementedError
+
+    def _send(self, line: children.Line) -> dict[str, Any]:
+        """The sender child's life."""
+        if line.wait() == "go":
+            try:
+                self._play()
+            finally:
+                line.tell("errors", errors=[dict(flow.errors) for flow in self.flows])
+        return {}
+
+    def _receive(self, line: children.Line) -> dict[str, Any]:
+        """The receiver child's life."""
+        receive_all(self.inlets, self.board, line.control, lambda: float(line.wait() or 0))
+        return {}
+
+    def _write(self, watch: StepWatch, start: float) -> list[dict[str, Any]]:
+        """All records, whatever happened; what a `done` tells."""
+        watch.look()
+        job, told = self.job, []
+        errors = (self.sender.said("errors") or {}).get("errors", [{}] * len(job.streams))
+        with RecordWriter(Path(job.records)) as writer:
+            for i, (stream, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True)):
+                found = Finding(
+                    phase=job.phase, t0=job.t0, offset=watch.first, number=i, sport=self.ports[i],
+                    dport=self.dports[i], send_errors=errors[i], socket_drops=self._drops(i),
+                    clock_step=watch.step, latency_invalid=watch.why_invalid, interrupted=bool(self.interrupted))
+                for packets in packets_records(stream, lane, job.phase, job.t0):
+                    writer.write(packets)
+                record = stream_record(stream, lane, found)
+                writer.write(record)
+                writer.flush()
+                told.append(summary(record))
+            writer.write(self._cost(start))
+            self._note_interruption(writer)
+        return told
+
+
+class Streams(UdpProcess):
+    """One job of UDP streams, from sockets to records."""
+
+    def __init__(self, job: Job, inventory: Inventory) -> None:
+        super().__init__(job)
+        self.ports = tuple(source_ports(job.streams))
+        self.dports = range(job.first_port, job.first_port + len(job.streams))
+        allow_sockets(len(job.streams) + sum(s.flows for s in job.streams))
+        self.board = board([(s.packets or MAX_PACKETS, s.flows) for s in job.streams])
+        self.inlets = [Inlet(i, lane, open_receiver(inventory, s, self.dports[i]), self.ports[i])
+                       for i, (s, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True))]
+        self.flows = self._flows = [Flow(i, s, self.board.lanes[i], self._ways(inventory, i))
+                                    for i, s in enumerate(job.streams)]
+        self.start()
+
+    def _ways(self, inventory: Inventory, i: int) -> tuple[socket.socket, ...]:
+        stream = self.job.streams[i]
+        return tuple(open_sender(inventory, stream, port, self.dports[i]) for port in self.ports[i])
+
+    def _play(self) -> None:
+        send_all(self._flows, self.board)
+
+    def _drops(self, i: int) -> int:
+        return socket_drops(self.inlets[i].sock)
+
+
+def command_line(arguments: list[str], module: str, model: type[J], process: Callable[[J, Inventory], PacketProcess]
+                 ) -> int:
+    """`python -m MODULE JOB.json`. Exit code: 0 done, 1 an error that was told on stdout, 130 interrupted, 2 usage."""
+    if len(arguments) != 1:
+        print(f"usage: python -m {module} JOB.json", file=sys.stderr)
+        return 2
+    try:
+        job = read_job_of(Path(arguments[0]), model)
+        return run(job, lambda inventory: process(job, inventory))
+    except LabError as error:
+        emit("error", where=error.where, expected=error.expected, found=error.found, hint=error.hint)
+        return 1
+
+
+def run(job: Job, process: Callable[[Inventory], PacketProcess]) -> int:
+    """Run one job by the protocol above, as what `process` makes; the exit code. Raises LabError."""
+    children.die_with_parent(os.getppid(), signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)       # until there is something that can be interrupted
+    packets = process(Inventory.read(Path(job.inventory)))
+    try:
+        for number in SIGNALS:
+            signal.signal(number, packets.interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return packets.run()
+    finally:
+        packets.close()
