@@ -30,8 +30,8 @@ test: setup-dev  ## set up, then every test: pure ones on all processors, then o
 	$(root) $(labs) -n 2 --dist loadfile -m "not alone"
 	$(root) $(labs) -m alone
 
-unit: setup-dev  ## tests that need neither root nor a network
-	$(pytest) $(pure)
+unit: setup-dev  ## tests that need neither root nor a network, without the large ones
+	$(pytest) -m "not large" $(pure)
 
 lint: setup-dev  ## ruff and mypy
 	$(dir $(python))ruff check .

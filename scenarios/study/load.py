@@ -39,7 +39,7 @@ from topologies.model.load import (
 from traffic.metrics.metric import Definition
 
 SUFFIX = ".study.yml"
-MAX_STUDY_OPS = 600_000         # of all designs, which are compiled one after another
+MAX_STUDY_OPS = 250_000         # of all designs, which are compiled one after another
 MAX_STUDY = 30 * 86_400         # s: of all runs of a study
 PERCENTILE = re.compile(r"_p\d+$")
 

@@ -20,6 +20,8 @@ from topologies.model.yaml_bounds import MAX_DEPTH, MAX_VALUES
 from traffic.traces import chakra, pytorch_et
 from traffic.traces.rows import text_lines
 
+pytestmark = pytest.mark.large
+
 NESTED = "a0: &a0 {x: 1}\n"
 
 

@@ -22,6 +22,8 @@ from traffic.transports.rocev2.plan import RoceJob
 from traffic.transports.udp.plan import Job as StreamsJob
 from traffic.transports.udp.plan import read_job_of
 
+pytestmark = pytest.mark.large
+
 H = "[h1, h5]"
 # Workloads of one phase -> the key to blame, expected, found; None where it is fine.
 WRONG: dict[str, tuple[str, str, str] | None] = {

@@ -178,12 +178,13 @@ def test_designs_are_counted_before_they_are_made(tmp_path: Path) -> None:
     assert error == "s.study.yml:5 axes: expected 2 to 64 designs to compare; found 100000000000000000000"
 
 
+@pytest.mark.large
 def test_a_study_whose_designs_are_too_much_together_is_refused(tmp_path: Path) -> None:
     axes = "axes: {ranks: [200, 201, 202, 203, 204, 205, 206, 207, 208]}\nset: {fold: true, iterations: 1}\n"
     (tmp_path / "s.study.yml").write_text(AXES + axes)
     (error,) = refused(aifab(tmp_path, "check", "s.study.yml"))
-    assert error.startswith("s.study.yml:1: expected at most 600,000 computes and transfers in all designs; found more "
-                            "in the first 8 of 9 designs")
+    assert error.startswith("s.study.yml:1: expected at most 250,000 computes and transfers in all designs; found more "
+                            "in the first 4 of 9 designs")
 
 
 def test_a_study_of_months_is_refused(tmp_path: Path) -> None:
