@@ -71,9 +71,10 @@ def test_a_leafs_kernel_answers_no_host_that_asks_for_its_tunnel_end(small_lab: 
             wait_quiet(small_lab.inventory)
     finally:
         ip_batch(["route del 10.255.0.0/16 dev h1-eth0"], netns)
-    assert kept.ledger.closes, kept.ledger
-    assert kept.ledger.received == 0
-    assert kept.ledger.sent == sum(kept.ledger.policy_drops.values()) > 0
+    assert kept.ledger.closes, kept.ledger      # an answer would have come out of the leaf without having gone in
+    assert "lladdr" not in "".join(x for x in _neighbours(netns).splitlines() if x.startswith("10.255."))
+    # hosts may ask for each other meanwhile: such a question is answered, and no drop
+    assert sum(kept.ledger.policy_drops.values()) == kept.ledger.sent - kept.ledger.received >= 1 + len(leaf.aliases)
 
 
 def _neighbours(netns: str) -> str:

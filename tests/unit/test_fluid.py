@@ -11,6 +11,7 @@ from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
 from traffic.metrics import on_paths as model
 from traffic.metrics.collective import bulk_limit
+from traffic.models import maxmin
 from traffic.models.fluid import Pair, Path, RateChange, Unpredictable, course, fluid_steps
 from traffic.models.maxmin import Course, fair_rates
 from traffic.models.predict import path_seconds, step_seconds
@@ -127,6 +128,23 @@ def test_with_acks_no_link_carries_more_than_it_can_and_nobody_stands_still(
     assert all(rate > 0 for rate in rates.values())
     for link, most in capacity.items():
         assert sum(flows[i].weights.get(link, 0.0) * rates[i] for i in flows) <= most * (1 + 1e-9)
+
+
+@given(networks())
+def test_rates_that_rise_together_are_those_of_levels_taken_in_turn(
+        network: tuple[dict[int, Course], dict[str, float]]) -> None:
+    flows, capacity = network
+    quick = maxmin._rising(flows, capacity)
+    if quick is not None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(maxmin, "_rising", lambda *_: None)
+            assert fair_rates(flows, capacity) == pytest.approx(quick, rel=1e-5)
+
+
+def test_acks_that_hold_nobody_up_take_the_quick_way_and_others_do_not() -> None:
+    flows = {"x": straight("a", acks={"b": 0.02}), "y": straight("b", acks={"a": 0.02})}
+    assert maxmin._rising(flows, {"a": 10.0, "b": 10.0}) is not None
+    assert maxmin._rising(flows, {"a": 10.0, "b": 0.1}) is None
 
 
 @given(networks())
