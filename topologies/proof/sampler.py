@@ -191,13 +191,14 @@ class Sampler:
         due = self._cpu_from = time.monotonic()
         while not self.stopping:
             self._sample(due)
-            for process in self._watched.values():
-                process.look()
             if due - self._cpu_from >= CPU_PERIOD - period / 2:
                 self._cpu()
             due += period
             if due < time.monotonic():      # late by more than a period: the missed readings are not made up for
                 due += math.ceil((time.monotonic() - due) / period) * period
+            commands.until(due - period / 2)    # what runs in real time holds switches up: two short halts, not a long one
+            for process in list(self._watched.values()):
+                process.look()
             commands.until(due)
         self._sample(time.monotonic())
         if not self._counted or time.monotonic() - self._cpu_from >= MIN_CPU_PERIOD:
