@@ -223,7 +223,7 @@ def test_a_trace_lies_beside_the_scenario_and_that_of_an_option_where_one_is(
 def test_the_library_asks_for_what_its_files_say() -> None:
     ring = load_scenario("allreduce").workloads["ring"]
     assert isinstance(ring, CollectiveSpec)
-    assert (ring.op, ring.ranks, ring.placement, ring.size) == ("all-reduce", 8, "strided", 8_000_000)
+    assert (ring.op, ring.ranks, ring.placement, ring.size) == ("all-reduce", 8, "strided", 6_000_000)
     senders = load_scenario("incast").workloads["senders"]
     assert isinstance(senders, StreamSpec)
     assert senders.rate is not None

@@ -196,7 +196,7 @@ class Sampler:
             due += period
             if due < time.monotonic():      # late by more than a period: the missed readings are not made up for
                 due += math.ceil((time.monotonic() - due) / period) * period
-            commands.until(due - period / 2)    # what runs in real time holds switches up: two short halts, not a long one
+            commands.until(due - period / 2)    # real time holds switches up: two short halts, not a long one
             for process in list(self._watched.values()):
                 process.look()
             commands.until(due)
