@@ -18,7 +18,7 @@ from typing import Any
 
 from topologies.model.errors import TraceError
 from traffic.traces.compressed import contents
-from traffic.traces.rows import Row, shorten
+from traffic.traces.rows import Row, json_row, shorten
 
 ITEMS = ("nodes", "traceEvents")
 MAX_ITEM = 4_000_000        # characters of one item or member: what it becomes in memory is many times as much
@@ -75,7 +75,7 @@ def _lines(path: Path, text: str, keep: Keep) -> Document:
     rows: list[Row] = []
     header: dict[str, Any] = {}
     for number, line in enumerate(_split(path, text), start=1):
-        row = _row(f"{path}:{number}", line.removesuffix("\r"))
+        row = json_row(f"{path}:{number}", line.removesuffix("\r"), _DECODER.decode)
         if number == 1:
             header = row.data
         elif keep(row.data):
@@ -93,17 +93,6 @@ def _split(path: Path, text: str) -> Iterator[str]:
             raise TraceError(f"{path}:{number}", f"a line of at most {MAX_ITEM // 10**6} MB", "a longer one")
         yield text[at:end]
         at = end + 1
-
-
-def _row(where: str, line: str) -> Row:
-    try:
-        data = _DECODER.decode(line)
-    except (ValueError, RecursionError):
-        raise TraceError(where, "one JSON object", f"a line that is no JSON: {shorten(line)}",
-                         "the file may be cut off or damaged here") from None
-    if not isinstance(data, dict):
-        raise TraceError(where, "one JSON object", shorten(line))
-    return Row(where, data)
 
 
 # --- one document ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,13 @@ def text_lines(path: Path) -> list[str]:
 
 def json_rows(path: Path) -> list[Row]:
     """Every line of a .jsonl file as an object. Raises TraceError naming file:line of one that is none."""
-    return [_json_row(f"{path}:{number}", line) for number, line in enumerate(text_lines(path), start=1)]
+    return [json_row(f"{path}:{number}", line) for number, line in enumerate(text_lines(path), start=1)]
 
 
-def _json_row(where: str, line: str) -> Row:
+def json_row(where: str, line: str, decode: Callable[[str], Any] = json.loads) -> Row:
+    """A line as an object, read by `decode`, which raises ValueError for what is no JSON. Raises TraceError."""
     try:
-        data = json.loads(line)
+        data = decode(line)
     except (ValueError, RecursionError):
         raise TraceError(where, "one JSON object", f"a line that is no JSON: {shorten(line)}",
                          "the file may be cut off or damaged here") from None
