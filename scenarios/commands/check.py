@@ -69,7 +69,7 @@ def _described(name: str, settings: list[str], strict: bool) -> Iterator[str]:
     scenario, document = read_scenario(name, settings)
     with located(document):
         made = compiled(scenario)
-        traffic = list(traffic_lines(scenario))
+        traffic = list(traffic_lines(scenario, made))
     notes = list(ignored_in(scenario.intent, document.value(("vpcs",)), ("vpcs",)))
     if strict:
         refuse(document, notes)

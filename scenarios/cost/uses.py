@@ -13,17 +13,19 @@ from typing import Any
 from scenarios.cost.running import Serving, Training, Use
 from scenarios.spec.scenario import Scenario
 from topologies.model.fabric import Fabric
+from topologies.model.fields import Strict
 from traffic.inference import plan
 from traffic.metrics.inference import GOOD_TOKENS, TOKENS_MET
 from traffic.metrics.steps import STEP_TIME
 from traffic.metrics.utilisation import IDEAL
-from traffic.workloads.build import workload_of
-from traffic.workloads.specs import CollectiveSpec, ServingSpec, TrainingJobSpec, TrainingTraceSpec
+from traffic.workloads.kinds.engine import Operations
+from traffic.workloads.kinds.registry import build, kind_of
+from traffic.workloads.kinds.serving import Served
+from traffic.workloads.specs import ServingSpec
 from traffic.workloads.workload import Collective, Transfer, Workload
 
 Json = Mapping[str, Any]
 Work = tuple[Any, ...]
-TrainingSpec = CollectiveSpec | TrainingTraceSpec | TrainingJobSpec
 Plans = Mapping[str, Workload | plan.Serving | None]
 
 
@@ -38,7 +40,7 @@ def plans_of(scenario: Scenario, fabric: Fabric) -> Plans:
 def gpus_named(scenario: Scenario, default: str) -> dict[str, str]:
     """Workload with steps or tokens -> the type of its GPUs."""
     return {name: _gpu(scenario, name) or default for name, spec in scenario.workloads.items()
-            if isinstance(spec, ServingSpec | TrainingSpec)}
+            if _computes(spec)}
 
 
 def uses_of(scenario: Scenario, fabric: Fabric, plans: Plans, metrics: Mapping[str, Json], gpu: str
@@ -61,9 +63,15 @@ def uses_of(scenario: Scenario, fabric: Fabric, plans: Plans, metrics: Mapping[s
 
 def _plan(scenario: Scenario, fabric: Fabric, name: str) -> Workload | plan.Serving | None:
     spec = scenario.workloads[name]
-    if isinstance(spec, ServingSpec):
-        return plan.serving_of(spec, fabric, name, scenario.seed)
-    return workload_of(spec, fabric, name, scenario.seed) if isinstance(spec, TrainingSpec) else None
+    built = build(spec, fabric, name, scenario.seed) if _computes(spec) else None
+    if isinstance(built, Operations):
+        return built.workload
+    return built.serving if isinstance(built, Served) else None
+
+
+def _computes(spec: Strict) -> bool:
+    """Whether it has steps or tokens."""
+    return isinstance(spec, ServingSpec) or kind_of(spec).has_ranks
 
 
 def _hosts(planned: Workload | plan.Serving, fabric: Fabric) -> set[str]:

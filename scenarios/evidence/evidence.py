@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,9 @@ from topologies.model.fabric import Fabric
 from topologies.proof import ledger
 from traffic.metrics import registry, tasks, vllm
 from traffic.metrics.pacing import Samples
-from traffic.transports.replay.plan import NAMES
-from traffic.transports.rocev2.wire import ROCE_PORT
+from traffic.workloads.kinds.kind import by_process
+from traffic.workloads.kinds.registry import KINDS
 from traffic.workloads.workload import Workload
-
-HEADLINES = ("step_time", "e2e", "ttft", "latency")     # tags of times that a run is about
 
 
 def link_bytes(counters: Counters, fabric: Fabric, proof: Proof) -> dict[str, float]:
@@ -72,34 +70,20 @@ def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[s
              traffic: Sequence[Traffic], *, locked: bool) -> Evidence:
     """Everything that the verdict rests on."""
     records = list(run.records())
+    built = [b for its in traffic for b in its]
+    processes = by_process(built)
     hosts = [fabric.access_link(h.name) for h in fabric.hosts]
     end = proof.phases[-1][2] if proof.phases else 0.0
     return Evidence(
         counters=Counters.read(run.counters_path), calibration=proof.calibration,
         audit=tuple(AuditFinding(f.where, f.what, f.unit, f.expected, f.found) for f in proof.audits),
         emulator=emulator_counts(proof.before, proof.after), ledger=proof.ledger.as_json() if proof.ledger else None,
-        slip_p99=slips(records, {name for t in traffic for name in t.replays}), headline_p50=headline(metrics),
+        slip_p99=slips(records, {b.name: b.process.sends for b in built}), headline_p50=headline(metrics),
         sentinels=sentinels(records),
         host_rate=min(k.rate for k in hosts), host_frame=max(k.max_frame for k in hosts),
         phases=tuple(Phase(*p) for p in proof.phases), faults=tuple(faults(proof.history, fabric, end)),
-        engines=tuple(engines(traffic)), replay_lag=replay_lag(metrics), locked=locked,
-        controller_ended=proof.controller_ended,
-        timers=tuple(n for n in engines(traffic) if not n.endswith("receiver")))
-
-
-def engines(traffic: Iterable[Traffic]) -> Iterator[str]:
-    """Names under which the sampler watched the processes that made traffic."""
-    every = list(traffic)
-    if any(t.workloads for t in every):
-        yield "engine"
-    if any(t.serving for t in every):
-        yield "inference"
-    if any(t.streams for t in every):
-        yield from ("sender", "receiver")
-    if any(t.roce for t in every):
-        yield from ("roce-sender", "roce-receiver")
-    if any(t.replays for t in every):
-        yield from NAMES
+        engines=tuple(name for p in processes for name in p.watched), replay_lag=replay_lag(metrics), locked=locked,
+        controller_ended=proof.controller_ended, timers=tuple(p.sends for p in processes if p.sends))
 
 
 def emulator_counts(before: ledger.Counters | None, after: ledger.Counters | None) -> dict[str, Count] | None:
@@ -111,16 +95,15 @@ def emulator_counts(before: ledger.Counters | None, after: ledger.Counters | Non
     return found
 
 
-def slips(records: Iterable[Mapping[str, Any]], replays: Collection[str] = ()) -> dict[str, float]:
-    """Process -> p99 of the lateness of its timers, the worst phase, s. replays: names of the replayed captures."""
+def slips(records: Iterable[Mapping[str, Any]], senders: Mapping[str, str]) -> dict[str, float]:
+    """Process -> p99 of the lateness of its timers, the worst phase, s. senders: workload -> process that paces it."""
     found: dict[str, float] = {}
     for r in records:
         if r["kind"] == "slip-run":
             process = r.get("process", "engine")
             found[process] = max(found.get(process, 0.0), r["p99"])
         elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL and r["pacing"]:
-            ours = "roce-sender" if r["dport"] == ROCE_PORT else "sender"
-            sender = NAMES[0] if r["workload"] in replays else ours
+            sender = senders[r["workload"]]
             found[sender] = max(found.get(sender, 0.0), r["pacing"]["p99"])
     return found
 
@@ -134,8 +117,8 @@ def replay_lag(metrics: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
 
 def headline(metrics: Mapping[str, Any]) -> float | None:
     """The smallest of the times that the run is about, s: the one that timer slip can spoil most."""
-    times = [m["value"] for key, m in metrics.items()
-             if key.rsplit(".", 1)[-1] in HEADLINES and m["value"] is not None]
+    tags = {tag for kind in KINDS.values() for tag in kind.times}
+    times = [m["value"] for key, m in metrics.items() if key.rsplit(".", 1)[-1] in tags and m["value"] is not None]
     return min(times, default=None)
 
 

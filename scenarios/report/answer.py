@@ -21,7 +21,7 @@ from scenarios.report.series import Load
 from scenarios.report.sharing import ALIKE, sharing_sentences
 from scenarios.report.tasks import difference_sentence, tasks_text
 from scenarios.report.text import number, percent, plural, quantity
-from traffic.collectives import algorithm_for
+from traffic.workloads.kinds.registry import kind_of
 
 Json = Mapping[str, Any]
 Tags = Mapping[str, Json]       # tag -> metric, of one workload (in one phase)
@@ -300,12 +300,5 @@ def _value(tags: Tags, tag: str) -> float | None:
 def _subject(data: RunData, name: str) -> str:
     """'The ring all-reduce', with its name where there are several workloads."""
     spec = data.scenario.workloads[name]
-    if spec.kind == "collective":
-        algorithm = spec.algorithm or algorithm_for(spec.op)
-        what = f"The {algorithm} {spec.op}"
-    else:
-        what = {"training-job": "The training job", "training-trace": "The replayed training step",
-                "requests": "The replayed requests", "udp": "The UDP streams", "bulk": "The bulk transfers",
-                "rocev2": "The RoCEv2 queue pairs", "serving": "Serving",
-                "replay": "The replayed capture"}[spec.kind]
+    what = kind_of(spec).subject(spec)
     return what if len(data.scenario.workloads) == 1 else f"{what} ({name})"

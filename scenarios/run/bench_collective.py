@@ -27,7 +27,8 @@ from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
 from traffic.metrics import fairness
-from traffic.workloads.build import build
+from traffic.workloads.kinds.engine import workloads_of
+from traffic.workloads.kinds.registry import build
 from traffic.workloads.specs import CollectiveSpec
 from traffic.workloads.workload import Collective
 
@@ -109,7 +110,7 @@ def bench(scenario: Scenario, runs: Path, *, lock: bool = True, argv: Sequence[s
     name, spec = next(iter(scenario.workloads.items()))
     if not isinstance(spec, CollectiveSpec):
         raise TypeError(f"a sweep is of collectives, not of {spec!r}")
-    workload = build(spec, fabric, name, scenario.seed)
+    (workload,) = workloads_of([build(spec, fabric, name, scenario.seed)])
     result = run_scenario(scenario, runs, lock=lock, argv=argv, listener=listener)
     counters = Counters.read(result.run.counters_path)
     rows = rows_of(scenario, fabric, result.metrics, list(result.run.records()), counters)

@@ -21,14 +21,12 @@ from scenarios.run.measure import Measurement
 from scenarios.run.phases import Traffic
 from scenarios.spec.scenario import Phase, Scenario
 from topologies.model.fabric import Fabric
-from topologies.model.scale import Scale
-from traffic.inference import alone, shipping
-from traffic.inference.plan import Serving
 from traffic.metrics import registry
 from traffic.metrics.metric import Metric
 from traffic.metrics.on_paths import INTERFERENCE_ON_PATHS, JCT_ON_PATHS, on_paths
 from traffic.models.fluid import Pair, Path, RateChange, Unpredictable
 from traffic.runtime.records import PathRecord, RecordWriter
+from traffic.workloads.kinds.engine import workloads_of
 
 T = TypeVar("T")
 
@@ -36,21 +34,13 @@ T = TypeVar("T")
 def predict_alone(run: RunDirectory, fabric: Fabric, foreseen: Sequence[Traffic]) -> None:
     """Writes what is expected of each workload by itself, before anything runs; foreseen: the traffic of each phase."""
     found: dict[str, Metric] = {}
-    for traffic in foreseen:
-        models = {w.name: partial(registry.predictions, fabric, [w]) for w in traffic.workloads}
-        models |= {s.name: partial(_of_serving, s, fabric.spec.scale.scale) for s in traffic.serving}
-        for name, model in models.items():
-            told = told_or_why(model)
-            if isinstance(told, str):
-                _note(run, [name], "prediction", told)
-            else:
-                found |= told
+    for built in (built for traffic in foreseen for built in traffic):
+        told = told_or_why(partial(built.predictions, fabric))
+        if isinstance(told, str):
+            _note(run, [built.name], "prediction", told)
+        else:
+            found |= told
     run.write("predictions", registry.as_json(found))
-
-
-def _of_serving(serving: Serving, scale: Scale) -> dict[str, Metric]:
-    shipped = {f"{serving.name}.{tag}": m for tag, m in shipping.predictions(serving, scale).items()}
-    return alone.predictions([serving], scale) | shipped
 
 
 def told_or_why(model: Callable[[], T]) -> T | str:
@@ -87,9 +77,10 @@ class Foretelling:
         known = [RateChange(0.0, d, c.rate) for c in self._measurement.proof.history.changes
                  if c.rate is not None and not c.hidden for d in lab.fabric.link(c.link).directions]
         changes = [*known, *rate_changes(self._scenario, self._phase, lab.fabric)]
-        told = told_or_why(lambda: on_paths(self._traffic.workloads, _by_workload(paths), lab.fabric, changes))
+        workloads = workloads_of(self._traffic)
+        told = told_or_why(lambda: on_paths(workloads, _by_workload(paths), lab.fabric, changes))
         if isinstance(told, str):
-            names = [w.name for w in self._traffic.workloads]
+            names = [w.name for w in workloads]
             _note(run, names, f"prediction on the observed paths in phase {self._phase.name}", told)
             return
         before = run.read("predictions") or {}
@@ -116,8 +107,7 @@ class Foretelling:
 
 def foreseeable(scenario: Scenario, phase: Phase, traffic: Traffic) -> bool:
     """Whether the model knows all that goes on in a phase: collectives that share links evenly, on links that stay."""
-    others = (traffic.streams or traffic.roce or traffic.bulk or traffic.serving or traffic.replays
-              or any(w.connections == "pool" for w in traffic.workloads))
+    others = sum(w.connections == "shared" for w in workloads_of(traffic)) < len(traffic)
     classes = scenario.fabric.classes.values()
     uneven = classes and (len(phase.run) > 1 or any(c.max < 1 for c in classes))
     broken = scenario.switch_events(phase.name) or any(

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from scenarios.evidence.results import write_whole
 from scenarios.evidence.tenants import Tenants
 from scenarios.run.child import Child, Event
-from scenarios.run.jobs import jobs_of
+from scenarios.run.jobs import jobs_of, setting_of
 from scenarios.run.measure import Measurement
 from scenarios.run.timed import Timed
-from scenarios.spec.events import Player, slowed
+from scenarios.spec.events import Player
 from scenarios.spec.moves import Pairs
 from scenarios.spec.scenario import LinkEvent, Phase, RankEvent, Scenario, SwitchEvent
 from topologies.access.netns import inside
@@ -24,77 +23,41 @@ from topologies.lab.interfaces import is_up
 from topologies.model.errors import Gathered, LabError, RunError
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_time
-from traffic.inference.plan import Serving, serving_of
-from traffic.transports.replay.plan import Replay, check_together, merged, replay_of
-from traffic.workloads.build import workload_of
-from traffic.workloads.lowering import lower
-from traffic.workloads.specs import BulkSpec, ReplaySpec, RoceSpec, ServingSpec, StreamSpec
-from traffic.workloads.workload import Workload
+from traffic.workloads.kinds.kind import Built
+from traffic.workloads.kinds.registry import build
 
 READY = 60.0            # seconds to open the connections of thousands of pairs
 POLL = 0.05             # seconds between looks at the children
+Traffic = tuple[Built, ...]      # the workloads of a phase
 Progress = Callable[[str, float, float | None], None]       # workload, bytes done, bytes in all
 Standing = Callable[[list[dict[str, Any]]], None]           # connections, as traffic.engine.channels.Standing
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """What a phase needs in processes: TCP workloads share one engine, streams one process, RoCEv2,
-    serving, replays and bulk one each."""
-
-    workloads: tuple[Workload, ...]
-    streams: dict[str, StreamSpec]
-    roce: dict[str, RoceSpec]
-    bulk: dict[str, BulkSpec]
-    serving: tuple[Serving, ...] = ()
-    replays: dict[str, Replay] = field(default_factory=dict)
-
-    @property
-    def notes(self) -> dict[str, dict[str, str]]:
-        """Workload -> what its reader or generator has to say of it, where it has anything."""
-        found = {w.name: dict(w.notes) for w in self.workloads} | {n: r.notes for n, r in self.replays.items()}
-        found |= {s.name: s.notes for s in self.serving}
-        return {name: notes for name, notes in found.items() if notes}
-
-
 def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
-    """The compiled workloads of a phase, before anything runs.
+    """The workloads of a phase, built, before anything runs.
 
     Raises SpecErrors with all that is wrong with any of them: a trace that cannot be read among it.
     """
-    specs = {name: scenario.workloads[name] for name in phase.run}
     gathered = Gathered()
-    workloads: list[Workload] = []
-    serving: list[Serving] = []
-    replays: dict[str, Replay] = {}
-    for name, spec in specs.items():
+    traffic: list[Built] = []
+    for name in phase.run:
         with gathered.at(f"workloads.{name}"):
-            if isinstance(spec, ServingSpec):
-                serving.append(serving_of(spec, fabric, name, scenario.seed))
-            elif isinstance(spec, ReplaySpec):
-                replays[name] = replay_of(spec, fabric, name)
-            elif not isinstance(spec, StreamSpec | RoceSpec | BulkSpec):
-                workloads.append(workload_of(spec, fabric, name, scenario.seed))
-    with gathered.at():
-        check_together(replays)
+            traffic.append(build(scenario.workloads[name], fabric, name, scenario.seed))
     gathered.raise_all()
-    return Traffic(
-        workloads=tuple(workloads), streams={n: s for n, s in specs.items() if isinstance(s, StreamSpec)},
-        roce={n: s for n, s in specs.items() if isinstance(s, RoceSpec)},
-        bulk={n: s for n, s in specs.items() if isinstance(s, BulkSpec)}, serving=tuple(serving), replays=replays)
+    return tuple(traffic)
 
 
 def as_run(scenario: Scenario, phase: Phase, traffic: Traffic, *, hidden: bool = True) -> Traffic:
     """The traffic with its slow ranks; hidden=False leaves out what predictions are not told. Raises SpecErrors."""
     gathered = Gathered()
-    workloads: list[Workload] = []
-    for w in traffic.workloads:
-        for rank, factor in scenario.slow_ranks(phase.name, w.name, hidden=hidden).items():
+    found: list[Built] = []
+    for built in traffic:
+        for rank, factor in scenario.slow_ranks(phase.name, built.name, hidden=hidden).items():
             with gathered.at():
-                w = slowed(w, {rank: factor}, _rank_event(scenario, phase, w.name, rank))  # noqa: PLW2901
-        workloads.append(w)
+                built = built.slowed(rank, factor, _rank_event(scenario, phase, built.name, rank))  # noqa: PLW2901
+        found.append(built)
     gathered.raise_all()
-    return replace(traffic, workloads=tuple(workloads))
+    return tuple(found)
 
 
 def _rank_event(scenario: Scenario, phase: Phase, workload: str, rank: int) -> str:
@@ -115,14 +78,13 @@ class PhaseRun:
                          for what, module, job in self._jobs(traffic)]
 
     def _jobs(self, traffic: Traffic) -> Iterator[tuple[str, str, Path]]:
-        m, fabric = self.measurement, self.measurement.lab.fabric
-        common: dict[str, Any] = {"inventory": str(self.tenants.inventory(self.phase.name)), "t0": m.t0,
-                                  "records": str(m.run.records_path), "phase": self.phase.name}
-        schedule = m.run.logs / f"{self.phase.name}.replay.schedule.npz"
-        if traffic.replays:
-            merged(list(traffic.replays.values()))[1].save(schedule)
-        for job in jobs_of(self.scenario, traffic, fabric, common, str(schedule)):
-            path = m.run.logs / f"{self.phase.name}.{job.what}.job.json"
+        m = self.measurement
+        stem = str(m.run.logs / self.phase.name)
+        setting = setting_of(self.scenario, m.lab.fabric, inventory=str(self.tenants.inventory(self.phase.name)),
+                             t0=m.t0, records=str(m.run.records_path), phase=self.phase.name, stem=stem)
+        for job in jobs_of(traffic, setting):
+            path = Path(f"{stem}.{job.what}.job.json")
+            job.save()
             write_whole(path, json.dumps(job.dump()).encode())
             yield job.what, job.module, path
 
@@ -210,21 +172,14 @@ def check_hosts_alive(measurement: Measurement, error: LabError) -> LabError:
 
 def pairs_of(traffic: Traffic) -> Pairs:
     """Workload -> (from, to) of the hosts that it sends between."""
-    found: dict[str, set[tuple[str, str]]] = {
-        w.name: {(w.hosts[a], w.hosts[b]) for a, b in lower(w).pairs() if w.hosts[a] != w.hosts[b]}
-        for w in traffic.workloads}
-    for of in (traffic.streams, traffic.roce, traffic.bulk):
-        found |= {name: set(spec.pairs) for name, spec in of.items()}
-    found |= {s.name: set(s.pairs) for s in traffic.serving}
-    return found | {name: {(s.src, s.dst) for s in r.streams} for name, r in traffic.replays.items()}
+    return {built.name: built.pairs() for built in traffic}
 
 
-def hosts_used(traffic: Sequence[Traffic]) -> set[str]:
+def hosts_used(traffic: Iterable[Traffic]) -> set[str]:
     """Names of the hosts that any workload uses."""
-    names = {h for t in traffic for w in t.workloads for h in w.hosts}
-    names |= {h for t in traffic for s in t.serving for h in s.hosts}
-    for t in traffic:
-        pairs = [p for of in (t.streams, t.roce, t.bulk) for spec in of.values() for p in spec.pairs]
-        names |= {h for pair in pairs for h in pair}
-    names |= {h for t in traffic for r in t.replays.values() for s in r.streams for h in (s.src, s.dst)}
-    return names
+    return {host for its in traffic for built in its for host in built.hosts()}
+
+
+def notes_of(traffic: Iterable[Traffic]) -> dict[str, dict[str, str]]:
+    """Workload -> what its reader or generator has to say of it, where it has anything."""
+    return {built.name: dict(built.notes) for its in traffic for built in its if built.notes}

@@ -30,6 +30,7 @@ from scenarios.run.phases import (
     as_run,
     check_hosts_alive,
     hosts_used,
+    notes_of,
 )
 from scenarios.spec.compiling import compiled
 from scenarios.spec.moves import changes_of
@@ -40,6 +41,7 @@ from topologies.model.errors import LabError
 from topologies.model.fabric import Fabric
 from traffic.engine.settings import prepare_namespace
 from traffic.runtime.records import RecordWriter
+from traffic.workloads.kinds.engine import workloads_of
 
 
 class StageListener:
@@ -77,7 +79,7 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
         try:
             foreseen = [as_run(scenario, phase, t, hidden=False) for phase, t in
                         zip(scenario.phases, planned, strict=True)]
-            if notes := {name: found for t in foreseen for name, found in t.notes.items()}:
+            if notes := notes_of(foreseen):
                 run.write("notes", notes)
             predict_alone(run, fabric, foreseen)
             proof = _measure(scenario, fabric, list(zip(traffic, foreseen, strict=True)), run, tell)
@@ -166,7 +168,7 @@ def _run_phase(phase: PhaseRun, measurement: Measurement, progress: Progress, fo
 def _conclude(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], run: RunDirectory, proof: Proof, *,
               locked: bool) -> Result:
     """From raw records to metrics and verdict. traffic: as planned, without slow ranks."""
-    workloads = {w.name: w for t in traffic for w in t.workloads}
+    workloads = {w.name: w for t in traffic for w in workloads_of(t)}
     metrics = evidence.metrics_of(run, fabric, list(workloads.values()), proof)
     run.write("metrics", metrics)
     if serving := evidence.serving_of(run, fabric):
@@ -179,5 +181,3 @@ def _conclude(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], ru
     run.write("verdict", verdict.as_json())
     run.mark("complete")
     return Result(run, verdict, metrics, ledger)
-
-

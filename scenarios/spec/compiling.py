@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scenarios.evidence.shares import check_classes
-from scenarios.run.jobs import NOWHERE, jobs_of
+from scenarios.run.jobs import jobs_of, setting_of
 from scenarios.run.phases import Traffic, as_run, pairs_of, traffic_of
 from scenarios.spec.duration import Duration, check_duration, duration_of
-from scenarios.spec.events import slowest
 from scenarios.spec.moves import Pairs, check_traffic
 from scenarios.spec.scenario import Scenario
 from topologies.model.document import Document, KeyPath
@@ -55,11 +54,11 @@ def compiled(scenario: Scenario) -> Compiled:
         with gathered.at():
             runs.append(as_run(scenario, phase, traffic))
     with gathered.at():
-        slowest(scenario, fabric)       # links of events
+        setting = setting_of(scenario, fabric)      # fails for links of events
     gathered.raise_all()
     for traffic in planned:
         with gathered.at():
-            deque(jobs_of(scenario, traffic, fabric, NOWHERE, ""), maxlen=0)     # what their processes would refuse
+            deque(jobs_of(traffic, setting), maxlen=0)      # what their processes would refuse
     gathered.raise_all()
     pairs = {phase.name: pairs_of(run) for phase, run in zip(scenario.phases, runs, strict=True)}
     with gathered.at():

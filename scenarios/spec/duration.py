@@ -10,25 +10,18 @@ rather than shorter. What the lab needs besides was measured on two cores (docs/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from scenarios.spec.scenario import Phase, Scenario
 from topologies.model.errors import SpecError
 from topologies.model.fabric import Fabric
 from topologies.proof.calibrate import BUDGET, MIN_FRAMES, MIN_SECONDS, PINGS, SPOT
-from traffic.inference.gpu import Chunk
-from traffic.inference.plan import Serving
-from traffic.models.predict import busy_seconds, predict, step_seconds
-from traffic.transports.iperf import bulks_of
-from traffic.transports.iperf import whole_seconds as whole
-from traffic.transports.rocev2.plan import queue_pairs
-from traffic.transports.udp.plan import MAX_PACKETS, SENTINEL_PPS, Stream, streams_of
-from traffic.workloads.workload import Transfer, Workload
-
-if TYPE_CHECKING:
-    from scenarios.run.phases import Traffic
+from traffic.models.predict import busy_seconds
+from traffic.transports.udp.plan import MAX_PACKETS, SENTINEL_PPS
+from traffic.workloads.kinds.engine import runs, workloads_of
+from traffic.workloads.kinds.kind import Built
+from traffic.workloads.workload import Workload
 
 MAX_RUN = 3600 * int(MAX_PACKETS / SENTINEL_PPS / 3600)      # s: 18 h; then the sentinel stream has no numbers left
 BRING_UP, PER_NODE = 1.5, 0.03      # s, and s for each host and switch: namespaces, switches, rules, hosts' TCP
@@ -56,14 +49,14 @@ class Duration:
         return least, most
 
 
-def duration_of(scenario: Scenario, traffic: Iterable[Traffic], fabric: Fabric) -> Duration:
+def duration_of(scenario: Scenario, traffic: Iterable[Collection[Built]], fabric: Fabric) -> Duration:
     """Of a run whose phases have this traffic."""
     phases: dict[str, tuple[float, float]] = {}
     longest: dict[str, str] = {}
     for (phase, on), its in zip(fabrics_of(scenario, fabric), traffic, strict=True):
-        alone = dict(workload_seconds(scenario, its, on))
-        jobs = [alone[w.name] for w in its.workloads if _collide(w, on)]
-        seconds = max([*alone.values(), *_together(its.workloads, on), _last_change(scenario, phase, on)])
+        alone, workloads = {built.name: built.seconds(on) for built in its}, workloads_of(its)
+        jobs = [alone[w.name] for w in workloads if _collide(w, on)]
+        seconds = max([*alone.values(), *_together(workloads, on), _last_change(scenario, phase, on)])
         phases[phase.name] = seconds, max(seconds, COLLISIONS * max(jobs, default=0.0))
         longest[phase.name] = max(alone, key=lambda name: alone[name])
     spot, full = calibration_seconds(fabric)
@@ -100,22 +93,6 @@ def clock(seconds: float) -> str:
             more = f" {left // part} {rest}" if left // part else ""
             return f"{count} {name}{more}" if seconds >= 1 or name != "s" else "under 1 s"
     return f"{seconds / _DAY:,.0f} days" if seconds < 2 * _YEAR else f"{seconds / _YEAR:,.0f} years"
-
-
-def workload_seconds(scenario: Scenario, traffic: Traffic, fabric: Fabric) -> Iterator[tuple[str, float]]:
-    """(workload, emulated seconds) of all traffic of a phase, each as if it were alone."""
-    for w in traffic.workloads:
-        yield w.name, _requests(w, fabric) if w.connections == "pool" else _runs(w) * step_seconds(w, fabric)
-    for s in traffic.serving:
-        yield s.name, serving_seconds(s)
-    for name, stream in traffic.streams.items():
-        yield name, _scheduled(streams_of(stream, fabric, name, scenario.seed))
-    for name, roce in traffic.roce.items():
-        yield name, _scheduled(queue_pairs(roce, fabric, name, scenario.seed))
-    for name, replay in traffic.replays.items():
-        yield name, float(replay.schedule.due[-1]) / 1e9
-    for name, bulk in bulks_of(traffic.bulk, fabric.spec.scale.scale).items():
-        yield name, float(whole(bulk.duration))
 
 
 def calibration_seconds(fabric: Fabric) -> tuple[float, float]:
@@ -164,30 +141,15 @@ def _collide(workload: Workload, fabric: Fabric) -> bool:
             and len(fabric.spines) > 1)
 
 
-def _runs(workload: Workload) -> int:
-    return workload.warmup + workload.iterations
-
-
 def _together(workloads: Iterable[Workload], fabric: Fabric) -> Iterator[float]:
     """Seconds that the bytes of jobs which share hosts need, job after job."""
     jobs = [w for w in workloads if w.connections != "pool"]
     hosts = [frozenset(w.hosts) for w in jobs]
-    busy = [_runs(w) * busy_seconds(w, fabric) for w in jobs] if len(jobs) > 1 else []
+    busy = [runs(w) * busy_seconds(w, fabric) for w in jobs] if len(jobs) > 1 else []
     for used in dict.fromkeys(hosts):
         beside = [seconds for seconds, its in zip(busy, hosts, strict=False) if its & used]
         if len(beside) > 1:
             yield sum(beside)
-
-
-def _requests(workload: Workload, fabric: Fabric) -> float:
-    """Until the last answer on an idle network, as `throughput` of the predictions has it."""
-    offered = predict(workload, fabric).get("throughput")
-    due = [op.at for op in workload.ops if isinstance(op, Transfer) and not op.reply]
-    return min(due) + (offered.samples or 0) / offered.value if offered else max(due, default=0.0)
-
-
-def _scheduled(streams: Iterable[Stream]) -> float:
-    return max(s.duration if s.duration is not None else (s.packets or 0) / s.pps for s in streams)
 
 
 def _last_change(scenario: Scenario, phase: Phase, fabric: Fabric) -> float:
@@ -197,51 +159,3 @@ def _last_change(scenario: Scenario, phase: Phase, fabric: Fabric) -> float:
     times = [e.at for e in scenario.link_events(phase.name)] + [e.at for e in scenario.switch_events(phase.name)]
     times += [c.at for c in scenario.schedule if (c.phase or first) == phase.name]
     return scale.to_emulated_time(max(times, default=0.0))
-
-
-# -- serving -----------------------------------------------------------------------------------------
-
-
-def serving_seconds(serving: Serving) -> float:
-    """Until the last request is answered: due after what it waits for, and then computed by the roofline.
-
-    Not before replicas have prefilled all prompts and their KV caches are across, but no later than the last one's
-    time-out where that is known.
-    """
-    ends = _ends(serving)
-    work = sum(_prefill(serving, r.input) for r in serving.requests) / len(serving.replicas)
-    if serving.decode:
-        moved = 8 * serving.kv_bytes * sum(r.input for r in serving.requests)
-        work = max(work, moved / (min(len(serving.replicas), len(serving.decode)) * min(serving.rates.values())))
-    given_up = max(r.at for r in serving.requests) + serving.spec.timeout * serving.time
-    open_loop = not serving.tasks and all(r.after < 0 for r in serving.requests)
-    return max(*ends, 0.0, min(work, given_up) if open_loop else work)
-
-
-def _ends(serving: Serving) -> list[float]:
-    """Emulated seconds at which each request or task is over, were it alone; a call starts after those before it."""
-    alone = {r.id: _alone(serving, r.input, r.output) for r in serving.requests}
-    ends: dict[int, float] = {}
-    for task in serving.tasks:
-        for call in task.calls:
-            start = max((ends[n] for n in call.after), default=task.at) + call.pause
-            ends[call.id] = start + (alone[call.id] if call.kind == "model" else call.service)
-    for r in serving.requests:
-        if r.id not in ends:
-            ends[r.id] = (ends[r.after] if r.after >= 0 else 0.0) + r.at + alone[r.id]
-    return list(ends.values())
-
-
-def _alone(serving: Serving, given: int, made: int) -> float:
-    """Emulated seconds from a request to its last token, with the replica to itself."""
-    step = serving.roofline.seconds([Chunk(1, given + made // 2)]) * serving.spec.pipeline * serving.time
-    if serving.parallel is not None:
-        step += max(serving.parallel.idle_seconds(name, 1) for name in serving.parallel.stages)
-    return min(_prefill(serving, given) + made * step, serving.spec.timeout * serving.time)
-
-
-def _prefill(serving: Serving, given: int) -> float:
-    seconds = serving.roofline.prefill_seconds(given) * serving.spec.pipeline * serving.time
-    if serving.parallel is not None:
-        seconds += max(serving.parallel.idle_seconds(name, given) for name in serving.parallel.stages)
-    return seconds

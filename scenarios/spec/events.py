@@ -3,14 +3,13 @@
 A link or a switch (scenarios/evidence/outages.py) taken down is a fault: what is lost beside it between down and the
 settling after up has that name. A changed rate or queue is no fault; it is a new expectation for the audit and the
 link check.
-A rank that computes at another pace is a change of its workload, for a whole phase.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from controller.northbound.client import ControllerClient
@@ -18,14 +17,12 @@ from scenarios.evidence.outages import Outage, Watch, bring_up, take_down
 from scenarios.run.timed import Timed
 from scenarios.spec.scenario import LinkEvent, Scenario, SwitchEvent
 from topologies.links.htb import wires
-from topologies.model.errors import SpecError
 from topologies.model.fabric import Fabric, Link
 from topologies.model.inventory import Inventory
 from topologies.model.scale import Scale
 from topologies.model.spec import ClassSpec, QueueSpec
 from topologies.proof.audit import Declared
 from topologies.proof.ledger import Fault
-from traffic.workloads.workload import Compute, Workload
 
 SETTLE = 1.0        # seconds after a change in which losses still belong to it
 
@@ -156,20 +153,3 @@ def slowest(scenario: Scenario, fabric: Fabric) -> Fabric:
             "rate": min(link.rate, scale.to_emulated_rate(event.rate)) if event.rate else link.rate,
             "queue": max(link.queue, queue_bytes(event.queue, link, scale)) if event.queue else link.queue})
     return Fabric(spec=fabric.spec, nodes=fabric.nodes, links=tuple(links.values()))
-
-
-def slowed(workload: Workload, factors: Mapping[int, float], where: str) -> Workload:
-    """The workload with the compute times of some ranks multiplied.
-
-    Raises SpecError for a rank that it does not have or that computes nothing.
-    """
-    computing = {op.rank for op in workload.ops if isinstance(op, Compute) and op.seconds}
-    for rank in factors:
-        if rank >= len(workload.hosts):
-            raise SpecError(where, f"a rank of {workload.name}, 0 to {len(workload.hosts) - 1}", str(rank))
-        if rank not in computing:
-            raise SpecError(where, "a rank with compute times to multiply", f"{rank}, which computes nothing",
-                            f"give {workload.name} a compute time")
-    return replace(workload, ops=tuple(
-        replace(op, seconds=op.seconds * factors[op.rank]) if isinstance(op, Compute) and op.rank in factors else op
-        for op in workload.ops))

@@ -11,27 +11,10 @@ from scenarios.spec.demand import demand, warning
 from scenarios.spec.duration import clock, fabrics_of, span
 from scenarios.spec.moves import changes_of, places
 from scenarios.spec.scenario import LinkEvent, RankEvent, Scenario, ShareChange, SwitchEvent
-from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.scale import Scale
 from topologies.model.units import show_rate, show_size, show_time
-from traffic.inference.plan import serving_of
-from traffic.traces.requests import requests_workload
-from traffic.transports.replay.plan import replay_of
-from traffic.workloads.build import build, workload_of
-from traffic.workloads.lowering import lower
-from traffic.workloads.specs import (
-    BulkSpec,
-    CollectiveSpec,
-    ReplaySpec,
-    RequestsSpec,
-    RoceSpec,
-    ServingSpec,
-    StreamSpec,
-    TrainingJobSpec,
-    TrainingTraceSpec,
-)
-from traffic.workloads.workload import Transfer, Workload
+from traffic.workloads.kinds.registry import build, kind_of
 
 if TYPE_CHECKING:
     from scenarios.spec.compiling import Compiled
@@ -73,7 +56,7 @@ def duration_lines(scenario: Scenario, made: Compiled) -> Iterator[str]:
     warnings: list[str] = []
     for (phase, fabric), traffic in zip(fabrics_of(scenario, made.fabric), made.runs, strict=True):
         seconds, _ = found.phases[phase.name]
-        asked = demand(scenario, traffic, fabric, seconds)
+        asked = demand(traffic, fabric, seconds)
         rate = f", at {show_rate(asked)} between hosts" if asked else ""
         yield f"phase {phase.name}: {span(found.phases[phase.name])}{rate}"
         warnings.append(warning(phase.name, asked))
@@ -130,87 +113,11 @@ def _happens(event: LinkEvent, scale: Scale) -> Iterator[str]:
         yield f"has a queue of {f'{packets} packets' if packets else show_size(scale.to_emulated_size(size))}"
 
 
-def traffic_lines(scenario: Scenario) -> Iterator[str]:
-    """One line for each workload, in emulated units. Reads the traces. Raises TraceError, SpecError."""
-    fabric = expand(scenario.fabric)
-    for name, workload in scenario.workloads.items():
+def traffic_lines(scenario: Scenario, made: Compiled) -> Iterator[str]:
+    """One line for each workload, in emulated units. Raises TraceError, SpecError for one that no phase runs."""
+    built = {b.name: b for its in made.planned for b in its}
+    for name, spec in scenario.workloads.items():
         phases = ", ".join(p.name for p in scenario.phases if name in p.run)
-        yield f"{name} (in {phases or 'no phase: it does not run'}): {_traffic(scenario, fabric, name, workload)}"
-
-
-def _traffic(scenario: Scenario, fabric: Fabric, name: str, workload: object) -> str:
-    match workload:
-        case CollectiveSpec():
-            return _collective(build(workload, fabric, name, scenario.seed))
-        case TrainingJobSpec() | TrainingTraceSpec():
-            program = lower(workload_of(workload, fabric, name, scenario.seed))
-            runs = workload.iterations + workload.warmup
-            return (f"{len(program.spans)} collectives on {len(program.workload.hosts)} ranks, "
-                    f"{show_size(program.total_bytes)} a step, {runs} steps")
-        case RequestsSpec() | ServingSpec():
-            return _requests(workload, fabric, name, scenario.seed)
-        case StreamSpec() | RoceSpec() | ReplaySpec():
-            return _packets(fabric, name, workload)
-        case BulkSpec():
-            duration = fabric.spec.scale.scale.to_emulated_time(workload.duration)
-            return (f"bulk TCP, {len(workload.pairs)} pairs with {workload.connections} connections each, "
-                    f"as fast as it goes for {show_time(duration)}")
-    raise TypeError(f"unknown kind of workload: {workload!r}")
-
-
-def _collective(workload: Workload) -> str:
-    program = lower(workload)
-    collective = program.spans[0].collective
-    runs = workload.iterations + workload.warmup
-    return (f"{collective.kind} ({collective.algorithm}) of {show_size(collective.size)} on {len(collective.ranks)} "
-            f"ranks, {runs} times, {show_size(runs * program.total_bytes)} in all")
-
-
-def _requests(spec: RequestsSpec | ServingSpec, fabric: Fabric, name: str, seed: int) -> str:
-    if isinstance(spec, RequestsSpec):
-        ops = requests_workload(spec, fabric, name, seed).ops
-        transfers = [op for op in ops if isinstance(op, Transfer)]
-        arrivals = [op.at for op in transfers if not op.reply]
-        return (f"{len(arrivals)} requests within {show_time(max(arrivals))}, "
-                f"{show_size(sum(op.size for op in transfers))} both ways")
-    serving = serving_of(spec, fabric, name, seed)
-    model = spec.model if isinstance(spec.model, str) else "a model of its own"
-    prompts = sum(r.size for r in serving.requests)
-    answers = sum(serving.answer_bytes(r.output) for r in serving.requests)
-    apart = f" that prefill and {len(serving.decode)} that decode" if serving.decode else ""
-    count, spread = len(serving.replicas), serving.parallel
-    if spread:
-        apart = f" of {spec.workers} workers (tensor {spec.tensor}, pipeline {spec.pipeline})"
-    stores = f", {len(serving.stores)} KV stores of {show_size(int(spec.store.size))}" if spec.store is not None else ""
-    tools = sum(c.kind != "model" for t in serving.tasks for c in t.calls)
-    agents = f"{len(serving.tasks)} tasks of agents, {tools} tool calls, " if serving.tasks else ""
-    return (f"{model} on {count} replica{'s' if count > 1 else ''}{apart} by {spec.routing}, "
-            f"{agents}{len(serving.requests)} requests, prompts of {show_size(prompts)} and answers of "
-            f"{show_size(answers)} in all, KV memory of {serving.kv_tokens} tokens a replica{stores}")
-
-
-def _packets(fabric: Fabric, name: str, spec: StreamSpec | RoceSpec | ReplaySpec) -> str:
-    if isinstance(spec, ReplaySpec):
-        return f"replay of {replay_of(spec, fabric, name).notes['capture']}"
-    return _stream(fabric, spec) if isinstance(spec, StreamSpec) else _roce(fabric, spec)
-
-
-def _stream(fabric: Fabric, spec: StreamSpec) -> str:
-    """Frames count whole here as in the spec; a scale stretches times and slows rates."""
-    scale = fabric.spec.scale.scale
-    rate = scale.to_emulated_rate(spec.rate) if spec.rate is not None else (spec.pps or 0.0) * spec.frame * 8
-    if spec.count is not None:
-        length = f"{spec.count} packets each"
-    else:
-        length = f"for {show_time(scale.to_emulated_time(spec.duration or 0.0))}"
-    streams = len(spec.pairs)
-    return (f"UDP, {streams} stream{'s' if streams > 1 else ''} of {show_rate(rate)} "
-            f"in frames of {spec.frame} B, {length}")
-
-
-def _roce(fabric: Fabric, spec: RoceSpec) -> str:
-    scale = fabric.spec.scale.scale
-    kind = "reliable" if spec.service == "rc" else "unreliable"
-    paths = "sprayed over all paths" if spec.spray else f"on the path{'s' if spec.queue_pairs > 1 else ''} they hash to"
-    return (f"RoCEv2, {len(spec.pairs)} pairs with {spec.queue_pairs} {kind} queue pairs each, {paths}, "
-            f"{show_size(scale.to_emulated_size(spec.size))} each at {show_rate(scale.to_emulated_rate(spec.rate))}")
+        workload = built.get(name) or build(spec, made.fabric, name, scenario.seed)
+        yield (f"{name} (in {phases or 'no phase: it does not run'}): "
+               f"{kind_of(spec).explain(spec, workload, made.fabric)}")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from scenarios.spec.references import reference_problems
 from scenarios.spec.scenario import Scenario
@@ -28,14 +28,12 @@ from topologies.model.load import (
     validate,
 )
 from topologies.model.spec import FabricSpec
-from traffic.workloads.specs import WorkloadSpec
+from traffic.workloads.kinds.registry import KINDS
 
 LIBRARY = Path(__file__).parents[1] / "library"
 FABRIC: KeyPath = ("fabric",)
 CHOOSES_FABRIC = (FABRIC, ("fabric", "base"))
 KEYS = keys_of(Scenario)
-KINDS: dict[str, type[BaseModel]] = {
-    get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(WorkloadSpec)[0])}
 
 
 def load_scenario(name: str, overrides: Sequence[str | Override] = ()) -> Scenario:
@@ -169,7 +167,8 @@ def _address(document: Document, override: Override) -> Override:
     """`size=8MB` means the one workload that has a size; `workloads.x.size` has to name a workload."""
     first = str(override.path[0])
     workloads = document.data.get("workloads")
-    kinds = {str(name): KINDS.get(str(w.get("kind"))) for name, w in workloads.items()
+    specs = {kind.name: kind.spec for kind in KINDS.values()}
+    kinds = {str(name): specs.get(str(w.get("kind"))) for name, w in workloads.items()
              if isinstance(w, dict)} if isinstance(workloads, dict) else {}
     if first in KEYS:
         if first == "workloads" and len(override.path) > 2 and str(override.path[1]) not in kinds:

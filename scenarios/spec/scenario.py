@@ -7,7 +7,7 @@ of the fabric as it was meant, and what is wrong has to be found from counters.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
@@ -17,10 +17,14 @@ from scenarios.validation.spec import CheckName, CheckSpec
 from topologies.model.errors import Misfit, Misfits
 from topologies.model.fields import Rate, Share, Strict, Time
 from topologies.model.spec import LEAST_SHARE, FabricSpec, QueueSpec
-from traffic.workloads.specs import WorkloadSpec
+from traffic.workloads.kinds.registry import any_spec
 
 MOST = 256              # workloads, phases, events, changes of a schedule, checks
 MAX_STEPS = 10_000      # single changes that all events are made of: a link that flaps is two in each period
+if TYPE_CHECKING:
+    WorkloadSpec = Strict
+else:
+    WorkloadSpec = any_spec()       # a spec of any kind that is registered
 WorkloadName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]      # it names files of a run
 
 

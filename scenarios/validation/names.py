@@ -15,10 +15,10 @@ from scenarios.validation.limits import EXAMPLES, amount
 from scenarios.validation.spec import CheckSpec, bounds
 from topologies.model.document import KeyPath, Problem, nearest
 from topologies.model.fabric import Fabric
+from traffic.workloads.kinds.registry import kind_of
 
 ALL_DROPS = {   # a place of `drops` that is a whole cause -> its name in ledger.json
     "queues": "queue_drops", "policy": "policy_drops", "links": "link_losses", "faults": "fault_losses"}
-OF_TRACES = ("training-trace", "training-job")              # several operations, each with metrics of its own
 _LINK = re.compile(r"[a-z]\w*->?[a-z]\w*")      # everything else that a metric may name is not known before the run
 
 
@@ -96,7 +96,7 @@ def _phase_of_workload(scenario: Scenario, workload: str, between: list[str], ke
                        ) -> Iterator[Problem]:
     """What may stand between a workload and a tag: its phase if it runs in several, an operation of a trace."""
     phases = [p.name for p in scenario.phases if workload in p.run]
-    several = scenario.workloads[workload].kind in OF_TRACES
+    several = kind_of(scenario.workloads[workload]).per_operation
     tag = key.rpartition(".")[2]
     if between[0] in phases and len(phases) > 1:
         between = between[1:]

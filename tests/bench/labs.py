@@ -17,6 +17,7 @@ from scenarios.spec.load_scenario import load_scenario
 from scenarios.study.calm import wait_for_calm
 from scenarios.verdict.invariants.headroom import STEAL
 from tests.bench.book import Book
+from tests.workloads import workload_of
 from topologies.lab.host_limits import measuring_lock
 from topologies.links.htb import qdisc
 from topologies.links.htb.wires import queues
@@ -26,7 +27,6 @@ from topologies.proof.counters import device_queues, snapshot, wait_quiet, wires
 from topologies.proof.ledger import Ledger, balance
 from traffic.runtime.records import lines
 from traffic.transports.udp.plan import Job, streams_of
-from traffic.workloads.build import workload_of
 from traffic.workloads.specs import CollectiveSpec, StreamSpec
 from traffic.workloads.workload import to_json
 

@@ -22,7 +22,7 @@ from scenarios import cli
 from scenarios.commands.check import ASSUMED
 from scenarios.evidence.results import Part
 from scenarios.run.vpcs import check_intent
-from scenarios.spec.load_scenario import KINDS, LIBRARY, load_scenario
+from scenarios.spec.load_scenario import LIBRARY, load_scenario
 from scenarios.spec.scenario import Flap, LinkEvent, Phase, RankEvent, Scenario, Scheduled, ShareChange, SwitchEvent
 from scenarios.study.load import SUFFIX, load_study
 from scenarios.study.spec import Design, MetricChoice, Quick, Study
@@ -40,6 +40,7 @@ from topologies.proof import calibrate
 from traffic.metrics.known import definitions
 from traffic.metrics.metric import ENOUGH
 from traffic.workloads.agent_specs import AgentSpec, ToolSpec
+from traffic.workloads.kinds.registry import KINDS
 from traffic.workloads.specs import AcceleratorSpec, GpuSpec, ModelSpec, StoreSpec
 
 ROOT = Path(__file__).parents[2]
@@ -247,7 +248,7 @@ def test_every_key_of_a_workload_is_explained_under_its_kind(kind: str) -> None:
     part = next((p for p in re.split(r"^## ", SCENARIOS, flags=re.MULTILINE) if f"`kind: {kind}`" in p.splitlines()[0]),
                 None)
     assert part is not None, f"docs/scenarios.md has no section with `kind: {kind}` in its heading"
-    assert table_keys(part) == set(KINDS[kind].model_fields) - {"kind"}
+    assert table_keys(part) == set(KINDS[kind].spec.model_fields) - {"kind"}
 
 
 def test_every_key_of_scenario_event_and_fabric_is_explained() -> None:
@@ -300,7 +301,8 @@ def choices(annotation: Any) -> Iterator[str]:
             yield from choices(inner)
 
 
-@pytest.mark.parametrize("model", [FabricSpec, LinkEvent, SwitchEvent, *KINDS.values()], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("model", [FabricSpec, LinkEvent, SwitchEvent, *(k.spec for k in KINDS.values())],
+                         ids=lambda m: m.__name__)
 def test_every_choice_of_a_key_is_mentioned(model: type[BaseModel]) -> None:
     words = {word for field in model.model_fields.values() for word in choices(field.annotation)}
     assert words

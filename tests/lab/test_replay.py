@@ -10,7 +10,8 @@ import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
 from traffic.metrics.below import classes_below_scale
-from traffic.metrics.registry import compute, predictions
+from traffic.metrics.registry import compute
+from traffic.models.predict import predict
 from traffic.runtime.records import lines
 from traffic.traces.requests import requests_workload
 from traffic.traces.training import training_workload
@@ -45,7 +46,7 @@ def test_every_split_of_a_training_step_arrives_to_the_byte(lab: EngineLab) -> N
             assert total == (14 if op.kind == "all-reduce" else 7) * op.size
     metrics = compute(lines(run.records), lab.fabric, [workload])
     small = {f"step.{name}.busbw" for name in classes_below_scale(workload, lab.fabric)}
-    assert metrics.keys() >= predictions(lab.fabric, [workload]).keys() - small
+    assert metrics.keys() >= {f"step.{tag}" for tag in predict(workload, lab.fabric)} - small
     assert not metrics.keys() & small
     assert metrics["step.step_time"].value >= metrics["step.roofline"].value / 4    # 20 instead of 10 Mbit/s
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
-from traffic.workloads.build import workload_of
+from tests.workloads import workload_of
 from traffic.workloads.specs import TrainingTraceSpec
 
 TRACES = Path(__file__).parents[3] / "shared" / "traces"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.lab.engine_lab import EngineLab, EngineRun, engine_lab
+from tests.workloads import workload_of
 from traffic.metrics.registry import compute
 from traffic.runtime.records import lines
-from traffic.workloads.build import workload_of
 from traffic.workloads.lowering import lower
 from traffic.workloads.specs import CollectiveSpec, TrainingJobSpec, TrainingTraceSpec
 from traffic.workloads.workload import Collective, Compute, Transfer, Workload

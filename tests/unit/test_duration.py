@@ -17,6 +17,7 @@ from topologies.model.load import CATALOG, load_fabric, ready_files
 from topologies.model.spec import FabricSpec
 from traffic.models.predict import step_seconds
 from traffic.transports.udp.plan import MAX_PACKETS, SENTINEL_PPS
+from traffic.workloads.kinds.engine import workloads_of
 
 
 def scenario(tmp_path: Path, workloads: str, fabric: str = "{base: small, paths: pinned}", more: str = "") -> Scenario:
@@ -37,7 +38,7 @@ RING = "  ring: {kind: collective, size: 1MB, iterations: 3, warmup: 1}"
 
 def test_a_job_takes_its_warm_up_and_its_iterations_as_predicted(tmp_path: Path) -> None:
     made = compiled(scenario(tmp_path, RING))
-    (ring,) = made.runs[0].workloads
+    (ring,) = workloads_of(made.runs[0])
     assert made.duration.phases["main"][0] == pytest.approx(4 * step_seconds(ring, made.fabric))
     # 2 (n-1)/n S at the ring's limit of 0.979 x 10 x 1448/1514 Mbit/s, 8 hosts
     assert made.duration.phases["main"][0] == pytest.approx(4 * 14e6 / 8 * 8 / 9.36e6, rel=0.03)
@@ -160,7 +161,7 @@ def test_times_are_told_as_on_a_clock(seconds: float, text: str) -> None:
 
 
 def asked(made: Compiled, of: Scenario) -> float:
-    return demand(of, made.runs[0], made.fabric, made.duration.phases[of.phases[0].name][0])
+    return demand(made.runs[0], made.fabric, made.duration.phases[of.phases[0].name][0])
 
 
 @pytest.mark.parametrize(("workload", "fabric", "rate"), [
@@ -195,7 +196,7 @@ def test_scenarios_of_the_library_last_minutes_and_ask_for_no_more_than_two_proc
     made = compiled(of)
     assert 10 < made.duration.total[0] < 200
     for phase, traffic in zip(of.phases, made.runs, strict=True):
-        assert not warning(phase.name, demand(of, traffic, made.fabric, made.duration.phases[phase.name][0]), 2)
+        assert not warning(phase.name, demand(traffic, made.fabric, made.duration.phases[phase.name][0]), 2)
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in CATALOG.glob("*.yml")))

@@ -13,11 +13,12 @@ from scenarios.spec import events
 from scenarios.spec.events import SETTLE, Change, History, Player
 from scenarios.spec.load_scenario import LIBRARY, load_scenario
 from scenarios.spec.scenario import LinkEvent, Scenario
+from tests.workloads import workload_of
 from topologies.model.errors import HostError, LabError, SpecError
 from topologies.model.expansion import expand
 from topologies.model.inventory import Inventory
 from topologies.model.spec import FabricSpec, QueueSpec
-from traffic.workloads.build import workload_of
+from traffic.workloads.kinds.engine import slowed
 from traffic.workloads.workload import Compute, Workload
 
 FABRIC = expand(FabricSpec(name="e", leaves=2, spines=1, hosts_per_leaf=1))
@@ -194,9 +195,12 @@ def _computes(workload: Workload) -> dict[int, float]:
 
 def test_a_slow_rank_computes_longer_and_a_hidden_one_only_in_the_run() -> None:
     scenario = _scenario({"rank": 0, "compute_factor": 2.5, "hidden": True}, {"rank": 1, "compute_factor": 0.5})
-    workload = workload_of(scenario.workloads["job"], FABRIC, "job", 1)     # type: ignore[arg-type]
-    run = events.slowed(workload, scenario.slow_ranks("main", "job"), "here")
-    told = events.slowed(workload, scenario.slow_ranks("main", "job", hidden=False), "here")
+    workload = workload_of(scenario.workloads["job"], FABRIC, "job", 1)
+    run, told = workload, workload
+    for rank, factor in scenario.slow_ranks("main", "job").items():
+        run = slowed(run, rank, factor, "here")
+    for rank, factor in scenario.slow_ranks("main", "job", hidden=False).items():
+        told = slowed(told, rank, factor, "here")
     assert _computes(run) == {0: pytest.approx(0.25), 1: pytest.approx(0.05)}
     assert _computes(told) == {0: pytest.approx(0.1), 1: pytest.approx(0.05)}
     assert run.ops[-1] == workload.ops[-1]
@@ -206,9 +210,9 @@ def test_a_slow_rank_computes_longer_and_a_hidden_one_only_in_the_run() -> None:
     (7, JOB, "a rank of job, 0 to 1; found 7"),
     (0, {"kind": "collective", "size": "1MB"}, "compute times to multiply; found 0, which computes nothing")])
 def test_a_rank_that_cannot_be_slowed_is_named(rank: int, job: dict[str, object], words: str) -> None:
-    workload = workload_of(_scenario(job=job).workloads["job"], FABRIC, "job", 1)   # type: ignore[arg-type]
+    workload = workload_of(_scenario(job=job).workloads["job"], FABRIC, "job", 1)
     with pytest.raises(SpecError, match=words):
-        events.slowed(workload, {rank: 2.0}, "here")
+        slowed(workload, rank, 2.0, "here")
 
 
 @pytest.mark.parametrize(("event", "where", "words"), [

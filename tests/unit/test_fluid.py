@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.workloads import workload_of
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
@@ -15,7 +16,6 @@ from traffic.models import maxmin
 from traffic.models.fluid import Pair, Path, RateChange, Unpredictable, course, fluid_steps
 from traffic.models.maxmin import Course, fair_rates
 from traffic.models.predict import path_seconds, step_seconds
-from traffic.workloads.build import workload_of
 from traffic.workloads.lowering import lower
 from traffic.workloads.specs import CollectiveSpec
 from traffic.workloads.workload import Compute, Op, Transfer, Workload

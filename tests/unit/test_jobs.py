@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.workloads import workload_of
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
@@ -24,7 +25,6 @@ from traffic.jobs.layout import Layout, one_forward_one_backward
 from traffic.jobs.models import PRESETS, Model
 from traffic.models.fluid import fluid_steps
 from traffic.models.predict import predict
-from traffic.workloads.build import workload_of
 from traffic.workloads.jitter import as_in, lengths
 from traffic.workloads.lowering import Primitive, lower
 from traffic.workloads.specs import TrainingJobSpec

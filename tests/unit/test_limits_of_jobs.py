@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.run.jobs import NOWHERE, jobs_of
+from scenarios.run.jobs import jobs_of, setting_of
 from scenarios.run.phases import traffic_of
 from scenarios.spec.load_scenario import LIBRARY, load_scenario
 from tests.unit.bounded import MEMORY, aifab, refused
@@ -21,10 +21,12 @@ from traffic.transports.replay.plan import ReplayJob
 from traffic.transports.rocev2.plan import RoceJob
 from traffic.transports.udp.plan import Job as StreamsJob
 from traffic.transports.udp.plan import read_job_of
+from traffic.workloads.kinds.kind import Setting
 
 pytestmark = pytest.mark.large
 
 H = "[h1, h5]"
+NOWHERE = Setting().common
 # Workloads of one phase -> the key to blame, expected, found; None where it is fine.
 WRONG: dict[str, tuple[str, str, str] | None] = {
     f"u: {{kind: udp, pairs: [{H}], pps: 100, duration: 0s}}": ("u.duration", "a number above 0", "0.0"),
@@ -145,7 +147,7 @@ def test_every_job_of_the_library_is_what_its_process_reads(name: str, tmp_path:
     scenario = load_scenario(name)
     fabric = expand(scenario.fabric)
     for phase in scenario.phases:
-        for job in jobs_of(scenario, traffic_of(scenario, phase, fabric), fabric, NOWHERE, "x.npz"):
+        for job in jobs_of(traffic_of(scenario, phase, fabric), setting_of(scenario, fabric)):
             (tmp_path / "job.json").write_text(json.dumps(job.dump()))
             _READ[job.what](tmp_path / "job.json")
 

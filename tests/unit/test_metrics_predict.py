@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
+from tests.workloads import workload_of
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import BorderSpec, FabricSpec, LinkOverride
 from traffic.metrics.collective import bulk_limit, factor, ring_limit
-from traffic.metrics.registry import predictions
 from traffic.models.predict import fluid_seconds, path_seconds, predict, step_seconds
-from traffic.workloads.build import workload_of
 from traffic.workloads.specs import CollectiveSpec, RequestsSpec, TrainingTraceSpec
 from traffic.workloads.workload import Collective, Compute, Op, Transfer, Workload
 
@@ -102,7 +101,7 @@ def test_the_samples_take_as_long_as_they_say_and_have_predictions(fabric: Fabri
         {"kind": "training-trace", "trace": str(DATA / "dlrm-small")}), fabric, "dlrm", 1)
     chat = workload_of(RequestsSpec.model_validate(
         {"kind": "requests", "trace": str(DATA / "requests-small.csv")}), fabric, "chat", 1)
-    found = predictions(fabric, [step, chat])
+    found = {f"{w.name}.{tag}": m for w in (step, chat) for tag, m in predict(w, fabric).items()}
     assert 2 < found["dlrm.step_time"].value < 4
     assert found["dlrm.c4-allreduce.busbw"].value == pytest.approx(ring_limit(10e6))
     assert found["chat.throughput"].value == pytest.approx(5, rel=0.05)

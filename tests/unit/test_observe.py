@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +18,9 @@ from topologies.model.errors import RunError
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
-from traffic.metrics import registry
 from traffic.metrics.metric import Metric
 from traffic.models.fluid import Unpredictable
+from traffic.workloads.kinds import engine
 from traffic.workloads.workload import Workload
 
 FABRIC = expand(FabricSpec(spines=4))
@@ -100,14 +99,14 @@ def test_changes_of_rates_reach_the_model_in_emulated_units_but_for_the_hidden()
 def test_a_prediction_that_cannot_be_made_is_absent_with_a_reason_and_the_others_are_there(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scenario = _scenario(ring=RING, other=RING)
-    run, model = RunDirectory.create(tmp_path, scenario), registry.predictions
+    run, model = RunDirectory.create(tmp_path, scenario), engine.predict
 
-    def fails(fabric: Fabric, workloads: Sequence[Workload]) -> dict[str, Metric]:
-        if workloads[0].name == "other":
+    def fails(workload: Workload, fabric: Fabric) -> dict[str, Metric]:
+        if workload.name == "other":
             raise ZeroDivisionError("division by zero")
-        return model(fabric, workloads)
+        return model(workload, fabric)
 
-    monkeypatch.setattr(registry, "predictions", fails)
+    monkeypatch.setattr(engine, "predict", fails)
     run.write("notes", {"other": {"fused": "2 layers"}})
     predict_alone(run, expand(scenario.fabric), [_traffic(scenario)])
     assert {key.split(".")[0] for key in run.read("predictions") or {}} == {"ring"}

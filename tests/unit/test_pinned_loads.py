@@ -10,11 +10,11 @@ import pytest
 from controller.rules.compile import compile_rules
 from controller.verify.walk import Delivered, Walker
 from tests.unit.test_controller_rules import udp
+from tests.workloads import workload_of
 from topologies.model.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
-from traffic.workloads.build import workload_of
 from traffic.workloads.lowering import lower
 from traffic.workloads.specs import CollectiveSpec
 from traffic.workloads.workload import Transfer

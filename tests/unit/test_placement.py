@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.workloads import workload_of
 from topologies.model.errors import SpecError
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
-from traffic.workloads.build import workload_of
 from traffic.workloads.placement import leaves_of, place
 from traffic.workloads.specs import CollectiveSpec
 from traffic.workloads.workload import Collective

@@ -13,7 +13,8 @@ from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
 
 from scenarios.commands.replay import scenario_of
-from scenarios.run.phases import traffic_of
+from scenarios.run.phases import notes_of, traffic_of
+from scenarios.spec.compiling import compiled
 from scenarios.spec.expected import traffic_lines
 from topologies.model.errors import LabError, SpecError
 from topologies.model.expansion import expand
@@ -182,9 +183,10 @@ def test_the_command_makes_a_scenario_that_says_what_it_will_do(tmp_path: Path) 
     scenario = scenario_of(path, [f"{A}=h1", f"{B}=h5"], "small", [], 1.0)
     assert scenario.name == "replay-some-capture"
     assert scenario.question == "How does the traffic of some capture.pcap fare on fabric small?"
-    assert "replay of some capture.pcap: 2 packets of 2 flows within 1 s" in next(iter(traffic_lines(scenario)))
+    (line,) = traffic_lines(scenario, compiled(scenario))
+    assert "replay of some capture.pcap: 2 packets of 2 flows within 1 s" in line
     traffic = traffic_of(scenario, scenario.phases[0], expand(scenario.fabric))
-    assert traffic.notes["replay"]["hosts"] == f"{A} is h1, {B} is h5"
+    assert notes_of([traffic])["replay"]["hosts"] == f"{A} is h1, {B} is h5"
 
 
 @pytest.mark.parametrize(("maps", "speedup", "where", "found"), [

@@ -17,6 +17,7 @@ from topologies.model.fabric import Fabric
 from topologies.model.load import load_fabric
 from topologies.model.spec import FabricSpec, ScaleSpec
 from traffic.inference.plan import Serving, ServingJob, serving_of
+from traffic.workloads.kinds.serving import Served
 from traffic.workloads.specs import ServingSpec
 
 LIBRARY = ("inference-stateless", "inference-azure-replay", "inference-sessions-affinity", "inference-mooncake-replay",
@@ -100,7 +101,8 @@ def test_every_scenario_of_the_library_compiles(name: str) -> None:
     scenario = load_scenario(name)
     fabric = expand(scenario.fabric)
     traffic = [traffic_of(scenario, phase, fabric) for phase in scenario.phases]
-    assert all(t.serving and all(s.requests for s in t.serving) for t in traffic)
+    served = [[b.serving for b in its if isinstance(b, Served)] for its in traffic]
+    assert all(its and all(s.requests for s in its) for its in served)
 
 
 @pytest.mark.parametrize(("keys", "text"), [

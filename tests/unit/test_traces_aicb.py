@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.workloads import workload_of
 from topologies.model.errors import SpecError, TraceError
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
 from traffic.traces.aicb import KINDS, read
-from traffic.workloads.build import workload_of
 from traffic.workloads.lowering import lower
 from traffic.workloads.specs import TrainingTraceSpec
 from traffic.workloads.workload import Collective, Compute, Transfer, Workload

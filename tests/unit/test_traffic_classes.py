@@ -25,8 +25,10 @@ from topologies.model.fabric import Fabric
 from topologies.model.spec import ClassSpec, FabricSpec, class_of, open_classes
 from traffic.transports.iperf import Job
 from traffic.transports.packets import AckTemplate, DataTemplate
-from traffic.transports.rocev2.plan import queue_pairs
-from traffic.transports.udp.plan import streams_of
+from traffic.workloads.kinds.bulk import Bulk
+from traffic.workloads.kinds.engine import Operations
+from traffic.workloads.kinds.paced import Paced
+from traffic.workloads.kinds.serving import Served
 
 GOLD, BULK, OTHER = 10, 20, 33
 CLASSES = {"gold": {"dscp": GOLD, "min": "60%", "vpcs": ["a"]},
@@ -129,13 +131,17 @@ def checked(path: Path, workload: str, chosen: str, vpc: str = "a", open_to: str
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_workload_bears_the_dscp_of_its_class(tmp_path: Path, kind: str) -> None:
     traffic = checked(tmp_path / "s.yml", KINDS[kind], "bulk")
-    fabric = fabric_of()
-    found = {w.dscp for w in (*traffic.workloads, *traffic.serving)}
-    found |= {s.dscp for name, spec in traffic.streams.items() for s in streams_of(spec, fabric, name, 1)}
-    found |= {p.dscp for name, spec in traffic.roce.items() for p in queue_pairs(spec, fabric, name, 1)}
-    if traffic.bulk:
-        job = Job(inventory=tmp_path, t0=0.0, records=tmp_path, phase="main", bulks=traffic.bulk)
-        found |= {pair.dscp for pair in job.pairs(fabric.spec)}
+    (built,) = traffic
+    if isinstance(built, Operations):
+        found = {built.workload.dscp}
+    elif isinstance(built, Served):
+        found = {built.serving.dscp}
+    elif isinstance(built, Paced):
+        found = {s.dscp for s in built.streams}
+    else:
+        assert isinstance(built, Bulk)
+        job = Job(inventory=tmp_path, t0=0.0, records=tmp_path, phase="main", bulks={"w": built.spec})
+        found = {pair.dscp for pair in job.pairs(fabric_of().spec)}
     assert found == {BULK}
 
 

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from scenarios.spec.load_scenario import load_scenario
+from tests.workloads import workload_of
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
-from traffic.workloads.build import workload_of
 from traffic.workloads.lowering import Program, lower
 from traffic.workloads.placement import place
 from traffic.workloads.specs import CollectiveSpec

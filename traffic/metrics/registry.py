@@ -33,7 +33,6 @@ from traffic.metrics import (
 )
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Metric, with_real
-from traffic.models import predict
 from traffic.workloads.workload import Collective, Transfer, Workload
 
 Row = Mapping[str, Any]
@@ -101,11 +100,6 @@ def _tails(measured: Records, samples: pacing.Samples, fabric: Fabric) -> Iterat
                                 kinds.get("serving-setup", []), samples, fabric)
             prefixes = [name] * (n == 0) + [f"{name}.{phase}"] * (len(phases) > 1)
             yield from ((f"{prefix}.{m.tag}", m) for prefix in prefixes for m in told)
-
-
-def predictions(fabric: Fabric, workloads: Sequence[Workload]) -> dict[str, Metric]:
-    """What is expected of each workload by itself, under the keys of `compute`; see `predict`."""
-    return {f"{w.name}.{tag}": m for w in workloads for tag, m in predict.predict(w, fabric).items()}
 
 
 def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:

@@ -363,10 +363,3 @@ class BulkSpec(Classed):
     duration: Time = Field(5.0, gt=0)
     connections: int = Field(1, ge=1, le=64)
     congestion_control: str | None = None
-
-
-WorkloadSpec = Annotated[
-    CollectiveSpec | TrainingJobSpec | TrainingTraceSpec | RequestsSpec | ServingSpec | StreamSpec | RoceSpec
-    | ReplaySpec | BulkSpec,
-    Field(discriminator="kind"),
-]
