@@ -14,31 +14,22 @@ from typing import Any
 
 from topologies.model.fabric import Fabric
 from traffic.metrics import (
-    bulk,
     collective,
     fairness,
-    inference,
     interference,
     laggard,
     pacing,
-    packets,
-    requests,
-    roce,
-    spanning,
     steps,
-    stores,
     tail,
-    tasks,
     utilisation,
 )
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Metric, with_real
+from traffic.workloads.kinds.registry import families
 from traffic.workloads.workload import Collective, Transfer, Workload
 
 Row = Mapping[str, Any]
-KINDS = ("step", "compute", "collective", "request", "stream", "packets", "roce", "iperf", "serving",
-         "serving-replica", "serving-setup", "serving-step", "serving-store", "task", "tool")
-TRAFFIC = (*KINDS, "transfer")
+ENGINE = ("step", "compute", "collective")      # records of what the TCP engine runs in iterations
 SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing from the workloads
 Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
 
@@ -114,12 +105,13 @@ def _sorted(records: Iterable[Row], own: set[tuple[str, str]]) -> tuple[Records,
     """
     found: Records = {}
     present: dict[str, set[str]] = {}
+    kept_kinds = {*ENGINE, *(kind for family in families() for kind in family.records)}
     for row in records:
-        if row["kind"] not in TRAFFIC or row["workload"] == SENTINEL:
+        if (row["kind"] not in kept_kinds and row["kind"] != "transfer") or row["workload"] == SENTINEL:
             continue
         name = row["workload"]
         present.setdefault(row["phase"], set()).add(name)
-        kept = row["kind"] in KINDS or (name, row.get("op")) in own
+        kept = row["kind"] in kept_kinds or (name, row.get("op")) in own
         if kept and row.get("iteration", 0) >= 0:
             found.setdefault(name, {}).setdefault(row["phase"], {}).setdefault(row["kind"], []).append(row)
     return found, present
@@ -141,14 +133,7 @@ def _workload(name: str, job: _Job | None, phases: Mapping[str, dict[str, list[R
 
 def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]], fabric: Fabric) -> Iterator[tuple[str, Metric]]:
     """(tag, metric) of one workload in one phase, by the kinds of records that it left."""
-    of_records = [*packets.metrics(kinds.get("stream", []), kinds.get("packets", [])),
-                  *roce.metrics(kinds.get("roce", []), kinds.get("stream", [])),
-                  *requests.metrics(kinds.get("request", [])),
-                  *inference.metrics(*(kinds.get(k, []) for k in ("serving", "serving-replica", "serving-setup"))),
-                  *tasks.metrics(*(kinds.get(k, []) for k in ("task", "serving", "tool"))),
-                  *spanning.metrics(kinds.get("serving-step", [])),
-                  *stores.metrics(kinds.get("serving", []), kinds.get("serving-store", [])),
-                  *(bulk.metrics(kinds["iperf"], fabric) if "iperf" in kinds else ())]
+    of_records = [m for family in families() for m in family.of({k: kinds.get(k, []) for k in family.records}, fabric)]
     yield from ((m.tag, m) for m in of_records)
     if job is not None and not of_records:      # streams and requests in an open loop have no iterations to time
         yield from _of_job(job, kinds)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_time
+from traffic.metrics import bulk
 from traffic.transports.iperf import Job, whole_seconds
-from traffic.workloads.kinds.kind import Built, Json, Kind, Pair, Process, Setting, checked_job, unplaced
+from traffic.workloads.kinds.kind import Built, Family, Json, Kind, Pair, Process, Setting, checked_job, unplaced
 from traffic.workloads.kinds.load import weight
 from traffic.workloads.kinds.names import pair_problems
 from traffic.workloads.specs import BulkSpec
+
+TRANSFERS = Family(("iperf",), lambda of, fabric: bulk.metrics(of["iperf"], fabric) if of["iperf"] else ())
 
 
 class Iperf(Process["Bulk"]):
@@ -54,6 +57,7 @@ class BulkKind(Kind[BulkSpec, Bulk]):
     """As fast as it goes, as background or for calibration."""
 
     spec, title = BulkSpec, "The bulk transfers"
+    families = (TRANSFERS,)
     checks_early = True
 
     def problems(self, spec: BulkSpec, fabric: Fabric, at: KeyPath) -> Iterator[Problem]:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args
@@ -25,6 +25,7 @@ from traffic.workloads.extent import Extent
 
 Pair = tuple[str, str]      # names of hosts: from, to
 Json = dict[str, Any]
+Row = Mapping[str, Any]     # a record
 S = TypeVar("S", bound=Strict)
 B = TypeVar("B", bound="Built")
 
@@ -49,6 +50,17 @@ class Setting:
     def common(self) -> Json:
         """What every job has."""
         return {"inventory": self.inventory, "t0": self.t0, "records": self.records, "phase": self.phase}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Metrics that are made of the same kinds of records (docs/records.md), whichever kinds of workload leave them.
+
+    of: from the records of a workload in a phase, by kind, each of `records` among them; none of them, no metric.
+    """
+
+    records: tuple[str, ...]
+    of: Callable[[Mapping[str, Sequence[Row]], Fabric], Iterable[Metric]]
 
 
 class Process(ABC, Generic[B]):
@@ -120,7 +132,7 @@ class Kind(ABC, Generic[S, B]):
     """A kind of workload; `kind:` of a spec names it.
 
     spec           the model of what a user writes          title      the subject of a sentence about it
-    times          tags of the times that such a workload is about
+    families       of metrics that its records become       times  tags of the times that such a workload is about
     has_ranks      whether an event may slow one of its ranks
     per_operation  whether it has metrics of single operations, 'job.c1.time'
     checks_early   whether building one takes no time and reads no file, so that loading a scenario does it
@@ -129,6 +141,7 @@ class Kind(ABC, Generic[S, B]):
     spec: ClassVar[type[Strict]]
     title: ClassVar[str]
     times: ClassVar[tuple[str, ...]] = ()
+    families: ClassVar[tuple[Family, ...]] = ()
     has_ranks: ClassVar[bool] = False
     per_operation: ClassVar[bool] = False
     checks_early: ClassVar[bool] = False

@@ -17,14 +17,18 @@ from topologies.model.explain import explain
 from topologies.model.fabric import Fabric
 from topologies.model.fields import Strict
 from topologies.model.units import show_time
+from traffic.metrics import packets
 from traffic.transports.udp.plan import MAX_DRAIN, MAX_STREAMS, Job, Stream
-from traffic.workloads.kinds.kind import Built, Json, Pair, Process, Setting, checked_job, unplaced
+from traffic.workloads.kinds.kind import Built, Family, Json, Pair, Process, Setting, checked_job, unplaced
 from traffic.workloads.kinds.load import weight
 
 T = TypeVar("T", bound=Stream)
 P = TypeVar("P", bound="Paced")
 # Values of a stream -> the keys of a spec that give them.
 _KEYS: dict[str, tuple[str, ...]] = {"pps": ("pps", "rate"), "count": ("count", "size"), "frame": ("frame", "mtu")}
+
+
+PACKETS = Family(("stream", "packets"), lambda of, _: packets.metrics(of["stream"], of["packets"]))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from topologies.model.fabric import Fabric
 from topologies.model.fields import Strict
 from traffic.workloads.kinds.bulk import BulkKind
 from traffic.workloads.kinds.collective import CollectiveKind
-from traffic.workloads.kinds.kind import Built, Kind
+from traffic.workloads.kinds.kind import Built, Family, Kind
 from traffic.workloads.kinds.replay import ReplayKind
 from traffic.workloads.kinds.requests import RequestsKind
 from traffic.workloads.kinds.rocev2 import RoceKind
@@ -32,6 +32,11 @@ def kind_of(spec: Strict) -> Kind[Any, Any]:
 def any_spec() -> Any:
     """The type of a spec of any kind, for pydantic: a union that `kind` tells apart."""
     return Annotated[Union[tuple(kind.spec for kind in KINDS.values())], Field(discriminator="kind")]   # noqa: UP007 - made at run time
+
+
+def families() -> tuple[Family, ...]:
+    """Of metrics that records become, each once."""
+    return tuple(dict.fromkeys(family for kind in KINDS.values() for family in kind.families))
 
 
 def build(spec: Strict, fabric: Fabric, name: str, seed: int) -> Built:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_size, show_time
+from traffic.metrics import requests
 from traffic.traces.requests import requests_workload
 from traffic.workloads.kinds.engine import EngineKind, Operations
+from traffic.workloads.kinds.kind import Family
 from traffic.workloads.kinds.names import (
     client_problems,
     doubled_problems,
@@ -19,11 +21,14 @@ from traffic.workloads.kinds.names import (
 from traffic.workloads.specs import RequestsSpec
 from traffic.workloads.workload import Transfer, Workload
 
+ANSWERS = Family(("request",), lambda of, _: requests.metrics(of["request"]))
+
 
 class RequestsKind(EngineKind[RequestsSpec]):
     """Each request at its time, whatever became of the others (traffic/traces/requests.py)."""
 
     spec, title, times = RequestsSpec, "The replayed requests", ("e2e",)
+    families = (ANSWERS,)
 
     def problems(self, spec: RequestsSpec, fabric: Fabric, at: KeyPath) -> Iterator[Problem]:
         yield from trace_problems(spec.trace, at)

@@ -9,12 +9,15 @@ from topologies.model.addressing import ETHERNET_HEADER
 from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_rate, show_size
+from traffic.metrics import roce
 from traffic.transports.rocev2.plan import QueuePair, RoceJob, queue_pairs
 from traffic.transports.rocev2.wire import OVERHEAD
-from traffic.workloads.kinds.kind import Kind
+from traffic.workloads.kinds.kind import Family, Kind
 from traffic.workloads.kinds.names import pair_problems
-from traffic.workloads.kinds.paced import Paced, PacedProcess, made
+from traffic.workloads.kinds.paced import PACKETS, Paced, PacedProcess, made
 from traffic.workloads.specs import RoceSpec
+
+QUEUE_PAIRS = Family(("roce", "stream"), lambda of, _: roce.metrics(of["roce"], of["stream"]))
 
 
 class QueuePairProcess(PacedProcess["QueuePairs"]):
@@ -32,6 +35,7 @@ class RoceKind(Kind[RoceSpec, QueuePairs]):
     """SEND messages of packets at a pace, over reliable or unreliable connections."""
 
     spec, title, times = RoceSpec, "The RoCEv2 queue pairs", ("latency",)
+    families = (PACKETS, QUEUE_PAIRS)
     checks_early = True
 
     def problems(self, spec: RoceSpec, fabric: Fabric, at: KeyPath) -> Iterator[Problem]:

@@ -11,11 +11,24 @@ from topologies.model.units import show_size
 from traffic.inference import alone, shipping
 from traffic.inference.gpu import Chunk
 from traffic.inference.plan import Serving, ServingJob, serving_of
+from traffic.metrics import inference, spanning, stores, tasks
 from traffic.metrics.metric import Metric
 from traffic.workloads.extent import Extent
-from traffic.workloads.kinds.kind import Built, Json, Kind, Pair, Process, Setting, checked_job
+from traffic.workloads.kinds.kind import Built, Family, Json, Kind, Pair, Process, Row, Setting, checked_job
 from traffic.workloads.kinds.serving_checks import extent_of, limit_problems, name_problems
 from traffic.workloads.specs import ServingSpec
+
+
+def _metrics(of: Mapping[str, Sequence[Row]], fabric: Fabric) -> Iterator[Metric]:
+    served, setups, held = of["serving"], of["serving-setup"], of["serving-store"]
+    yield from inference.metrics(served, of["serving-replica"], setups)
+    yield from tasks.metrics(of["task"], served, of["tool"])
+    yield from spanning.metrics(of["serving-step"])
+    yield from stores.metrics(served, held)
+
+
+SERVING = Family(("serving", "serving-replica", "serving-setup", "serving-step", "serving-store", "task", "tool"),
+                 _metrics)
 
 
 class Inference(Process["Served"]):
@@ -62,6 +75,7 @@ class ServingKind(Kind[ServingSpec, Served]):
     """Requests that are drawn or replayed, and replicas of a model that answer them (traffic/inference)."""
 
     spec, title, times = ServingSpec, "Serving", ("ttft",)
+    families = (SERVING,)
 
     def problems(self, spec: ServingSpec, fabric: Fabric, at: KeyPath) -> Iterator[Problem]:
         return name_problems(spec, fabric, at)

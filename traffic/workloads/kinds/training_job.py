@@ -41,9 +41,10 @@ class TrainingJobKind(EngineKind[TrainingJobSpec]):
     def limits(self, spec: TrainingJobSpec, fabric: Fabric, at: KeyPath) -> Iterator[Problem]:
         least = self.extent(spec, fabric).ops
         if least > MAX_OPS:
+            of = f"{spec.ranks:,} ranks and {spec.micro_batches:,} micro-batches"
             yield Problem(at, f"at most {MAX_OPS:,} computes and transfers in an iteration",
-                          f"{spec.ranks:,} ranks and {spec.micro_batches:,} micro-batches, which are at least "
-                          f"{least:,}", "lower micro_batches or the number of ranks" + (", or raise fuse" if spec.fuse else ""))
+                          f"{of}, which are at least {least:,}",
+                          "lower micro_batches or the number of ranks" + (", or raise fuse" if spec.fuse else ""))
 
     def workload(self, spec: TrainingJobSpec, fabric: Fabric, name: str, seed: int) -> Workload:
         return training_job(spec, fabric, name, seed)

@@ -1,0 +1,128 @@
+"""The seams: a toy of each sort (tests/toys), added at run time, goes through check, build and report.
+
+So what a new one costs stays true: nothing outside of its own modules, and the line that registers it, knows of it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenarios.commands.schema import Kind as Schema
+from scenarios.commands.schema import schema_of
+from scenarios.evidence.evidence import slips
+from scenarios.report.answer import sentences
+from scenarios.report.data import load
+from scenarios.report.page import build
+from scenarios.run.jobs import jobs_of, setting_of
+from scenarios.spec.compiling import Compiled, compiled
+from scenarios.spec.expected import duration_lines, traffic_lines
+from scenarios.spec.load_scenario import load_scenario
+from scenarios.spec.scenario import Scenario, WorkloadName
+from tests.toys.beacon import BeaconKind
+from tests.toys.gather import GatherKind
+from tests.unit import run_factory
+from topologies.model.errors import SpecErrors
+from traffic.engine.job import Job as EngineJob
+from traffic.metrics import registry as metrics
+from traffic.runtime.records import lines
+from traffic.workloads.kinds.engine import workloads_of
+from traffic.workloads.kinds.kind import Kind, by_process
+from traffic.workloads.kinds.registry import KINDS, any_spec
+
+ROOT = Path(__file__).parents[1]
+
+
+def scenario(path: Path, workload: str) -> Scenario:
+    """A scenario of one workload on the smallest fabric of the catalog."""
+    path.write_text(f"name: seam\nquestion: Does it fit?\nfabric: small\nworkloads:\n  toy: {{{workload}}}\n")
+    return load_scenario(str(path))
+
+
+def check(of: Scenario) -> tuple[Compiled, str]:
+    """Everything compiled, and what `aifab check` says of it."""
+    made = compiled(of)
+    return made, "\n".join([*traffic_lines(of, made), *duration_lines(of, made)])
+
+
+def report(base: Path, of: Scenario, found: dict[str, Any], records: list[dict[str, Any]]) -> str:
+    """The answer of a run that left this, and its page."""
+    run = run_factory.make(base, of, records=records, metrics=found, verdict=run_factory.verdict(),
+                           ledger=run_factory.ledger())
+    return "\n".join([*sentences(load(run)), build(run)])
+
+
+# ---- workloads
+
+
+@contextmanager
+def registered(kind: Kind[Any, Any]) -> Iterator[None]:
+    """As if the registry had a line for it."""
+    KINDS[kind.name] = kind
+    _take_kinds()
+    try:
+        yield
+    finally:
+        del KINDS[kind.name]
+        _take_kinds()
+
+
+def _take_kinds() -> None:
+    Scenario.model_fields["workloads"].annotation = dict[WorkloadName, any_spec()]      # type: ignore[misc]
+    Scenario.model_rebuild(force=True)
+
+
+def test_a_kind_of_workload_on_the_engine_is_one_module_and_a_line(tmp_path: Path) -> None:
+    with registered(GatherKind()):
+        with pytest.raises(SpecErrors, match=r"s.yml:5 workloads.toy.ranks: expected at most 8 ranks"):
+            scenario(tmp_path / "s.yml", "kind: gather, size: 1MB, ranks: 9")
+        of = scenario(tmp_path / "s.yml", "kind: gather, size: 1MB")
+        made, told = check(of)
+        assert "toy (in main): gather of 1 MB from each of 3 ranks" in told
+        assert made.duration.phases["main"][0] == pytest.approx(3 * 8e6 / (10e6 * 1448 / 1514), rel=0.05)
+
+        (job,) = jobs_of(made.runs[0], setting_of(of, made.fabric))
+        (program,) = EngineJob.model_validate(job.dump()).programs()
+        assert (job.what, program.total_bytes) == ("engine", 3_000_000)
+
+        records = run_factory.steps("toy")
+        found = metrics.compute(records, made.fabric, workloads_of(made.planned[0]))
+        assert found["toy.step_time"].value == pytest.approx(12.16)
+        assert "The gather took 12.2 s a step" in report(tmp_path, of, metrics.as_json(found), records)
+    with pytest.raises(SpecErrors, match=r"workloads.toy.kind: expected one of"):
+        scenario(tmp_path / "s.yml", "kind: gather, size: 1MB")
+
+
+def test_a_kind_of_workload_with_a_process_is_two_modules_and_a_line(tmp_path: Path) -> None:
+    with registered(BeaconKind()):
+        for wrong, words in (("count: 1001", "toy.count: expected at most 1000 beacons"),
+                             ("cuont: 3", "toy.cuont: expected one of the keys count, kind, pairs")):
+            with pytest.raises(SpecErrors, match=words):
+                scenario(tmp_path / "s.yml", f"kind: beacon, pairs: [[h1, h5]], {wrong}")
+        of = scenario(tmp_path / "s.yml", "kind: beacon, pairs: [[h1, h5]], count: 3")
+        made, told = check(of)
+        assert "toy (in main): 3 beacons over 1 pairs" in told
+        assert made.pairs == {"main": {"toy": {("h1", "h5")}}}
+        assert "BeaconSpec" in schema_of(Schema.scenario)["$defs"]
+
+        path = tmp_path / "records.jsonl"
+        (job,) = jobs_of(made.runs[0], setting_of(of, made.fabric, phase="main", records=str(path)))
+        (tmp_path / "job.json").write_text(json.dumps(job.dump()))
+        done = subprocess.run([sys.executable, "-m", job.module, str(tmp_path / "job.json")], input="go\n", cwd=ROOT,
+                              capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ['{"event":"ready"}', '{"event":"done"}']
+
+        records = list(lines(path))
+        found = metrics.compute(records, made.fabric, [])
+        assert found["toy.beat"].value == pytest.approx(0.01)
+        assert "The beacons: time between beacons 10 ms" in report(tmp_path, of, metrics.as_json(found), records)
+        (process,) = by_process(made.runs[0])
+        assert process.watched == ("beacons",)
+        assert slips([{"kind": "slip-run", "process": "beacons", "p99": 1e-3}], {}) == {"beacons": 1e-3}

@@ -1,0 +1,25 @@
+"""The process of the beacons: python -m tests.toys.beacon_process JOB.json."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.toys.beacon import BeaconRecord, Job
+from traffic.runtime.protocol import emit
+from traffic.runtime.records import RecordWriter
+
+
+def main(path: str) -> None:
+    job = Job.model_validate_json(Path(path).read_text())
+    emit({"event": "ready"})
+    sys.stdin.readline()
+    with RecordWriter(Path(job.records)) as writer:
+        for name, count in job.beacons.items():
+            for n in range(count):
+                writer.write(BeaconRecord(name, job.phase, n, 0.01))
+    emit({"event": "done"})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
