@@ -16,8 +16,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mininet.topo import Topo
 from pydantic import ValidationError
 
@@ -32,10 +30,10 @@ class LeafSpine(Topo):  # type: ignore[misc]
 
     fabric: Fabric
 
-    def build(self, **params: Any) -> None:
+    def build(self, **params: object) -> None:
         """Every parameter of FabricSpec. Raises SpecErrors naming each parameter that is wrong."""
         try:
-            spec = FabricSpec(**params)
+            spec = FabricSpec.model_validate(params)
         except ValidationError as error:
             raise SpecErrors([SpecError(f"{type(self).__name__}." + ".".join(map(str, e["loc"])), e["msg"],
                                         repr(e["input"])) for e in error.errors()]) from None
@@ -53,7 +51,7 @@ class LeafSpine(Topo):  # type: ignore[misc]
 class RailOptimized(LeafSpine):
     """Rail-optimized fabric: `servers` x `rails` GPUs, GPU k of each server on rail k; else as FabricSpec."""
 
-    def build(self, **params: Any) -> None:
+    def build(self, **params: object) -> None:
         """servers, rails, and every other parameter of FabricSpec but those that follow. Raises SpecErrors."""
         super().build(topology="rail-optimized", **params)
 
@@ -61,6 +59,6 @@ class RailOptimized(LeafSpine):
 class Bifurcated(LeafSpine):
     """Separate fabrics side by side: each of `sides` has leaves of its own and an equal part of the spines."""
 
-    def build(self, **params: Any) -> None:
+    def build(self, **params: object) -> None:
         """sides, and every other parameter of FabricSpec but those that follow. Raises SpecErrors."""
         super().build(topology="bifurcated", **params)
