@@ -16,7 +16,7 @@ from typing import Any
 from scenarios.spec.events import slowest
 from scenarios.spec.scenario import Scenario
 from topologies.model.document import KeyPath, Problem
-from topologies.model.errors import SpecErrors
+from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.fabric import Fabric
 from topologies.model.load import key_path
 from traffic.workloads.kinds.kind import Built, Setting, by_process
@@ -59,21 +59,22 @@ def limit_problems(scenario: Scenario, fabric: Fabric) -> Iterator[Problem]:
         if (kind := kind_of(spec)).checks_early:
             try:
                 built[name] = kind.build(spec, fabric, name, scenario.seed)
-            except SpecErrors as several:
-                yield from _problems(several)
+            except SpecError as error:
+                yield from _problems(error)
     setting, told = setting_of(scenario, fabric), set[KeyPath]()
     for phase in scenario.phases:
         for process, its in by_process([built[name] for name in phase.run if name in built]).items():
             try:
                 process.job(its, setting)
-            except SpecErrors as several:
-                found = _problems(several)
+            except SpecError as error:
+                found = _problems(error)
                 yield from (p for p in found if p.path not in told)
                 told |= {p.path for p in found}
 
 
-def _problems(several: SpecErrors) -> list[Problem]:
-    return [Problem(_path(e.where), e.expected, e.found, e.hint) for e in several.errors]
+def _problems(error: SpecError) -> list[Problem]:
+    errors = error.errors if isinstance(error, SpecErrors) else [error]
+    return [Problem(_path(e.where), e.expected, e.found, e.hint) for e in errors]
 
 
 def _path(where: str) -> KeyPath:

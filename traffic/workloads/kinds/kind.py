@@ -67,8 +67,9 @@ class Process(ABC, Generic[B]):
     """A sort of process. It speaks as traffic/runtime/protocol.py says: ready, go, progress, done.
 
     what       names its job and its log in a run directory     module    what Python runs, with the job as argument
-    sends      the name under which the sampler watches what sends on time, and its timers are judged; '' of none
-    receives   the same of what receives in a process of its own
+    sends      the name under which the sampler watches what sends on time, and its timers are judged: `what`, or one
+               of the `pids` that it tells when it is ready; '' where neither is wanted
+    receives   the same of what receives in a process of its own, whose timers are not judged
     """
 
     what: ClassVar[str]
