@@ -25,7 +25,7 @@ from traffic.workloads.kinds.registry import kind_of
 
 Json = Mapping[str, Any]
 Tags = Mapping[str, Json]       # tag -> metric, of one workload (in one phase)
-SHORT_OF_LIMIT = 0.9            # METHODS' reference line for bus bandwidth; below it the sentence says "only"
+SHORT_OF_LIMIT = 0.9            # of the ring limit (docs/methods.md: training); below it the sentence says "only"
 # tags that workloads are compared by, the first that two of them share; whether more is better
 COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("task_time", False), ("ttft", False),
             ("e2e", False), ("rdma_goodput", True), ("loss", False))

@@ -329,6 +329,15 @@ def test_every_metric_that_is_explained_exists() -> None:
     assert explained <= ours | {"--no-lock"}
 
 
+def test_every_section_of_methods_that_the_code_cites_is_there() -> None:
+    sections = tuple(line.removeprefix("## ").lower() for line in METHODS.splitlines() if line.startswith("## "))
+    code = "\n".join(p.read_text() for package in ("topologies", "traffic", "scenarios")
+                     for p in (ROOT / package).rglob("*.py"))
+    cited = {" ".join(c.split()) for c in re.findall(r"docs/methods\.md: ([a-z][a-z\s-]+)", code)}
+    assert len(cited) > 8
+    assert [c for c in sorted(cited) if not c.startswith(sections)] == []
+
+
 def row(text: str) -> str:
     """The one row of the verdict's table that holds `text`."""
     found = [line for line in METHODS.splitlines() if line.startswith("|") and text in line]

@@ -63,13 +63,13 @@ def metrics(busbw: float = 9.21e6, name: str = "ring") -> Json:
             "source": "nccl-tests doc/PERFORMANCE.md"},
         f"{name}.busbw_of_limit": {
             "value": busbw / 9.395e6, "unit": "", "tag": "busbw_of_limit", "title": "bus bandwidth / ring limit",
-            "samples": 3, "spread": None, "formula": "busbw / (rate x 1448 / (1514 + 66/k))", "source": "METHODS"},
+            "samples": 3, "spread": None, "formula": "busbw / (rate x 1448 / (1514 + 66/k))", "source": "methods"},
         f"{name}.step_time": {
             "value": 12.162, "unit": "s", "tag": "step_time", "title": "step time", "samples": 3,
-            "spread": [12.1, 12.3], "formula": "end of the last rank - start of the first", "source": "METHODS"},
+            "spread": [12.1, 12.3], "formula": "end of the last rank - start of the first", "source": "methods"},
         f"{name}.jct": {
             "value": 36.5, "unit": "s", "tag": "jct", "title": "job completion time", "samples": 1,
-            "spread": None, "formula": "end of the last step - start of the first", "source": "METHODS"},
+            "spread": None, "formula": "end of the last step - start of the first", "source": "methods"},
     }
 
 
@@ -195,6 +195,6 @@ def ring(base: Path, level: str = "VALID", reasons: int = 0, queues: Json | None
         samples=counters(expand(spec.fabric), drops=queues), verdict=verdict(level, reasons),
         ledger=ledger(queues=queues), metrics=metrics(busbw),
         predictions={"ring.busbw": {"value": 9.395e6, "unit": "bit/s", "tag": "busbw", "title": "ring limit",
-                                    "formula": "rate x 1448/(1514 + 66/k)", "source": "METHODS"},
+                                    "formula": "rate x 1448/(1514 + 66/k)", "source": "methods"},
                      "ring.step_time": {"value": 11.92, "unit": "s", "tag": "step_time", "title": "step time",
                                         "formula": "bytes / limit"}})

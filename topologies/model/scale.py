@@ -1,4 +1,4 @@
-"""Real units <-> emulated units (METHODS: scale, and what is below it).
+"""Real units <-> emulated units (docs/methods.md: scale).
 
     emulated rate  = r x real rate
     emulated bytes = s x real bytes

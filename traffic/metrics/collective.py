@@ -29,7 +29,7 @@ SEGMENTS_PER_ACK = 2.0  # Linux's delayed ACKs on a steady stream
 
 NCCL = "nccl-tests doc/PERFORMANCE.md"
 TIME = Definition("time", "s", "collective time", "mean over iterations of: last rank's end - first rank's start, "
-                  "waiting for late ranks included", "METHODS: training")
+                  "waiting for late ranks included", "docs/methods.md: training")
 ALGBW = Definition("algbw", "bit/s", "algorithm bandwidth", "8 S / t, t the mean over iterations", NCCL)
 BUSBW = Definition("busbw", "bit/s", "bus bandwidth", "algbw x factor (all-reduce 2(n-1)/n, broadcast 1, "
                    "others (n-1)/n)", NCCL)
@@ -37,7 +37,8 @@ BUSBW_V = Definition("busbw", "bit/s", "bus bandwidth (all-to-all-v)",
                      "8 x payload through the busiest port in one direction / t", NCCL)
 SHARE = Definition("busbw_of_limit", "", "bus bandwidth / ring limit",
                    "busbw x f / (rate x 1448 / (1514 + 66/k)), k = 2 data segments per ACK; f = payload of the busiest "
-                   "host's port / of the busiest rank: 1 unless ranks share a host", "METHODS: limits")
+                   "host's port / of the busiest rank: 1 unless ranks share a host",
+                   "docs/methods.md: limits to compare with")
 
 
 def factor(kind: CollectiveName, n: int) -> float:
@@ -50,7 +51,7 @@ def factor(kind: CollectiveName, n: int) -> float:
 def bulk_limit(rate: float, mtu: int = 1500) -> float:
     """Payload bit/s of one-way TCP on a link of `rate` bit/s: rate x 1448/1514 at an MTU of 1500.
 
-    Frames count as HTB counts them, with 14 bytes of Ethernet header. Source: METHODS, limits.
+    Frames count as HTB counts them, with 14 bytes of Ethernet header. Source: docs/methods.md: limits to compare with.
     """
     return rate * (mtu - TCP_IP_HEADERS) / (mtu + ETHERNET_HEADER)
 
@@ -58,7 +59,7 @@ def bulk_limit(rate: float, mtu: int = 1500) -> float:
 def ring_limit(rate: float, k: float = SEGMENTS_PER_ACK, mtu: int = 1500) -> float:
     """Payload bit/s where each host also sends ACKs on the wire it sends data on: rate x 1448/(1514 + 66/k).
 
-    k data segments per ACK. Source: METHODS, limits.
+    k data segments per ACK. Source: docs/methods.md: limits to compare with.
     """
     return rate * (mtu - TCP_IP_HEADERS) / (mtu + ETHERNET_HEADER + ACK_FRAME / k)
 

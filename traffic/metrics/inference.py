@@ -8,7 +8,7 @@ All latencies count from when a request was due. Requests that were not answered
 percentile; they count against goodput. ITL is the gap between two messages of an answer, divided by the tokens
 of the later one: with one token a message, each token's gap.
 
-Source: METHODS, inference; names follow vLLM's `bench serve` and AIPerf.
+Source: docs/methods.md: serving; names follow vLLM's `bench serve` and AIPerf.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from topologies.model.scale import MIN_PACKETS
 from traffic.metrics.metric import ENOUGH, Definition, Metric, percentile, spread
 
 Row = Mapping[str, Any]
-SOURCE = "METHODS: inference"
+SOURCE = "docs/methods.md: serving"
 MSS = 1448
 LONG = 100      # packets of a transfer whose rate is told: a link's idle bucket lets two pass at once (decision 003)
 

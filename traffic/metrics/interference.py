@@ -2,7 +2,7 @@
 
     interference factor = contended JCT / isolated JCT        1: the others do not matter
 
-Source: METHODS, training; draft-calabria-bmwg-ai-fabric-training-bench. Requests in an open loop have
+Source: docs/methods.md: training; draft-calabria-bmwg-ai-fabric-training-bench. Requests in an open loop have
 no completion time; for them it is the same of the median end-to-end latency, for serving of the median TTFT.
 """
 
@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from traffic.metrics.metric import Definition, Metric
 
 INTERFERENCE = Definition("interference", "", "interference factor",
-                          "JCT in a phase with other workloads / JCT in a phase of its own", "METHODS: training")
+                          "JCT in a phase with other workloads / JCT in a phase of its own",
+                          "docs/methods.md: training")
 LATENCY = Definition("e2e_interference", "", "interference factor of the latency",
                      "median end-to-end latency in a phase with other workloads / in a phase of its own",
-                     "METHODS: training, applied to latency")
+                     "docs/methods.md: training, applied to latency")
 FIRST_TOKEN = Definition("ttft_interference", "", "interference factor of the time to first token",
                          "median TTFT in a phase with other workloads / in a phase of its own",
-                         "METHODS: training, applied to TTFT")
+                         "docs/methods.md: training, applied to TTFT")
 OF_TAG = {"jct": INTERFERENCE, "e2e": LATENCY, "ttft": FIRST_TOKEN}
 
 

@@ -3,7 +3,7 @@
     lateness of rank r = time from the median rank's joining of a collective to its own, union over collectives
     laggard_share = the largest lateness of a rank / time in steps
 
-Source: METHODS, training (straggler share), told for one rank.
+Source: docs/methods.md: training (straggler share), told for one rank.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from traffic.workloads.workload import Workload
 Row = Mapping[str, Any]
 LAGGARD = Definition("laggard_share", "", "share of the steps for which the median rank waited for the latest one",
                      "max over ranks of the union of [median rank_start, rank_start] / time in steps",
-                     "METHODS: training")
+                     "docs/methods.md: training")
 
 
 def metrics(steps: Sequence[Row], collectives: Sequence[Row], workload: Workload) -> list[Metric]:

@@ -8,7 +8,7 @@ All latencies count from when a request was due in the open loop, so a generator
 falls behind cannot hide it. Percentiles are told only where the samples carry them (p99 from 1,000,
 p90 from 100); the median always comes with its range. Latencies are of requests that were answered.
 
-Source: METHODS, inference; names follow vLLM's `bench serve` and AIPerf.
+Source: docs/methods.md: requests; names follow vLLM's `bench serve` and AIPerf.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from traffic.metrics.metric import Definition, Metric, percentile
 
 Row = Mapping[str, Any]
-SOURCE = "METHODS: inference"
+SOURCE = "docs/methods.md: requests"
 
 THROUGHPUT = Definition("throughput", "requests/s", "requests answered per second",
                         "answered / (last done - first scheduled)", SOURCE)

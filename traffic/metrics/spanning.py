@@ -7,7 +7,7 @@ arithmetic on the tokens of that very step (traffic/inference/parallel.py), so t
 collisions cost. Below 10 packets a message the share and ITL's part are not told; the ratio is not told below 100
 packets in a row, of which a link that was idle lets up to four pass at once (decisions 003 and 009).
 
-Source: METHODS, inference (ITL_fabric).
+Source: docs/methods.md: serving.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from topologies.model.scale import MIN_PACKETS
 from traffic.metrics.metric import Definition, Metric
 
 Row = Mapping[str, Any]
-SOURCE = "METHODS: inference"
+SOURCE = "docs/methods.md: serving"
 MSS = 1448
 LONG = 100      # packets, as of a KV transfer whose rate is told
 

@@ -2,7 +2,7 @@
 
 Told only where there are stores. Hits of tiers that are nearer are not hits of the stores.
 
-Source: METHODS, inference.
+Source: docs/methods.md: serving.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ and a KV cache's transfer after the first token; queue; prefill; decode = the re
 tool call: network = there and back in the last try; the rest is the tool's, tries that came to nothing included.
 What the workers of a replica exchange is in its prefill and decode; then the network's share is not told.
 
-Source: METHODS, inference. Critical path: the longest chain of an activity network (Kelley and Walker 1959).
+Source: docs/methods.md: tasks of agents. Critical path: the longest chain of an activity network (Kelley and Walker
+1959).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from traffic.metrics.inference import stamp
 from traffic.metrics.metric import Definition, Metric, percentile
 
 Row = Mapping[str, Any]
-SOURCE = "METHODS: inference; critical path"
+SOURCE = "docs/methods.md: tasks of agents"
 MSS = 1448
 
 TIME = Definition("task_time", "s", "time of a task (median)", "median of answer whole at the user - due", SOURCE)

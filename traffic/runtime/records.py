@@ -62,7 +62,7 @@ class ComputeRecord:
 
 @dataclass(frozen=True, slots=True)
 class CollectiveRecord:
-    """A collective; `bytes` is S of METHODS' algbw. rank_start and rank_end follow `ranks`."""
+    """A collective; `bytes` is S of algbw (docs/methods.md: training). rank_start and rank_end follow `ranks`."""
 
     kind: ClassVar[str] = "collective"
     workload: str
