@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import scenarios.report.matplotlib_first  # noqa: F401
+import scenarios.report.charts.matplotlib_first  # noqa: F401
 
 # isort: split
 from jinja2 import Environment, FileSystemLoader, StrictUndefined

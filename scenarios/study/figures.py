@@ -6,14 +6,14 @@ import math
 import textwrap
 from collections.abc import Callable, Sequence
 
-import scenarios.report.matplotlib_first  # noqa: F401
+import scenarios.report.charts.matplotlib_first  # noqa: F401
 
 # isort: split
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from scenarios.report.canvas import WIDE, Figure, Ink, canvas, figure
+from scenarios.report.charts.canvas import WIDE, Figure, Ink, canvas, figure
 from scenarios.report.text import quantity
 from scenarios.study.analysis import Analysis, Compared
 from scenarios.study.statistics import MIN_PAIRS

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import scenarios.report
-from scenarios.report.canvas import DASHES, Ink
+from scenarios.report.charts.canvas import DASHES, Ink
 
 CSS = (Path(scenarios.report.__file__).parent / "report.css").read_text()
 BLOCKS = dict(zip(("light", "dark"), re.findall(r":root \{(.*?)\}", CSS, re.DOTALL), strict=True))

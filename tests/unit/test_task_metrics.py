@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.report.answer import workload_sentence
-from scenarios.report.task_bars import task_figure
+from scenarios.report.charts.task_bars import task_figure
 from scenarios.report.tasks import difference_sentence
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure as Canvas
 
-from scenarios.report import drawing, matrix
-from scenarios.report.canvas import NARROW, WIDE, Figure, figure
+from scenarios.report.charts import drawing, matrix
+from scenarios.report.charts.canvas import NARROW, WIDE, Figure, figure
 from scenarios.report.series import Load
 from scenarios.report.text import number, percent, plural, quantity
 from topologies.model.fabric import Fabric

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from scenarios.report.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
+from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
 from scenarios.report.text import number, percent, plural, quantity
 from traffic.metrics.inference import FETCH, PARTS, met, stamp, ttft
 from traffic.metrics.metric import ENOUGH

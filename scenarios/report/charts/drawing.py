@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from scenarios.report.canvas import WIDE, Ink, canvas
+from scenarios.report.charts.canvas import WIDE, Ink, canvas
 from scenarios.report.series import Load
 from scenarios.report.text import number
 from topologies.model.fabric import Fabric, Node

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure as Canvas
 
-from scenarios.report.canvas import WIDE, Ink, canvas
-from scenarios.report.drawing import legend, load_class, shown_hosts
+from scenarios.report.charts.canvas import WIDE, Ink, canvas
+from scenarios.report.charts.drawing import legend, load_class, shown_hosts
 from scenarios.report.series import Load
 from topologies.model.fabric import Fabric, Node
 

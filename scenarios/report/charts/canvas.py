@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import scenarios.report.matplotlib_first  # noqa: F401
+import scenarios.report.charts.matplotlib_first  # noqa: F401
 
 # isort: split
 import matplotlib as mpl

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure as Canvas
 
-from scenarios.report.canvas import WIDE, Figure, Ink, canvas, figure
+from scenarios.report.charts.canvas import WIDE, Figure, Ink, canvas, figure
 from scenarios.report.losses import CAUSES, Loss, losses
 from scenarios.report.text import number, percent, plural, quantity
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from scenarios.report.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
+from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
 from scenarios.report.series import Floats, Load, WireSeries, window_edges, window_width
 from scenarios.report.text import number, percent, plural, quantity
 

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 
-from scenarios.report.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
+from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
 from scenarios.report.text import number, percent, plural, quantity
 from topologies.model.fabric import Fabric
 from traffic.metrics.collective import bulk_limit

@@ -1,0 +1,1 @@
+"""The figures of a report, each as inline SVG, as a table and in words."""
