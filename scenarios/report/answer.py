@@ -6,7 +6,6 @@ Pure functions of metrics, predictions, ledger and loads. Nothing here knows wha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from scenarios.report import tenants
 from scenarios.report.causes import (
@@ -17,20 +16,28 @@ from scenarios.report.causes import (
     tail_sentence,
 )
 from scenarios.report.data import RunData
+from scenarios.report.measured import Json, Tags, number_of, value_of
 from scenarios.report.series import Load
 from scenarios.report.sharing import ALIKE, sharing_sentences
 from scenarios.report.tasks import difference_sentence, tasks_text
 from scenarios.report.text import number, percent, plural, quantity
+from traffic.metrics import collective, inference, packets, requests, roce, spanning, steps, tasks
+from traffic.metrics.metric import Definition
 from traffic.workloads.kinds.registry import kind_of
 
-Json = Mapping[str, Any]
-Tags = Mapping[str, Json]       # tag -> metric, of one workload (in one phase)
+Order = Sequence[tuple[Definition, bool]]       # metrics, most telling first; whether more of it is better
 SHORT_OF_LIMIT = 0.9            # of the ring limit (docs/methods.md: training); below it the sentence says "only"
-# tags that workloads are compared by, the first that two of them share; whether more is better
-COMPARED = (("busbw", True), ("step_time", False), ("jct", False), ("task_time", False), ("ttft", False),
-            ("e2e", False), ("rdma_goodput", True), ("loss", False))
-GOODPUT = (("request_goodput", True),)      # serving workloads are compared by it as well
-SPREAD = (("tpot", False),)                 # and those whose replicas are several hosts by this
+# what workloads are compared by, the first that two of them share
+COMPARED = ((collective.BUSBW, True), (steps.STEP_TIME, False), (steps.JCT, False), (tasks.TIME, False),
+            (inference.TTFT, False), (requests.E2E, False), (roce.GOODPUT, True), (packets.LOSS, False))
+GOODPUT = ((inference.GOODPUT, True),)      # serving workloads are compared by it as well
+SPREAD = ((inference.TPOT, False),)         # and those whose replicas are several hosts by this
+LOST = ((inference.REJECTED, "rejected"), (inference.TIMED_OUT, "timed out"), (inference.BROKEN, "failed"))
+PART_WORDS = ((inference.IN, "network in"), (inference.FETCH, "KV fetch"), (inference.QUEUE, "queue"),
+              (inference.PREFILL, "prefill"), (inference.OUT, "first token out"))
+TAIL_WORDS = ((inference.TAIL_IN, "the network in"), (inference.TAIL_FETCH, "the KV fetch"),
+              (inference.TAIL_QUEUE, "the queue"), (inference.TAIL_PREFILL, "prefill"),
+              (inference.TAIL_OUT, "the way out"))
 
 MEANING = {         # of a verdict
     "VALID": "the emulator kept up and every packet is accounted for",
@@ -59,7 +66,7 @@ def sentences(data: RunData) -> list[str]:
     """What was found, one sentence a finding, most important first; says so if nothing was measured."""
     groups = grouped(data)
     same = len({name.split(".")[0] for name in groups}) == 1    # phases of one workload: what it felt is its time
-    order = sorted(COMPARED, key=lambda c: c[0] != "step_time") if same else COMPARED
+    order = sorted(COMPARED, key=lambda c: c[0] is not steps.STEP_TIME) if same else COMPARED
     all_tags = {name: tags for name, (_, tags, _) in groups.items()}
     found = sharing_sentences({p.name: [(_subject(data, name), all_tags[key]) for name in p.run
                                         if (key := f"{name}.{p.name}") in all_tags] for p in data.scenario.phases})
@@ -99,16 +106,16 @@ def of_group(metrics: Mapping[str, Json], prefix: str) -> dict[str, Json]:
 
 def workload_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
     """How one workload did, by the first of its headline metrics; '' if it has no metric with a value."""
-    if (busbw := _value(tags, "busbw")) is not None:
+    if (busbw := value_of(tags, collective.BUSBW)) is not None:
         return f"{subject} {_bandwidth(busbw, tags, predicted)}."
-    if "completed" in tags or "answered" in tags:
+    if inference.COMPLETED.tag in tags or requests.ANSWERED.tag in tags:
         return f"{subject}: {_answered(tags, predicted)}."
-    for tag, words in (("step_time", "a step"), ("jct", "to complete")):
-        if (seconds := _value(tags, tag)) is not None:
-            return f"{subject} took {quantity(seconds, 's')} {words}{_times_predicted(seconds, predicted, tag)}."
-    if (loss := _value(tags, "loss")) is not None:
+    for definition, words in ((steps.STEP_TIME, "a step"), (steps.JCT, "to complete")):
+        if (seconds := value_of(tags, definition)) is not None:
+            return f"{subject} took {quantity(seconds, 's')} {words}{_times_predicted(seconds, predicted, definition)}."
+    if (loss := value_of(tags, packets.LOSS)) is not None:
         return f"{subject} {_packets(loss, tags)}."
-    shown = next((m for tag, m in tags.items() if _value(tags, tag) is not None), None)
+    shown = next((m for m in tags.values() if number_of(m) is not None), None)
     if shown is None:
         return ""
     value = quantity(shown["value"], str(shown.get("unit") or ""))
@@ -117,7 +124,7 @@ def workload_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
 
 def _bandwidth(busbw: float, tags: Tags, predicted: Tags) -> str:
     """Against the ring limit where the metrics have it, else against the prediction."""
-    share, limit = _value(tags, "busbw_of_limit"), _value(predicted, "busbw")
+    share, limit = value_of(tags, collective.SHARE), value_of(predicted, collective.BUSBW)
     words = "of the ring limit"
     if share is None and limit:
         share, words = busbw / limit, f"of the predicted {quantity(limit, 'bit/s')}"
@@ -127,64 +134,59 @@ def _bandwidth(busbw: float, tags: Tags, predicted: Tags) -> str:
 
 
 def _answered(tags: Tags, predicted: Tags) -> str:
-    if "tasks_done" in tags:
+    if tasks.DONE.tag in tags:
         return tasks_text(tags)
-    return _serving(tags, predicted) if "completed" in tags else _requests(tags, predicted)
+    return _serving(tags, predicted) if inference.COMPLETED.tag in tags else _requests(tags, predicted)
 
 
 def _requests(tags: Tags, predicted: Tags) -> str:
-    answered = _value(tags, "answered") or 0
-    lost = (_value(tags, "timeouts") or 0) + (_value(tags, "failed") or 0)
+    answered = value_of(tags, requests.ANSWERED) or 0
+    lost = (value_of(tags, requests.TIMEOUTS) or 0) + (value_of(tags, requests.FAILED) or 0)
     text = f"{'all' if not lost else number(answered) + ' of'} {plural(answered + lost, 'request')} were answered"
-    e2e = _value(tags, "e2e")
+    e2e = value_of(tags, requests.E2E)
     if e2e is not None:
-        text += f", half of them within {quantity(e2e, 's')}{_times_predicted(e2e, predicted, 'e2e')}"
+        text += f", half of them within {quantity(e2e, 's')}{_times_predicted(e2e, predicted, requests.E2E)}"
     return text
 
 
 def _serving(tags: Tags, predicted: Tags) -> str:
     """What became of the requests, TTFT and what it was made of, and the SLOs."""
-    completed = _value(tags, "completed") or 0
-    lost = {words: n for tag, words in (("rejected", "rejected"), ("timed_out", "timed out"), ("broken", "failed"))
-            if (n := _value(tags, tag) or 0)}
+    completed = value_of(tags, inference.COMPLETED) or 0
+    lost = {words: n for definition, words in LOST if (n := value_of(tags, definition) or 0)}
     total = completed + sum(lost.values())
     text = f"{'all' if not lost else number(completed) + ' of'} {plural(total, 'request')} were answered"
     text += "".join(f", {number(n)} {words}" for words, n in lost.items())
-    if (ttft := _value(tags, "ttft")) is not None:
+    if (ttft := value_of(tags, inference.TTFT)) is not None:
         text += f"; half of the first tokens came within {quantity(ttft, 's')}"
         parts = _parts_of_ttft(tags)
         if parts and sum(parts.values()):
             text += f" (on average {', '.join(f'{w} {percent(v / sum(parts.values()))}' for w, v in parts.items())})"
-    tail = {words: v for tag, words in (("tail_in", "the network in"), ("tail_fetch", "the KV fetch"), (
-        "tail_queue", "the queue"), ("tail_prefill", "prefill"), ("tail_out", "the way out"))
-        if (v := _value(tags, tag)) is not None}
-    if tail and (slow := _value(tags, "ttft_tail")) is not None:
+    tail = {words: v for definition, words in TAIL_WORDS if (v := value_of(tags, definition)) is not None}
+    if tail and (slow := value_of(tags, inference.TAIL)) is not None:
         worst = max(tail, key=lambda words: tail[words])
         text += f"; the slowest tenth took {quantity(slow, 's')}, {percent(tail[worst])} of the excess in {worst}"
     text += _exchange(tags)
-    if (hits := _value(tags, "hit_share")) is not None:
+    if (hits := value_of(tags, inference.HITS)) is not None:
         text += f"; the prefix cache had {percent(hits)} of the prompts' blocks"
     text += _kv(tags, predicted)
-    if (met := _value(tags, "slo_share")) is not None:
+    if (met := value_of(tags, inference.MET)) is not None:
         text += f"; {percent(met)} of the requests met every SLO"
     return text
 
 
 def _kv(tags: Tags, predicted: Tags) -> str:
     """What a KV cache that goes to a decoder adds to the gap after the first token; '' where none goes."""
-    wait = _value(tags, "kv_wait")
+    wait = value_of(tags, inference.KV_WAIT)
     if wait is None:
         return ""
     return (f"; half of the KV caches were whole at their decoder within {quantity(wait, 's')} after the first token"
-            f"{_times_predicted(wait, predicted, 'kv_wait')}")
+            f"{_times_predicted(wait, predicted, inference.KV_WAIT)}")
 
 
 def _parts_of_ttft(tags: Tags) -> dict[str, float]:
     """Words -> seconds; of prefill, what workers exchange is told apart."""
-    parts = {words: v for tag, words in (("ttft_in", "network in"), ("ttft_fetch", "KV fetch"), (
-        "ttft_queue", "queue"), ("ttft_prefill", "prefill"), ("ttft_out", "first token out"))
-        if (v := _value(tags, tag)) is not None}
-    exchange = _value(tags, "ttft_exchange")
+    parts = {words: v for definition, words in PART_WORDS if (v := value_of(tags, definition)) is not None}
+    exchange = value_of(tags, inference.EXCHANGE)
     if exchange is None or "prefill" not in parts:
         return parts
     return {**parts, "prefill": parts["prefill"] - exchange, "exchange between workers": exchange}
@@ -192,7 +194,7 @@ def _parts_of_ttft(tags: Tags) -> dict[str, float]:
 
 def _exchange(tags: Tags) -> str:
     """What the workers of replicas on several hosts exchange."""
-    share, stretch = _value(tags, "fabric_share"), _value(tags, "fabric_stretch")
+    share, stretch = value_of(tags, spanning.SHARE), value_of(tags, spanning.STRETCH)
     if share is None:
         return ""
     against = f", {number(stretch)} times what an idle network takes" if stretch is not None else ""
@@ -201,43 +203,44 @@ def _exchange(tags: Tags) -> str:
 
 def sentences_of_spread(groups: Mapping[str, Tags]) -> list[str]:
     """Of workloads whose replicas are several hosts: which of them makes tokens fastest."""
-    return compared({name: tags for name, tags in groups.items() if "replica_step" in tags}, SPREAD)
+    return compared({name: tags for name, tags in groups.items() if spanning.STEP.tag in tags}, SPREAD)
 
 
-def _times_predicted(value: float, predicted: Tags, tag: str) -> str:
-    expected = _value(predicted, tag)
+def _times_predicted(value: float, predicted: Tags, definition: Definition) -> str:
+    expected = value_of(predicted, definition)
     return f", {number(value / expected)} times the predicted {quantity(expected, 's')}" if expected else ""
 
 
 def _packets(loss: float, tags: Tags) -> str:
     text = f"lost {percent(loss / 1e6)} of their packets" if loss else "lost no packet"
-    goodput, again = _value(tags, "rdma_goodput"), _value(tags, "retransmitted")
+    goodput, again = value_of(tags, roce.GOODPUT), value_of(tags, roce.RETRANSMITTED)
     if goodput is not None:
         text = f"delivered {quantity(goodput, 'bit/s')} of payload and {text}"
     if again:
         text += f", so that {percent(again)} of what they sent they had sent before"
-    if again is None and (useless := _value(tags, "discarded")):        # unreliable: nothing is sent again
+    if again is None and (useless := value_of(tags, roce.DISCARDED)):        # unreliable: nothing is sent again
         text += f", so that {percent(useless)} of what arrived was of messages that did not come whole and in order"
-    median, longest = _value(tags, "latency"), _value(tags, "latency_max")
+    median, longest = value_of(tags, packets.LATENCY), value_of(tags, packets.LATENCY_MAX)
     if median is None:
         return text
     text += f"; half of those that arrived took at most {quantity(median, 's')}"
     return text + (f", all at most {quantity(longest, 's')}" if longest is not None else "")
 
 
-def of_one_workload(groups: Mapping[str, Tags], order: Sequence[tuple[str, bool]] = COMPARED) -> bool:
+def of_one_workload(groups: Mapping[str, Tags], order: Order = COMPARED) -> bool:
     """Whether `compared` would hold one workload's phases against each other, and nothing else."""
-    for tag, _ in order:
-        names = [name for name, tags in groups.items() if _value(tags, tag)]
+    for definition, _ in order:
+        names = [name for name, tags in groups.items() if value_of(tags, definition)]
         if len(names) > 1:
             return len({name.split(".")[0] for name in names}) == 1
     return False
 
 
-def compared(groups: Mapping[str, Tags], order: Sequence[tuple[str, bool]] = COMPARED) -> list[str]:
+def compared(groups: Mapping[str, Tags], order: Order = COMPARED) -> list[str]:
     """For the first headline that several workloads share: which did best and which worst, and by how much."""
-    for tag, more_is_better in order:
-        values = {name: v for name, tags in groups.items() if (v := _value(tags, tag)) is not None and v > 0}
+    for definition, more_is_better in order:
+        tag = definition.tag
+        values = {name: v for name, tags in groups.items() if (v := value_of(tags, definition)) is not None and v > 0}
         if len(values) < 2 or len({groups[name][tag].get("title") for name in values}) > 1:
             continue    # of another title it is another metric, as the bus bandwidth of an uneven all-to-all is
         ranked = sorted(values, key=lambda name: values[name], reverse=more_is_better)
@@ -290,11 +293,6 @@ def _lost(ledger: Json, cause: str, words: str) -> str:
     worst = sorted(places, key=lambda p: -abs(places[p]))
     listed = ", ".join(f"{p} {number(places[p])}" for p in worst[:3]) + (", ..." if len(worst) > 3 else "")
     return f"{plural(sum(places.values()), 'packet')} {words} ({listed})."
-
-
-def _value(tags: Tags, tag: str) -> float | None:
-    value = tags[tag].get("value") if tag in tags else None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _subject(data: RunData, name: str) -> str:

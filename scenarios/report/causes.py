@@ -5,30 +5,29 @@ Computed like all of the answer: nothing here knows what a scenario hoped for, o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from scenarios.report.measured import Json, Tags, metric_of
 from scenarios.report.text import number, percent, quantity
+from traffic.metrics import fairness, interference, laggard, pacing, steps, tail
 from traffic.metrics.on_paths import INTERFERENCE_ON_PATHS, STEP_ON_PATHS
-from traffic.metrics.pacing import SLOWER
 
-Json = Mapping[str, Any]
-Tags = Mapping[str, Json]
 UNEVEN = 0.02       # difference of fairness between phases from which on it is told
 TELLING = 0.05      # share of the steps from which on a late rank is told
 
 
-def pacing_sentences(metrics: Mapping[str, Json], phases: Sequence[str]) -> Iterator[str]:
+def pacing_sentences(metrics: Tags, phases: Sequence[str]) -> Iterator[str]:
     """Which link paced the steps of each phase, by what its counters say; nothing where none did."""
     for prefix, where in [("fabric", ""), *((f"fabric.{p}", f"In phase {p}, ") for p in phases)]:
-        pacing = metrics.get(f"{prefix}.pacing")
-        if pacing is not None:
-            text = _pacing(pacing, metrics.get(f"{prefix}.pacing_rate"), metrics.get(f"{prefix}.pacing_siblings"))
+        paced, rate, siblings = (metrics.get(f"{prefix}.{definition.tag}")
+                                 for definition in (pacing.PACING, pacing.RATE, pacing.SIBLINGS))
+        if paced is not None:
+            text = _pacing(paced, rate, siblings)
             yield where + text if where else text[0].upper() + text[1:]
 
 
-def _pacing(pacing: Json, rate: Json | None, siblings: Json | None) -> str:
-    place, share = pacing["where"], percent(pacing["value"])
+def _pacing(paced: Json, rate: Json | None, siblings: Json | None) -> str:
+    place, share = paced["where"], percent(paced["value"])
     got = f"let {quantity(rate['value'], 'bit/s')} through" if rate else ""
     if "->" not in place:
         return (f"the links from {place} paced the steps, none of them alone: packets waited there up to {share} of "
@@ -37,13 +36,13 @@ def _pacing(pacing: Json, rate: Json | None, siblings: Json | None) -> str:
     if siblings and rate:
         others = f"the other links from {siblings['where']}"
         text += f", and {others} {quantity(siblings['value'], 'bit/s')}" \
-            if rate["value"] < SLOWER * siblings["value"] else f"; {others} were as fast, but waited for less"
+            if rate["value"] < pacing.SLOWER * siblings["value"] else f"; {others} were as fast, but waited for less"
     return f"{text}."
 
 
-def spread_sentences(metrics: Mapping[str, Json], phases: Sequence[str]) -> Iterator[str]:
+def spread_sentences(metrics: Tags, phases: Sequence[str]) -> Iterator[str]:
     """How evenly the links between leaves and spines were used in each phase, where that differed."""
-    found = {p: metrics[f"fabric.{p}.jfi"]["value"] for p in phases if f"fabric.{p}.jfi" in metrics}
+    found = {p: metrics[key]["value"] for p in phases if (key := f"fabric.{p}.{fairness.JFI.tag}") in metrics}
     if found and max(found.values()) - min(found.values()) >= UNEVEN:
         each = ", ".join(f"{number(value)} in phase {p}" for p, value in found.items())
         yield f"Jain's fairness over the links between leaves and spines was {each} (1 is even)."
@@ -51,7 +50,7 @@ def spread_sentences(metrics: Mapping[str, Json], phases: Sequence[str]) -> Iter
 
 def laggard_sentence(tags: Tags) -> str:
     """The rank that the others waited for; '' where nobody waited long."""
-    late = tags.get("laggard_share")
+    late = metric_of(tags, laggard.LAGGARD)
     if late is None or late["value"] < TELLING:
         return ""
     return f"{late['where'][0].upper()}{late['where'][1:]} came late: half of the ranks waited for it for " \
@@ -60,11 +59,11 @@ def laggard_sentence(tags: Tags) -> str:
 
 def tail_sentence(subject: str, tags: Tags) -> str:
     """Which link held the slowest requests up: what was counted, and what follows from it; '' where none stood out."""
-    drops, sure = tags.get("tail_drops"), tags.get("tail_sure")
+    drops, sure = metric_of(tags, tail.DROPS), metric_of(tags, tail.SURE)
     if drops is None or sure is None:
         return ""
     lost = number(drops["value"]) if drops["value"] else "none"
-    link, wait = tags.get("tail_link"), tags.get("tail_wait")
+    link, wait = metric_of(tags, tail.LINK), metric_of(tags, tail.WAIT)
     if link is None or wait is None:
         seen = f"{drops['where']} dropped {lost} while the slowest tenth was on the network, and no queue was long"
     else:
@@ -78,9 +77,9 @@ def tail_sentence(subject: str, tags: Tags) -> str:
 def model_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
     """Measured against fair shares on the observed paths; '' where the model was not computed."""
     parts = []
-    for definition, tag, words in ((STEP_ON_PATHS, "step_time", "the {} a step"),
-                                   (INTERFERENCE_ON_PATHS, "interference", "the interference factor of {}")):
-        model, found = predicted.get(definition.tag), tags.get(tag)
+    for definition, of, words in ((STEP_ON_PATHS, steps.STEP_TIME, "the {} a step"),
+                                  (INTERFERENCE_ON_PATHS, interference.INTERFERENCE, "the interference factor of {}")):
+        model, found = metric_of(predicted, definition), metric_of(tags, of)
         if model and found and model["value"]:
             shown = words.format(quantity(model["value"], definition.unit))
             parts.append(f"{number(found['value'] / model['value'])} times {shown}")

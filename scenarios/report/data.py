@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from scenarios.evidence.results import Meta, RunDirectory
+from scenarios.report.measured import Json
 from scenarios.report.series import Load, WireSeries, wire_series
 from scenarios.spec.scenario import Scenario
 from scenarios.validation.evaluate import Validation, validate
@@ -14,7 +15,6 @@ from topologies.model.errors import LabError
 from topologies.model.fabric import Fabric
 
 T = TypeVar("T")
-Json = dict[str, Any]
 KINDS = ("step", "compute", "collective", "transfer", "request", "stream", "packets", "tcp-settings", "connection",
          "engine", "serving", "serving-setup")
 SENTINEL = "sentinel"       # the workload name of the lab's own probe stream

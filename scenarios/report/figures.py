@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from scenarios.report.answer import of_group
 from scenarios.report.charts.bars import loss_figure, step_figure
 from scenarios.report.charts.canvas import Figure
 from scenarios.report.charts.curves import latency_figure, load_figure, request_figure, streams_of
 from scenarios.report.data import SENTINEL, RunData
+from scenarios.report.measured import Json, value_of
 from scenarios.report.charts.serving import serving_figures
 from scenarios.report.charts.task_bars import task_figure
 from scenarios.report.charts.timeline import last_steps, slowdown_figure, timeline_figure
@@ -55,7 +55,7 @@ def queue_drops(data: RunData) -> dict[str, int] | None:
 
 
 def _steps(data: RunData) -> Iterator[Figure]:
-    by_phase: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    by_phase: dict[tuple[str, str], list[Json]] = {}
     for step in data.records.get("step", ()):
         if getattr(data.scenario.workloads.get(step["workload"]), "kind", "") == "requests":
             continue    # they arrive in an open loop: what is recorded as their step is the whole phase
@@ -63,13 +63,8 @@ def _steps(data: RunData) -> Iterator[Figure]:
     for (workload, phase), steps in by_phase.items():
         several = sum(name == workload for name, _ in by_phase) > 1
         predicted = of_group(data.predictions, workload) | of_group(data.predictions, f"{workload}.{phase}")
-        yield step_figure(workload, steps, _number(predicted, STEP_TIME.tag), phase=phase if several else "",
-                          on_paths=_number(predicted, STEP_ON_PATHS.tag))
-
-
-def _number(tags: Mapping[str, Any], tag: str) -> float | None:
-    value = tags.get(tag, {}).get("value")
-    return float(value) if isinstance(value, (int, float)) else None
+        yield step_figure(workload, steps, value_of(predicted, STEP_TIME), phase=phase if several else "",
+                          on_paths=value_of(predicted, STEP_ON_PATHS))
 
 
 def _ranks(data: RunData) -> Iterator[Figure]:

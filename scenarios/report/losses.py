@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from scenarios.report.measured import Json
 
-Json = Mapping[str, Any]
 CAUSES = {          # key of the ledger -> word
     "queue_drops": "queue", "link_losses": "link", "policy_drops": "policy", "fault_losses": "fault",
     "emulator_drops": "emulator", "unexplained": "unexplained",

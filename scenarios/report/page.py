@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import scenarios.report.charts.matplotlib_first  # noqa: F401
 
@@ -40,7 +39,7 @@ def build(run: RunDirectory) -> str:
         yaml=escape(scenario_yaml(data.scenario)))
 
 
-def render(template: str, folder: Path, **parts: Any) -> str:
+def render(template: str, folder: Path, **parts: object) -> str:
     """A template of `folder` with the style and the macros of reports; directions get arrows."""
     environment = Environment(loader=FileSystemLoader([folder, _HERE]), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True, finalize=_arrows)
@@ -48,12 +47,12 @@ def render(template: str, folder: Path, **parts: Any) -> str:
     return environment.get_template(template).render(css=css, **parts)
 
 
-def _arrows(value: Any) -> Any:
+def _arrows(value: object) -> object:
     """A direction 'a->b' as a→b, which no line break cuts. Ready markup stays as it is."""
     return value.replace("->", "→") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def verdict_view(data: RunData) -> dict[str, Any]:
+def verdict_view(data: RunData) -> dict[str, object]:
     """The badge, the reasons and what was checked."""
     verdict = data.verdict or {}
     level = data.level or "NO VERDICT"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from scenarios.report.measured import Tags, value_of
 from scenarios.report.text import number
+from traffic.metrics.interference import FIRST_TOKEN, INTERFERENCE, LATENCY
 
-Tags = Mapping[str, Mapping[str, Any]]      # tag -> metric, of one workload in one phase
 ALIKE = 1.005                   # a smaller factor is left out: the digits shown would be equal
-FACTORS = {"interference": "", "ttft_interference": " to its first tokens (median)",
-           "e2e_interference": " to be answered (median)"}
+FACTORS = ((INTERFERENCE, ""), (FIRST_TOKEN, " to its first tokens (median)"), (LATENCY, " to be answered (median)"))
 
 
 def sharing_sentences(phases: Mapping[str, Sequence[tuple[str, Tags]]]) -> list[str]:
@@ -31,9 +30,8 @@ def sharing_sentences(phases: Mapping[str, Sequence[tuple[str, Tags]]]) -> list[
 
 def _cost(tags: Tags) -> str:
     """'took 1.9 times as long'; '' where it was not measured."""
-    for tag, what in FACTORS.items():
-        factor = tags[tag].get("value") if tag in tags else None
-        if isinstance(factor, (int, float)):
+    for definition, what in FACTORS:
+        if (factor := value_of(tags, definition)) is not None:
             times = "" if 1 / ALIKE < factor < ALIKE else f"{number(factor)} times "
             return f"took {times}as long{what}"
     return ""

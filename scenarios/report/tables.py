@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ruamel.yaml import YAML
 
 from scenarios.report.data import RunData
 from scenarios.report.losses import losses
+from scenarios.report.measured import Json
 from scenarios.report.text import number, plural, quantity, significant
 from scenarios.spec.scenario import Scenario
 from topologies.model.expansion import expand
@@ -19,8 +19,6 @@ from topologies.model.units import show_time
 from topologies.proof.calibrate import serialisation
 from traffic.metrics.on_paths import SUFFIX
 from traffic.workloads.specs import RoceSpec, StreamSpec
-
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def _title(key: str, metric: Json) -> str:
     return f"{title}: {metric['where']}" if metric.get("where") else title
 
 
-def _spread(spread: Any, unit: str) -> str:
+def _spread(spread: object, unit: str) -> str:
     if spread is None:
         return ""
     if isinstance(spread, Mapping):

@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from scenarios.report.measured import Tags, value_of
 from scenarios.report.text import number, percent, plural, quantity
+from traffic.metrics.inference import HITS
+from traffic.metrics.tasks import DONE, ERRORS, FAILED, PARTS, TIME, TIMED_OUT
 
-Json = Mapping[str, Any]
-Tags = Mapping[str, Json]
-PARTS = ("network", "queue", "prefill", "decode", "tools", "external", "think")
 WORDS = {"external": "external services", "think": "pauses"}
 ALIKE = 0.01        # of the mean task time; a smaller difference is not told
 
 
 def parts_of(tags: Tags) -> dict[str, float]:
     """Part -> mean seconds on the critical path; {} where no task was answered."""
-    return {p: float(tags[f"task_{p}"]["value"]) for p in PARTS if f"task_{p}" in tags}
+    return {part: seconds for part, of in PARTS.items() if (seconds := value_of(tags, of)) is not None}
 
 
 def tasks_text(tags: Tags) -> str:
     """What became of the tasks, how long half of them took, and what of: the largest part first."""
-    counts = {words: float(tags[tag]["value"]) for tag, words in (
-        ("tasks_done", ""), ("tasks_failed", "failed"), ("tasks_timed_out", "timed out")) if tag in tags}
+    counts = {words: n for outcome, words in ((DONE, ""), (FAILED, "failed"), (TIMED_OUT, "timed out"))
+              if (n := value_of(tags, outcome)) is not None}
     done, total = counts.get("", 0.0), sum(counts.values())
     text = f"{'all' if done == total else number(done) + ' of'} {plural(total, 'task')} were answered"
     text += "".join(f", {number(n)} {words}" for words, n in counts.items() if words and n)
-    if "task_time" in tags:
-        text += f"; half of them took at most {quantity(tags['task_time']['value'], 's')}"
+    if (time := value_of(tags, TIME)) is not None:
+        text += f"; half of them took at most {quantity(time, 's')}"
     parts = parts_of(tags)
     if whole := sum(parts.values()):
         shares = sorted(((seconds / whole, part) for part, seconds in parts.items() if seconds), reverse=True)
         text += f"; on the critical path {', '.join(f'{WORDS.get(p, p)} {percent(s)}' for s, p in shares)}"
-    if lost := float(tags["tool_errors"]["value"]) if "tool_errors" in tags else 0.0:
+    if lost := value_of(tags, ERRORS):
         text += f"; {number(lost)} {'try' if lost == 1 else 'tries'} of tool calls came to nothing"
-    if "hit_share" in tags:
-        text += f"; the prefix cache had {percent(tags['hit_share']['value'])} of the prompts' blocks"
+    if (hits := value_of(tags, HITS)) is not None:
+        text += f"; the prefix cache had {percent(hits)} of the prompts' blocks"
     return text
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from scenarios.report.data import RunData
+from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
 from scenarios.spec.moves import at_start, changes_of, places, untouched
 
 Row = tuple[str, ...]
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

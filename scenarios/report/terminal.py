@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -23,7 +22,7 @@ _COLOURS = {"VALID": "green", "SUSPECT": "yellow", "INVALID": "red"}
 MAX_LOSSES = 12     # rows; the page has them all
 
 
-def json_object(run: RunDirectory) -> dict[str, Any]:
+def json_object(run: RunDirectory) -> dict[str, object]:
     """What `--json` prints. `verdict` is null if the run did not come to one; parts that are missing are empty."""
     data = load(run)
     verdict = data.verdict or {}

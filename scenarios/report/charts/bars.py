@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure as Canvas
 
 from scenarios.report.charts.canvas import WIDE, Figure, Ink, canvas, figure
 from scenarios.report.losses import CAUSES, Loss, losses
+from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
 
-Json = Mapping[str, Any]
 MAX_STEPS = 120         # bars of one workload; the later ones of a longer run are in the table only
 MAX_PLACES = 14         # bars of loss; smaller ones are added up in one bar
 HATCHES = dict(zip(CAUSES.values(), ("", "oo", "//", "..", "xx", "++"), strict=True))      # word of a cause -> hatch

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import scenarios.report.charts.matplotlib_first  # noqa: F401
 
@@ -36,7 +35,8 @@ _VARIABLES = {
     **{ink: f"--l{i + 1}" for i, ink in enumerate(Ink.LOAD)},
 }
 # a line is told from the others by its dashes as well as by its colour
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)), (0, (3, 2.5)))
+DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)), (0, (3, 2.5)))
 _STYLE = {
     "svg.fonttype": "none", "font.size": 8.5, "axes.titlesize": 8.5, "axes.labelsize": 8.5,
     "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
@@ -48,6 +48,7 @@ _STYLE = {
 }
 _METADATA = ("Date", "Creator", "Format", "Type")
 Row = tuple[str, ...]
+Look = dict[str, str | float]       # of a bar, a line or a text, as matplotlib takes it
 
 
 @dataclass(frozen=True)

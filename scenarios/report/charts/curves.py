@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
+from scenarios.report.measured import Json
 from scenarios.report.series import Floats, Load, WireSeries, window_edges, window_width
 from scenarios.report.text import number, percent, plural, quantity
 
-Json = Mapping[str, Any]
 MAX_LINES = 6           # more lines in one figure cannot be told apart
 MAX_BINS = 240          # of a latency curve
 MAX_TICKS = 150         # marks of lost packets

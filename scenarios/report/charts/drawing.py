@@ -10,13 +10,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from scenarios.report.charts.canvas import WIDE, Ink, canvas
+from scenarios.report.charts.canvas import WIDE, Ink, Look, canvas
 from scenarios.report.series import Load
 from scenarios.report.text import number
 from topologies.model.fabric import Fabric, Node
@@ -89,7 +88,7 @@ def draw(width: float, fabric: Fabric, loads: Mapping[str, Load], drops: Mapping
     return drawing
 
 
-def stroke(load: Load | None) -> dict[str, Any]:
+def stroke(load: Load | None) -> Look:
     """Colour and width of a direction; dotted where its load is not known."""
     if load is None:
         return {"color": Ink.MUTED, "linewidth": 0.8, "linestyle": ":"}
@@ -154,8 +153,8 @@ def _host(axes: Axes, node: Node, place: Point) -> None:
     """A square, or a circle outside of the data centre; a long name is slanted so that neighbours do not meet."""
     marker = "o" if node.role == "outside" else "s"
     axes.plot(*place, marker, color=Ink.PAPER, markeredgecolor=Ink.FG, markersize=6, zorder=6)
-    slanted: dict[str, Any] = {"ha": "right", "rotation": 40, "rotation_mode": "anchor", "fontsize": 7}
-    upright: dict[str, Any] = {"ha": "center", "fontsize": 8}
+    slanted: Look = {"ha": "right", "rotation": 40, "rotation_mode": "anchor", "fontsize": 7}
+    upright: Look = {"ha": "center", "fontsize": 8}
     axes.annotate(node.name, place, (0, -7), textcoords="offset points", va="top", color=Ink.FG,
                   **(slanted if len(node.name) > 5 else upright))
 

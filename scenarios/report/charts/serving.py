@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
+from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, Look, canvas, figure
+from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
 from traffic.metrics.inference import FETCH, PARTS, met, stamp, ttft
 from traffic.metrics.metric import ENOUGH
 
-Json = Mapping[str, Any]
 MAX_CURVES = 6
 SHORT = ("network in", "KV fetch", "queue", "prefill", "first token out")
-LOOKS: tuple[dict[str, Any], ...] = (       # told apart by pattern as well as by colour
+LOOKS: tuple[Look, ...] = (       # told apart by pattern as well as by colour
     {"facecolor": Ink.SERIES[0], "edgecolor": Ink.SERIES[0]},
     {"facecolor": Ink.SERIES[0], "edgecolor": Ink.SERIES[0], "hatch": "xxxx", "alpha": 0.6},
     {"facecolor": "none", "edgecolor": Ink.MUTED, "hatch": "/////"},

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure as Canvas
 
 from scenarios.report.charts.canvas import WIDE, Figure, Ink, canvas, figure
-from scenarios.report.tasks import PARTS, WORDS
+from scenarios.report.measured import Json
+from scenarios.report.tasks import WORDS
 from scenarios.report.text import plural, quantity
+from traffic.metrics.tasks import PARTS
 
-Json = Mapping[str, Any]
 MAX_TASKS = 24          # bars; of more tasks the slowest are drawn
 FILL = dict(zip(PARTS, (*Ink.SERIES, "none"), strict=True))         # pauses are hollow
 HATCHES = {"prefill": "//", "external": "\\\\"}     # neighbours are told apart without colour

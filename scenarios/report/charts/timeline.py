@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 
-from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
+from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, Look, canvas, figure
+from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
 from topologies.model.fabric import Fabric
 from traffic.metrics.collective import bulk_limit
 from traffic.metrics.inference import LONG, MSS
 
-Json = Mapping[str, Any]
 Span = tuple[float, float]      # seconds from the step's start, and how long
 MAX_RANKS = 32          # rows that can be told apart; of more the first are drawn
 MAX_CURVES = 6
@@ -99,7 +98,7 @@ def _draw_timeline(width: float, step: StepOfRanks) -> Canvas:
     shown = dict(list(step.ranks.items())[:MAX_RANKS])
     drawing = canvas(width, 0.9 + 0.2 * max(len(shown), 3))
     axes = drawing.add_subplot()
-    looks: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    looks: tuple[tuple[str, str, Look], ...] = (
         ("compute", "compute", {"facecolor": Ink.SERIES[0], "edgecolor": Ink.SERIES[0]}),
         ("wait", "wait for the slowest", {"facecolor": "none", "edgecolor": Ink.MUTED, "hatch": "/////"}),
         ("exchange", "exchange", {"facecolor": Ink.LOAD[0], "edgecolor": Ink.LOAD[1]}))
