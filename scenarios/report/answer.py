@@ -108,7 +108,7 @@ def workload_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
     """How one workload did, by the first of its headline metrics; '' if it has no metric with a value."""
     if (busbw := value_of(tags, collective.BUSBW)) is not None:
         return f"{subject} {_bandwidth(busbw, tags, predicted)}."
-    if inference.COMPLETED.tag in tags or requests.ANSWERED.tag in tags:
+    if inference.REJECTED.tag in tags or requests.ANSWERED.tag in tags:
         return f"{subject}: {_answered(tags, predicted)}."
     for definition, words in ((steps.STEP_TIME, "a step"), (steps.JCT, "to complete")):
         if (seconds := value_of(tags, definition)) is not None:
@@ -136,7 +136,7 @@ def _bandwidth(busbw: float, tags: Tags, predicted: Tags) -> str:
 def _answered(tags: Tags, predicted: Tags) -> str:
     if tasks.DONE.tag in tags:
         return tasks_text(tags)
-    return _serving(tags, predicted) if inference.COMPLETED.tag in tags else _requests(tags, predicted)
+    return _serving(tags, predicted) if inference.REJECTED.tag in tags else _requests(tags, predicted)
 
 
 def _requests(tags: Tags, predicted: Tags) -> str:

@@ -246,7 +246,8 @@ def test_what_an_idle_links_burst_would_shorten_is_not_compared() -> None:
 
 def test_the_answer_says_what_the_fabric_takes_and_who_loses_least_by_it() -> None:
     tags: dict[str, Row] = {
-        "completed": {"value": 4}, "fabric_share": {"value": 0.25}, "fabric_stretch": {"value": 1.5},
+        "completed": {"value": 4}, "rejected": {"value": 0}, "fabric_share": {"value": 0.25},
+        "fabric_stretch": {"value": 1.5},
         "replica_step": {"value": 1}, "tpot": {"value": 0.2, "title": "time per output token (median)"}}
     assert workload_sentence("Serving", tags, {}) == (
         "Serving: all 4 requests were answered; of a replica's steps the fabric took 25 %, 1.5 times what an idle "

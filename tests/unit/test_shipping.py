@@ -130,7 +130,7 @@ def test_the_wait_is_foretold_for_the_median_prompt_on_the_slowest_access_link(f
 
 
 def test_the_answer_tells_the_wait_beside_what_was_foretold() -> None:
-    tags: dict[str, dict[str, float]] = {"completed": {"value": 3}, "kv_wait": {"value": 0.2}}
+    tags: dict[str, dict[str, float]] = {"completed": {"value": 3}, "rejected": {"value": 0}, "kv_wait": {"value": 0.2}}
     assert workload_sentence("Serving", tags, {"kv_wait": {"value": 0.1}}) == (
         "Serving: all 3 requests were answered; half of the KV caches were whole at their decoder within 200 ms after "
         "the first token, 2 times the predicted 100 ms.")

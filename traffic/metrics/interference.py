@@ -21,13 +21,13 @@ LATENCY = Definition("e2e_interference", "", "interference factor of the latency
 FIRST_TOKEN = Definition("ttft_interference", "", "interference factor of the time to first token",
                          "median TTFT in a phase with other workloads / in a phase of its own",
                          "docs/methods.md: training, applied to TTFT")
-OF_TAG = {"jct": INTERFERENCE, "e2e": LATENCY, "ttft": FIRST_TOKEN}
+OF_TAG = {"jct": INTERFERENCE, "ttft": FIRST_TOKEN, "e2e": LATENCY}      # a workload has the first that it has a time of
 
 
 def metrics(tag: str, values: Mapping[str, float], alone: Mapping[str, bool]) -> dict[str, Metric]:
     """Phase -> factor, for every phase that the workload shared, if it ran alone in exactly one other.
 
-    tag: jct, e2e or ttft; values: phase -> seconds; alone: phase -> whether it had the network for itself.
+    tag: jct, ttft or e2e; values: phase -> seconds; alone: phase -> whether it had the network for itself.
     """
     isolated = [values[p] for p in values if alone[p]]
     if len(isolated) != 1 or isolated[0] <= 0:

@@ -124,7 +124,8 @@ def _workload(name: str, job: _Job | None, phases: Mapping[str, dict[str, list[R
     if len(phases) == 1:
         return found
     found.update({f"{name}.{phase}.{tag}": m for phase, metrics in of_phases.items() for tag, m in metrics.items()})
-    for tag in interference.OF_TAG:
+    tag = next((t for t in interference.OF_TAG if any(t in metrics for metrics in of_phases.values())), None)
+    if tag is not None:
         values = {phase: metrics[tag].value for phase, metrics in of_phases.items() if tag in metrics}
         factors = interference.metrics(tag, values, alone={p: present[p] == {name} for p in values})
         found.update({f"{name}.{p}.{m.tag}": m for p, m in factors.items()})
