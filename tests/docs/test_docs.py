@@ -37,7 +37,7 @@ from topologies.model.load import CATALOG, load_fabric, ready_files
 from topologies.model.scale import MIN_PACKETS, MIN_RTTS
 from topologies.model.spec import BorderSpec, ClassSpec, FabricSpec, LinkOverride, ScaleSpec, TcpSpec
 from topologies.proof import calibrate
-from traffic.metrics.known import definitions
+from traffic.metrics.known import definitions, unit_of
 from traffic.metrics.metric import ENOUGH
 from traffic.workloads.agent_specs import AgentSpec, ToolSpec
 from traffic.workloads.kinds.registry import KINDS
@@ -312,6 +312,7 @@ def test_every_choice_of_a_key_is_mentioned(model: type[BaseModel]) -> None:
 # ---- what a user reads
 
 METHODS = (ROOT / "docs/methods.md").read_text()
+RECORDS = {"slip"}      # what the glossary says of a kind of records
 
 
 def test_every_metric_is_explained_with_its_unit() -> None:
@@ -336,6 +337,14 @@ def test_every_section_of_methods_that_the_code_cites_is_there() -> None:
     cited = {" ".join(c.split()) for c in re.findall(r"docs/methods\.md: ([a-z][a-z\s-]+)", code)}
     assert len(cited) > 8
     assert [c for c in sorted(cited) if not c.startswith(sections)] == []
+
+
+def test_every_metric_that_the_glossary_names_exists() -> None:
+    lines = (ROOT / "docs/glossary.md").read_text().splitlines()
+    here = " ".join(line.split(" | ")[-1] for line in lines if line.startswith("| "))
+    named = [tag for tag in re.findall(r"`([a-z][a-z0-9_]*)`", here) if tag not in RECORDS]
+    assert len(named) > 60
+    assert [tag for tag in named if unit_of(tag) is None] == []
 
 
 def row(text: str) -> str:
