@@ -19,15 +19,15 @@ TELLING = 0.05      # share of the steps from which on a late rank is told
 def pacing_sentences(metrics: Tags, phases: Sequence[str]) -> Iterator[str]:
     """Which link paced the steps of each phase, by what its counters say; nothing where none did."""
     for prefix, where in [("fabric", ""), *((f"fabric.{p}", f"In phase {p}, ") for p in phases)]:
-        paced, rate, siblings = (metrics.get(f"{prefix}.{definition.tag}")
-                                 for definition in (pacing.PACING, pacing.RATE, pacing.SIBLINGS))
-        if paced is not None:
-            text = _pacing(paced, rate, siblings)
+        link, rate, siblings = (metrics.get(f"{prefix}.{definition.tag}")
+                                for definition in (pacing.PACING, pacing.RATE, pacing.SIBLINGS))
+        if link is not None:
+            text = _pacing(link, rate, siblings)
             yield where + text if where else text[0].upper() + text[1:]
 
 
-def _pacing(paced: Json, rate: Json | None, siblings: Json | None) -> str:
-    place, share = paced["where"], percent(paced["value"])
+def _pacing(link: Json, rate: Json | None, siblings: Json | None) -> str:
+    place, share = link["where"], percent(link["value"])
     got = f"let {quantity(rate['value'], 'bit/s')} through" if rate else ""
     if "->" not in place:
         return (f"the links from {place} paced the steps, none of them alone: packets waited there up to {share} of "
