@@ -9,12 +9,12 @@ from scenarios.report.answer import of_group
 from scenarios.report.charts.bars import loss_figure, step_figure
 from scenarios.report.charts.canvas import Figure
 from scenarios.report.charts.curves import latency_figure, load_figure, request_figure, streams_of
-from scenarios.report.data import SENTINEL, RunData
-from scenarios.report.measured import Json, value_of
 from scenarios.report.charts.serving import serving_figures
 from scenarios.report.charts.task_bars import task_figure
 from scenarios.report.charts.timeline import last_steps, slowdown_figure, timeline_figure
 from scenarios.report.charts.topology import fabric_figure
+from scenarios.report.data import SENTINEL, RunData
+from scenarios.report.measured import Json, value_of
 from traffic.metrics.on_paths import STEP_ON_PATHS
 from traffic.metrics.pacing import PACING
 from traffic.metrics.steps import STEP_TIME

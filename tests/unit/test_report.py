@@ -14,8 +14,8 @@ from rich.console import Console
 
 from scenarios.evidence.results import RunDirectory
 from scenarios.report.charts.canvas import to_svg
-from scenarios.report.data import load
 from scenarios.report.charts.drawing import DIGIT, LINE, TIER, label_places
+from scenarios.report.data import load
 from scenarios.report.figures import figures
 from scenarios.report.page import build
 from scenarios.report.series import wire_series

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from scenarios.report.charts.curves import request_figure
+from scenarios.report.charts.timeline import last_steps, slowdown_figure, slowdowns, timeline_figure
 from scenarios.report.data import load
 from scenarios.report.figures import figures, paced, phase_starts
-from scenarios.report.charts.timeline import last_steps, slowdown_figure, slowdowns, timeline_figure
 from tests.unit import run_factory
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec

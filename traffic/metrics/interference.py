@@ -21,7 +21,7 @@ LATENCY = Definition("e2e_interference", "", "interference factor of the latency
 FIRST_TOKEN = Definition("ttft_interference", "", "interference factor of the time to first token",
                          "median TTFT in a phase with other workloads / in a phase of its own",
                          "docs/methods.md: training, applied to TTFT")
-OF_TAG = {"jct": INTERFERENCE, "ttft": FIRST_TOKEN, "e2e": LATENCY}      # a workload has the first that it has a time of
+OF_TAG = {"jct": INTERFERENCE, "ttft": FIRST_TOKEN, "e2e": LATENCY}  # a workload's is of the first time that it has
 
 
 def metrics(tag: str, values: Mapping[str, float], alone: Mapping[str, bool]) -> dict[str, Metric]:

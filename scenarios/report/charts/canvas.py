@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import scenarios.report.charts.matplotlib_first  # noqa: F401
 
@@ -48,7 +49,7 @@ _STYLE = {
 }
 _METADATA = ("Date", "Creator", "Format", "Type")
 Row = tuple[str, ...]
-Look = dict[str, str | float]       # of a bar, a line or a text, as matplotlib takes it
+Look = dict[str, Any]       # keywords of a bar, a line or a text, which matplotlib types one by one
 
 
 @dataclass(frozen=True)
