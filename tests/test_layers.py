@@ -34,13 +34,14 @@ GUARDED = ("mininet", "os_ken", "tests")       # only where a folder names them
 FOLDERS = {     # the longest name that fits a module is its folder
     "topologies.model": May((), MODEL_LIBRARIES),
     "topologies.access": May(PURE, ()),
+    "topologies.switches.ovs.management": May(BASIS, ()),       # asked and told of a running switch: the controller's, too
     "topologies": May(("topologies",), (*MODEL_LIBRARIES, "mininet", "pyroute2")),
     "controller.intent": May(PURE, MODEL_LIBRARIES),
     "controller.evpn": May((*PURE, "controller.intent"), ()),
     "controller.rules": May((*PURE, "controller.intent", "controller.evpn"), ()),
     "controller.verify": May((*PURE, "controller.intent", "controller.rules"), ()),
     "controller.bgp": May((*BASIS, "controller.evpn"), ("os_ken",)),
-    "controller.southbound": May((*BASIS, "controller"), ("os_ken",)),
+    "controller.southbound": May((*BASIS, "controller", "topologies.switches.ovs.management"), ("os_ken",)),
     "controller": May((*BASIS, "controller")),
     "traffic": May((*BASIS, "traffic")),
     "scenarios": May(PACKAGES),
@@ -111,6 +112,8 @@ def test_a_module_imports_only_what_its_folder_may(module: str) -> None:
     ("controller.rules.rules", "os_ken.lib"), ("controller.rules.irb", "controller.southbound.reconcile"),
     ("controller.intent.vpc", "controller.evpn.evpn"), ("controller.writer", "os_ken.lib"),
     ("controller.southbound.app", "topologies.switches.ovs.switch"), ("controller.southbound.app", "mininet.node"),
+    ("controller.writer", "topologies.switches.ovs.management.unixctl"),
+    ("topologies.switches.ovs.management.unixctl", "topologies.lab.shell"),
     ("controller.rules.paths", "traffic.workloads.specs"), ("traffic.engine.mesh", "controller.rules.rules"),
     ("traffic.engine.mesh", "mininet.net"), ("traffic.workloads.specs", "topologies.lab.network"),
     ("traffic.workloads.specs", "scenarios.spec.scenario"), ("scenarios.run.runner", "mininet.cli"),
@@ -122,7 +125,8 @@ def test_the_rules_refuse_what_would_join_two_folders(module: str, name: str) ->
 
 @pytest.mark.parametrize(("module", "name"), [
     ("topologies.clos", "mininet.topo"), ("topologies.links.htb.wires", "pyroute2.netlink"),
-    ("controller.southbound.app", "os_ken.base"), ("controller.northbound.api", "fastapi"),
+    ("controller.southbound.app", "os_ken.base"),
+    ("controller.southbound.app", "topologies.switches.ovs.management.unixctl"), ("controller.northbound.api", "fastapi"),
     ("traffic.metrics.collective", "numpy"), ("traffic.workloads.workload", "topologies.model.fabric.Fabric"),
     ("scenarios.run.runner", "topologies.lab.network"), ("scenarios.run.runner", "controller.rules.compile"),
 ])

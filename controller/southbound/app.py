@@ -19,7 +19,7 @@ from controller.southbound.ofctl import forget_cached, set_neighbours
 from controller.southbound.openflow import FlowCounter
 from controller.southbound.reconcile import Change, Installed, by_phase
 from controller.stages import RuleSource
-from topologies.access import unixctl
+from topologies.switches.ovs.management import unixctl
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory
 

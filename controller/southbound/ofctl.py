@@ -26,7 +26,7 @@ from controller.rules.rules import (
     SwitchRules,
     ToGroup,
 )
-from topologies.access import unixctl
+from topologies.switches.ovs.management import unixctl
 from topologies.model.errors import HostError, LabError
 from topologies.model.inventory import Inventory, SwitchProcess
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from topologies.access.unixctl import call
+from topologies.switches.ovs.management.unixctl import call
 from topologies.model.errors import RunError
 from topologies.model.fabric import Fabric, Node
 from topologies.model.inventory import Inventory

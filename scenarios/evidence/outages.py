@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from controller.northbound.client import ControllerClient
-from controller.southbound import harvest
+from controller.southbound import rule_counters
 from scenarios.run.waits import wait_for
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
@@ -44,7 +44,7 @@ class Outage:
 
 def take_down(inventory: Inventory, switch: str, t0: float, note: Callable[[Outage], None]) -> None:
     """End a switch. The outage is noted before: its window must not be shorter than it is."""
-    policy, lost = harvest.drops_of(inventory, switch), overruns(inventory, switch)
+    policy, lost = rule_counters.drops_of(inventory, switch), overruns(inventory, switch)
     note(Outage(switch, time.monotonic() - t0, policy=policy, overruns=lost))
     restart.kill(inventory, switch)
 

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 from controller.northbound import sockets, tcp
 from controller.northbound.client import ControllerClient
-from controller.southbound import harvest
+from controller.southbound import rule_counters
 from scenarios.run.waits import wait_for
 from topologies.access import files, start
 from topologies.lab.clean import end_processes
@@ -60,7 +60,7 @@ def policy_drops(inventory: Inventory) -> dict[str, dict[str, int]]:
     try:
         switches = ControllerClient(inventory.api_socket).counters()["switches"]
     except LabError:
-        return harvest.policy_drops(inventory)
+        return rule_counters.policy_drops(inventory)
     return {name: {rule: int(count["packets"]) for rule, count in s["drops"].items()}
             for name, s in switches.items()}
 

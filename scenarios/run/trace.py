@@ -25,7 +25,7 @@ from controller.verify.reachability import Cell, matrix, places
 from controller.verify.walk import Delivered, Packet, Walk, Walker
 from scenarios.run.verify import PORT, udp_frame
 from topologies.access.netns import inside
-from topologies.access.unixctl import call
+from topologies.switches.ovs.management.unixctl import call
 from topologies.lab.host_addresses import device_of
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from topologies.lab.steering import keep_flows_together, mask
+from topologies.switches.ovs.steering import keep_flows_together, mask
 from topologies.model.errors import HostError
 
 pytestmark = [pytest.mark.lab,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from topologies.lab.steering import mask
+from topologies.switches.ovs.steering import mask
 
 
 @pytest.mark.parametrize(("processors", "words"), [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from topologies.access import unixctl
+from topologies.switches.ovs.management import unixctl
 from topologies.model.errors import HostError
 from topologies.model.inventory import SwitchProcess
 

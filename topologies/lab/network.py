@@ -27,7 +27,7 @@ from mininet.cli import CLI
 from mininet.net import Mininet
 
 from topologies.access.netns import inside
-from topologies.lab import bgp_routers, clean, host_limits, steering
+from topologies.lab import bgp_routers, clean, host_limits
 from topologies.lab.interfaces import bring_up
 from topologies.lab.journal import Journal
 from topologies.lab.mininet_nodes import LabHost, LabLink, LabNode, LabSwitch
@@ -38,7 +38,7 @@ from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric, Node
 from topologies.model.inventory import API_SOCKET, CONTROLLER_SOCKET, Inventory, SwitchProcess
 from topologies.model.spec import FabricSpec
-from topologies.switches.ovs import switch
+from topologies.switches.ovs import steering, switch
 from topologies.switches.ovs.vtep import give_vtep
 
 WORKERS = 8

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from topologies.access import unixctl
+from topologies.switches.ovs.management import unixctl
 from topologies.access.netns import inside
 from topologies.lab.shell import run
 from topologies.links.htb import qdisc

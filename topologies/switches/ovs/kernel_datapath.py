@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from topologies.access import unixctl
+from topologies.switches.ovs.management import unixctl
 from topologies.access.netns import inside
 from topologies.lab.interfaces import bring_up
 from topologies.lab.shell import ip_batch

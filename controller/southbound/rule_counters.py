@@ -18,7 +18,7 @@ from controller.intent.vpc import resolve
 from controller.record import Record
 from controller.rules.compile import Compiler
 from controller.rules.state import State
-from topologies.access import unixctl
+from topologies.switches.ovs.management import unixctl
 from topologies.model.errors import LabError
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory, SwitchProcess

@@ -6,7 +6,7 @@ from controller.intent.vpc import allocate, resolve
 from controller.record import Record
 from controller.rules.compile import compile_rules
 from controller.rules.state import State
-from controller.southbound.harvest import drops_in, names_of
+from controller.southbound.rule_counters import drops_in, names_of
 from tests.unit.intents import attach, intent, vpc
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec

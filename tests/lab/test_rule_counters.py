@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.southbound import harvest
+from controller.southbound import rule_counters
 from scenarios.run.attach import running_labs
 from scenarios.run.lab import lab
 from scenarios.run.runner import StageListener, run_scenario
@@ -24,7 +24,7 @@ from topologies.model.spec import FabricSpec
 
 pytestmark = pytest.mark.lab
 
-SMALL = FabricSpec(name="harvest", leaves=2, spines=2, hosts_per_leaf=2)
+SMALL = FabricSpec(name="rule-counters", leaves=2, spines=2, hosts_per_leaf=2)
 
 
 def test_switches_tell_by_themselves_what_the_controller_tells_of_them() -> None:
@@ -40,7 +40,7 @@ def test_switches_tell_by_themselves_what_the_controller_tells_of_them() -> None
                 sender.send(udp_frame(h2.mac, target.mac, h2.ip, target.ip, b"probe"))
         told = it.policy_drops()
         assert {"no-path:leaf2", "unknown-mac"} <= {rule for rule, n in told["leaf1"].items() if n}
-        assert harvest.policy_drops(it.inventory) == told
+        assert rule_counters.policy_drops(it.inventory) == told
         it.process.kill()
         it.process.wait(TIMEOUT)
         assert it.policy_drops() == told
