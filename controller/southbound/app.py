@@ -15,13 +15,13 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_c
 from controller.control import Control
 from controller.southbound import openflow, processes
 from controller.southbound.exchange import Exchange
-from controller.southbound.ofctl import forget_cached, set_neighbours
 from controller.southbound.openflow import FlowCounter
 from controller.southbound.reconcile import Change, Installed, by_phase
 from controller.stages import RuleSource
-from topologies.switches.ovs.management import unixctl
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory
+from topologies.switches.ovs.management.commands import flush_caches, set_neighbours, settle_counters
+from topologies.switches.ovs.management.process import is_switch
 
 LOG = logging.getLogger("aifab.controller")
 Handler = TypeVar("Handler", bound=Callable[..., None])
@@ -54,8 +54,8 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         self._exchange = Exchange()
         self._workers = ThreadPoolExecutor(8, thread_name_prefix="switch")
         for switch, process in inventory.switches.items():
-            if processes.is_switch(process.vswitchd_pid):
-                self._follow_process(switch, process.vswitchd_pid)
+            if is_switch(process.pid):
+                self._follow_process(switch, process.pid)
             else:
                 self._on_death(switch)
 
@@ -95,7 +95,7 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
                 self._on_death(switch)
 
     def _on_death(self, switch: str) -> None:
-        LOG.error("%s: its vswitchd has ended; its links carry nothing until it is back", switch)
+        LOG.error("%s: its process has ended; its links carry nothing until it is back", switch)
         with self.control.lock:
             self._disconnect(switch)
             self._apply(self.control.died(switch))
@@ -183,7 +183,7 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         def confirm() -> None:
             try:
                 if changed:
-                    forget_cached(self.inventory.switches[switch])
+                    flush_caches(self.inventory.switches[switch])
                 with self.control.lock:
                     if self._datapaths.get(switch) is datapath:
                         self._apply(self.control.confirm(switch, batch))
@@ -216,7 +216,7 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         """Write a switch's tunnel neighbours again, before it forgets them. Raises LabError."""
         neighbours = self.control.wanted[switch].neighbours
         if neighbours:
-            set_neighbours(self.inventory.switches[switch], neighbours)
+            set_neighbours(self.inventory.switches[switch], ((n.ip, n.mac) for n in neighbours))
 
     def renew_all_neighbours(self) -> None:
         for switch in tuple(self._datapaths):
@@ -231,8 +231,7 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         return {switch: future.result(REPLY_TIMEOUT) for switch, future in asked.items()}
 
     def _read_switch(self, switch: str, datapath: Any) -> tuple[list[FlowCounter], list[Any]]:
-        # Open vSwitch adds the datapath's counts to the rules' twice a second; this waits for it.
-        unixctl.call(self.inventory.switches[switch], "revalidator/wait")
+        settle_counters(self.inventory.switches[switch])
         flows = self._ask(datapath, openflow.flows_request)
         groups = self._ask(datapath, openflow.group_counters_request)
         return flows.result(REPLY_TIMEOUT), groups.result(REPLY_TIMEOUT)

@@ -1,10 +1,8 @@
-"""A rule set as ovs-ofctl text (OpenFlow 1.5): for reading, for golden files, for a fabric without a controller."""
+"""A rule set as ovs-ofctl text (OpenFlow 1.5): for reading, and for golden files."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 
 from controller.rules.rules import (
     ETH_ARP,
@@ -19,19 +17,11 @@ from controller.rules.rules import (
     Flow,
     Group,
     Match,
-    Neighbour,
     Output,
-    RuleSet,
     SetField,
     SwitchRules,
     ToGroup,
 )
-from topologies.switches.ovs.management import unixctl
-from topologies.model.errors import HostError, LabError
-from topologies.model.inventory import Inventory, SwitchProcess
-
-NEIGHBOUR_AGING = 3600      # seconds, the most that Open vSwitch takes; an unused neighbour is forgotten after it
-TIMEOUT = 10.0
 
 _PORTS = {LOCAL: "LOCAL", IN_PORT: "IN_PORT"}
 _MATCH = {"in_port": "in_port", "tunnel_id": "tun_id", "tun_ipv4_dst": "tun_dst", "eth_src": "dl_src",
@@ -99,49 +89,3 @@ def render(rules: SwitchRules) -> str:
         lines += [f"# {flow.name}", flow_line(flow)]
     lines += [f"# tnl/neigh/set {rules.switch} {n.ip} {n.mac}" for n in rules.neighbours]
     return "\n".join(lines) + "\n"
-
-
-def _ofctl(process: SwitchProcess, command: str, lines: Iterable[str]) -> None:
-    run = ["ovs-ofctl", "-O", "OpenFlow15", command, f"unix:{process.management}", "-"]
-    try:
-        done = subprocess.run(run, input="\n".join(lines) + "\n", capture_output=True, text=True,
-                              timeout=TIMEOUT, check=False)
-    except FileNotFoundError:
-        raise HostError("ovs-ofctl", "the programs of Open vSwitch", "none on PATH",
-                        "install the package openvswitch-switch") from None
-    except subprocess.TimeoutExpired:
-        raise LabError(f"switch {process.bridge}", f"an answer to ovs-ofctl {command}",
-                       f"none within {TIMEOUT:g} s") from None
-    if done.returncode:
-        raise LabError(f"switch {process.bridge}", f"ovs-ofctl {command} to succeed", done.stderr.strip()[-500:])
-
-
-def set_neighbours(process: SwitchProcess, neighbours: Iterable[Neighbour]) -> None:
-    """Tell a switch's tunnel the MACs of the remote VTEPs; renews those that it knows."""
-    unixctl.call(process, "tnl/neigh/aging", str(NEIGHBOUR_AGING))
-    for neighbour in neighbours:
-        unixctl.call(process, "tnl/neigh/set", process.bridge, neighbour.ip, neighbour.mac)
-
-
-def forget_cached(process: SwitchProcess) -> None:
-    """Drop the decisions that a switch has cached, so that the next packet of each flow is held against the rules.
-
-    A switch adapts cached decisions to new rules by itself, but not always: docs/decisions/025-caches-are-emptied.md.
-    No packet is lost by it. Raises LabError if the switch does not answer.
-    """
-    unixctl.call(process, "revalidator/purge")
-
-
-def _install_switch(process: SwitchProcess, rules: SwitchRules) -> None:
-    if rules.neighbours:
-        set_neighbours(process, rules.neighbours)
-    if rules.groups:
-        _ofctl(process, "add-groups", map(group_line, rules.groups))
-    _ofctl(process, "add-flows", map(flow_line, rules.flows))
-
-
-def install(inventory: Inventory, rules: RuleSet) -> None:
-    """Put a rule set on the switches of a running lab, without a controller. Raises LabError."""
-    with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(_install_switch, inventory.switches[name], r) for name, r in rules.items()]:
-            done.result()

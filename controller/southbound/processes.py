@@ -11,9 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
-_DAEMON = "ovs-vswitchd"
 _PR_SET_PDEATHSIG = 1
 _CREDENTIALS = struct.Struct("3i")      # struct ucred: pid, uid, gid
 
@@ -28,14 +26,6 @@ def peer(connection: socket.socket) -> int:
     size = _CREDENTIALS.size
     pid: int = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
     return pid
-
-
-def is_switch(pid: int) -> bool:
-    """Whether `pid` is a switch's daemon, and not another process that got the number after it."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() == _DAEMON
-    except OSError:
-        return False
 
 
 def when_ended(pid: int, then: Callable[[], None]) -> None:

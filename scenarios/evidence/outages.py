@@ -15,9 +15,9 @@ from controller.southbound import rule_counters
 from scenarios.run.waits import wait_for
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
-from topologies.proof.counters import overruns
 from topologies.proof.ledger import Counters, Fault
 from topologies.switches.ovs import restart
+from topologies.switches.ovs.losses import losses
 
 READY = 30.0        # seconds for a switch that has started again to hold its rules
 LOOK = 0.05         # seconds between two looks: each is a request to the controller
@@ -44,7 +44,7 @@ class Outage:
 
 def take_down(inventory: Inventory, switch: str, t0: float, note: Callable[[Outage], None]) -> None:
     """End a switch. The outage is noted before: its window must not be shorter than it is."""
-    policy, lost = rule_counters.drops_of(inventory, switch), overruns(inventory, switch)
+    policy, lost = rule_counters.drops_of(inventory, switch), losses(inventory, switch)
     note(Outage(switch, time.monotonic() - t0, policy=policy, overruns=lost))
     restart.kill(inventory, switch)
 

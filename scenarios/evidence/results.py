@@ -34,10 +34,11 @@ from pydantic_core import to_json
 
 from scenarios.spec.scenario import Scenario
 from topologies.access import files
+from topologies.links.htb import requirements as wires
 from topologies.model.errors import LabError, RunError
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
-from topologies.model.inventory import Inventory
+from topologies.switches.ovs import requirements as switches
 from traffic.runtime.records import lines
 
 M = TypeVar("M", bound=BaseModel)
@@ -47,9 +48,15 @@ Part = Literal["scenario", "meta", "inventory", "predictions", "ledger", "verdic
 _COPY = "a run holds plain files and directories only: copy them, without the links, into a new directory"
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[a-z0-9-]+-[0-9a-f]{4}")
 _PROGRAMS = {
-    "ovs": ("ovs-vswitchd", "--version"), "iproute2": ("tc", "-V"), "iperf3": ("iperf3", "--version"),
+    "ovs": switches.VERSION, "iproute2": wires.VERSION, "iperf3": ("iperf3", "--version"),
 }
 _PACKAGES = ("mininet", "os-ken", "pyroute2", "numpy", "pydantic")
+
+
+class _Built(BaseModel):
+    """What is read of a run's inventory: the lab's processes and devices are gone."""
+
+    fabric: Fabric
 
 
 class Meta(BaseModel):
@@ -160,7 +167,7 @@ class RunDirectory:
     def fabric(self) -> Fabric:
         """As it was built; as the scenario describes it if the run ended before that."""
         if self.inventory_path.exists():
-            return self._model("inventory", Inventory).fabric
+            return self._model("inventory", _Built).fabric
         return expand(self.scenario.fabric)
 
     def part(self, part: Part) -> Path:

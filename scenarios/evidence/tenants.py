@@ -28,7 +28,7 @@ from scenarios.run.vpcs import apply_intent
 from scenarios.spec.events import History
 from scenarios.spec.moves import changes_of, moved, places
 from scenarios.spec.scenario import Scenario, Scheduled
-from topologies.links.htb.wires import set_shares
+from topologies.links.htb.shares import set_shares
 from topologies.model.inventory import Inventory
 from traffic.engine.settings import prepare_namespace
 from traffic.runtime.records import RecordWriter

@@ -7,30 +7,12 @@ from collections.abc import Mapping
 
 from scenarios.evidence.shares import reshared
 from scenarios.spec.scenario import ShareChange
-from topologies.links.htb import qdisc
-from topologies.links.htb.classes import wire_classes
-from topologies.links.htb.wires import queues, set_shares
+from topologies.links.htb.shares import held_classes, set_shares
 from topologies.model.document import nearest
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.inventory import Inventory
 from topologies.model.spec import LEAST_SHARE, ClassSpec, share_problems
 from topologies.model.units import parse_share
-
-DIGITS = 5      # of a share: the kernel holds rates in whole bytes per second
-
-
-def held_classes(inventory: Inventory) -> dict[str, ClassSpec]:
-    """The lab's classes with the shares that its fastest wire has for them now; none where the fabric has none."""
-    classes = inventory.fabric.spec.classes
-    if not classes:
-        return {}
-    queue = max(queues(inventory), key=lambda q: q.rate)
-    path = f"/run/netns/{queue.netns}"
-    with qdisc.open_socket(path) as sock:
-        held = {c.handle: c for c in qdisc.classes(sock, qdisc.interfaces(path)[queue.device])}
-    return {c.name: classes[c.name].model_copy(update={
-        "min": round(held[c.class_handle].rate / queue.rate, DIGITS),
-        "max": round(held[c.class_handle].ceil / queue.rate, DIGITS)}) for c in wire_classes(classes) if c.name}
 
 
 def _check_share(option: str, text: str, least: float) -> None:

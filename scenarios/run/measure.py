@@ -14,9 +14,10 @@ from scenarios.evidence.results import RunDirectory, write_whole
 from scenarios.run.child import Child
 from scenarios.run.lab import Lab
 from scenarios.spec.events import History
-from topologies.proof.audit import Finding, audit
+from topologies.proof.audit import audit
 from topologies.proof.calibrate import Calibration, calibrate
 from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
+from topologies.proof.findings import Finding
 from topologies.proof.ledger import Counters, Ledger, balance
 from traffic.transports.udp.plan import sentinel_job
 
@@ -53,7 +54,7 @@ class Measurement:
         inventory = self.lab.inventory
         self.proof.calibration = calibrate(inventory, self.seed)
         self.proof.audits += audit(inventory)
-        watched = [f"{name}={p.vswitchd_pid}" for name, p in inventory.switches.items()]
+        watched = [f"{name}={p.pid}" for name, p in inventory.switches.items()]
         self.sampler = Child(
             "the sampler", "topologies.proof.sampler", "--inventory", str(self.lab.net.inventory_path), "--output",
             str(self.run.counters_path), "--t0", repr(self.t0), "--watch", *watched, log=self.run.logs / "sampler.log")

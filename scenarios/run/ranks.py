@@ -8,12 +8,12 @@ from functools import partial
 from scenarios.report.losses import losses
 from scenarios.report.tables import books
 from scenarios.run.lab import policy_drops
-from topologies.links.htb.wires import queues
+from topologies.links.htb.counters import sent_bytes
 from topologies.model.errors import RunError
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
 from topologies.model.units import show_size
-from topologies.proof.counters import device_queues, snapshot, wait_quiet, wires_by_link
+from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
 from topologies.proof.ledger import Ledger, balance
 from traffic.engine.settings import prepare_namespace
 from traffic.metrics import fairness
@@ -40,9 +40,8 @@ def run_ranks(inventory: Inventory, ranks: int, command: Sequence[str], tell: Te
 
 def link_bytes(inventory: Inventory) -> dict[str, int]:
     """Direction of each fabric link -> bytes that have left its queue so far."""
-    sent = {(device, q.handle): q.bytes for device, q in device_queues(inventory.wiring)}
-    return {q.direction: sum(sent[q.device, handle] for handle in q.handles) for q in queues(inventory)
-            if inventory.fabric.link(q.link).kind == "fabric"}
+    sent = sent_bytes(inventory)
+    return {d: sent[d] for k in inventory.fabric.links if k.kind == "fabric" for d in k.directions}
 
 
 def spread(fabric: Fabric, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:

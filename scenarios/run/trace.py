@@ -1,14 +1,13 @@
 """The way of one flow between two hosts, twice: by the rules alone, and by what the wires counted.
 
 First the compiled rules are walked, table by table, with no switch involved; only which of several equal paths the
-flow's hash takes is asked of the sender's leaf (`ofproto/trace`: nothing is sent). Then packets of that very flow are
+flow's hash takes is asked of the sender's leaf, which sends nothing. Then packets of that very flow are
 sent, and every queue that they passed has counted them. Where the two disagree, one of them is wrong: a rule that is
 not what the controller compiles, a link that is down, a wire that loses.
 """
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from collections.abc import Sequence
@@ -25,15 +24,14 @@ from controller.verify.reachability import Cell, matrix, places
 from controller.verify.walk import Delivered, Packet, Walk, Walker
 from scenarios.run.verify import PORT, udp_frame
 from topologies.access.netns import inside
-from topologies.switches.ovs.management.unixctl import call
 from topologies.lab.host_addresses import device_of
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory
 from topologies.proof.counters import read_queues
+from topologies.switches.ovs.management.paths import Frame, path_of
 
 SENT = 50               # packets: few enough for any queue, more than what else a quiet lab sends meanwhile
 ARRIVE = 3.0            # seconds for them to be counted everywhere
-_OUTER = re.compile(r"\bdst=(\d+\.\d+\.\d+\.\d+)")
 
 
 @dataclass(frozen=True)
@@ -91,16 +89,14 @@ class _Asked:
         self._inventory, self._cell, self._ip, self._port = inventory, cell, ip, port
 
     def __call__(self, switch: str, group: Group, packet: Packet, live: Sequence[Bucket]) -> Bucket:
-        process, host = self._inventory.switches[switch], self._inventory.fabric.host(self._cell.source)
+        host = self._inventory.fabric.host(self._cell.source)
         number = self._inventory.fabric.access_link(host.name).end(switch).number
-        answer = call(process, "ofproto/trace", process.bridge,
-                      f"in_port={number},udp,dl_src={host.mac},dl_dst={self._cell.next_mac},nw_src={self._ip},"
-                      f"nw_dst={self._cell.ip},nw_ttl=64,udp_src={PORT},udp_dst={self._port}")
-        actions = next((x for x in answer.splitlines() if x.startswith("Datapath actions:")), "no actions")
-        taken = set(_OUTER.findall(actions))
-        bucket = next((b for b in live for a in b.actions if isinstance(a, SetField) and a.value in taken), None)
+        sent = path_of(self._inventory.switches[switch], Frame(
+            number, "udp", host.mac, self._cell.next_mac, self._ip, self._cell.ip, PORT, self._port))
+        bucket = next((b for b in live for a in b.actions if isinstance(a, SetField) and a.value in sent.tunnel_ends),
+                      None)
         if bucket is None:
-            raise LabError(switch, f"a live path of {group.name}", actions[:200],
+            raise LabError(switch, f"a live path of {group.name}", sent.shown,
                            "does the controller say that all is converged? aifab evpn, aifab verify")
         return bucket
 

@@ -21,7 +21,7 @@ from topologies.model.fabric import Fabric, Link
 from topologies.model.inventory import Inventory
 from topologies.model.scale import Scale
 from topologies.model.spec import ClassSpec, QueueSpec
-from topologies.proof.audit import Declared
+from topologies.proof.findings import Declared
 from topologies.proof.ledger import Fault
 
 SETTLE = 1.0        # seconds after a change in which losses still belong to it

@@ -19,11 +19,10 @@ from scenarios.verdict.invariants.headroom import STEAL
 from tests.bench.book import Book
 from tests.workloads import workload_of
 from topologies.lab.host_limits import measuring_lock
-from topologies.links.htb import qdisc
-from topologies.links.htb.wires import queues
+from topologies.links.htb.counters import sent_bytes
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
-from topologies.proof.counters import device_queues, snapshot, wait_quiet, wires_by_link
+from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
 from topologies.proof.ledger import Ledger, balance
 from traffic.runtime.records import lines
 from traffic.transports.udp.plan import Job, streams_of
@@ -110,9 +109,8 @@ def of_kind(records: list[Row], kind: str, **wanted: Any) -> list[Row]:
 
 def uplink_bytes(it: Lab, leaf: str) -> dict[str, int]:
     """Name of each uplink of a leaf -> bytes that it has sent towards its spine so far."""
-    sent = {device: q.bytes for device, q in device_queues(it.inventory.wiring) if q.handle == qdisc.TRAFFIC_QUEUE}
-    return {q.link: sent[q.device] for q in queues(it.inventory)
-            if q.direction in {f"{leaf}->{k.far(leaf).node}" for k in it.fabric.uplinks(leaf)}}
+    sent = sent_bytes(it.inventory)
+    return {k.name: sent[f"{leaf}->{k.far(leaf).node}"] for k in it.fabric.uplinks(leaf)}
 
 
 class Books:

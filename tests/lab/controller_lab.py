@@ -13,6 +13,7 @@ from controller.northbound.client import ControllerClient
 from topologies.access.netns import inside
 from topologies.lab.network import LabNetwork
 from topologies.model.errors import LabError
+from topologies.switches.ovs.management.process import openflow_socket
 
 TIMEOUT = 30.0
 
@@ -62,11 +63,11 @@ class Lab:
             time.sleep(0.02)
         raise AssertionError(f"down after {TIMEOUT:g} s: {health['down']}, expected {wanted}")
 
-    def ofctl(self, switch: str, *words: str) -> str:
+    def ofctl(self, switch: str, *words: str, text: str = "") -> str:
         process = self.net.inventory.switches[switch]
         command, *rest = words
-        done = subprocess.run(["ovs-ofctl", "-O", "OpenFlow15", command, f"unix:{process.management}", *rest],
-                              capture_output=True, text=True, check=True)
+        done = subprocess.run(["ovs-ofctl", "-O", "OpenFlow15", command, f"unix:{openflow_socket(process)}", *rest],
+                              capture_output=True, text=True, check=True, input=text)
         return "\n".join(sorted(line for line in done.stdout.splitlines() if "reply" not in line))
 
     def installed(self) -> dict[str, str]:

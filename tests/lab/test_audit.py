@@ -7,10 +7,11 @@ import os
 import pytest
 
 from scenarios.run.lab import Lab
-from topologies.lab.host_limits import SYSCTLS
 from topologies.lab.shell import tc_batch
 from topologies.links.htb import qdisc, wires
-from topologies.proof.audit import Declared, audit
+from topologies.proof.audit import audit
+from topologies.proof.findings import Declared
+from topologies.switches.ovs.requirements import SETTINGS
 
 pytestmark = pytest.mark.lab
 
@@ -71,7 +72,7 @@ def test_a_netem_where_the_spec_has_none_is_found(small_lab: Lab, monkeypatch: p
 
 
 def test_a_switch_at_another_priority_is_named(small_lab: Lab) -> None:
-    pid = small_lab.inventory.switches["spine2"].vswitchd_pid
+    pid = small_lab.inventory.switches["spine2"].pid
     os.setpriority(os.PRIO_PROCESS, pid, 5)
     try:
         (finding,) = audit(small_lab.inventory)
@@ -84,7 +85,7 @@ def test_a_switch_held_to_fewer_processors_is_named(small_lab: Lab) -> None:
     cores = os.sched_getaffinity(0)
     if len(cores) < 2:
         pytest.skip("one processor: nothing to take away")
-    pid = small_lab.inventory.switches["leaf2"].vswitchd_pid
+    pid = small_lab.inventory.switches["leaf2"].pid
     os.sched_setaffinity(pid, {min(cores)})
     try:
         assert _found(small_lab) == {("switch leaf2", "processors")}
@@ -95,6 +96,6 @@ def test_a_switch_held_to_fewer_processors_is_named(small_lab: Lab) -> None:
 def test_sockets_smaller_than_the_settings_ask_are_found(
         small_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other way round: the sockets stay, and what they should have had grows."""
-    monkeypatch.setitem(SYSCTLS, "net.core.wmem_default", 2 * SYSCTLS["net.core.wmem_default"])
+    monkeypatch.setitem(SETTINGS, "net.core.wmem_default", 2 * SETTINGS["net.core.wmem_default"])
     found = _found(small_lab)
     assert found == {(f"switch {s}", "send buffer of its port sockets") for s in small_lab.inventory.switches}

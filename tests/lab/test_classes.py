@@ -25,13 +25,16 @@ from tests.lab.fabric_lab import books, udp, waiting_at, warm_neighbours
 from tests.unit.intents import attach, intent, vpc
 from topologies.access.netns import inside
 from topologies.lab.shell import tc_batch
-from topologies.links.htb.wires import queues, set_rate, set_shares
+from topologies.links.htb.counters import device_queues
+from topologies.links.htb.sampling import Wires
+from topologies.links.htb.shares import set_shares
+from topologies.links.htb.wires import queues, set_rate
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
-from topologies.proof.audit import NOTHING_DECLARED, Declared, audit
+from topologies.proof.audit import audit
 from topologies.proof.calibrate import settled_rates
-from topologies.proof.counters import device_queues, wait_quiet
-from topologies.proof.sampler import Wires
+from topologies.proof.counters import wait_quiet
+from topologies.proof.findings import NOTHING_DECLARED, Declared
 
 pytestmark = pytest.mark.lab
 

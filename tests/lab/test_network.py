@@ -24,6 +24,7 @@ from topologies.model.errors import RunError
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
 from topologies.model.spec import FabricSpec
+from topologies.switches.ovs.management.process import control_socket, openflow_socket
 
 pytestmark = pytest.mark.lab
 
@@ -232,4 +233,4 @@ def test_a_directory_of_a_lab_holds_no_file_of_another(small_lab: Lab) -> None:
     mine = Path(small_lab.inventory.directory)
     assert mine.name == small_lab.inventory.lab
     assert all(str(p).startswith(f"{mine}/") for s in small_lab.inventory.switches.values()
-               for p in (s.directory, s.control, s.database))
+               for p in (s.directory, control_socket(s), openflow_socket(s)))

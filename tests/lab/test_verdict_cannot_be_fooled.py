@@ -91,7 +91,7 @@ def test_default_socket_buffers_are_noticed(tmp_path: Path) -> None:
 def test_a_switch_reniced_under_load_is_noticed(tmp_path: Path) -> None:
     with aifab_run(tmp_path, ALLREDUCE) as it:
         it.until("traffic")
-        os.setpriority(os.PRIO_PROCESS, it.inventory.switches["leaf1"].vswitchd_pid, 19)
+        os.setpriority(os.PRIO_PROCESS, it.inventory.switches["leaf1"].pid, 19)
         found = _reasons(it)
     assert _of(found, "leaf1", "nice value"), found
 

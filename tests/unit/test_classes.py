@@ -20,13 +20,13 @@ from tests.unit.intents import attach, intent, vpc
 from topologies.links.htb import wires
 from topologies.links.htb.classes import wire_classes
 from topologies.links.htb.qdisc import Qdisc
+from topologies.links.htb.sampling import _joined
 from topologies.model.addressing import DEFAULT_VNI
 from topologies.model.expansion import expand
 from topologies.model.inventory import Inventory
 from topologies.model.load import load_fabric
 from topologies.model.spec import FabricSpec
 from topologies.proof.ledger import QueueCount
-from topologies.proof.sampler import _joined
 
 CLASSES = {"gold": {"dscp": 10, "min": "60%", "vpcs": ["a"]},
            "bulk": {"dscp": 20, "min": "10%", "max": "50%", "vpcs": ["default"]}}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller.southbound import processes
+from topologies.switches.ovs.management.process import is_switch
 
 TIMEOUT = 5.0
 
@@ -46,8 +47,8 @@ def test_an_end_before_the_question_is_told_too(child: subprocess.Popen[bytes]) 
 
 
 def test_a_process_with_another_name_is_no_switch(child: subprocess.Popen[bytes]) -> None:
-    assert not processes.is_switch(child.pid)
-    assert not processes.is_switch(2**22 + 1), "more than the kernel's largest pid"
+    assert not is_switch(child.pid)
+    assert not is_switch(2**22 + 1), "more than the kernel's largest pid"
 
 
 def test_the_other_end_of_a_unix_socket_has_a_pid() -> None:

@@ -10,16 +10,15 @@ from scenarios.spec.scenario import Scenario
 from tests.unit.test_ledger import FABRIC, NOTHING, OUT, WIRES
 from tests.unit.test_qdisc import DONE, Kernel, ask, attribute, message, tcmsg
 from topologies.lab import host_limits
-from topologies.links.htb import qdisc, wires
+from topologies.links.htb import counters, qdisc, wires
 from topologies.model.errors import HostError, SpecError
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric, Link
 from topologies.model.inventory import Inventory, SwitchProcess
 from topologies.model.spec import FabricSpec, QueueSpec
 from topologies.model.units import parse_share
-from topologies.proof import counters
 from topologies.proof.ledger import Counters, QueueCount, balance
-from topologies.switches.ovs import kernel_datapath
+from topologies.switches.ovs import losses
 
 
 def fabric(**keys: object) -> Fabric:
@@ -193,20 +192,20 @@ def test_what_links_lose_has_its_place_in_the_books() -> None:
 
 # ---- the kernel's datapath
 
-PROCESS = SwitchProcess(directory="/nowhere", bridge="leaf1", vswitchd_pid=1, ovsdb_pid=2)
+PROCESS = SwitchProcess(name="leaf1", directory="/nowhere", pid=1)
 
 
 def test_upcalls_that_found_no_room_are_read_from_the_datapath(monkeypatch: pytest.MonkeyPatch) -> None:
     said = ("system@ovs-system:\n  lookups: hit:120 missed:11 lost:7\n  flows: 3\n"
             "  masks: hit:4 total:2 hit/pkt:0.03\n  port 0: ovs-system (internal)\n")
-    monkeypatch.setattr(kernel_datapath.unixctl, "call", lambda _process, _method: said)
-    assert kernel_datapath.lost_upcalls(PROCESS) == 7
+    monkeypatch.setattr(losses.unixctl, "call", lambda _process, _method: said)
+    assert losses.lost_upcalls(PROCESS) == 7
 
 
 def test_a_datapath_without_that_count_is_an_error_and_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_datapath.unixctl, "call", lambda _process, _method: "")
+    monkeypatch.setattr(losses.unixctl, "call", lambda _process, _method: "")
     with pytest.raises(HostError, match="lost lookups"):
-        kernel_datapath.lost_upcalls(PROCESS)
+        losses.lost_upcalls(PROCESS)
 
 
 @pytest.mark.parametrize(("keys", "parent", "words"), [

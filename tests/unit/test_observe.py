@@ -18,6 +18,7 @@ from topologies.model.errors import RunError
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
+from topologies.switches.ovs.management.paths import parse
 from traffic.metrics.metric import Metric
 from traffic.models.fluid import Unpredictable
 from traffic.workloads.kinds import engine
@@ -37,13 +38,13 @@ SERVING: dict[str, object] = {"kind": "serving", "clients": ["h1"], "gateway": "
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_outer_destination_names_the_spine_on_either_datapath(actions: str, k: int) -> None:
     trace = f"Flow: tcp,nw_src=10.9.1.1,nw_dst=10.9.2.1\n 0. ip, priority 100\n{actions.format(k=k)}\n"
-    assert spine_of(FABRIC, FABRIC.host("h1"), FABRIC.host("h5"), trace) == f"spine{k}"
+    assert spine_of(FABRIC, FABRIC.host("h1"), FABRIC.host("h5"), parse(trace)) == f"spine{k}"
 
 
 @pytest.mark.parametrize("actions", ["Datapath actions: drop", "", USER.format(k=9)])
 def test_a_packet_that_goes_nowhere_is_no_path(actions: str) -> None:
     with pytest.raises(RunError, match=r"path from h1 to h5: expected leaf1 to send it to leaf2 over a spine; found"):
-        spine_of(FABRIC, FABRIC.host("h1"), FABRIC.host("h5"), actions)
+        spine_of(FABRIC, FABRIC.host("h1"), FABRIC.host("h5"), parse(actions))
 
 
 def _scenario(*events: dict[str, object], **workloads: dict[str, object]) -> Scenario:

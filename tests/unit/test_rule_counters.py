@@ -6,10 +6,11 @@ from controller.intent.vpc import allocate, resolve
 from controller.record import Record
 from controller.rules.compile import compile_rules
 from controller.rules.state import State
-from controller.southbound.rule_counters import drops_in, names_of
+from controller.southbound.rule_counters import named, names_of
 from tests.unit.intents import attach, intent, vpc
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
+from topologies.switches.ovs.management.rule_counters import parse
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2))
 INTENT = intent(vpc("a", {"x": {"subnet": "10.1.0.0/24", "restricted": True}}), attach("h1", "a/x"))
@@ -33,4 +34,5 @@ def test_counts_of_rules_with_one_name_are_added_and_what_is_none_of_ours_is_for
  cookie=0x2b, duration=3.1s, table=30, n_packets=2, n_bytes=120, priority=60,tun_id=0x3e9 actions=drop
  cookie=0x2c, duration=3.1s, table=0, n_packets=9, n_bytes=900, priority=100,in_port=101 actions=goto_table:10
  cookie=0x2d, duration=3.1s, table=0, n_packets=1, n_bytes=60, priority=9 actions=drop"""
-    assert drops_in(text.splitlines(), {0x2A: "spoof:h1", 0x2B: "spoof:h1"}) == {"spoof:h1": 7, "foreign": 1}
+    counts = parse(text.splitlines())
+    assert named(counts, {0x2A: "spoof:h1", 0x2B: "spoof:h1"}) == {"spoof:h1": 7, "foreign": 1}

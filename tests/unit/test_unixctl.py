@@ -13,19 +13,20 @@ import pytest
 from topologies.switches.ovs.management import unixctl
 from topologies.model.errors import HostError
 from topologies.model.inventory import SwitchProcess
+from topologies.switches.ovs.management.process import control_socket
 
 Answer = Callable[[dict[str, object]], bytes]
 
 
 @pytest.fixture
 def process(tmp_path: Path) -> SwitchProcess:
-    return SwitchProcess(directory=str(tmp_path), bridge="leaf1", vswitchd_pid=1, ovsdb_pid=1)
+    return SwitchProcess(name="leaf1", directory=str(tmp_path), pid=1)
 
 
 def serve(process: SwitchProcess, answer: Answer) -> None:
     """Answer one request, in pieces of five bytes, and close."""
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(process.control)
+    listener.bind(control_socket(process))
     listener.listen()
 
     def once() -> None:

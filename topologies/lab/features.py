@@ -9,6 +9,8 @@ from pathlib import Path
 
 from topologies.lab.bgp_routers import PACKAGES, router_program
 from topologies.lab.host_limits import PROGRAMS, congestion_controls, find_program, has_module
+from topologies.links.htb import requirements as wires
+from topologies.switches.ovs import requirements as switches
 
 LAB_VM = "run in the lab VM (vagrant up), whose kernel has it"
 MIN_CORES = 2
@@ -27,10 +29,10 @@ class Feature:
 
 
 _MODULES = {
-    "sch_netem": "link delay, jitter, loss and reordering",
+    wires.NETEM: "link delay, jitter, loss and reordering",
     "sch_red": "RED queues with ECN",
     "sch_fq_codel": "FQ-CoDel queues",
-    "openvswitch": "datapath: kernel",
+    switches.KERNEL_DATAPATH: "datapath: kernel",
     "tcp_dctcp": "DCTCP",
     "vrf": "routing behind a router's own VTEP (bgp: vtep: l3vni)",
 }
@@ -51,7 +53,7 @@ def _basics() -> Iterator[Feature]:
     yield Feature("2 GB of memory", memory >= MIN_MEMORY, True, f"{memory / 1e9:.1f} GB", "a larger machine")
     yield Feature("network namespaces", Path("/proc/self/ns/net").exists(), True,
                   f"kernel {os.uname().release}", "a kernel with CONFIG_NET_NS")
-    for module, what in (("sch_htb", "link rates"), ("act_mirred", "wires"), ("cls_u32", "wires"), ("veth", "wires")):
+    for module, what in wires.MODULES.items():
         # Built-in parts need no entry below /sys/module: only a modular kernel can be asked.
         present = has_module(module) or not Path(f"/lib/modules/{os.uname().release}").exists()
         yield Feature(module, present, True, what, "a stock kernel of the distribution")

@@ -18,26 +18,22 @@ from pathlib import Path
 
 from topologies.access.netns import get_sysctl, set_sysctl
 from topologies.lab import journal
+from topologies.links.htb import requirements as wires
+from topologies.links.htb.requirements import MODULE_PARAMETERS
 from topologies.model.errors import HostError
 from topologies.model.fabric import Fabric, Link
+from topologies.switches.ovs import requirements as switches
 
-# Socket buffers: an AF_PACKET socket of a switch with the default buffer lets one congested port
-# starve the others, uncounted. Neighbour table: it is one table for all namespaces, and 64 hosts
-# that all talk to each other need 4,032 entries.
+# Neighbour table: it is one table for all namespaces, and 64 hosts that all talk to each other need 4,032 entries.
 SYSCTLS = {
-    "net.core.wmem_default": 67108864,
-    "net.core.rmem_default": 8388608,
+    **switches.SETTINGS,
     "net.ipv4.neigh.default.gc_thresh1": 65536,
     "net.ipv4.neigh.default.gc_thresh2": 131072,
     "net.ipv4.neigh.default.gc_thresh3": 262144,
 }
-# HTB releases frames one by one, each by a timer of its own, or with hysteresis a burst at a time. The
-# rate is the same; the switches wake up half as often (docs/decisions/009-wires-release-bursts.md).
-MODULE_PARAMETERS = {"/sys/module/sch_htb/parameters/htb_hysteresis": 1}
 PROGRAMS = {
-    "ip": "iproute2", "tc": "iproute2", "ss": "iproute2", "nsenter": "util-linux", "mnexec": "mininet",
-    "ovsdb-server": "openvswitch-switch", "ovs-vswitchd": "openvswitch-switch",
-    "ovsdb-tool": "openvswitch-switch", "ovs-vsctl": "openvswitch-switch", "ovs-ofctl": "openvswitch-switch",
+    "ip": "iproute2", **wires.PROGRAMS, "ss": "iproute2", "nsenter": "util-linux", "mnexec": "mininet",
+    **switches.PROGRAMS,
     "iperf3": "iperf3", "tcpdump": "tcpdump", "ethtool": "ethtool",
 }
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -104,8 +100,9 @@ def require_features(fabric: Fabric) -> None:
                                 f"a kernel with the module {module}", "a kernel without it",
                                 "run in the lab VM (vagrant up), whose kernel has it"
                                 + (", or leave l3vni out: the router bridges then" if module == "vrf" else ""))
-    if fabric.spec.datapath == "kernel" and not has_module("openvswitch"):
-        raise HostError(f"fabric {fabric.spec.name}: datapath: kernel", "a kernel with the module openvswitch",
+    if fabric.spec.datapath == "kernel" and not has_module(switches.KERNEL_DATAPATH):
+        raise HostError(f"fabric {fabric.spec.name}: datapath: kernel",
+                        f"a kernel with the module {switches.KERNEL_DATAPATH}",
                         "a kernel without it", "use datapath: user, or run in the lab VM (vagrant up)")
     wanted = fabric.spec.tcp.congestion_control
     if wanted not in congestion_controls() and not has_module(f"tcp_{wanted}"):
@@ -117,7 +114,7 @@ def require_features(fabric: Fabric) -> None:
 def _modules_of(link: Link) -> Iterator[tuple[str, str]]:
     """(key of the spec, kernel module) of all that a link asks for beyond a rate and a plain queue."""
     if link.impaired:
-        yield "delay" if link.delay else "loss", "sch_netem"
+        yield "delay" if link.delay else "loss", wires.NETEM
     if link.discipline.kind != "fifo":
         yield f"queue of kind {link.discipline.kind}", f"sch_{link.discipline.kind}"
 
@@ -150,7 +147,7 @@ def hold_settings(lab: str) -> None:
 def settings() -> dict[str, int]:
     """What a lab wants of the machine: sysctls, and parameters of modules that this kernel has."""
     if not all(Path(path).exists() for path in MODULE_PARAMETERS):
-        subprocess.run([find_program("modprobe") or "modprobe", "sch_htb"], capture_output=True, check=False)
+        subprocess.run([find_program("modprobe") or "modprobe", wires.SHAPER], capture_output=True, check=False)
     return SYSCTLS | {path: value for path, value in MODULE_PARAMETERS.items() if Path(path).exists()}
 
 

@@ -14,10 +14,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import Any
 
 import topologies.lab.mininet_first  # noqa: F401
@@ -32,16 +30,14 @@ from topologies.lab.interfaces import bring_up
 from topologies.lab.journal import Journal
 from topologies.lab.mininet_nodes import LabHost, LabLink, LabNode, LabSwitch
 from topologies.lab.namespaces import make_namespaces
-from topologies.lab.shell import ip_batch, tc_batch
 from topologies.links.htb import wires
+from topologies.links.htb.start import lay_wires, shape_wires
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric, Node
-from topologies.model.inventory import API_SOCKET, CONTROLLER_SOCKET, Inventory, SwitchProcess
+from topologies.model.inventory import API_SOCKET, CONTROLLER_SOCKET, Inventory
 from topologies.model.spec import FabricSpec
-from topologies.switches.ovs import steering, switch
-from topologies.switches.ovs.vtep import give_vtep
-
-WORKERS = 8
+from topologies.switches.ovs import switch
+from topologies.switches.ovs.start import start_switches
 
 
 class LabNetwork(Mininet):  # type: ignore[misc]
@@ -143,55 +139,23 @@ def _names(journal: Journal, fabric: Fabric) -> tuple[dict[str, str], str]:
     return netns, wiring
 
 
-def _each(work: Callable[[Any], Any], items: Any) -> list[Any]:
-    """work(item) for all items, some at a time; the first error is raised when all have ended."""
-    with ThreadPoolExecutor(WORKERS) as pool:
-        futures = [pool.submit(work, item) for item in items]
-    return [f.result() for f in futures]
-
-
 def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
     """All steps; what they make is in the journal first. Returns the inventory, also written to its file."""
     netns, wiring = _names(journal, fabric)
     make_namespaces([*netns.values(), wiring])
-    make_links(fabric, netns, wiring)
+    lay_wires(fabric, netns, wiring)
     make_interfaces(fabric, netns)
-    _each(lambda h: tc_batch(wires.host_lines(fabric, h.name), netns[h.name]), fabric.all_hosts)
-    tc_batch(wires.wire_lines(fabric), wiring)
-    if datapath_of(fabric) == "kernel":
-        steering.keep_flows_together([*netns.values(), wiring])
+    shape_wires(fabric, netns, wiring)
     bgp = fabric.spec.bgp
     inventory = Inventory(
         lab=journal.lab, directory=str(journal.directory), fabric=fabric, netns=netns, wiring=wiring,
-        wires=wires.devices(fabric), switches=start_switches(fabric, netns, journal),
-        datapath=datapath_of(fabric), controller_socket=f"{journal.directory}/{CONTROLLER_SOCKET}",
+        wires=wires.devices(fabric), switches=start_switches(fabric, netns, wiring, journal),
+        datapath=switch.datapath_of(fabric), controller_socket=f"{journal.directory}/{CONTROLLER_SOCKET}",
         api_socket=f"{journal.directory}/{API_SOCKET}",
         speaker=bgp_routers.speaker_netns(journal.lab) if bgp else "",
         routers=bgp_routers.start_routers(fabric, bgp, journal) if bgp else {})
     inventory.write(journal.directory / "inventory.json")
     return inventory
-
-
-def datapath_of(fabric: Fabric) -> str:
-    """user or kernel; `auto` is user, whose books close on every kernel."""
-    return "kernel" if fabric.spec.datapath == "kernel" else "user"
-
-
-def make_links(fabric: Fabric, netns: dict[str, str], wiring: str) -> None:
-    """Two veth pairs for each link, with their inner ends in the wiring namespace."""
-    lines = []
-    pairs = wires.devices(fabric)
-    for link in fabric.links:
-        pair = pairs[link.name]
-        for device, end in ((pair.a, link.a), (pair.b, link.b)):
-            node = fabric.by_name[end.node]
-            # A host's device makes no super-packets: a 64 kB one would not fit the queue behind it.
-            stack = node.is_host or node.role == "vtep"     # the kernel's own, which heeds a device's MAC
-            host = f"address {node.mac} gso_max_segs 1 " if stack else ""
-            lines.append(f"link add {device} mtu {link.mtu} type veth peer name {end.port} {host}"
-                         f"mtu {link.mtu} netns {netns[end.node]}")
-            lines.append(f"link set {device} up")
-    ip_batch(lines, wiring)
 
 
 def make_interfaces(fabric: Fabric, netns: dict[str, str]) -> None:
@@ -206,21 +170,3 @@ def make_interfaces(fabric: Fabric, netns: dict[str, str]) -> None:
                     bring_up(port, node.ip, prefix, offloads=False)
                 else:
                     bring_up(port, offloads=False)
-
-
-def start_switches(fabric: Fabric, netns: dict[str, str], journal: Journal) -> dict[str, SwitchProcess]:
-    """Every switch, several at a time, and the leaves' VTEP addresses."""
-    template = journal.directory / "template.db"
-    switch.make_template(template)
-    kind = datapath_of(fabric)
-
-    def one(node: Node) -> SwitchProcess:
-        process = switch.start(fabric, node, netns[node.name], Path(journal.directory) / node.name, template,
-                               kind, f"{journal.directory}/{CONTROLLER_SOCKET}")
-        journal.note_process(process.vswitchd_pid, f"ovs-vswitchd of {node.name}")
-        journal.note_process(process.ovsdb_pid, f"ovsdb-server of {node.name}")
-        if node.is_leaf:
-            give_vtep(fabric, node, netns[node.name], kind)
-        return process
-
-    return dict(zip([s.name for s in fabric.switches], _each(one, fabric.switches), strict=True))

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from topologies.lab.host_limits import find_program
 from topologies.lab.journal import own_mark
 from topologies.model.errors import HostError
+
+WORKERS = 8
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 
 def run(*command: str, text: str = "", env: Mapping[str, str] | None = None, check: bool = True) -> str:
@@ -32,3 +38,10 @@ def ip_batch(lines: Iterable[str], netns: str = "") -> None:
 
 def tc_batch(lines: Iterable[str], netns: str) -> None:
     run("tc", "-n", netns, "-batch", "-", text="".join(f"{x}\n" for x in lines))
+
+
+def at_once(work: Callable[[Item], Done], items: Iterable[Item]) -> list[Done]:
+    """work(item) for all items, some at a time; the first error is raised when all have ended."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        futures = [pool.submit(work, item) for item in items]
+    return [f.result() for f in futures]

@@ -24,28 +24,13 @@ class WireDevices(BaseModel):
 
 
 class SwitchProcess(BaseModel):
-    """One switch's own Open vSwitch. `directory` holds its sockets; `bridge` is named as the switch."""
+    """One switch as it was started. `directory` is its own; `pid` is the process that forwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
     directory: str
-    bridge: str
-    vswitchd_pid: int
-    ovsdb_pid: int
-    policy: int = os.SCHED_OTHER    # scheduling policy that vswitchd was given
-
-    @property
-    def management(self) -> str:
-        """OpenFlow socket for ovs-ofctl."""
-        return f"{self.directory}/{self.bridge}.mgmt"
-
-    @property
-    def control(self) -> str:
-        """unixctl socket for ovs-appctl."""
-        return f"{self.directory}/vs.ctl"
-
-    @property
-    def database(self) -> str:
-        return f"{self.directory}/db.sock"
+    pid: int
+    policy: int = os.SCHED_OTHER    # scheduling policy that it was given
 
 
 CONTROLLER_SOCKET, API_SOCKET = "openflow.sock", "api.sock"     # in a lab's directory

@@ -5,8 +5,8 @@ rule, a little faster than its rate; what its queue sends while it never runs em
 is its rate. No rule and no route takes part, so a wrong rate is the wire's.
 
 Round trips: ICMP between probe hosts against the sum of their hops' delays and a floor, the same
-trip in the sentinel class, which neither rates nor delays hold up. Serialisation is not in the sum:
-a token bucket lets an isolated frame through at once (docs/decisions/003-isolated-frames.md).
+trip in the sentinel class, which neither rates nor delays hold up. How long a hop takes that has no queue, its wire
+says (topologies/links/htb/wires.py): serialisation is not in it.
 
 Full once per fabric and boot, kept under the fabric's fingerprint; four wires before every run.
 """
@@ -27,12 +27,11 @@ from pathlib import Path
 from topologies.access.netns import inside
 from topologies.lab import journal
 from topologies.lab.shell import run
-from topologies.links.htb import qdisc
-from topologies.links.htb.wires import Queue, queues
+from topologies.links.htb.counters import unclassified, waiting
+from topologies.links.htb.wires import Queue, crossing_time, queues
 from topologies.model.addressing import SENTINEL_DSCP, VXLAN_OVERHEAD
 from topologies.model.fabric import Fabric, Link
 from topologies.model.inventory import Inventory
-from topologies.proof.counters import device_queues
 
 EXPERIMENTAL = 0x88B5           # IEEE 802 local experimental Ethertype
 BUDGET = 60e6                   # bit/s fed at once: well below what two cores forward
@@ -198,8 +197,7 @@ class _Feeder:
 def _sent(queue: Queue) -> tuple[float, int]:
     """Time of reading, bytes that the queue has sent."""
     begin = time.monotonic()
-    found = next(q.bytes for device, q in device_queues(queue.netns)
-                 if device == queue.device and q.handle == qdisc.TRAFFIC_QUEUE)
+    found = unclassified(queue).bytes
     return (begin + time.monotonic()) / 2, found
 
 
@@ -231,12 +229,8 @@ def _feed_for(feeders: Sequence[_Feeder], seconds: float) -> None:
 
 def _let_drain(group: Sequence[Queue]) -> None:
     """Until the fed queues are empty: the next measurement must not see our frames."""
-    devices = {(q.netns, q.device) for q in group}
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if not any(q.qlen for netns in {n for n, _ in devices} for device, q in device_queues(netns)
-                   if (netns, device) in devices and q.handle == qdisc.TRAFFIC_QUEUE):
-            return
+    while waiting(group) and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
@@ -279,6 +273,6 @@ def check_rtts(inventory: Inventory) -> list[RttCheck]:
             found.append(RttCheck(src, dst, float("inf"), 0.0, 0.0))
             continue
         low = statistics.median(floor)
-        delays = 2 * sum(link.delay for link, _ in hops(inventory.fabric, src, dst))
+        delays = 2 * sum(crossing_time(link) for link, _ in hops(inventory.fabric, src, dst))
         found.append(RttCheck(src, dst, statistics.median(measured), low + delays, low))
     return found

@@ -3,8 +3,8 @@
     python -m topologies.proof.sampler --inventory PATH --output counters.jsonl --t0 T0 [--period 0.05]
                                        [--watch leaf1=123 ..]
 
-Direction X->Y of a wire is queued by the bfifo 10: at the egress of the device that faces Y, in the
-wiring namespace; a sending host's own direction by the bfifo 10: of its own interface.
+Direction X->Y of a wire is queued where it leaves the wiring namespace, at the device that faces Y; a sending host's
+own direction at its own interface (topologies/links/htb/wires.py).
 
 Lines of the output, times in seconds since t0 (CLOCK_MONOTONIC):
     {"kind":"header","period","asked","scheduler","cores","directions":[..],"rates":[bit/s],
@@ -36,7 +36,6 @@ import os
 import resource
 import select
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -44,8 +43,8 @@ from pathlib import Path
 from typing import Any
 
 from topologies.access import files
-from topologies.links.htb import qdisc
-from topologies.links.htb.wires import Queue, queues
+from topologies.links.htb.sampling import Reading, Wires
+from topologies.links.htb.wires import queues
 from topologies.model.errors import LabError, RunError
 from topologies.model.inventory import Inventory
 from topologies.proof.cpu import Machine
@@ -58,53 +57,6 @@ CPU_PERIOD = 1.0
 MIN_CPU_PERIOD = 0.5    # /proc/stat counts in hundredths of a second: a shorter rest would say nothing
 PR_SET_PDEATHSIG = 1
 FIFO_PRIORITY = 5       # above the switches, which are watched
-
-
-class Wires:
-    """The queues of a lab, one netlink socket per namespace."""
-
-    def __init__(self, where: Sequence[Queue]) -> None:
-        self.queues = where
-        self._handle = 0 if any(q.classes for q in where) else qdisc.TRAFFIC_QUEUE      # 0: all, to choose from here
-        self._sockets: list[tuple[socket.socket, dict[int, int]]] = []
-        for netns in dict.fromkeys(q.netns for q in where):
-            path = f"/run/netns/{netns}"
-            index = qdisc.interfaces(path)
-            positions = {_ifindex(index, q): n for n, q in enumerate(where) if q.netns == netns}
-            self._sockets.append((qdisc.open_socket(path), positions))
-
-    def read(self) -> list[qdisc.Qdisc]:
-        """What each queue counts, in order. Raises RunError that names a queue that is gone."""
-        found: list[qdisc.Qdisc | None] = [None] * len(self.queues)
-        for sock, positions in self._sockets:
-            for q in qdisc.dump(sock, self._handle):
-                position = positions.get(q.ifindex)
-                if position is not None and q.handle in self.queues[position].handles:
-                    found[position] = _joined(found[position], q, self.queues[position])
-        if None in found:
-            queue = self.queues[found.index(None)]
-            raise RunError(f"{queue.direction}: device {queue.device} in {queue.netns}",
-                           "the queue bfifo 10: of this direction", "none",
-                           "something outside of the lab changed its wires, or the lab went down")
-        return [q for q in found if q is not None]
-
-
-def _joined(before: qdisc.Qdisc | None, q: qdisc.Qdisc, queue: Queue) -> qdisc.Qdisc:
-    """The queues of a direction's classes as one. What waits in a class that may not use all of the link is left
-    out: it may wait while the link is idle, and the link invariant is about links that have no reason to be."""
-    if any(c.handle == q.handle and c.max < 1 for c in queue.classes):
-        q = q._replace(backlog=0)
-    if before is None:
-        return q
-    return before._replace(bytes=before.bytes + q.bytes, packets=before.packets + q.packets,
-                           drops=before.drops + q.drops, backlog=before.backlog + q.backlog)
-
-
-def _ifindex(index: dict[str, int], queue: Queue) -> int:
-    if queue.device not in index:
-        raise RunError(f"{queue.direction}: namespace {queue.netns}", f"the device {queue.device}", "none",
-                       "the inventory is not that of this running lab")
-    return index[queue.device]
 
 
 class Output:
@@ -205,7 +157,7 @@ class Sampler:
             self._cpu()
         self._output.flush()
 
-    def _choose_period(self) -> tuple[float, list[qdisc.Qdisc]]:
+    def _choose_period(self) -> tuple[float, list[Reading]]:
         """The period asked for, or the longer one at which sampling costs OWN_SHARE of a core."""
         costs = []
         for _ in range(5):
@@ -216,7 +168,7 @@ class Sampler:
         needed = math.ceil(min(costs) / OWN_SHARE / PERIOD_STEP) * PERIOD_STEP
         return max(self._asked, needed), first
 
-    def _header(self, period: float, first: list[qdisc.Qdisc], scheduler: str) -> dict[str, Any]:
+    def _header(self, period: float, first: list[Reading], scheduler: str) -> dict[str, Any]:
         where, links = self._wires.queues, self._inventory.fabric.links_by_name
         return {"kind": "header", "period": period, "asked": self._asked, "scheduler": scheduler,
                 "cores": os.cpu_count(), "directions": [q.direction for q in where],

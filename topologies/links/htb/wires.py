@@ -23,7 +23,7 @@ queueing are exact, but a frame that meets empty queues does not pay for its own
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from topologies.lab.shell import run, tc_batch
@@ -33,7 +33,6 @@ from topologies.model.addressing import SENTINEL_DSCP, VXLAN_OVERHEAD
 from topologies.model.errors import HostError
 from topologies.model.fabric import Fabric, Link
 from topologies.model.inventory import Inventory, WireDevices
-from topologies.model.spec import ClassSpec
 
 HOST_QUEUE = 4_000_000      # bytes; the socket buffer, not this queue, stops a TCP sender
 HOST_FIFO = f"bfifo limit {HOST_QUEUE}"
@@ -104,7 +103,7 @@ def shaper(device: str, link: Link, rate: float, queue: str, sentinel: bool, imp
     yield f"qdisc add dev {device} root handle 1: htb default 10"
     yield f"class add dev {device} parent 1: classid 1:{'1' if classes else '10'} {_rate(link, rate)}"
     for c in classes:
-        yield from class_lines(device, c, _class_words(link, rate, c), queue)
+        yield from class_lines(device, c, class_words(link, rate, c), queue)
     if impaired:
         yield f"qdisc add dev {device} parent 1:10 handle 2: {impairment_words(link)}"
     if not classes:
@@ -116,7 +115,8 @@ def shaper(device: str, link: Link, rate: float, queue: str, sentinel: bool, imp
                f"match ip dsfield {SENTINEL_DSCP << 2:#x} 0xfc flowid 1:5")
 
 
-def _class_words(link: Link, rate: float, c: WireClass) -> str:
+def class_words(link: Link, rate: float, c: WireClass) -> str:
+    """What tc is told of a class of a link at `rate` bit/s."""
     return htb_words(c, rate, burst(link, rate), link.max_frame + 100)
 
 
@@ -150,6 +150,12 @@ def host_lines(fabric: Fabric, host: str) -> list[str]:
     link = fabric.access_link(host)
     return list(shaper(link.a.port, link, link.rate, HOST_FIFO, carries_sentinel(fabric, link),
                        classes=wire_classes(fabric.spec.classes)))
+
+
+def crossing_time(link: Link) -> float:
+    """Seconds that an isolated frame takes over a wire with empty queues: the link's delay, for a token bucket lets it
+    through at once (docs/decisions/003-isolated-frames.md)."""
+    return link.delay
 
 
 def carries_sentinel(fabric: Fabric, link: Link) -> bool:
@@ -200,22 +206,8 @@ def set_rate(inventory: Inventory, name: str, rate: float) -> None:
         if queue.link == link.name:
             top = "1" if queue.classes else "10"
             tc_batch([f"class change dev {queue.device} parent 1: classid 1:{top} {_rate(link, rate)}",
-                      *(f"class change dev {queue.device} {_class_words(link, rate, c)}" for c in queue.classes)],
+                      *(f"class change dev {queue.device} {class_words(link, rate, c)}" for c in queue.classes)],
                      queue.netns)
-
-
-def set_shares(inventory: Inventory, classes: Mapping[str, ClassSpec]) -> None:
-    """Change the shares of all classes, on every wire, while it carries traffic; nothing queued is lost.
-
-    classes: all of the fabric's, with their new shares. For wires at the rates of their spec.
-    """
-    fabric, lines = inventory.fabric, dict[str, list[str]]()
-    for queue in (q for q in queues(inventory) if q.classes):
-        link = fabric.link(queue.link)
-        lines.setdefault(queue.netns, []).extend(
-            f"class change dev {queue.device} {_class_words(link, link.rate, c)}" for c in wire_classes(classes))
-    for netns, several in lines.items():
-        tc_batch(several, netns)
 
 
 def set_queue(inventory: Inventory, name: str, size: int) -> None:

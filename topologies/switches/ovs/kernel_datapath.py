@@ -1,4 +1,4 @@
-"""What the kernel's own Open vSwitch datapath needs beside what the userspace one does, and what it loses.
+"""What the kernel's own Open vSwitch datapath needs beside what the userspace one does.
 
 In userspace Open vSwitch builds the outer packets by itself. In the kernel the IP stack does, over a
 vxlan device that Open vSwitch makes and the bridge's interface, so it wants neighbours and an MTU of its own.
@@ -6,19 +6,13 @@ vxlan device that Open vSwitch makes and the bridge's interface, so it wants nei
 
 from __future__ import annotations
 
-import re
-
-from topologies.switches.ovs.management import unixctl
 from topologies.access.netns import inside
 from topologies.lab.interfaces import bring_up
 from topologies.lab.shell import ip_batch
-from topologies.model.errors import HostError
 from topologies.model.fabric import Fabric, Node
-from topologies.model.inventory import SwitchProcess
 from topologies.switches.ovs import switch
 
 VXLAN_DEVICE = "vxlan_sys_4789"     # Open vSwitch's name for it
-_LOST = re.compile(r"\blookups:.*\blost:(\d+)")
 
 
 def prepare_tunnel(fabric: Fabric, leaf: Node, netns: str) -> None:
@@ -30,11 +24,3 @@ def prepare_tunnel(fabric: Fabric, leaf: Node, netns: str) -> None:
         bring_up(VXLAN_DEVICE, offloads=False)
     ip_batch((f"neigh replace {ip} lladdr {other.mac} dev {leaf.name} nud permanent"
               for other in fabric.tunnel_ends if other.name != leaf.name for ip in (other.ip, *other.aliases)), netns)
-
-
-def lost_upcalls(process: SwitchProcess) -> int:
-    """Packets without a flow in the kernel that found no room on their way to the switch's daemon."""
-    found = _LOST.search(text := unixctl.call(process, "dpctl/show"))
-    if found is None:
-        raise HostError(f"switch {process.bridge}: dpctl/show", "a count of lost lookups", text[:200] or "nothing")
-    return int(found[1])

@@ -15,6 +15,7 @@ from topologies.lab.journal import Journal, process_start
 from topologies.model.errors import HostError
 from topologies.model.inventory import Inventory
 from topologies.switches.ovs import switch
+from topologies.switches.ovs.management.process import DAEMON, pid_file
 from topologies.switches.ovs.vtep import give_vtep
 
 END_TIMEOUT = 10.0      # seconds for a killed daemon to be gone
@@ -23,7 +24,7 @@ END_TIMEOUT = 10.0      # seconds for a killed daemon to be gone
 def daemon_pid(inventory: Inventory, name: str) -> int:
     """The daemon of a switch as it is now; 0 if there is none. The inventory has the one that the lab started with."""
     try:
-        pid = int(Path(inventory.switches[name].directory, "ovs-vswitchd.pid").read_text())
+        pid = int(pid_file(inventory.switches[name].directory).read_text())
     except (OSError, ValueError):
         return 0
     return pid if process_start(pid) is not None else 0
@@ -48,7 +49,7 @@ def start_again(inventory: Inventory, name: str) -> int:
     if running := daemon_pid(inventory, name):
         raise HostError(f"switch {name}", "a switch without a daemon", f"pid {running}")
     pid = switch.start_daemon(directory, inventory.netns[name])
-    Journal(Path(inventory.directory)).note_process(pid, f"ovs-vswitchd of {name}")
+    Journal(Path(inventory.directory)).note_process(pid, f"{DAEMON} of {name}")
     switch.run_first(pid)
     if node.is_leaf:
         give_vtep(inventory.fabric, node, inventory.netns[name], inventory.datapath)

@@ -12,11 +12,13 @@ import time
 from pathlib import Path
 
 from topologies.access.netns import inside
+from topologies.lab.journal import Journal
 from topologies.lab.shell import run
 from topologies.model.addressing import VXLAN_PORT
 from topologies.model.errors import HostError
 from topologies.model.fabric import Fabric, Node
 from topologies.model.inventory import SwitchProcess
+from topologies.switches.ovs.management.process import DAEMON, pid_file
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 START_TIMEOUT = 20.0    # seconds
@@ -27,6 +29,11 @@ QUIET = ("-vconsole:off", "-vsyslog:off", "-vfile:warn", "--log-file", "--detach
 ALLOCATOR = "glibc.malloc.tcache_max=16384:glibc.malloc.tcache_count=1024"
 
 
+def datapath_of(fabric: Fabric) -> str:
+    """user or kernel; `auto` is user, whose books close on every kernel."""
+    return "kernel" if fabric.spec.datapath == "kernel" else "user"
+
+
 def make_template(path: Path) -> None:
     """An empty switch database; made once and copied, because making them side by side races."""
     if not Path(SCHEMA).exists():
@@ -35,9 +42,9 @@ def make_template(path: Path) -> None:
     run("ovsdb-tool", "create", str(path), SCHEMA)
 
 
-def _settings(fabric: Fabric, switch: Node, datapath: str) -> list[str]:
+def _settings(fabric: Fabric, switch: Node) -> list[str]:
     """The whole database content as one ovs-vsctl transaction."""
-    name = switch.name
+    name, datapath = switch.name, datapath_of(fabric)
     kind = "netdev" if datapath == "user" else "system"
     words = ["init", "--", "set", "Open_vSwitch", ".", "other_config:n-handler-threads=1",
              "other_config:n-revalidator-threads=1",
@@ -59,9 +66,10 @@ def _settings(fabric: Fabric, switch: Node, datapath: str) -> list[str]:
     return words
 
 
-def start(fabric: Fabric, switch: Node, netns: str, directory: Path, template: Path, datapath: str,
+def start(fabric: Fabric, switch: Node, netns: str, template: Path, journal: Journal,
           controller_socket: str) -> SwitchProcess:
     """Start one switch. Its bridge has the switch's name; rules are the controller's business."""
+    directory = journal.directory / switch.name
     directory.mkdir()
     (directory / "conf.db").write_bytes(template.read_bytes())
     # OVS opens a controller socket in its own directory only.
@@ -69,19 +77,20 @@ def start(fabric: Fabric, switch: Node, netns: str, directory: Path, template: P
     env = _environment(directory)
     run("nsenter", f"--net=/run/netns/{netns}", "ovsdb-server", f"{directory}/conf.db",
         f"--remote=punix:{directory}/db.sock", f"--unixctl={directory}/db.ctl", *QUIET, env=env)
-    run("ovs-vsctl", f"--db=unix:{directory}/db.sock", "--no-wait", *_settings(fabric, switch, datapath),
+    run("ovs-vsctl", f"--db=unix:{directory}/db.sock", "--no-wait", *_settings(fabric, switch),
         "--", "set-controller", switch.name, f"unix:{directory}/of.sock",
         "--", "set", "controller", switch.name, "max_backoff=1000", "inactivity_probe=0", env=env)
     pid = start_daemon(directory, netns)
-    return SwitchProcess(directory=str(directory), bridge=switch.name, vswitchd_pid=pid,
-                         ovsdb_pid=_pid(directory / "ovsdb-server.pid"), policy=run_first(pid))
+    journal.note_process(pid, f"{DAEMON} of {switch.name}")
+    journal.note_process(_pid(directory / "ovsdb-server.pid"), f"ovsdb-server of {switch.name}")
+    return SwitchProcess(name=switch.name, directory=str(directory), pid=pid, policy=run_first(pid))
 
 
 def start_daemon(directory: Path, netns: str) -> int:
     """Start the ovs-vswitchd of a switch whose database runs; its pid. Nothing of it has run in real time yet."""
     run("nsenter", f"--net=/run/netns/{netns}", "ovs-vswitchd", f"unix:{directory}/db.sock",
         f"--unixctl={directory}/vs.ctl", *QUIET, env=_environment(directory) | {"GLIBC_TUNABLES": ALLOCATOR})
-    return _pid(directory / "ovs-vswitchd.pid")
+    return _pid(pid_file(str(directory)))
 
 
 def _environment(directory: Path) -> dict[str, str]:

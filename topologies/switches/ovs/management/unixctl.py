@@ -10,17 +10,18 @@ import socket
 
 from topologies.model.errors import HostError
 from topologies.model.inventory import SwitchProcess
+from topologies.switches.ovs.management.process import control_socket
 
 TIMEOUT = 20.0      # seconds
 
 
 def call(process: SwitchProcess, method: str, *params: str) -> str:
     """One command's answer. Raises HostError if the daemon does not answer, or answers with an error."""
-    where = f"switch {process.bridge}"
+    where = f"switch {process.name}"
     try:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(TIMEOUT)
-            sock.connect(process.control)
+            sock.connect(control_socket(process))
             sock.sendall(json.dumps({"method": method, "params": params, "id": 0}).encode())
             reply = _read_json(sock)
     except OSError as error:

@@ -1,0 +1,51 @@
+"""Where a switch would send a packet, asked of the switch itself (docs/decisions/017-paths-are-asked.md).
+
+`ofproto/trace` takes it through rules, groups and the state of ports as it would a real one: nothing is sent or counted.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from topologies.model.inventory import SwitchProcess
+from topologies.switches.ovs.management import unixctl
+
+_OUTER = re.compile(r"\bdst=(\d+\.\d+\.\d+\.\d+)")      # of the encapsulation; the inner addresses are not repeated
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A packet of a flow as it comes in by an OpenFlow port."""
+
+    in_port: int
+    protocol: Literal["tcp", "udp"]
+    src_mac: str
+    dst_mac: str
+    src_ip: str
+    dst_ip: str
+    sport: int
+    dport: int
+
+
+@dataclass(frozen=True)
+class Sent:
+    """tunnel_ends: VTEP addresses that the packet would be encapsulated to. shown: the switch's words, for messages."""
+
+    tunnel_ends: tuple[str, ...]
+    shown: str
+
+
+def path_of(switch: SwitchProcess, frame: Frame) -> Sent:
+    """What the switch would do with a packet. Raises HostError if it does not answer."""
+    return parse(unixctl.call(
+        switch, "ofproto/trace", switch.name,
+        f"in_port={frame.in_port},{frame.protocol},dl_src={frame.src_mac},dl_dst={frame.dst_mac},"
+        f"nw_src={frame.src_ip},nw_dst={frame.dst_ip},nw_ttl=64,tp_src={frame.sport},tp_dst={frame.dport}"))
+
+
+def parse(trace: str) -> Sent:
+    """From the answer to `ofproto/trace`."""
+    actions = next((line for line in trace.splitlines() if line.startswith("Datapath actions:")), "no actions")
+    return Sent(tuple(_OUTER.findall(actions)), actions[:200])

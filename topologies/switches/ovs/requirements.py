@@ -1,0 +1,14 @@
+"""What a switch needs of the machine."""
+
+from __future__ import annotations
+
+_PACKAGE = "openvswitch-switch"
+PROGRAMS = dict.fromkeys(("ovsdb-server", "ovs-vswitchd", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl"), _PACKAGE)
+VERSION = ("ovs-vswitchd", "--version")
+KERNEL_DATAPATH = "openvswitch"     # the module that `datapath: kernel` needs
+# Sysctls, bytes: an AF_PACKET socket of a switch with the default buffer lets one congested port starve the others,
+# uncounted.
+SETTINGS = {
+    "net.core.wmem_default": 67108864,
+    "net.core.rmem_default": 8388608,
+}
