@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -45,6 +46,27 @@ FOLDERS = {     # the longest name that fits a module is its folder
     "controller": May((*BASIS, "controller")),
     "traffic": May((*BASIS, "traffic")),
     "scenarios": May(PACKAGES),
+}
+
+
+class Backend(NamedTuple):
+    """What only one folder knows. words: what would give it away elsewhere; but: file -> why it may say them."""
+
+    words: re.Pattern[str]
+    but: dict[str, str]
+
+
+BACKENDS = {
+    "topologies/switches/ovs": Backend(
+        re.compile(r"\bovs-\w+|ovsdb|vswitchd|unixctl|\bdpctl\b|\bofproto/|\btnl/|revalidator|upcall|openvswitch"), {
+            "controller/southbound/ofctl.py": "rules are shown as ovs-ofctl writes them",
+            "controller/northbound/api.py": "tells its users so"}),
+    "topologies/links/htb": Backend(
+        re.compile(r"\bhtb\b|\bbfifo\b|qdisc|\bnetem\b|\bsch_\w+|\btc_batch\b|\btc\b", re.IGNORECASE), {
+            "topologies/lab/shell.py": "runs tc as it runs ip",
+            "topologies/lab/host_limits.py": "a queue discipline's kernel module bears its name",
+            "topologies/lab/features.py": "the same",
+            "topologies/switches/ovs/vtep.py": "silences the kernel behind a tunnel end, which is no wire"}),
 }
 
 
@@ -142,6 +164,16 @@ def test_relative_and_nested_imports_are_seen() -> None:
 
 def test_every_folder_of_the_rules_exists() -> None:
     assert [folder for folder in FOLDERS if not (ROOT / folder.replace(".", "/")).is_dir()] == []
+
+
+@pytest.mark.parametrize("folder", BACKENDS)
+def test_what_a_switch_or_a_wire_is_made_of_stays_in_its_folder(folder: str) -> None:
+    own, path = BACKENDS[folder], re.compile(re.escape(folder).replace("/", "[./]"))
+    said = {str(file.relative_to(ROOT)): sorted(set(own.words.findall(path.sub("", file.read_text()))))
+            for package in PACKAGES for file in (ROOT / package).rglob("*.py")}
+    elsewhere = {file: words for file, words in said.items() if words and not file.startswith(f"{folder}/")}
+    assert {file: words for file, words in elsewhere.items() if file not in own.but} == {}
+    assert [file for file in own.but if file not in elsewhere] == [], "an exception that nobody needs"
 
 
 def test_a_folder_holds_at_most_twenty_modules() -> None:

@@ -69,13 +69,13 @@ def daemons(inventory: Inventory, outages: Iterable[Outage]) -> dict[str, int]:
 
 def with_lost_counts(counters: Counters, outages: Iterable[Outage]) -> Counters:
     """What was read at the end, and what switches had counted when they died."""
-    policy, sockets = {s: dict(rules) for s, rules in counters.policy.items()}, dict(counters.sockets)
+    policy, overruns = {s: dict(rules) for s, rules in counters.policy.items()}, dict(counters.overruns)
     for outage in outages:
         rules = policy.setdefault(outage.switch, {})
         for rule, packets in outage.policy.items():
             rules[rule] = rules.get(rule, 0) + packets
-        sockets[outage.switch] = sockets.get(outage.switch, 0) + outage.overruns
-    return replace(counters, policy=policy, sockets=sockets)
+        overruns[outage.switch] = overruns.get(outage.switch, 0) + outage.overruns
+    return replace(counters, policy=policy, overruns=overruns)
 
 
 def faults(outages: Iterable[Outage], fabric: Fabric, end: float) -> list[Fault]:

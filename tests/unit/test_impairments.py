@@ -182,7 +182,7 @@ def test_what_links_lose_has_its_place_in_the_books() -> None:
         received={"wires/w0a": 100, "leaf1/leaf1-eth101": 95, "wires/w1b": 95, "h2/h2-eth0": 90},
         sent={"h1/h1-eth0": 100, "wires/w0b": 95, f"leaf1/{OUT}": 95, "wires/w1a": 90},
         queues={"h1->leaf1": QueueCount(100, lost=5), "leaf1->h2": QueueCount(90, 2, lost=3)},
-        sockets={}, policy={})
+        overruns={}, policy={})
     ledger = balance(FABRIC, WIRES, NOTHING, after)
     assert ledger.closes, ledger
     assert ledger.link_losses == {"h1->leaf1": 5, "leaf1->h2": 3}

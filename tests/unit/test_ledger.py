@@ -27,7 +27,7 @@ def _moved(sent: int, *, at_host: int = 0, at_queue: int = 0, by_rule: int = 0, 
         received={"wires/w0a": on_wire, f"leaf1/{IN}": on_wire, "wires/w1b": forwarded, "h2/h2-eth0": arrived},
         sent={"h1/h1-eth0": on_wire, "wires/w0b": on_wire, f"leaf1/{OUT}": forwarded, "wires/w1a": arrived},
         queues={"h1->leaf1": QueueCount(on_wire, at_host), "leaf1->h2": QueueCount(arrived, at_queue)},
-        sockets={"leaf1": overrun}, policy={"leaf1": {"spoof:h1": by_rule}})
+        overruns={"leaf1": overrun}, policy={"leaf1": {"spoof:h1": by_rule}})
 
 
 def _closed(after: Counters, before: Counters = NOTHING, *faults: Fault) -> Ledger:
@@ -162,7 +162,7 @@ def _cut_off(dropped: int, counted: int, *faults: Fault, rule: str = "no-path:le
         received={f"wires/{up}": 1000, f"leaf2/{WIDE.access_link('h2').b.port}": 1000},
         sent={"h2/h2-eth0": 1000, f"wires/{down}": 1000, "leaf2/leaf2-eth1": 1000 - dropped},
         queues={"h2->leaf2": QueueCount(1000, 0), "leaf2->spine1": QueueCount(1000 - dropped)},
-        sockets={}, policy={"leaf2": {rule: counted}})
+        overruns={}, policy={"leaf2": {rule: counted}})
     passed = 1000 - dropped     # on to h3
     hops = (("leaf2-spine1", "spine1/spine1-eth2", "spine1/spine1-eth3"),
             ("leaf3-spine1", "leaf3/leaf3-eth1", f"leaf3/{WIDE.access_link('h3').b.port}"),

@@ -40,11 +40,11 @@ def test_each_outage_is_a_window_in_which_the_switch_need_not_be_seen() -> None:
 
 
 def test_what_a_switch_had_counted_when_it_died_is_added_to_what_it_counted_since() -> None:
-    read = Counters({}, {}, {}, sockets={"spine1": 1, "spine2": 3},
+    read = Counters({}, {}, {}, overruns={"spine1": 1, "spine2": 3},
                     policy={"spine1": {"no-route": 1}, "spine2": {"no-route": 2}})
     found = with_lost_counts(read, OUTAGES)
     assert found.policy == {"spine1": {"no-route": 1}, "spine2": {"no-route": 7}}
-    assert found.sockets == {"spine1": 1, "spine2": 5}
+    assert found.overruns == {"spine1": 1, "spine2": 5}
     assert read.policy["spine2"] == {"no-route": 2}, "what was read stays"
 
 

@@ -151,7 +151,7 @@ def test_nobody_announces_hosts_of_another_router_nor_takes_part_in_broadcast() 
 
 def test_what_goes_to_a_router_and_comes_from_it_is_in_the_books() -> None:
     wires = {link.name: (f"{link.name}a", f"{link.name}b") for link in FABRIC.links}
-    none = Counters(received={}, sent={}, queues={}, sockets={}, policy={})
+    none = Counters(received={}, sent={}, queues={}, overruns={}, policy={})
     link = FABRIC.link("frr1-spine1")
     some = replace(none, received={"frr1/up1": 3}, sent={"frr1/up1": 5})
     found = balance(FABRIC, wires, none, some)

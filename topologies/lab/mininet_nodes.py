@@ -73,7 +73,7 @@ class LabHost(LabNode, Host):   # type: ignore[misc]
 
 
 class LabSwitch(LabNode, Switch):   # type: ignore[misc]
-    """A switch, seen from Mininet; its Open vSwitch is in topologies.switches.ovs.switch."""
+    """A switch, seen from Mininet; what forwards is in topologies/switches."""
 
     def __init__(self, name: str, netns: str = "", **params: Any) -> None:
         LabNode.__init__(self, name, netns=netns, **params)

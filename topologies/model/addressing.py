@@ -20,7 +20,7 @@ GATEWAY_MAC = "02:fe:00:00:00:01"   # of every gateway at every leaf: a host fin
 UNDERLAY = ipaddress.IPv4Network("10.255.0.0/16")
 BGP_LINKS = ipaddress.IPv4Network("10.254.0.0/16")
 VXLAN_OVERHEAD = 50     # outer Ethernet 14 + IPv4 20 + UDP 8 + VXLAN 8
-ETHERNET_HEADER = 14    # what HTB counts of a frame beside its MTU
+ETHERNET_HEADER = 14    # what a wire counts of a frame beside its MTU
 
 
 def own_networks(subnet: str) -> dict[ipaddress.IPv4Network, str]:

@@ -110,7 +110,7 @@ class Link(_Frozen):
 
     @property
     def max_frame(self) -> int:
-        """Bytes of a full frame as HTB counts it."""
+        """Bytes of a full frame as a wire counts it."""
         return self.mtu + addr.ETHERNET_HEADER
 
     def end(self, node: str) -> End:

@@ -1,7 +1,7 @@
 """Is the lab still what the spec says? Read back from the kernel, never from our own notes.
 
-A wire's rate or queue changed by another hand, a switch at another priority, sockets made with the
-default buffers: each would give numbers that look right. The audit runs before and after a measurement.
+A wire's rate or queue changed by another hand, a switch at another priority or with smaller buffers: each would give
+numbers that look right. The audit runs before and after a measurement.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading the ledger's sources from a running lab: devices, queues, port sockets, host sockets.
+"""Reading the ledger's sources from a running lab: devices, queues, switches, host sockets.
 
 Each source is the kernel's own count; which one is exact, and which one lies, is the matter of
 the ledger's design (docs/decisions).
@@ -65,7 +65,7 @@ def snapshot(inventory: Inventory, policy: PolicyReader, dead: Collection[str] =
     received, sent = read_devices(inventory)
     return Counters(
         received=received, sent=sent, queues=read_queues(inventory),
-        sockets={s: losses(inventory, s) for s in inventory.switches},
+        overruns={s: losses(inventory, s) for s in inventory.switches},
         policy=policy(), softnet=softnet_drops(),
         host_errors={h.name: _udp_errors(inventory.netns[h.name]) for h in inventory.fabric.all_hosts})
 

@@ -57,7 +57,7 @@ class Counters:
     received: Mapping[str, int]             # packets into a device
     sent: Mapping[str, int]                 # packets out of a device
     queues: Mapping[str, QueueCount]        # direction -> its queue, sentinel class included
-    sockets: Mapping[str, int]              # switch -> packets that its port sockets, or upcalls, had no room for
+    overruns: Mapping[str, int]             # switch -> packets that it had no room for
     policy: Mapping[str, Mapping[str, int]]     # switch -> name of a drop rule -> packets
     softnet: int = 0                        # packets dropped from kernel backlogs, whole machine
     host_errors: Mapping[str, int] = field(default_factory=dict)    # host -> UDP receive-buffer errors
@@ -160,7 +160,7 @@ class _Books:
         self.lose(f"{name} (inside the switch)", went_in - self.overruns(name) - policy - came_out)
 
     def overruns(self, switch: str) -> int:
-        return self.after.sockets.get(switch, 0) - self.before.sockets.get(switch, 0)
+        return self.after.overruns.get(switch, 0) - self.before.overruns.get(switch, 0)
 
     def policy(self, switch: str) -> dict[str, int]:
         before, after = self.before.policy.get(switch, {}), self.after.policy.get(switch, {})
@@ -234,7 +234,7 @@ class _Attribution:
     """Splits what is missing into losses beside declared faults, within their bound, and the rest.
 
     All places of one fault are summed first: a packet that a switch sent towards a cut wire can show
-    as minus one here and plus one there. Open vSwitch credits packets to the rule that it finds when it looks at
+    as minus one here and plus one there. A switch credits packets to the rule that it finds when it looks at
     their flow again, up to half a second late; so drops for want of a path are off by what passed just before the rule
     came or went, and the switch by as much the other way. Both together are right, and are the fault's.
     """

@@ -51,7 +51,7 @@ def factor(kind: CollectiveName, n: int) -> float:
 def bulk_limit(rate: float, mtu: int = 1500) -> float:
     """Payload bit/s of one-way TCP on a link of `rate` bit/s: rate x 1448/1514 at an MTU of 1500.
 
-    Frames count as HTB counts them, with 14 bytes of Ethernet header. Source: docs/methods.md: limits to compare with.
+    Frames count as wires count them, with 14 bytes of Ethernet header. Source: docs/methods.md: limits to compare with.
     """
     return rate * (mtu - TCP_IP_HEADERS) / (mtu + ETHERNET_HEADER)
 

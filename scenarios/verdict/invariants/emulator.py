@@ -1,6 +1,6 @@
 """Invariant 3: the emulator itself lost nothing, outside of declared faults. Any loss is INVALID.
 
-Sources: port sockets of the switches, kernel backlogs, netem, whatever the run counted before and
+Sources: what switches and kernel backlogs had no room for, whatever the run counted before and
 after; the ledger's emulator drops and receive-buffer errors; and the sentinels, whose class on the
 wires is never congested, so that a lost one is a loss of the emulator.
 """

@@ -128,7 +128,7 @@ class Evidence:
     """Everything that a verdict rests on. None (or an empty tuple of sentinels) says: not measured.
 
     ledger        as in ledger.json
-    emulator      counter -> its readings (softnet backlogs, port sockets, netem ...)
+    emulator      counter -> its readings (softnet backlogs, port sockets ...)
     slip_p99      process that keeps the traffic's time -> 99th percentile of its timers' slip, s
     headline_p50  median of the metric that the run is about, s; None if it is no time
     host_rate, host_frame   access rate and full frame, for the sentinel's limit
