@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from topologies.switches.ovs.steering import keep_flows_together, mask
 from topologies.model.errors import HostError
+from topologies.switches.ovs.steering import keep_flows_together, mask
 
 pytestmark = [pytest.mark.lab,
               pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor takes up every frame as it is")]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from topologies.switches.ovs.management import unixctl
 from topologies.model.errors import HostError
 from topologies.model.inventory import SwitchProcess
+from topologies.switches.ovs.management import unixctl
 from topologies.switches.ovs.management.process import control_socket
 
 Answer = Callable[[dict[str, object]], bytes]
