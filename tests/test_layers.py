@@ -35,7 +35,7 @@ GUARDED = ("mininet", "os_ken", "tests")       # only where a folder names them
 FOLDERS = {     # the longest name that fits a module is its folder
     "topologies.model": May((), MODEL_LIBRARIES),
     "topologies.access": May(PURE, ()),
-    "topologies.switches.ovs.management": May(BASIS, ()),       # asked and told of a running switch: the controller's, too
+    "topologies.switches.ovs.management": May(BASIS, ()),       # a running switch; the controller asks it
     "topologies": May(("topologies",), (*MODEL_LIBRARIES, "mininet", "pyroute2")),
     "controller.intent": May(PURE, MODEL_LIBRARIES),
     "controller.evpn": May((*PURE, "controller.intent"), ()),
@@ -148,7 +148,8 @@ def test_the_rules_refuse_what_would_join_two_folders(module: str, name: str) ->
 @pytest.mark.parametrize(("module", "name"), [
     ("topologies.clos", "mininet.topo"), ("topologies.links.htb.wires", "pyroute2.netlink"),
     ("controller.southbound.app", "os_ken.base"),
-    ("controller.southbound.app", "topologies.switches.ovs.management.unixctl"), ("controller.northbound.api", "fastapi"),
+    ("controller.southbound.app", "topologies.switches.ovs.management.unixctl"),
+    ("controller.northbound.api", "fastapi"),
     ("traffic.metrics.collective", "numpy"), ("traffic.workloads.workload", "topologies.model.fabric.Fabric"),
     ("scenarios.run.runner", "topologies.lab.network"), ("scenarios.run.runner", "controller.rules.compile"),
 ])

@@ -26,7 +26,7 @@ def class_group() -> None:
 def show(lab_id: LabId = "") -> None:
     """Print each class: its DSCP, its shares as the wires have them now, its VPCs."""
     from scenarios.run.attach import running_inventory
-    from scenarios.run.live_shares import held_classes
+    from topologies.links.htb.shares import held_classes
 
     found = held_classes(running_inventory(lab_id))
     if not found:

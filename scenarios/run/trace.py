@@ -27,7 +27,7 @@ from topologies.access.netns import inside
 from topologies.lab.host_addresses import device_of
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory
-from topologies.proof.counters import read_queues
+from topologies.links.htb.counters import read_queues
 from topologies.switches.ovs.management.paths import Frame, path_of
 
 SENT = 50               # packets: few enough for any queue, more than what else a quiet lab sends meanwhile

@@ -1,6 +1,6 @@
 """Where a switch would send a packet, asked of the switch itself (docs/decisions/017-paths-are-asked.md).
 
-`ofproto/trace` takes it through rules, groups and the state of ports as it would a real one: nothing is sent or counted.
+`ofproto/trace` takes it through rules, groups and port states as it would a real one: nothing is sent or counted.
 """
 
 from __future__ import annotations
