@@ -25,9 +25,9 @@ from controller.verify.walk import Delivered, Packet, Walk, Walker
 from scenarios.run.verify import PORT, udp_frame
 from topologies.access.netns import inside
 from topologies.lab.host_addresses import device_of
+from topologies.links.htb.counters import read_queues
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory
-from topologies.links.htb.counters import read_queues
 from topologies.switches.ovs.management.paths import Frame, path_of
 
 SENT = 50               # packets: few enough for any queue, more than what else a quiet lab sends meanwhile
