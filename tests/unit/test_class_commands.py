@@ -8,6 +8,7 @@ from scenarios import cli
 from scenarios.run import attach as attaching
 from scenarios.run import live_shares
 from tests.unit.test_classes import inventory
+from topologies.links.htb import shares
 from topologies.model.spec import ClassSpec
 
 CLASSES = {"gold": ClassSpec.model_validate({"dscp": 10, "min": "60%", "vpcs": ["a"]}),
@@ -18,7 +19,7 @@ CLASSES = {"gold": ClassSpec.model_validate({"dscp": 10, "min": "60%", "vpcs": [
 def lab(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lab with two classes, whose wires take what they are told."""
     monkeypatch.setattr(attaching, "running_inventory", lambda _: inventory())
-    monkeypatch.setattr(live_shares, "held_classes", lambda _: CLASSES)
+    monkeypatch.setattr(shares, "held_classes", lambda _: CLASSES)
     monkeypatch.setattr(live_shares, "set_shares", lambda *_: None)
 
 
@@ -37,7 +38,7 @@ def test_each_class_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 def test_a_lab_without_classes_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(live_shares, "held_classes", lambda _: {})
+    monkeypatch.setattr(shares, "held_classes", lambda _: {})
     assert aifab(monkeypatch, "show") == 0
     assert capsys.readouterr().out == "the fabric has no classes\n"
 
