@@ -19,7 +19,8 @@ CLASSES = {"gold": ClassSpec.model_validate({"dscp": 10, "min": "60%", "vpcs": [
 def lab(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lab with two classes, whose wires take what they are told."""
     monkeypatch.setattr(attaching, "running_inventory", lambda _: inventory())
-    monkeypatch.setattr(shares, "held_classes", lambda _: CLASSES)
+    for module in (shares, live_shares):
+        monkeypatch.setattr(module, "held_classes", lambda _: CLASSES)
     monkeypatch.setattr(live_shares, "set_shares", lambda *_: None)
 
 
