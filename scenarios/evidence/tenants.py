@@ -30,7 +30,7 @@ from scenarios.spec.moves import changes_of, moved, places
 from scenarios.spec.scenario import Scenario, Scheduled
 from topologies.links.htb.shares import set_shares
 from topologies.model.inventory import Inventory
-from traffic.engine.settings import prepare_namespace
+from traffic.transports.tcp.settings import prepare_namespace
 from traffic.runtime.records import RecordWriter
 
 Json = dict[str, Any]

@@ -13,7 +13,7 @@ from scenarios.spec.scenario import Scenario
 from tests.bench.book import Book
 from tests.bench.labs import lab_alone, of_kind, run_collective, uplink_bytes
 from topologies.model.load import load_fabric
-from traffic.engine.settings import prepare_namespace
+from traffic.transports.tcp.settings import prepare_namespace
 from traffic.metrics.fairness import jain
 from traffic.workloads.specs import CollectiveSpec
 

@@ -13,9 +13,9 @@ from tests.bench.labs import library_run
 from tests.lab.engine_lab import engine_lab
 from tests.lab.serving_lab import serve
 from topologies.lab.host_limits import measuring_lock
-from traffic.inference.cache import Hierarchy, Tier, reuse
-from traffic.metrics.collective import bulk_limit
+from traffic.inference.kv.cache import Hierarchy, Tier, reuse
 from traffic.traces.mooncake import read
+from traffic.transports.tcp import TCP
 
 TRACES = Path(__file__).parents[3] / "shared/traces"
 MOONCAKE = "mooncake_fast25/conversation_t0000-0600s.jsonl"
@@ -145,7 +145,7 @@ def kv_transfer(book: Book) -> None:
     with contextlib.nullcontext() if book.quick else measuring_lock(wait=True), engine_lab(book.work, 5) as lab:
         done = serve(lab, model=tiny, replicas=["h3"], decode=["h5"], process="constant", rate=0.8, requests=5,
                      variation=0, input_tokens=1000, output_tokens=12, bytes_per_input_token=1)
-    rates = [8 * r["kv_bytes"] / (r["kv_end"] - r["kv_start"]) / bulk_limit(20e6) for r in done.requests]
+    rates = [8 * r["kv_bytes"] / (r["kv_end"] - r["kv_start"]) / TCP.overhead.bulk_limit(20e6) for r in done.requests]
     book.median("KV transfer / payload rate of the wire", rates, target="at least 0.9", met=median(rates) >= 0.9)
 
 

@@ -11,8 +11,8 @@ from tests.lab.engine_lab import engine_lab
 from tests.lab.serving_lab import serve
 from topologies.lab.host_limits import measuring_lock
 from topologies.model.scale import Scale
-from traffic.inference.shipping import predictions
-from traffic.metrics.collective import bulk_limit
+from traffic.inference.kv.shipping import predictions
+from traffic.transports.tcp import TCP
 
 SLOW: dict[str, Any] = {"flops": 6e10, "bandwidth": 1e11, "memory": 1e9}      # a GPU that matches 20 Mbit/s
 MODEL = {"layers": 8, "hidden": 512, "ffn": 2048, "heads": 8, "kv_heads": 1, "vocab": 1000}     # 2,048 B of KV a token
@@ -57,7 +57,7 @@ def stores(book: Book, lab: Any) -> None:
             f"found_in_{tier}": sum(r[f"hit_{tier}"] for r in run.requests) / blocks for tier in ("gpu", "store")})
         fetches = [m for m in run.of("serving-store") if m["what"] == "fetch" and m["end"] is not None]
         if fetch == "always" and fetches:
-            rates = [8 * m["bytes"] / (m["end"] - m["start"]) / bulk_limit(20e6) for m in fetches]
+            rates = [8 * m["bytes"] / (m["end"] - m["start"]) / TCP.overhead.bulk_limit(20e6) for m in fetches]
             book.median("rate of a fetch / payload rate of the wire", rates, target="at least 0.9",
                         met=median(rates) >= 0.9)
     best = min(means["never"], means["always"])

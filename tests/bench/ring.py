@@ -13,7 +13,7 @@ from scenarios.verdict.invariants.headroom import STEAL
 from tests.bench.book import Book
 from tests.bench.labs import Row, of_kind, stolen
 from topologies.model.load import load_fabric
-from traffic.metrics.collective import ACK_FRAME, TCP_IP_HEADERS, ring_limit
+from traffic.transports.tcp import TCP
 
 WANTED, AIM = 0.97, 0.99
 
@@ -107,9 +107,10 @@ def run_ring(book: Book, fabric: str, rate: str, size: str, iterations: int, pat
     metric = result.metrics["ring.busbw_of_limit"]["value"]
     built = result.run.fabric
     host_rate = built.spec.host_rate
+    limit = TCP.overhead.ring_limit
     k = segments_per_ack(result.run.counters(), {h.name for h in built.hosts}, built.spec.mtu, window)
     found = Ring(
-        share=metric, share_k=metric * ring_limit(host_rate) / ring_limit(host_rate, k), k=k,
+        share=metric, share_k=metric * limit(host_rate) / limit(host_rate, per_ack=k), k=k,
         verdict=result.verdict.level.name, result=result, idle=idle(result.run.counters(), window),
         steal=stolen(result.run.counters()),
         engine=engine_share(records))
@@ -141,5 +142,5 @@ def segments_per_ack(counters: Iterable[Row], hosts: Set[str], mtu: int, window:
     mine = [n for n, direction in enumerate(header["directions"]) if direction.split("->")[0] in hosts]
     wires = [c["v"] for c in lines if c["kind"] == "wires" and window[0] <= c["t"] <= window[1]]
     sent, packets = (sum(wires[-1][n][column] - wires[0][n][column] for n in mine) for column in (0, 1))
-    full = (sent - ACK_FRAME * packets) / (mtu - TCP_IP_HEADERS)
+    full = (sent - TCP.overhead.ack_frame * packets) / TCP.overhead.payload(mtu)
     return float(full / (packets - full))

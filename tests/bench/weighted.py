@@ -21,9 +21,9 @@ from topologies.model.addressing import VXLAN_OVERHEAD
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.load import load_fabric
-from traffic.metrics.collective import ACK_FRAME
 from traffic.models.fluid import Path, course
 from traffic.runtime.records import PathRecord, records
+from traffic.transports.tcp import TCP
 
 HOSTS, FLOWS = 8, 50        # 32 pairs of hosts across the leaves, each with so many connections: 1,600
 RATE, SLOW = 5.3e6, 4       # bit/s of an uplink; one of leaf1's four has a fourth of it
@@ -74,7 +74,7 @@ def busiest(placed: Iterable[PathRecord], fabric: Fabric, payload: float) -> flo
     """
     load: defaultdict[str, float] = defaultdict(float)
     for record in placed:
-        weights = course(Path(record.there, record.back), fabric)
+        weights = course(Path(record.there, record.back), fabric, TCP.overhead)
         for direction, weight in (*weights.data.items(), *weights.acks.items()):
             load[direction] += payload * 8 * weight / fabric.link(direction).rate
     return max(load.values())
@@ -84,5 +84,5 @@ def ideal(size: int) -> float:
     """Seconds if the uplinks of leaf 1 were always full of what is sent across: payload of 16 pairs of hosts, framed,
     tunnelled, and the ACKs of the other way (one for two segments), over 3 1/4 uplinks."""
     payload = (HOSTS // 2) ** 2 * size / HOSTS
-    per_segment = FRAME + VXLAN_OVERHEAD + (ACK_FRAME + VXLAN_OVERHEAD) / 2
+    per_segment = FRAME + VXLAN_OVERHEAD + (TCP.overhead.ack_frame + VXLAN_OVERHEAD) / 2
     return payload * 8 * per_segment / MSS / (RATE * (3 + 1 / SLOW))

@@ -6,16 +6,17 @@ import asyncio
 import json
 import os
 import random
-import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.lab.engine_lab import run
 from tests.lab.run_process import aifab_run
-from traffic.engine.mesh import Host, Network
-from traffic.engine.namespaces import Tcp
+from traffic.transports.base import Connection, Dial, Host, Options
+from traffic.transports.flow import Meter, send
+from traffic.transports.tcp.network import TcpNetwork
 
 pytestmark = pytest.mark.lab
 
@@ -87,25 +88,27 @@ def twins() -> Iterator[dict[str, Host]]:
 
 
 def test_connections_of_the_same_addresses_and_ports_at_the_same_time_keep_their_ends(twins: dict[str, Host]) -> None:
-    async def both() -> list[tuple[socket.socket, socket.socket]]:
-        network = Network(asyncio.get_running_loop(), twins)
-        done = {n: asyncio.get_running_loop().create_future() for n in (1, 2)}
+    meters = {n: Meter() for n in (1, 2)}
+
+    async def both() -> set[int]:
+        loop = asyncio.get_running_loop()
+        network = TcpNetwork(loop, twins)
+        done: dict[int, asyncio.Future[Connection]] = {n: loop.create_future() for n in (1, 2)}
         for n in (1, 2):
             network.listen(twins[f"s{n}"])
         for n in (1, 2):
-            network.connect(twins[f"c{n}"], twins[f"s{n}"], Tcp("reno"), random.Random(7),     # noqa: S311
-                            lambda near, far, n=n: done[n].set_result((near, far)), done[n].set_exception)
-        try:
-            return await asyncio.wait_for(asyncio.gather(*done.values()), 20)
-        finally:
-            network.close()
+            network.connect(Dial(twins[f"c{n}"], twins[f"s{n}"], Options("reno"), random.Random(7), meters[n],  # noqa: S311
+                                 done[n].set_result, done[n].set_exception, lambda _c, error: pytest.fail(str(error))))
+        connections = await asyncio.wait_for(asyncio.gather(*done.values()), 20)
+        arrived = [loop.create_future() for _ in connections]
+        for size, connection, future in zip((1000, 3000), connections, arrived, strict=True):
+            send(connection.forward, size, partial(future.set_result, None))
+        await asyncio.wait_for(asyncio.gather(*arrived), 20)
+        sports = {connection.sport for connection in connections}
+        for connection in connections:
+            connection.close()
+        network.close()
+        return sports
 
-    ends = asyncio.run(both())
-    assert len({near.getsockname() for near, _ in ends}) == 1, "the same address and port"
-    for n, (near, _) in enumerate(ends):
-        near.send(bytes([n]))
-    for n, (near, far) in enumerate(ends):
-        far.settimeout(20)
-        assert far.recv(1) == bytes([n]), "the other tenant's"
-        near.close()
-        far.close()
+    assert len(asyncio.run(both())) == 1, "the same address and port"
+    assert [meters[n].bytes for n in (1, 2)] == [1000, 3000], "the other tenant's"

@@ -16,16 +16,17 @@ from topologies.model.errors import LabError, SpecError, SpecErrors
 from topologies.model.expansion import expand
 from topologies.model.inventory import Inventory
 from topologies.model.spec import FabricSpec
-from traffic.engine import channels
 from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job, hosts_of
-from traffic.engine.lane import SLICE, Flow, Lane, Meter
-from traffic.engine.mesh import TcpInfo
 from traffic.engine.reporting import Reporter
 from traffic.engine.timers import Slips, Timers
 from traffic.engine.watch import links_down
 from traffic.runtime.protocol import error_event
 from traffic.runtime.records import ComputeRecord, RecordWriter, StepRecord, TransferRecord, records
+from traffic.transports import pool
+from traffic.transports.flow import SLICE, Flow, Meter
+from traffic.transports.tcp.connection import TcpInfo
+from traffic.transports.tcp.lane import TcpLane
 from traffic.workloads.lowering import lower
 from traffic.workloads.workload import Collective, Compute, Transfer, Workload, to_json
 
@@ -47,7 +48,7 @@ class Wire:
         self.sockets = tcp_pair()
         self.meter = Meter()
         self.errors: list[OSError] = []
-        self.lane = Lane(asyncio.get_running_loop(), *self.sockets, self.meter, self._broke)
+        self.lane = TcpLane(asyncio.get_running_loop(), *self.sockets, self.meter, self._broke)
 
     def _broke(self, error: OSError) -> None:
         self.errors.append(error)
@@ -59,8 +60,8 @@ class Wire:
             sock.close()
 
 
-def flow(name: str, size: int, done: Callable[[Flow], None], wants_first: bool = False) -> Flow:
-    return Flow(Transfer(name, 0, 1, size), [size], wants_first, done)
+def flow(size: int, done: Callable[[Flow], None], wants_first: bool = False) -> Flow:
+    return Flow([size], done, wants_first)
 
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -74,7 +75,7 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 def test_a_flow_of_any_size_is_over_when_its_last_byte_arrives(size):
     async def scene() -> None:
         wire, over = Wire(), []
-        f = flow("t", size, over.append)
+        f = flow(size, over.append)
         f.go([wire.lane])
         await until(lambda: over)
         assert (f.got, wire.meter.bytes, wire.lane.received) == (size, size, size)
@@ -87,12 +88,13 @@ def test_a_flow_of_any_size_is_over_when_its_last_byte_arrives(size):
 def test_flows_on_one_lane_are_told_apart_in_the_order_of_sending():
     async def scene() -> None:
         wire, over = Wire(), []
-        flows = [flow(f"t{i}", size, over.append) for i, size in enumerate([70_000, 1, 200_001, 5, SLICE])]
+        sizes = [70_000, 1, 200_001, 5, SLICE]
+        flows = [flow(size, over.append) for size in sizes]
         for f in flows:
             f.go([wire.lane])
         await until(lambda: len(over) == 5)
         assert over == flows
-        assert [f.got for f in flows] == [f.op.size for f in flows]
+        assert [f.got for f in flows] == sizes
         wire.close()
     asyncio.run(scene())
 
@@ -101,7 +103,7 @@ def test_a_pipelined_flow_sends_only_what_has_arrived_in_whole_slices():
     async def scene() -> None:
         first, second, over = Wire(), Wire(), []
         size = 3 * SLICE + 10
-        a, b = flow("a", size, over.append), flow("b", size, over.append)
+        a, b = flow(size, over.append), flow(size, over.append)
         b.pass_on(a)
         b.go([second.lane])
         assert b.allowed == 0
@@ -125,7 +127,7 @@ def test_a_pipelined_flow_sends_only_what_has_arrived_in_whole_slices():
 def test_a_flow_may_go_before_the_one_that_waits_for_credit_in_front_of_it():
     async def scene() -> None:
         source, wire, over = Wire(), Wire(), []
-        a, b, c = (flow(n, 2 * SLICE, over.append) for n in "abc")
+        a, b, c = (flow(2 * SLICE, over.append) for _ in range(3))
         b.pass_on(a)
         b.go([wire.lane])
         c.go([wire.lane])
@@ -140,7 +142,7 @@ def test_a_flow_may_go_before_the_one_that_waits_for_credit_in_front_of_it():
 def test_the_first_byte_is_stamped_before_a_slice_is_there():
     async def scene() -> None:
         wire, over = Wire(), []
-        f = flow("t", SLICE, over.append, wants_first=True)
+        f = flow(SLICE, over.append, wants_first=True)
         f.active = True
         portion = f.portions[0]
         portion.lane, portion.allowed = wire.lane, 10
@@ -156,7 +158,7 @@ def test_the_first_byte_is_stamped_before_a_slice_is_there():
 def test_a_peer_that_goes_away_breaks_its_lane_once():
     async def scene() -> None:
         wire = Wire()
-        flow("t", 10_000_000, lambda f: None).go([wire.lane])
+        flow(10_000_000, lambda f: None).go([wire.lane])
         wire.sockets[0].shutdown(socket.SHUT_RDWR)
         await until(lambda: wire.errors)
         await asyncio.sleep(0.01)
@@ -390,8 +392,8 @@ def test_an_error_is_told_completely():
 
 def test_many_connections_are_closed_a_few_at_a_time(monkeypatch):
     done = []
-    monkeypatch.setattr(channels.time, "sleep", lambda seconds: done.append("pause"))
-    shared = channels.Shared.__new__(channels.Shared)
-    shared._tell = done.append
-    shared._tell_all(range(70))
+    monkeypatch.setattr(pool.time, "sleep", lambda seconds: done.append("pause"))
+    account = pool.Account("w", "main")
+    account.close = done.append
+    account.close_all(range(70))
     assert done == [*range(32), "pause", *range(32, 64), "pause", *range(64, 70)]

@@ -11,11 +11,11 @@ from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
 from traffic.metrics import on_paths as model
-from traffic.metrics.collective import bulk_limit
 from traffic.models import maxmin
 from traffic.models.fluid import Pair, Path, RateChange, Unpredictable, course, fluid_steps
 from traffic.models.maxmin import Course, fair_rates
 from traffic.models.predict import path_seconds, step_seconds
+from traffic.transports.tcp import TCP
 from traffic.workloads.lowering import lower
 from traffic.workloads.specs import CollectiveSpec
 from traffic.workloads.workload import Compute, Op, Transfer, Workload
@@ -173,7 +173,7 @@ def test_a_step_ends_though_the_acks_come_back_over_a_link_that_cannot_carry_the
     path = Path(way(fabric, "h1", "h5", 1), way(fabric, "h5", "h1", 2))
     slow = RateChange(0.0, "leaf2->spine2", 1e4)
     (step,) = fluid_steps([lower(one)], {"w": {(0, 1, 0): path}}, fabric, [slow])["w"]
-    ack = course(path, fabric).acks["leaf2->spine2"]
+    ack = course(path, fabric, TCP.overhead).acks["leaf2->spine2"]
     assert step.end == pytest.approx(8e5 * ack / 1e4 + path_seconds(fabric, "h1", "h5"))
 
 
@@ -230,7 +230,7 @@ def test_what_passes_on_does_not_wait_for_the_whole(fabric: Fabric) -> None:
     """A chain over three hosts takes one slice longer than one hop, not twice as long."""
     size = 3_276_800
     chain = job("w", ("h1", "h2", "h3"), Transfer("a", 0, 1, size), Transfer("b", 1, 2, size, behind="a"))
-    hop = 8 * size / bulk_limit(10e6)
+    hop = 8 * size / TCP.overhead.bulk_limit(10e6)
     assert hop * 1.005 < seconds(chain, fabric)[0] < hop * 1.05
 
 

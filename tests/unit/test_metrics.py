@@ -29,6 +29,7 @@ from traffic.runtime.records import (
     TransferRecord,
     encode,
 )
+from traffic.transports.tcp import TCP
 from traffic.workloads.workload import Collective, Compute, Transfer, Workload
 
 Row = dict[str, Any]
@@ -79,9 +80,9 @@ def test_the_factor_is_what_crosses_a_port_for_each_byte_of_s(
 
 
 def test_limits_are_those_of_1448_byte_segments_in_1514_byte_frames() -> None:
-    assert collective.bulk_limit(20e6) == pytest.approx(19.128e6, rel=1e-4)
-    assert collective.ring_limit(20e6) == pytest.approx(18.720e6, rel=1e-4)
-    assert collective.ring_limit(20e6, k=1e9) == pytest.approx(collective.bulk_limit(20e6))
+    assert TCP.overhead.bulk_limit(20e6) == pytest.approx(19.128e6, rel=1e-4)
+    assert TCP.overhead.ring_limit(20e6) == pytest.approx(18.720e6, rel=1e-4)
+    assert TCP.overhead.ring_limit(20e6, per_ack=1e9) == pytest.approx(TCP.overhead.bulk_limit(20e6))
 
 
 def test_bandwidths_are_over_the_mean_time_and_leave_the_warm_up_out(fabric: Fabric) -> None:
@@ -94,7 +95,7 @@ def test_bandwidths_are_over_the_mean_time_and_leave_the_warm_up_out(fabric: Fab
     busbw = found["ring.busbw"]
     assert (busbw.value, busbw.samples, busbw.unit) == (pytest.approx(8 * S / 5 * 1.5), 2, "bit/s")
     assert busbw.spread == pytest.approx((8 * S / 6 * 1.5, 8 * S / 4 * 1.5))
-    assert found["ring.busbw_of_limit"].value == pytest.approx(busbw.value / collective.ring_limit(10e6))
+    assert found["ring.busbw_of_limit"].value == pytest.approx(busbw.value / TCP.overhead.ring_limit(10e6))
 
 
 def test_busbw_of_an_uneven_all_to_all_is_that_of_its_busiest_port(fabric: Fabric) -> None:
@@ -281,7 +282,7 @@ def test_folded_ranks_are_held_against_the_port_that_they_share(fabric: Fabric) 
     """The limit of the port is half as much for each of two ranks: at that rate the share of the limit is 1."""
     folded, alone = shared(), Workload(name="ring", hosts=tuple(f"h{r + 1}" for r in range(8)), ops=shared().ops)
     rate = fabric.access_link("h1").rate
-    seconds = 8 * 2 * S * 2 * 7 / 8 / collective.ring_limit(rate)
+    seconds = 8 * 2 * S * 2 * 7 / 8 / TCP.overhead.ring_limit(rate)
     records = rows(CollectiveRecord("ring", "main", 0, "c", "all-reduce", "ring", tuple(range(8)), S, 0.0, seconds,
                                     (0.0,) * 8, (seconds,) * 8), StepRecord("ring", "main", 0, 0.0, seconds, ()))
     assert compute(records, fabric, [folded])["ring.busbw_of_limit"].value == pytest.approx(1)

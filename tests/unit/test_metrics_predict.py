@@ -13,8 +13,9 @@ from tests.workloads import workload_of
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import BorderSpec, FabricSpec, LinkOverride
-from traffic.metrics.collective import bulk_limit, factor, ring_limit
+from traffic.metrics.collective import factor
 from traffic.models.predict import fluid_seconds, path_seconds, predict, step_seconds
+from traffic.transports.tcp import TCP
 from traffic.workloads.specs import CollectiveSpec, RequestsSpec, TrainingTraceSpec
 from traffic.workloads.workload import Collective, Compute, Op, Transfer, Workload
 
@@ -38,8 +39,8 @@ def all_reduce(size: int = 8_000_000, name: str = "c", after: tuple[str, ...] = 
 def test_a_ring_on_a_non_blocking_fabric_reaches_the_ring_limit(fabric: Fabric) -> None:
     spec = CollectiveSpec.model_validate({"kind": "collective", "size": "8MB", "iterations": 5})
     found = predict(workload_of(spec, fabric, "ring", 1), fabric)
-    assert found["busbw"].value == pytest.approx(ring_limit(10e6))
-    transfer = 8 * 8_000_000 * factor("all-reduce", 8) / ring_limit(10e6)
+    assert found["busbw"].value == pytest.approx(TCP.overhead.ring_limit(10e6))
+    transfer = 8 * 8_000_000 * factor("all-reduce", 8) / TCP.overhead.ring_limit(10e6)
     assert found["time"].value == pytest.approx(transfer + path_seconds(fabric, "h1", "h5"))
     assert found["jct"].value == pytest.approx(5 * found["step_time"].value)
 
@@ -57,13 +58,13 @@ def test_an_oversubscribed_fabric_is_the_limit_of_a_ring_that_crosses_it() -> No
 
 def test_one_slow_host_holds_up_the_ring() -> None:
     slow = expand(FabricSpec(links={"h3-leaf1": LinkOverride(rate="5mbit")}))
-    assert predict(of_ops(all_reduce()), slow)["busbw"].value == pytest.approx(ring_limit(5e6))
+    assert predict(of_ops(all_reduce()), slow)["busbw"].value == pytest.approx(TCP.overhead.ring_limit(5e6))
 
 
 def test_what_all_send_to_one_rank_goes_at_its_bulk_limit(fabric: Fabric) -> None:
     splits = tuple(tuple(100_000 if j == 5 else 0 for j in range(8)) for _ in range(8))
     op = Collective("c", "all-to-all", tuple(range(8)), 100_000, "direct", splits)
-    assert fluid_seconds(op, of_ops(op), fabric) == pytest.approx(8 * 700_000 / bulk_limit(10e6))
+    assert fluid_seconds(op, of_ops(op), fabric) == pytest.approx(8 * 700_000 / TCP.overhead.bulk_limit(10e6))
 
 
 def test_a_step_is_its_longest_chain_of_compute_and_collectives(fabric: Fabric) -> None:
@@ -86,7 +87,7 @@ def test_a_request_on_an_idle_network_is_there_work_and_back(fabric: Fabric) -> 
     w = Workload(name="chat", hosts=("ext1", "h1"), ops=ops, connections="pool")
     found = predict(w, fabric)
     assert found["e2e"].value == pytest.approx(
-        8 * 70_000 / bulk_limit(10e6) + 0.2 + 2 * path_seconds(fabric, "ext1", "h1"))
+        8 * 70_000 / TCP.overhead.bulk_limit(10e6) + 0.2 + 2 * path_seconds(fabric, "ext1", "h1"))
 
 
 def test_a_path_is_the_sum_of_its_links_delay_and_serialisation() -> None:
@@ -103,7 +104,7 @@ def test_the_samples_take_as_long_as_they_say_and_have_predictions(fabric: Fabri
         {"kind": "requests", "trace": str(DATA / "requests-small.csv")}), fabric, "chat", 1)
     found = {f"{w.name}.{tag}": m for w in (step, chat) for tag, m in predict(w, fabric).items()}
     assert 2 < found["dlrm.step_time"].value < 4
-    assert found["dlrm.c4-allreduce.busbw"].value == pytest.approx(ring_limit(10e6))
+    assert found["dlrm.c4-allreduce.busbw"].value == pytest.approx(TCP.overhead.ring_limit(10e6))
     assert found["chat.throughput"].value == pytest.approx(5, rel=0.05)
     assert found["dlrm.jct"].value >= found["dlrm.roofline"].value
 
@@ -123,4 +124,4 @@ def test_more_bytes_never_take_less_time_and_no_port_beats_its_rate(
     before = seconds(sizes)
     assert seconds([s + more * (i == at) for i, s in enumerate(sizes)]) >= before
     sent = max(sum(s for j, s in enumerate(sizes[4 * i:4 * i + 4]) if j != i) for i in range(4))
-    assert before >= 8 * sent / bulk_limit(10e6) - 1e-9
+    assert before >= 8 * sent / TCP.overhead.bulk_limit(10e6) - 1e-9

@@ -14,7 +14,7 @@ from scenarios.report.figures import figures, paced, phase_starts
 from tests.unit import run_factory
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
-from traffic.metrics.collective import bulk_limit
+from traffic.transports.tcp import TCP
 
 Json = dict[str, Any]
 FABRIC = expand(FabricSpec(host_rate="10mbit"))
@@ -66,7 +66,7 @@ def transfer(seconds: float, size: int = 1_000_000, **more: Any) -> Json:
 
 
 def test_a_slowdown_is_the_time_over_the_time_alone_at_line_rate() -> None:
-    alone = 8e6 / bulk_limit(10e6)
+    alone = 8e6 / TCP.overhead.bulk_limit(10e6)
     rows = [transfer(2 * alone), transfer(alone), transfer(9.0, iteration=-1), transfer(9.0, size=100),
             transfer(9.0, dst="h1")]
     assert slowdowns(rows, FABRIC) == {"job": pytest.approx([1.0, 2.0])}
@@ -101,7 +101,7 @@ def test_phases_are_told_apart_in_every_figure_of_steps(tmp_path: Path) -> None:
 
 def test_a_transfer_that_the_idle_links_buckets_let_pass_has_no_line_rate_to_be_held_against() -> None:
     few = 18 * 1448         # packets of which up to four leave at once: faster than the wire, by the wire's own doing
-    assert slowdowns([transfer(0.93 * 8 * few / bulk_limit(10e6), size=few)], FABRIC) == {}
+    assert slowdowns([transfer(0.93 * 8 * few / TCP.overhead.bulk_limit(10e6), size=few)], FABRIC) == {}
 
 
 def test_latencies_of_requests_alone_and_beside_others_are_two_curves() -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from scenarios.cli import app
 from topologies.model.errors import LabError
-from traffic.transports.packets import AckTemplate, DataTemplate
+from traffic.transports.rocev2.packets import AckTemplate, DataTemplate
 from traffic.transports.rocev2.analysis import between, findings
 from traffic.transports.rocev2.wire import MIDDLE, NAK_SEQUENCE, PSNS
 

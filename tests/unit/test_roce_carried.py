@@ -33,7 +33,7 @@ from tests.unit.roce_captures import (
     written,
 )
 from topologies.model.errors import LabError
-from traffic.transports.packets import icrc_of
+from traffic.transports.rocev2.packets import icrc_of
 from traffic.transports.rocev2 import sightings as reading
 from traffic.transports.rocev2.analysis import PairFindings, analysis, between
 

@@ -12,7 +12,7 @@ import pytest
 
 from scenarios.report.answer import compared, workload_sentence
 from topologies.model.errors import RunError
-from traffic.transports.packets import Heard
+from traffic.transports.rocev2.packets import Heard
 from traffic.transports.rocev2.outcome import roce_record
 from traffic.transports.rocev2.plan import FIRST_QPN, QueuePair
 from traffic.transports.rocev2.ports import _by_opcode

@@ -50,11 +50,11 @@ def test_a_queue_in_packets_is_not_scaled_and_none_is_smaller_than_two_frames() 
 
 
 def test_transfers_of_few_packets_are_below_scale() -> None:
-    assert "10 are needed" in below_scale(9 * 1448, 10e6, 1e-6)
-    assert below_scale(10 * 1448, 10e6, 1e-6) == ""
+    assert "10 are needed" in below_scale(9 * 1448, 10e6, 1e-6, 1448)
+    assert below_scale(10 * 1448, 10e6, 1e-6, 1448) == ""
 
 
 def test_transfers_shorter_than_five_idle_rtts_are_below_scale() -> None:
     serialisation = 100_000 * 8 / 10e6
-    assert "5 idle RTTs" in below_scale(100_000, 10e6, serialisation / 4.9)
-    assert below_scale(100_000, 10e6, serialisation / 5.1) == ""
+    assert "5 idle RTTs" in below_scale(100_000, 10e6, serialisation / 4.9, 1448)
+    assert below_scale(100_000, 10e6, serialisation / 5.1, 1448) == ""

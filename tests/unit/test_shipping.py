@@ -16,7 +16,7 @@ from topologies.model.load import load_fabric
 from topologies.model.scale import Scale
 from traffic.inference.gpu import Chunk
 from traffic.inference.plan import Serving, serving_of
-from traffic.inference.shipping import Shipment, Transfer, computed, parts_of, predictions, wait
+from traffic.inference.kv.shipping import Shipment, Transfer, computed, parts_of, predictions, wait
 from traffic.workloads.specs import ServingSpec
 
 

@@ -24,7 +24,7 @@ from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import ClassSpec, FabricSpec, class_of, open_classes
 from traffic.transports.iperf import Job
-from traffic.transports.packets import AckTemplate, DataTemplate
+from traffic.transports.rocev2.packets import AckTemplate, DataTemplate
 from traffic.workloads.kinds.bulk import Bulk
 from traffic.workloads.kinds.engine import Operations
 from traffic.workloads.kinds.paced import Paced

@@ -56,13 +56,13 @@ class Scale:
         return self.rate == 1.0 and self.size == 1.0
 
 
-def below_scale(median_bytes: float, rate: float, idle_rtt: float, mss: int = 1448) -> str:
+def below_scale(median_bytes: float, rate: float, idle_rtt: float, payload: int) -> str:
     """Why a class of transfers is too small to mean anything at this scale; '' if it is not.
 
     median_bytes in emulated bytes, rate in emulated bit/s, idle_rtt in seconds.
     """
-    if median_bytes < MIN_PACKETS * mss:
-        return f"the median transfer has {median_bytes / mss:.1f} packets; {MIN_PACKETS} are needed"
+    if median_bytes < MIN_PACKETS * payload:
+        return f"the median transfer has {median_bytes / payload:.1f} packets; {MIN_PACKETS} are needed"
     serialisation = median_bytes * 8 / rate
     if serialisation < MIN_RTTS * idle_rtt:
         return (f"the median transfer takes {serialisation * 1e3:.2f} ms on the wire; "

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
@@ -14,32 +14,13 @@ from time import monotonic
 from topologies.model.errors import LabError, RunError
 from traffic.collectives import part
 from traffic.engine.channels import Channels
-from traffic.engine.lane import Flow, Lane
 from traffic.engine.reporting import Reporter
+from traffic.engine.task import Task
 from traffic.engine.timers import Timers
+from traffic.transports.flow import Flow, Lane
 from traffic.workloads.jitter import lengths
-from traffic.workloads.lowering import Primitive, Program
+from traffic.workloads.lowering import Program
 from traffic.workloads.workload import Compute, Transfer
-
-
-class Task:
-    """An operation in an iteration."""
-
-    __slots__ = ("dependents", "end", "flow", "is_over", "needs", "op", "ready", "waits", "was_given_up")
-
-    def __init__(self, op: Primitive) -> None:
-        self.op = op
-        self.dependents: list[Task] = []
-        self.needs = 0
-        self.flow: Flow | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        self.waits = self.needs
-        self.is_over = self.was_given_up = False
-        self.ready = self.end = 0.0
-        if self.flow is not None:
-            self.flow.reset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +85,7 @@ class Execution:
 
     def _flow(self, op: Transfer, task: Task, flows: int) -> Flow:
         sizes = [s for s in (part(op.size, flows, k) for k in range(flows)) if s]
-        return Flow(op, sizes, wants_first=bool(op.reply), over=partial(self._arrived, task))
+        return Flow(sizes, partial(self._arrived, task, op), wants_first=bool(op.reply))
 
     # -- iterations ---------------------------------------------------------------------------------
 
@@ -179,7 +160,7 @@ class Execution:
             self._running.add(task)
             self.channels.lanes(op, partial(self._go, task, task.flow))
 
-    def _go(self, task: Task, flow: Flow, lanes: list[Lane]) -> None:
+    def _go(self, task: Task, flow: Flow, lanes: Sequence[Lane]) -> None:
         if not task.is_over and not self._stopped:
             flow.go(lanes[:len(flow.portions)])
 
@@ -189,11 +170,11 @@ class Execution:
             self._reporter.computed(self._iteration, task, self._lengths.get(task.op.id))
             self._over(task)
 
-    def _arrived(self, task: Task, flow: Flow) -> None:
+    def _arrived(self, task: Task, op: Transfer, flow: Flow) -> None:
         task.end = flow.end
         self._running.discard(task)
-        self.channels.over(flow.op)
-        self._reporter.transferred(self._iteration, flow)
+        self.channels.over(op)
+        self._reporter.transferred(self._iteration, op, flow)
         self._over(task)
 
     def _over(self, task: Task) -> None:
@@ -230,8 +211,8 @@ class Execution:
                 todo += task.dependents
         for task in lost:
             self._running.discard(task)
-            if task.flow is not None:
-                self.channels.give_up(task.flow.op)
+            if isinstance(task.op, Transfer) and task.flow is not None:
+                self.channels.give_up(task.op)
         self._left -= len(lost)
         self._reporter.given_up(self._iteration, self._start, lost, status, self.tasks)
         if not self._left:
@@ -263,8 +244,8 @@ class Execution:
     def _stall_error(self, stalled: list[Task]) -> LabError:
         """Names the transfer that has stood still longest."""
         workload = self.program.workload
-        flow = min((t.flow for t in stalled if t.flow is not None), key=lambda f: f.since)
-        op = flow.op
+        flow, op = min(((t.flow, t.op) for t in stalled if t.flow is not None and isinstance(t.op, Transfer)),
+                       key=lambda found: found[0].since)
         src, dst = workload.hosts[op.src], workload.hosts[op.dst]
         others = f"; {len(stalled) - 1} more stand still" if len(stalled) > 1 else ""
         return RunError(

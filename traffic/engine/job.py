@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.inventory import Inventory
-from traffic.engine.mesh import Host
+from traffic.transports.base import Host
 from traffic.workloads.lowering import Program, lower
 from traffic.workloads.workload import from_json
 

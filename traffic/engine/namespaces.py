@@ -1,8 +1,4 @@
-"""Sockets inside other network namespaces.
-
-A socket belongs for life to the namespace that its thread is in when it is made; any event loop may
-use it from then on. So: setns into the host, make the socket, setns back.
-"""
+"""Entering a host's namespace, and what the process of the engine asks of the kernel for itself."""
 
 from __future__ import annotations
 
@@ -10,11 +6,9 @@ import contextlib
 import ctypes
 import os
 import resource
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import NamedTuple
 
 from topologies.model.errors import HostError, LabError
 
@@ -54,44 +48,6 @@ def inside(path: str) -> Iterator[None]:
     finally:
         os.close(there)
         os.close(here)
-
-
-class Tcp(NamedTuple):
-    """What a connection's sockets have set at both ends."""
-
-    congestion_control: str
-    dscp: int = 0
-
-
-def tcp_socket(path: str, tcp: Tcp) -> socket.socket:
-    """A non-blocking TCP socket in the namespace `path`, with its congestion control and its DSCP set.
-
-    Raises HostError naming the kernel module where the congestion control is not available.
-    """
-    with inside(path):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    prepare(sock, tcp)
-    return sock
-
-
-def prepare(sock: socket.socket, tcp: Tcp) -> None:
-    """What every TCP socket of the engine has set, those of accepted connections too."""
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, tcp.congestion_control.encode())
-    except OSError:
-        raise unavailable(tcp.congestion_control) from None
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tcp.dscp << 2)
-
-
-def unavailable(congestion_control: str) -> HostError:
-    """The error for a congestion control that this kernel does not have."""
-    with open("/proc/sys/net/ipv4/tcp_available_congestion_control") as file:
-        available = file.read().split()
-    return HostError("congestion_control", f"one that this kernel has: {', '.join(available)}", congestion_control,
-                     f"load the kernel module tcp_{congestion_control}, or choose another in the spec")
 
 
 def allow_descriptors(count: int) -> None:

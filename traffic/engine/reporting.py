@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from traffic.engine.task import Task
 from traffic.runtime.records import (
     CollectiveRecord,
     ComputeRecord,
@@ -13,12 +13,9 @@ from traffic.runtime.records import (
     StepRecord,
     TransferRecord,
 )
+from traffic.transports.flow import Flow
 from traffic.workloads.lowering import Program, Span
 from traffic.workloads.workload import Compute, Transfer
-
-if TYPE_CHECKING:
-    from traffic.engine.execution import Task
-    from traffic.engine.lane import Flow
 
 REQUEST, RESPONSE = "req/", "resp/"     # operations that make a request: req/N, work/N, resp/N
 
@@ -42,8 +39,8 @@ class Reporter:
         """A stamp of a flow: 0 is never."""
         return when - self._t0 if when else None
 
-    def transferred(self, iteration: int, flow: Flow) -> None:
-        op, hosts = flow.op, self._workload.hosts
+    def transferred(self, iteration: int, op: Transfer, flow: Flow) -> None:
+        hosts = self._workload.hosts
         self._writer.write(TransferRecord(
             self._workload.name, self._phase, iteration, op.id, hosts[op.src], hosts[op.dst], op.src, op.dst, op.size,
             self._time(flow.ready), self._time(flow.start), self._time(flow.end)))

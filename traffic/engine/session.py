@@ -14,13 +14,15 @@ from topologies.model.inventory import Inventory
 from traffic.engine.channels import Standing, channels
 from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job, hosts_of
-from traffic.engine.mesh import Host, Network, connect_all
 from traffic.engine.namespaces import allow_descriptors
 from traffic.engine.reporting import Reporter
-from traffic.engine.settings import prepare_namespace
+from traffic.transports.tcp.settings import prepare_namespace
 from traffic.engine.timers import Heartbeat, Slips, Timers
 from traffic.engine.watch import InterfaceWatch
 from traffic.runtime.records import EngineRecord, InterruptedRecord, RecordWriter, SlipRecord, SlipRunRecord
+from traffic.transports.base import Host
+from traffic.transports.opening import connect_all
+from traffic.transports.registry import Networks
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -44,13 +46,14 @@ class Session:
         hosts = hosts_of(programs, inventory)
         self._prepare_hosts(hosts, inventory)
         self._timers = Timers(self._loop)
-        self._network = Network(self._loop, hosts)
+        self._networks = Networks(self._loop, hosts)
         self._end: asyncio.Future[None] = self._loop.create_future()
         self._executions = [
             Execution(p, self._timers, Reporter(p, job.phase, job.t0, writer), self._callbacks(p.workload.name))
             for p in programs]
         for e in self._executions:
-            e.use(channels(e.program, self._network, job.seed, job.phase, e.broken))
+            network = self._networks.of(e.program.workload.transport)
+            e.use(channels(e.program, network, job.seed, job.phase, e.broken))
         self._unfinished = len(self._executions)
         self._heartbeat: Heartbeat | None = None
         self._watch = InterfaceWatch(self._loop, list(hosts.values()), self._interface_down)
@@ -68,12 +71,13 @@ class Session:
     async def connect(self) -> None:
         """Stand all connections that do not open on demand. Raises LabError."""
         wanted = [w for e in self._executions for w in e.channels.wanted()]
-        allow_descriptors(2 * len(wanted) + 2 * len(self._network.hosts) + SPARE_DESCRIPTORS)
+        allow_descriptors(2 * len(wanted) + 2 * len(self._networks.hosts) + SPARE_DESCRIPTORS)
         for e in self._executions:
-            for op in e.program.pairs():
-                self._network.listen(self._network.hosts[e.program.workload.hosts[op[1]]])
+            network = self._networks.of(e.program.workload.transport)
+            for _, server in e.program.pairs():
+                network.listen(network.hosts[e.program.workload.hosts[server]])
         limit = max(e.program.workload.timeout for e in self._executions)
-        await self._until_end(connect_all(self._network, wanted, limit))
+        await self._until_end(connect_all(wanted, limit))
 
     def standing(self) -> list[Standing]:
         """The connections that stand."""
@@ -116,7 +120,7 @@ class Session:
         for e in self._executions:
             for told in e.channels.close():
                 self._writer.write(told)
-        self._network.close()
+        self._networks.close()
         self._watch.close()
         self._timers.close()
         gc.enable()

@@ -11,8 +11,8 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 
-from traffic.engine.mesh import Host
 from traffic.engine.namespaces import inside
+from traffic.transports.base import Host
 
 RTMGRP_LINK = 1
 RTM_NEWLINK, RTM_DELLINK = 16, 17

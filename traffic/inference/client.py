@@ -12,10 +12,11 @@ from time import monotonic
 
 from traffic.engine.timers import Timers
 from traffic.inference.gateway import Call, Gateway
-from traffic.inference.links import Lease, Links
+from traffic.inference.links import Links
 from traffic.inference.plan import Serving
 from traffic.inference.records import ServingRecord
 from traffic.inference.requests import Request
+from traffic.transports.pool import Lease
 
 Done = Callable[["Exchange"], None]
 

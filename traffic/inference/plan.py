@@ -17,7 +17,7 @@ from traffic.inference.agent import Task, tasks_of
 from traffic.inference.gpu import Roofline
 from traffic.inference.parallel import Parallel, fused, pairs_of, parallel_of, problems, replica_hosts, replicas_of
 from traffic.inference.requests import Request, requests_of, trace_notes
-from traffic.metrics.collective import bulk_limit
+from traffic.transports.tcp import TCP
 from traffic.workloads.specs import ServingSpec
 
 KV_FUSE = 8     # layers that travel together where nothing is said
@@ -170,7 +170,7 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
         requests=tuple(asked or requests_of(spec, clients, scale, seed, where)), tasks=tuple(tasks),
         token_bytes=scale.to_emulated_size(spec.bytes_per_output_token), time=scale.time, decode=spec.decode or (),
         kv_bytes=scale.to_emulated_size(_roofline(spec).kv_bytes_per_token),
-        rates={h: bulk_limit(fabric.access_link(h).rate, fabric.spec.mtu) for h in holders},
+        rates={h: TCP.overhead.bulk_limit(fabric.access_link(h).rate, fabric.spec.mtu) for h in holders},
         congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         dscp=fabric.spec.dscp_of(spec.traffic_class), trace_notes=trace_notes(spec))
     if not serving.requests:

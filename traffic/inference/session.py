@@ -11,13 +11,12 @@ from typing import Any
 
 from topologies.model.errors import RunError, SpecError, SpecErrors
 from topologies.model.inventory import Inventory
-from traffic.engine.mesh import Host, Network
-from traffic.engine.namespaces import Tcp, allow_descriptors
+from traffic.engine.namespaces import allow_descriptors
 from traffic.engine.session import Interrupted
-from traffic.engine.settings import prepare_namespace
+from traffic.transports.tcp.settings import prepare_namespace
 from traffic.engine.timers import Heartbeat, Slips, Timers
 from traffic.engine.watch import InterfaceWatch
-from traffic.inference.carrier import Carrier
+from traffic.inference.kv.carrier import Carrier
 from traffic.inference.client import Clients, Exchange
 from traffic.inference.gateway import Gateway
 from traffic.inference.links import Links, warm
@@ -29,6 +28,8 @@ from traffic.inference.tasks import Agents, TaskRun
 from traffic.inference.tools import ToolCall
 from traffic.inference.workers import Pass, Workers
 from traffic.runtime.records import InterruptedRecord, Record, RecordWriter, SlipRecord, SlipRunRecord
+from traffic.transports.base import Host, Network, Options
+from traffic.transports.tcp.network import TcpNetwork
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -46,7 +47,7 @@ class Runtime:
                  write: Callable[[Record], None], over: Callable[[], None]) -> None:
         self.serving, self._timers, self._job, self._write, self._over = serving, timers, job, write, over
         self.links = Links(network, serving.name, job.phase, job.seed,
-                           Tcp(serving.congestion_control, serving.dscp))
+                           Options(serving.congestion_control, serving.dscp))
         self.workers = self._spread(serving.parallel) if serving.parallel else {}
         store = serving.spec.store
         self.carrier = Carrier(serving, store, self.links, job.phase, job.t0, write) if store is not None else None
@@ -121,7 +122,7 @@ class Session:
         for name in hosts:
             writer.write(prepare_namespace(inventory.netns[name], inventory.fabric.spec.tcp, name))
         self._timers = Timers(self._loop)
-        self._network = Network(self._loop, hosts)
+        self._network = TcpNetwork(self._loop, hosts)
         self._end: asyncio.Future[None] = self._loop.create_future()
         self._runtimes = {s.name: Runtime(s, self._network, self._timers, job, writer.write, self._over)
                           for s in job.workloads}

@@ -16,9 +16,10 @@ from time import monotonic
 
 from traffic.engine.timers import Timers
 from traffic.inference.agent import Call, Task
-from traffic.inference.links import Lease, Links
+from traffic.inference.links import Links
 from traffic.inference.plan import Serving
 from traffic.inference.records import ToolRecord
+from traffic.transports.pool import Lease
 
 Over = Callable[["ToolCall"], None]
 

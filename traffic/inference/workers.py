@@ -18,16 +18,16 @@ from time import monotonic
 
 from topologies.model.errors import RunError
 from traffic.collectives import Move, schedule
-from traffic.engine.lane import Flow, Lane
 from traffic.engine.timers import Timers
 from traffic.inference.batching import Step
-from traffic.inference.links import Lease, Links
+from traffic.inference.links import Links
 from traffic.inference.parallel import Pair, Parallel, Stages, pairs_of, ring_pairs
 from traffic.inference.replica import StepOver
-from traffic.workloads.workload import Collective, Transfer
+from traffic.transports.flow import Flow, Lane
+from traffic.transports.pool import Lease
+from traffic.workloads.workload import Collective
 
 Over = Callable[[], None]
-_PART = Transfer("part", 0, 1, 1)       # a flow wants an operation; nobody asks which
 
 
 @lru_cache(maxsize=4096)
@@ -62,7 +62,7 @@ class Ring:
     def _laid(self, size: int) -> list[tuple[Lane, Flow]]:
         found: dict[str, tuple[Lane, Flow]] = {}
         for move in ring_moves(len(self._lanes), size):
-            flow = Flow(_PART, [move.size], wants_first=False, over=self._arrived)
+            flow = Flow([move.size], self._arrived)
             if move.behind:
                 flow.pass_on(found[move.behind][1])
             found[move.id] = self._lanes[move.src], flow

@@ -15,7 +15,8 @@ from statistics import median
 from topologies.model.fabric import Fabric
 from topologies.model.scale import below_scale
 from traffic.collectives import schedule
-from traffic.metrics.collective import TCP_IP_HEADERS, slowest_rate
+from traffic.metrics.collective import slowest_rate
+from traffic.transports.registry import transport
 from traffic.workloads.workload import Collective, Transfer, Workload
 
 
@@ -25,8 +26,9 @@ def classes_below_scale(workload: Workload, fabric: Fabric, idle_rtt: float = 0.
     idle_rtt: seconds, as calibrated; at 0 only packets are counted. The rate is that of the slowest
     access link in the workload.
     """
-    rate, mss = slowest_rate(workload.hosts, fabric), fabric.spec.mtu - TCP_IP_HEADERS
-    reasons = {name: below_scale(median(sizes), rate, idle_rtt, mss) for name, sizes in _classes(workload) if sizes}
+    rate = slowest_rate(workload.hosts, fabric)
+    payload = transport(workload.transport).overhead.payload(fabric.spec.mtu)
+    reasons = {name: below_scale(median(sizes), rate, idle_rtt, payload) for name, sizes in _classes(workload) if sizes}
     return {name: why for name, why in reasons.items() if why}
 
 

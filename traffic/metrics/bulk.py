@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from topologies.model.fabric import Fabric
-from traffic.metrics.collective import bulk_limit
 from traffic.metrics.metric import Definition, Metric
+from traffic.transports.tcp import TCP
 
 GOODPUT = Definition("goodput", "bit/s", "goodput of a bulk transfer (median)",
                      "median over transfers of 8 x payload bytes received / seconds", "iperf3, sum_received")
@@ -26,4 +26,4 @@ def metrics(transfers: Sequence[Mapping[str, Any]], fabric: Fabric) -> list[Metr
 
 def _limit(transfer: Mapping[str, Any], fabric: Fabric) -> float:
     """Payload bit/s that the slower access link of the two hosts carries one way."""
-    return min(bulk_limit(k.rate, k.mtu) for k in map(fabric.access_link, (transfer["src"], transfer["dst"])))
+    return min(TCP.overhead.bulk_limit(k.rate, k.mtu) for k in map(fabric.access_link, (transfer["src"], transfer["dst"])))

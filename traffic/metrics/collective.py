@@ -17,15 +17,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from topologies.model.addressing import ETHERNET_HEADER
 from topologies.model.fabric import Fabric
 from traffic.collectives import schedule
 from traffic.metrics.metric import Definition, Metric, spread
+from traffic.transports.registry import transport
 from traffic.workloads.workload import Collective, CollectiveName, Workload
-
-TCP_IP_HEADERS = 52     # IPv4 20, TCP 20, time stamps 12
-ACK_FRAME = 66          # Ethernet 14 + those 52: an ACK without data
-SEGMENTS_PER_ACK = 2.0  # Linux's delayed ACKs on a steady stream
 
 NCCL = "nccl-tests doc/PERFORMANCE.md"
 TIME = Definition("time", "s", "collective time", "mean over iterations of: last rank's end - first rank's start, "
@@ -46,22 +42,6 @@ def factor(kind: CollectiveName, n: int) -> float:
     if kind == "broadcast":
         return 1.0
     return (2.0 if kind == "all-reduce" else 1.0) * (n - 1) / n
-
-
-def bulk_limit(rate: float, mtu: int = 1500) -> float:
-    """Payload bit/s of one-way TCP on a link of `rate` bit/s: rate x 1448/1514 at an MTU of 1500.
-
-    Frames count as wires count them, with 14 bytes of Ethernet header. Source: docs/methods.md: limits to compare with.
-    """
-    return rate * (mtu - TCP_IP_HEADERS) / (mtu + ETHERNET_HEADER)
-
-
-def ring_limit(rate: float, k: float = SEGMENTS_PER_ACK, mtu: int = 1500) -> float:
-    """Payload bit/s where each host also sends ACKs on the wire it sends data on: rate x 1448/(1514 + 66/k).
-
-    k data segments per ACK. Source: docs/methods.md: limits to compare with.
-    """
-    return rate * (mtu - TCP_IP_HEADERS) / (mtu + ETHERNET_HEADER + ACK_FRAME / k)
 
 
 def slowest_rate(hosts: Sequence[str], fabric: Fabric) -> float:
@@ -115,7 +95,8 @@ def metrics(op: Collective, records: Sequence[Mapping[str, Any]], workload: Work
     ]
     crosses = busiest_host(op, workload.hosts) / max(busiest_port(op), 1)
     if even and crosses:    # a port that only receives has another limit: predict.py
-        limit = ring_limit(slowest_rate([workload.hosts[r] for r in op.ranks], fabric), mtu=fabric.spec.mtu)
+        rate = slowest_rate([workload.hosts[r] for r in op.ranks], fabric)
+        limit = transport(workload.transport).overhead.ring_limit(rate, fabric.spec.mtu)
         share = 8 * bus * crosses / limit
         found.append(SHARE.of(share / mean, len(times), spread([share / t for t in times])))
     return found

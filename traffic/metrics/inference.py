@@ -20,10 +20,12 @@ from typing import Any
 
 from topologies.model.scale import MIN_PACKETS
 from traffic.metrics.metric import ENOUGH, Definition, Metric, percentile, spread
+from traffic.transports.tcp import TCP
 
 Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: serving"
 MSS = 1448
+SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 LONG = 100      # packets of a transfer whose rate is told: a link's idle bucket lets two pass at once (decision 003)
 
 TTFT = Definition("ttft", "s", "time to first token (median)", "median of first token at the client - due", SOURCE)
@@ -162,7 +164,7 @@ def _split(answered: Sequence[Row]) -> Iterator[Metric]:
     if any(exchange):
         yield EXCHANGE.mean(exchange)
     sizes = sorted(r["request_bytes"] for r in answered)
-    if sizes[len(sizes) // 2] >= MIN_PACKETS * MSS:
+    if sizes[len(sizes) // 2] >= MIN_PACKETS * SEGMENT:
         network = sum(means.get(d.tag, 0.0) for d in (IN, FETCH, OUT)) + fmean(exchange)
         yield NETWORK.of(network / sum(means.values()), len(answered))
 
@@ -231,7 +233,7 @@ def _transfers(requests: Sequence[Row]) -> Iterator[Metric]:
         yield KV_TIME.median([r["kv_end"] - r["kv_start"] for r in moved])
     if first := [r for r in moved if r.get("attempts", 1) == 1]:
         yield KV_WAIT.median([r["kv_end"] - r["made"] for r in first])
-    if long := [r for r in moved if r["kv_bytes"] >= LONG * MSS and r.get("kv_parts", 1) == 1]:
+    if long := [r for r in moved if r["kv_bytes"] >= LONG * SEGMENT and r.get("kv_parts", 1) == 1]:
         yield KV_BW.median([8 * r["kv_bytes"] / (r["kv_end"] - r["kv_start"]) for r in long])
 
 

@@ -18,10 +18,12 @@ from typing import Any
 
 from topologies.model.scale import MIN_PACKETS
 from traffic.metrics.metric import Definition, Metric
+from traffic.transports.tcp import TCP
 
 Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: serving"
 MSS = 1448
+SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 LONG = 100      # packets, as of a KV transfer whose rate is told
 
 STEP = Definition("replica_step", "s", "step of a replica (median)", "median of end - start, over its hosts", SOURCE)
@@ -46,7 +48,7 @@ def metrics(steps: Sequence[Row]) -> Iterator[Metric]:
     if _above_scale(steps):
         yield SHARE.of(fabric / seconds, len(steps))
     idle = sum(s["idle"] for s in steps)
-    if idle > 0 and median(s["train"] for s in steps) >= LONG * MSS:
+    if idle > 0 and median(s["train"] for s in steps) >= LONG * SEGMENT:
         yield STRETCH.of(fabric / idle, len(steps))
     decoding = [s for s in steps if s["decoding"]]
     if decoding and _above_scale(decoding):
@@ -56,4 +58,4 @@ def metrics(steps: Sequence[Row]) -> Iterator[Metric]:
 
 
 def _above_scale(steps: Sequence[Row]) -> bool:
-    return bool(median(s["part"] for s in steps) >= MIN_PACKETS * MSS)
+    return bool(median(s["part"] for s in steps) >= MIN_PACKETS * SEGMENT)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from traffic.metrics.inference import LONG, MSS, SOURCE
+from traffic.metrics.inference import LONG, SEGMENT, SOURCE
 from traffic.metrics.metric import Definition, Metric
 
 Row = Mapping[str, Any]
@@ -38,6 +38,6 @@ def metrics(requests: Sequence[Row], moves: Sequence[Row]) -> list[Metric]:
         mine = [m["bytes"] for m in whole if m["what"] == what]
         found.append(definition.of(sum(mine), len(mine)))
     found.append(BROKEN.of(len(moves) - len(whole), len(moves)))
-    if long := [m for m in whole if m["what"] == "fetch" and m["bytes"] >= LONG * MSS]:
+    if long := [m for m in whole if m["what"] == "fetch" and m["bytes"] >= LONG * SEGMENT]:
         found.append(FETCH_BW.median([8 * m["bytes"] / (m["end"] - m["start"]) for m in long]))
     return found

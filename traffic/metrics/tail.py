@@ -32,12 +32,12 @@ from topologies.model.fabric import Fabric
 from traffic.metrics.inference import FETCH, IN, OUT, SOURCE, parts, ttft
 from traffic.metrics.metric import ENOUGH, Definition, Metric
 from traffic.metrics.pacing import Samples
+from traffic.transports.tcp import TCP
 
 Row = Mapping[str, Any]
 Floats = npt.NDArray[np.float64]
 LEAST = 0.1             # share of what the slowest took longer, from which on a link is named
 SLOWER = 0.1            # of the mean TTFT, what they must have taken longer: else there is no tail to explain
-FRAMES = 1514 / 1448    # bytes of frames for a byte of payload
 
 LINK = Definition("tail_link", "", "tail: time in which packets waited at the link that grew most",
                   "max over links of (mean waiting over the slowest tenth - over all) / (the same of TTFT)", SOURCE)
@@ -88,7 +88,7 @@ class Ways:
         passed = np.concatenate(([0.0], np.cumsum(np.diff(t) * (waits[1:] + waits[:-1]) / 2)))
         windows = [w for w, _ in self.by_direction[direction]]
         seconds = np.interp([w.end for w in windows], t, passed) - np.interp([w.start for w in windows], t, passed)
-        own = 8 * FRAMES / self.fabric.link(direction).rate * np.array([w.own for w in windows])
+        own = 8 * TCP.overhead.expansion(self.fabric.spec.mtu) / self.fabric.link(direction).rate * np.array([w.own for w in windows])
         found = np.zeros(requests)
         np.add.at(found, [w.request for w in windows], np.maximum(seconds - own, 0.0))
         return found

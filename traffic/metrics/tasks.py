@@ -24,10 +24,12 @@ from typing import Any
 from topologies.model.scale import MIN_PACKETS
 from traffic.metrics.inference import stamp
 from traffic.metrics.metric import Definition, Metric, percentile
+from traffic.transports.tcp import TCP
 
 Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: tasks of agents"
 MSS = 1448
+SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 
 TIME = Definition("task_time", "s", "time of a task (median)", "median of answer whole at the user - due", SOURCE)
 _PART = "mean over answered tasks of {} on the critical path"
@@ -173,7 +175,7 @@ def _parts(found: Sequence[Anatomy], models: Sequence[Row], tools: Sequence[Row]
     yield replace(DOMINANT.of(mean[largest] / whole, len(found)), where=largest)
     sizes = [[r["request_bytes"] for r in models], [r["response_bytes"] for r in tools if r["status"] == "ok"]]
     alone = not any(r["prefill_fabric"] for r in models)
-    if alone and all(median(of) >= MIN_PACKETS * MSS for of in sizes if of):
+    if alone and all(median(of) >= MIN_PACKETS * SEGMENT for of in sizes if of):
         yield SHARE.of(mean["network"] / whole, len(found))
 
 

@@ -5,7 +5,7 @@
 
 The dependencies are those of the engine: a connection carries one thing after another, in slices; a transfer that
 passes on another has a slice when it has come in; a step starts when the one before it is over on every rank. The
-last bytes of a slice take the path's latency besides. No queues, no losses, no start-up of TCP.
+last bytes of a slice take the path's latency besides. No queues, no losses, no start-up.
 Source: docs/methods.md: predictions.
 """
 
@@ -21,13 +21,14 @@ from itertools import count
 from topologies.model.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.model.fabric import Fabric
 from traffic.collectives import part
-from traffic.metrics.collective import ACK_FRAME, SEGMENTS_PER_ACK, TCP_IP_HEADERS
 from traffic.models.maxmin import Course, fair_rates
+from traffic.transports.flow import SLICE
+from traffic.transports.overhead import Overhead
+from traffic.transports.registry import transport
 from traffic.workloads.jitter import lengths
 from traffic.workloads.lowering import Program
 from traffic.workloads.workload import Compute, Transfer
 
-SLICE = 32_768          # bytes, as the engine has it
 MAX_SLICES = 100_000    # of all steps together; slices become larger where there would be more
 MAX_TRANSFERS, MAX_CONNECTIONS = 200_000, 600   # beyond them nothing is predicted: it would take minutes
 MAX_KEPT = 10_000       # sets of lanes whose rates are remembered
@@ -76,7 +77,8 @@ def fluid_steps(programs: Sequence[Program], paths: Mapping[str, Mapping[Pair, P
         raise Unpredictable(f"{connections} connections and {transfers} operations, of at most {MAX_CONNECTIONS} and "
                             f"{MAX_TRANSFERS}: the model would take minutes")
     slices = sum(p.total_bytes * runs[p.workload.name] for p in programs) / SLICE
-    network = _Network(fabric, paths, changes)
+    overheads = {p.workload.name: transport(p.workload.transport).overhead for p in programs}
+    network = _Network(fabric, paths, overheads, changes)
     jobs = [_Job(p, network, SLICE * max(1, round(slices / MAX_SLICES))) for p in programs]
     for job in jobs:
         job.begin()
@@ -84,13 +86,12 @@ def fluid_steps(programs: Sequence[Program], paths: Mapping[str, Mapping[Pair, P
     return {job.program.workload.name: job.steps for job in jobs}
 
 
-def course(path: Path, fabric: Fabric, *, reverse: bool = False) -> Course:
+def course(path: Path, fabric: Fabric, overhead: Overhead, *, reverse: bool = False) -> Course:
     """What a byte of payload weighs on the links of a connection, data and ACKs."""
     data, acks = (path.back, path.there) if reverse else (path.there, path.back)
-    payload = fabric.spec.mtu - TCP_IP_HEADERS
-    frame = fabric.spec.mtu + ETHERNET_HEADER
-    return Course({d: (frame + _outer(d, fabric)) / payload for d in data},
-                  {d: (ACK_FRAME + _outer(d, fabric)) / SEGMENTS_PER_ACK / payload for d in acks})
+    mtu = fabric.spec.mtu
+    return Course({d: overhead.wire_bytes(1, 0, mtu, _outer(d, fabric)) for d in data},
+                  {d: overhead.wire_bytes(0, 1, mtu, _outer(d, fabric)) for d in acks})
 
 
 def _outer(direction: str, fabric: Fabric) -> int:
@@ -98,7 +99,7 @@ def _outer(direction: str, fabric: Fabric) -> int:
 
 
 def _latency(directions: Iterable[str], fabric: Fabric) -> float:
-    """Seconds of a full frame over these links, which TCP's last bytes have to wait for."""
+    """Seconds of a full frame over these links, which the last bytes have to wait for."""
     frame = fabric.spec.mtu + ETHERNET_HEADER
     return sum(fabric.link(d).delay + 8 * (frame + _outer(d, fabric)) / fabric.link(d).rate for d in directions)
 
@@ -110,7 +111,7 @@ class Unpredictable(Exception):     # noqa: N818 - no error of anybody: the run 
 class _Network:
     """Lanes with slices in them, and a clock."""
 
-    def __init__(self, fabric: Fabric, paths: Mapping[str, Mapping[Pair, Path]],
+    def __init__(self, fabric: Fabric, paths: Mapping[str, Mapping[Pair, Path]], overheads: Mapping[str, Overhead],
                  changes: Iterable[RateChange]) -> None:
         self.now = 0.0
         self._capacity = {d: k.rate for k in fabric.links for d in k.directions}
@@ -119,7 +120,7 @@ class _Network:
         for name, connections in paths.items():
             for pair, path in connections.items():
                 for reverse, directions in ((False, path.there), (True, path.back)):
-                    self._courses[(name, *pair, reverse)] = course(path, fabric, reverse=reverse)
+                    self._courses[(name, *pair, reverse)] = course(path, fabric, overheads[name], reverse=reverse)
                     self._latency[(name, *pair, reverse)] = _latency(directions, fabric)
         self._queues: dict[Lane, deque[tuple[float, Callable[[], None]]]] = {}
         self._left: dict[Lane, float] = {}      # of the first slice in each lane that has one

@@ -6,11 +6,11 @@ Bytes are a fluid and the network has no queues, no losses and no start-up:
 
         t = max over ports of 8 x wire bytes / rate  +  latency
         wire bytes of a port in one direction =
-            payload in it x frame/1448  +  payload against it x (ACK frame/1448) / k
+            payload in it x frame/payload  +  payload against it x (ACK frame/payload) / k
 
     ports are the hosts' access links and the leaves' uplinks, a leaf's uplinks taken together (ECMP
     that spreads perfectly) and with 50 bytes more per frame (VXLAN). For a ring on a non-blocking
-    fabric that gives the ring limit, rate x 1448/(1514 + 66/k).
+    fabric that gives the ring limit (traffic/transports/overhead.py).
 
     latency = one full frame through the longest path of the collective: sum of (delay + 8 x frame / rate)
 
@@ -31,18 +31,12 @@ from statistics import fmean, median
 from topologies.model.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.model.fabric import Fabric
 from traffic.collectives import Move, schedule
-from traffic.metrics.collective import (
-    ACK_FRAME,
-    BUSBW,
-    SEGMENTS_PER_ACK,
-    TCP_IP_HEADERS,
-    TIME,
-    bulk_limit,
-    busiest_port,
-)
+from traffic.metrics.collective import BUSBW, TIME, busiest_port
 from traffic.metrics.metric import Definition, Metric, spread, with_real
 from traffic.metrics.requests import E2E, THROUGHPUT
 from traffic.metrics.steps import JCT, ROOFLINE, SOURCE, STEP_TIME, roofline
+from traffic.transports.overhead import Overhead
+from traffic.transports.registry import transport
 from traffic.workloads.jitter import as_in
 from traffic.workloads.workload import Collective, Compute, Op, Transfer, Workload
 
@@ -128,10 +122,11 @@ def _ports(moves: Iterable[Move | Transfer], workload: Workload, fabric: Fabric)
         if src.leaf != dst.leaf:
             _add(leaves, src.leaf, dst.leaf, move.size)
     yield 0.0
+    overhead, mtu = transport(workload.transport).overhead, fabric.spec.mtu
     for name, (out, back) in hosts.items():
-        yield _seconds(out, back, fabric.access_link(name).rate, fabric.spec.mtu, 0)
+        yield 8 * _busier(overhead, out, back, mtu) / fabric.access_link(name).rate
     for name, (out, back) in leaves.items():
-        yield _seconds(out, back, sum(k.rate for k in fabric.uplinks(name)), fabric.spec.mtu, VXLAN_OVERHEAD)
+        yield 8 * _busier(overhead, out, back, mtu, VXLAN_OVERHEAD) / sum(k.rate for k in fabric.uplinks(name))
 
 
 def _add(ports: dict[str, list[int]], src: str, dst: str, size: int) -> None:
@@ -139,12 +134,9 @@ def _add(ports: dict[str, list[int]], src: str, dst: str, size: int) -> None:
     ports.setdefault(dst, [0, 0])[1] += size
 
 
-def _seconds(out: int, back: int, rate: float, mtu: int, overhead: int) -> float:
-    """Seconds of the busier direction of a port that carries payload `out` one way and `back` the other."""
-    payload, frame = mtu - TCP_IP_HEADERS, mtu + ETHERNET_HEADER + overhead
-    ack = (ACK_FRAME + overhead) / SEGMENTS_PER_ACK
-    wire = max(out * frame + back * ack, back * frame + out * ack) / payload
-    return 8 * wire / rate
+def _busier(overhead: Overhead, out: int, back: int, mtu: int, outer: int = 0) -> float:
+    """Wire bytes of the busier direction of a port that carries payload `out` one way and `back` the other."""
+    return max(overhead.wire_bytes(out, back, mtu, outer), overhead.wire_bytes(back, out, mtu, outer))
 
 
 def latency(op: Collective, workload: Workload, fabric: Fabric) -> float:
@@ -235,4 +227,5 @@ def _transfer_seconds(op: Transfer, workload: Workload, fabric: Fabric) -> float
     if src == dst:
         return 0.0
     rate = min(fabric.access_link(h).rate for h in (src, dst))
-    return 8 * op.size / bulk_limit(rate, fabric.spec.mtu) + path_seconds(fabric, src, dst)
+    limit = transport(workload.transport).overhead.bulk_limit(rate, fabric.spec.mtu)
+    return 8 * op.size / limit + path_seconds(fabric, src, dst)

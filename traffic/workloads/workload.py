@@ -45,7 +45,7 @@ class Transfer:
     behind   a transfer *into* src whose bytes this one passes on: byte k may leave once byte k of
              `behind` has arrived there (in slices). That is how a ring pipelines.
     at       not before this many seconds after the start of the workload (open-loop arrivals)
-    reply    a transfer from dst to src whose TCP connection this one answers on (request/response)
+    reply    a transfer from dst to src whose connection this one answers on (request/response)
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -96,6 +96,7 @@ class Workload:
     iterations: int = 1
     warmup: int = 0
     flows_per_pair: int = 1
+    transport: str = "tcp"      # what carries its bytes: a name of traffic/transports/registry.py
     congestion_control: str = "cubic"
     dscp: int = 0               # of its packets
     connections: Literal["shared", "pool"] = "shared"       # pool: a transfer takes an idle connection or opens one

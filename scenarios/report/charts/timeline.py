@@ -17,13 +17,13 @@ from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, Look, canv
 from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
 from topologies.model.fabric import Fabric
-from traffic.metrics.collective import bulk_limit
-from traffic.metrics.inference import LONG, MSS
+from traffic.metrics.inference import LONG, SEGMENT
+from traffic.transports.tcp import TCP
 
 Span = tuple[float, float]      # seconds from the step's start, and how long
 MAX_RANKS = 32          # rows that can be told apart; of more the first are drawn
 MAX_CURVES = 6
-MIN_BYTES = LONG * MSS  # a smaller one is faster than line rate by what the idle links' buckets let pass (decision 003)
+MIN_BYTES = LONG * SEGMENT  # a smaller one is faster than line rate by what the idle links' buckets let pass (decision 003)
 
 
 @dataclass
@@ -127,7 +127,7 @@ def slowdowns(transfers: Sequence[Json], fabric: Fabric) -> dict[str, list[float
         if t["iteration"] < 0 or t["bytes"] < MIN_BYTES or t["src"] == t["dst"] or t["end"] <= t["start"]:
             continue
         rate = min(fabric.access_link(t[end]).rate for end in ("src", "dst"))
-        alone = 8 * t["bytes"] / bulk_limit(rate, fabric.spec.mtu)
+        alone = 8 * t["bytes"] / TCP.overhead.bulk_limit(rate, fabric.spec.mtu)
         name = f"{t['workload']}, {t['phase']}" if len(phases) > 1 else t["workload"]
         found.setdefault(name, []).append((t["end"] - t["start"]) / alone)
     return {name: sorted(values) for name, values in found.items()}

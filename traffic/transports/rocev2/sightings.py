@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from topologies.model.errors import LabError
-from traffic.transports.packets import icrc_of
+from traffic.transports.rocev2.packets import icrc_of
 from traffic.transports.rocev2.opcodes import (
     AETH_SIZE,
     BTH_SIZE,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_size
-from traffic.inference import alone, shipping
+from traffic.inference import alone
+from traffic.inference.kv import shipping
 from traffic.inference.gpu import Chunk
 from traffic.inference.plan import Serving, ServingJob, serving_of
 from traffic.metrics import inference, spanning, stores, tasks

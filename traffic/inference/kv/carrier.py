@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
-from traffic.inference.cache import Hierarchy
-from traffic.inference.links import CONTROL_BYTES, Lease, Links
+from traffic.inference.kv.cache import Hierarchy
+from traffic.inference.links import CONTROL_BYTES, Links
 from traffic.inference.plan import Serving
 from traffic.inference.records import StoreRecord
 from traffic.inference.requests import Request
-from traffic.inference.store import Stores, Terms, chosen
+from traffic.inference.kv.store import Stores, Terms, chosen
+from traffic.transports.pool import Lease
 from traffic.workloads.specs import StoreSpec
 
 Blocks = tuple[int, ...]

@@ -11,10 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from topologies.access.netns import inside
 from topologies.model.errors import LabError
 from topologies.model.spec import TcpSpec
-from traffic.engine.namespaces import inside, unavailable
 from traffic.runtime.records import TcpSettingsRecord
+from traffic.transports.tcp.sockets import unavailable
 
 IPV4 = Path("/proc/sys/net/ipv4")
 

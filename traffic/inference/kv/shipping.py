@@ -24,10 +24,10 @@ from time import monotonic
 
 from topologies.model.scale import Scale
 from traffic.inference.gpu import Chunk
-from traffic.inference.links import Lease
 from traffic.inference.plan import Serving
 from traffic.metrics.inference import KV_WAIT
 from traffic.metrics.metric import Metric, with_real
+from traffic.transports.pool import Lease
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from traffic.inference.cache import Hierarchy, Tier
+from traffic.inference.kv.cache import Hierarchy, Tier
 from traffic.inference.gpu import Chunk, Roofline
 
 

@@ -6,8 +6,7 @@
 Since both ends live here, there are no headers: what arrives belongs to the first segment in flight.
 A wake-up should move a whole slice, so SO_RCVLOWAT asks for one; it never asks for more than is in
 flight, or the end of a message would never be announced. Payload is thrown away in the kernel
-(MSG_TRUNC). A portion that passes on what another brings gets its credit in whole slices, so that
-short reads do not turn into ever shorter sends along a ring.
+(MSG_TRUNC).
 """
 
 from __future__ import annotations
@@ -20,91 +19,12 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-from traffic.workloads.workload import Transfer
+from traffic.transports.flow import SLICE, Meter, Portion
 
-SLICE = 32_768          # bytes: 381 wake-ups a second for 100 Mbit/s; half of it cost a seventh more CPU
 BLOCK = 1 << 16         # most bytes given to the kernel before others get their turn
 _ZEROS = memoryview(bytes(BLOCK))
 _SCRATCH = bytearray(SLICE)
 _LEVEL, _LOWAT, _TRUNC = socket.SOL_SOCKET, socket.SO_RCVLOWAT, socket.MSG_TRUNC
-
-
-class Flow:
-    """One transfer while it runs. Stamps are times of time.monotonic(), 0 until reached.
-
-    wants_first   stamp the first byte at the receiver, at the price of one more wake-up
-    over          called once, with the flow, when its last byte has been received
-    """
-
-    __slots__ = ("active", "end", "first", "left", "op", "over", "portions", "ready", "seen", "since", "start",
-                 "wants_first")
-
-    def __init__(self, op: Transfer, sizes: list[int], wants_first: bool, over: Callable[[Flow], None]) -> None:
-        self.op, self.wants_first, self.over = op, wants_first, over
-        self.portions = [Portion(self, size) for size in sizes]
-        self.reset()
-
-    def reset(self) -> None:
-        """Ready for another iteration."""
-        self.active = False
-        self.left = len(self.portions)
-        self.ready = self.start = self.first = self.end = self.since = 0.0
-        self.seen = 0
-        for portion in self.portions:
-            portion.reset()
-
-    @property
-    def got(self) -> int:
-        return sum(p.got for p in self.portions)
-
-    @property
-    def allowed(self) -> int:
-        return sum(p.allowed for p in self.portions)
-
-    @property
-    def progress(self) -> int:
-        """Grows while any connection that this flow still needs brings bytes, if only those of flows before it."""
-        return sum(p.lane.received for p in self.portions if p.lane is not None and p.got < p.size)
-
-    def pass_on(self, source: Flow) -> None:
-        """Send only what `source` has brought. Both are cut into the same portions."""
-        for mine, theirs in zip(self.portions, source.portions, strict=True):
-            theirs.followers.append(mine)
-            mine.source = theirs
-
-    def go(self, lanes: list[Lane]) -> None:
-        """Start on these lanes, one a portion."""
-        self.active = True
-        for portion, lane in zip(self.portions, lanes, strict=True):
-            portion.go(lane)
-
-
-class Portion:
-    """The part of a flow that goes through one connection: sent, allowed and got count bytes up to size."""
-
-    __slots__ = ("allowed", "flow", "followers", "got", "lane", "queued", "sent", "size", "source")
-
-    def __init__(self, flow: Flow, size: int) -> None:
-        self.flow, self.size = flow, size
-        self.followers: list[Portion] = []
-        self.source: Portion | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        self.sent = self.got = self.allowed = 0
-        self.queued = False
-        self.lane: Lane | None = None
-
-    def go(self, lane: Lane) -> None:
-        self.lane = lane
-        self.credit(self.source.got if self.source else self.size)
-
-    def credit(self, bytes_there: int) -> None:
-        """`bytes_there` have arrived at the sender: allow whole slices of them, at the end all."""
-        allowed = self.size if bytes_there >= self.size else bytes_there - bytes_there % SLICE
-        if self.lane is not None and allowed > self.allowed:
-            self.allowed = allowed
-            self.lane.offer(self)
 
 
 class Segment:
@@ -116,16 +36,7 @@ class Segment:
         self.portion, self.bytes = portion, count
 
 
-class Meter:
-    """Bytes received by a whole workload."""
-
-    __slots__ = ("bytes",)
-
-    def __init__(self) -> None:
-        self.bytes = 0
-
-
-class Lane:
+class TcpLane:
     """One direction of a connection: tx is the sender's socket, rx the receiver's.
 
     broken   called once with the OSError of either end; the lane is of no use afterwards
@@ -176,7 +87,8 @@ class Lane:
                 self._broken(error)
                 return
             if sent:
-                self._sent(portion, sent, now)
+                portion.departed(sent, now)
+                self._departed(portion, sent)
             if sent < room:
                 self._wait_for_room()
                 return
@@ -189,10 +101,7 @@ class Lane:
             self._blocked = True
             self._loop.add_writer(self._tx.fileno(), self._push)
 
-    def _sent(self, portion: Portion, count: int, when: float) -> None:
-        if not portion.flow.start:
-            portion.flow.start = when
-        portion.sent += count
+    def _departed(self, portion: Portion, count: int) -> None:
         fifo = self._fifo
         if fifo and fifo[-1].portion is portion:
             fifo[-1].bytes += count
@@ -229,24 +138,11 @@ class Lane:
         segment.bytes -= count
         if not segment.bytes:
             fifo.popleft()
-        self._received(segment.portion, count)
-
-    def _received(self, portion: Portion, count: int) -> None:
-        flow = portion.flow
-        if flow.wants_first and not flow.first:
-            flow.first = monotonic()
-        portion.got = got = portion.got + count
         self.received += count
         self._meter.bytes += count
-        if self._fifo:
+        segment.portion.arrived(count)
+        if fifo:        # after the portion knows what it has; none where its end has closed the connection
             self._arm()
-        for follower in portion.followers:
-            follower.credit(got)
-        if got == portion.size:
-            flow.left -= 1
-            if not flow.left:
-                flow.end = monotonic()
-                flow.over(flow)
 
     def close(self) -> None:
         """Forget what is queued and in flight; the sockets are closed by their owner."""
