@@ -5,12 +5,15 @@ So what a new one costs stays true: nothing outside of its own modules, and the 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -27,15 +30,26 @@ from scenarios.spec.expected import duration_lines, traffic_lines
 from scenarios.spec.load_scenario import load_scenario
 from scenarios.spec.scenario import Scenario, WorkloadName
 from tests.toys.beacon import BeaconKind
-from tests.toys.gather import GatherKind
+from tests.toys.gather import GatherKind, GatherSpec
+from tests.toys.pipe import PIPE
 from tests.unit import run_factory
-from topologies.model.errors import SpecErrors
+from topologies.model.errors import SpecError, SpecErrors
+from topologies.model.fabric import Fabric
+from traffic.engine.channels import channels
+from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job as EngineJob
+from traffic.engine.reporting import Reporter
+from traffic.engine.timers import Timers
 from traffic.metrics import registry as metrics
-from traffic.runtime.records import lines
+from traffic.runtime.records import ConnectionRecord, RecordWriter, lines
+from traffic.transports.base import Host
+from traffic.transports.opening import connect_all
+from traffic.transports.registry import TRANSPORTS, Networks, transport
 from traffic.workloads.kinds.engine import workloads_of
 from traffic.workloads.kinds.kind import Kind, by_process
 from traffic.workloads.kinds.registry import KINDS, any_spec
+from traffic.workloads.lowering import Program
+from traffic.workloads.workload import Workload
 
 ROOT = Path(__file__).parents[1]
 
@@ -126,3 +140,58 @@ def test_a_kind_of_workload_with_a_process_is_two_modules_and_a_line(tmp_path: P
         (process,) = by_process(made.runs[0])
         assert process.watched == ("beacons",)
         assert slips([{"kind": "slip-run", "process": "beacons", "p99": 1e-3}], {}) == {"beacons": 1e-3}
+
+
+# ---- transports
+
+
+class PipedKind(GatherKind):
+    """A gather that another transport carries."""
+
+    def workload(self, spec: GatherSpec, fabric: Fabric, name: str, seed: int) -> Workload:
+        return replace(super().workload(spec, fabric, name, seed), transport="pipe")
+
+
+async def carried(program: Program, path: Path) -> tuple[int, list[ConnectionRecord]]:
+    """Run a program as the engine's session does, hosts without namespaces; bytes moved, connections at their end."""
+    loop = asyncio.get_running_loop()
+    networks = Networks(loop, {h: Host(h, "", "") for h in program.workload.hosts})
+    timers, end = Timers(loop), loop.create_future()
+    network = networks.of(program.workload.transport)
+    with RecordWriter(path) as writer:
+        running = Execution(program, timers, Reporter(program, "main", monotonic(), writer),
+                            Callbacks(lambda _i, _s: None, lambda: end.set_result(None), end.set_exception))
+        running.use(channels(program, network, 1, "main", running.broken))
+        for _, server in program.pairs():
+            network.listen(network.hosts[program.workload.hosts[server]])
+        await connect_all(running.channels.wanted(), 10)
+        running.start()
+        await asyncio.wait_for(end, 20)
+    ended = running.channels.close()
+    networks.close()
+    timers.close()
+    return running.done_bytes, ended
+
+
+def test_a_transport_is_a_folder_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRANSPORTS, "pipe", PIPE)
+    with registered(PipedKind()):
+        of = scenario(tmp_path / "s.yml", "kind: gather, size: 1MB")
+        made, _ = check(of)
+        assert made.duration.phases["main"][0] == pytest.approx(3 * 8e6 / (10e6 * 1400 / 1514), rel=0.02), "its overhead"
+        (job,) = jobs_of(made.runs[0], setting_of(of, made.fabric))
+        (program,) = EngineJob.model_validate(job.dump()).programs()
+
+        path = tmp_path / "records.jsonl"
+        moved, ended = asyncio.run(carried(program, path))
+        assert moved == 3_000_000
+        assert [(c.dst, c.cc, c.bytes) for c in ended] == [(program.workload.hosts[0], "none", 1_000_000)] * 3
+
+        records = list(lines(path))
+        assert sum(r["bytes"] for r in records if r["kind"] == "transfer") == 3_000_000
+        found = metrics.compute(records, made.fabric, workloads_of(made.planned[0]))
+        assert found["toy.step_time"].value > 0
+        assert "The gather took" in report(tmp_path, of, metrics.as_json(found), records)
+    monkeypatch.delitem(TRANSPORTS, "pipe")
+    with pytest.raises(SpecError, match="expected one of tcp; found pipe"):
+        transport("pipe")

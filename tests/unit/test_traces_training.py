@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests.workloads import workload_of
 from topologies.model.errors import TraceError
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec, ScaleSpec
 from traffic.metrics.below import classes_below_scale
 from traffic.traces.pytorch_et import read
-from traffic.traces.training import totals, training_workload
+from traffic.traces.training import totals
 from traffic.workloads.lowering import lower
 from traffic.workloads.specs import TrainingTraceSpec
 from traffic.workloads.workload import Collective, Compute, Workload
@@ -56,7 +57,7 @@ def kernels(rows: list[Row]) -> list[Row]:
 
 def workload(trace: Path, fabric: Fabric, **more: object) -> Workload:
     spec = TrainingTraceSpec.model_validate({"kind": "training-trace", "trace": str(trace), **more})
-    return training_workload(spec, fabric, "step", seed=1)
+    return workload_of(spec, fabric, "step", seed=1)
 
 
 def refused(trace: Path) -> TraceError:

@@ -171,7 +171,7 @@ def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Servi
         token_bytes=scale.to_emulated_size(spec.bytes_per_output_token), time=scale.time, decode=spec.decode or (),
         kv_bytes=scale.to_emulated_size(_roofline(spec).kv_bytes_per_token),
         rates={h: TCP.overhead.bulk_limit(fabric.access_link(h).rate, fabric.spec.mtu) for h in holders},
-        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
+        congestion_control=spec.congestion_control or TCP.congestion_control(fabric.spec),
         dscp=fabric.spec.dscp_of(spec.traffic_class), trace_notes=trace_notes(spec))
     if not serving.requests:
         raise SpecError(f"{where}.thinning", "a share that leaves requests", f"{spec.thinning:g}, which leaves none")

@@ -62,7 +62,6 @@ def training_job(spec: TrainingJobSpec, fabric: Fabric, name: str, seed: int) ->
     return Workload(
         name=name, hosts=hosts, ops=tuple(ops), iterations=spec.iterations, warmup=spec.warmup,
         flows_per_pair=spec.flows_per_pair,
-        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         jitter=spec.jitter, seed=seed, notes=_notes(spec, fabric, fuse, count, ops))
 
 

@@ -205,7 +205,6 @@ def aicb_workload(spec: TrainingTraceSpec, fabric: Fabric, name: str, seed: int)
     return Workload(
         name=name, hosts=place(spec.placement, layout.ranks, fabric, seed, fold=spec.fold), ops=ops,
         iterations=spec.iterations, warmup=spec.warmup, flows_per_pair=spec.flows_per_pair,
-        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         notes=_notes(spec, trace, iteration, layout, size_factor) | {"gaps": _gaps(between, time_factor)})
 
 

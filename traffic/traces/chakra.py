@@ -58,7 +58,6 @@ def chakra_workload(spec: TrainingTraceSpec, fabric: Fabric, name: str, seed: in
     return Workload(
         name=name, hosts=hosts, ops=ops,
         iterations=spec.iterations, warmup=spec.warmup, flows_per_pair=spec.flows_per_pair,
-        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         notes={"trace": f"{Path(spec.trace).name} (chakra)",
                "nodes": f"{sum(map(len, ranks))} of {len(ranks)} ranks, {compiler.collectives} collectives and "
                         f"{compiler.sends} sends", "bytes": f"x {spec.bytes_factor * scale.size:g}",

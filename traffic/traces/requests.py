@@ -51,7 +51,6 @@ def requests_workload(spec: RequestsSpec, fabric: Fabric, name: str, seed: int) 
            for op in _request(spec, fabric, i, request, from_ranks[i], to_ranks[i])]
     return Workload(
         name=name, hosts=(*clients, *servers), ops=tuple(ops), connections="pool",
-        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         timeout=scale.to_emulated_time(spec.timeout), notes=_notes(spec, requests, fabric))
 
 

@@ -34,7 +34,6 @@ def training_workload(spec: TrainingTraceSpec, fabric: Fabric, name: str, seed: 
         name=name, hosts=place(spec.placement, trace.ranks, fabric, seed, fold=spec.fold),
         ops=tuple(_ops(trace, collectives, time_factor)),
         iterations=spec.iterations, warmup=spec.warmup, flows_per_pair=spec.flows_per_pair,
-        congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control,
         notes=_notes(spec, trace, size_factor, time_factor))
 
 

@@ -29,6 +29,7 @@ from topologies.model.inventory import Inventory
 from topologies.model.scale import Scale
 from topologies.model.spec import FabricSpec
 from traffic.engine.namespaces import die_with_parent
+from traffic.transports.tcp import TCP
 from traffic.transports.tcp.settings import prepare_namespace
 from traffic.runtime.protocol import INTERRUPTED, emit, error_event, go_line
 from traffic.runtime.records import InterruptedRecord, IperfRecord, Record, RecordWriter
@@ -103,7 +104,7 @@ class Job(BaseModel):
         """Every transfer, each with a port of its own."""
         wanted = [(name, spec, src, dst) for name, spec in self.bulks.items() for src, dst in spec.pairs]
         return [Pair(src, dst, spec.duration, spec.connections,
-                     spec.congestion_control or fabric.tcp.congestion_control, FIRST_PORT + i,
+                     spec.congestion_control or TCP.congestion_control(fabric), FIRST_PORT + i,
                      fabric.dscp_of(spec.traffic_class), name)
                 for i, (name, spec, src, dst) in enumerate(wanted)]
 

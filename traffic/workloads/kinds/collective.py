@@ -95,8 +95,7 @@ class CollectiveKind(EngineKind[CollectiveSpec]):
             raise SpecError(f"workloads.{name}", expected, found)
         return Workload(
             name=name, hosts=hosts, ops=(*computes, collective), iterations=spec.iterations, warmup=spec.warmup,
-            flows_per_pair=spec.flows_per_pair,
-            congestion_control=spec.congestion_control or fabric.spec.tcp.congestion_control)
+            flows_per_pair=spec.flows_per_pair)
 
     def explain(self, spec: CollectiveSpec, built: Operations, fabric: Fabric) -> str:
         program, count = lower(built.workload), runs(built.workload)

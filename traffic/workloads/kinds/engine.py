@@ -14,6 +14,7 @@ from traffic.collectives import schedule
 from traffic.jobs.job import primitives
 from traffic.metrics.metric import Metric
 from traffic.models.predict import busy_seconds, predict, step_seconds
+from traffic.transports.registry import transport
 from traffic.workloads.extent import MAX_OPS
 from traffic.workloads.kinds.kind import Built, Json, Kind, Pair, Process, S, Setting
 from traffic.workloads.kinds.load import weight
@@ -76,7 +77,10 @@ class EngineKind(Kind[S, Operations]):
 
     @abstractmethod
     def workload(self, spec: S, fabric: Fabric, name: str, seed: int) -> Workload:
-        """Its operations, sizes and times emulated; the seed draws what is random. Raises SpecError, TraceError."""
+        """Its operations, sizes and times emulated; the seed draws what is random. Class and congestion control come after.
+
+        Raises SpecError, TraceError.
+        """
 
     def build(self, spec: S, fabric: Fabric, name: str, seed: int) -> Operations:
         made = self.workload(spec, fabric, name, seed)
@@ -84,7 +88,9 @@ class EngineKind(Kind[S, Operations]):
         if count > MAX_OPS:
             raise SpecError(f"workloads.{name}", f"at most {MAX_OPS:,} computes and transfers in an iteration",
                             f"{count:,}", "a shorter part of the trace, or fewer ranks")
-        return Operations(name, replace(made, dscp=fabric.spec.dscp_of(getattr(spec, "traffic_class", None))))
+        asked, carried = getattr(spec, "congestion_control", None), transport(made.transport)
+        return Operations(name, replace(made, dscp=fabric.spec.dscp_of(getattr(spec, "traffic_class", None)),
+                                        congestion_control=asked or carried.congestion_control(fabric.spec)))
 
 
 def workloads_of(traffic: Iterable[Built]) -> list[Workload]:
