@@ -33,25 +33,26 @@ def observed_paths(inventory: Inventory, connections: Iterable[Mapping[str, Any]
         src, dst = fabric.host(c["src"]), fabric.host(c["dst"])
         found.append(PathRecord(
             c["workload"], phase, src.name, dst.name, c["ranks"][0], c["ranks"][1], c["number"], c["sport"], c["dport"],
-            _way(inventory, gateways, src, dst, c["sport"], c["dport"]),
-            _way(inventory, gateways, dst, src, c["dport"], c["sport"])))
+            _way(inventory, gateways, src, dst, c["protocol"], c["sport"], c["dport"]),
+            _way(inventory, gateways, dst, src, c["protocol"], c["dport"], c["sport"])))
     return found
 
 
-def _way(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, sport: int, dport: int) -> tuple[str, ...]:
+def _way(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protocol: str, sport: int,
+         dport: int) -> tuple[str, ...]:
     """Directions of one way of a connection; none between two ranks on one host."""
     if src.name == dst.name:
         return ()
     if src.leaf == dst.leaf:
         return f"{src.name}->{src.leaf}", f"{src.leaf}->{dst.name}"
-    spine = spine_of(inventory.fabric, src, dst, _asked(inventory, gateways, src, dst, sport, dport))
+    spine = spine_of(inventory.fabric, src, dst, _asked(inventory, gateways, src, dst, protocol, sport, dport))
     return f"{src.name}->{src.leaf}", f"{src.leaf}->{spine}", f"{spine}->{dst.leaf}", f"{dst.leaf}->{dst.name}"
 
 
-def _asked(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, sport: int, dport: int) -> Sent:
+def _asked(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protocol: str, sport: int, dport: int) -> Sent:
     port = inventory.fabric.access_link(src.name).end(src.leaf).number
     to = gateways.get((src.name, dst.name), dst.mac)
-    return path_of(inventory.switches[src.leaf], Frame(port, "tcp", src.mac, to, src.ip, dst.ip, sport, dport))
+    return path_of(inventory.switches[src.leaf], Frame(port, protocol, src.mac, to, src.ip, dst.ip, sport, dport))
 
 
 def spine_of(fabric: Fabric, src: Node, dst: Node, sent: Sent) -> str:

@@ -21,8 +21,8 @@ SLOW = "leaf1-spine3"
 
 def spines(lab: Lab) -> list[str]:
     """Where the switches say that the flows of a pair go, leaf1 to leaf2."""
-    flows = [{"workload": "w", "src": "h1", "dst": "h3", "ranks": (0, 1), "number": n, "sport": 20000 + n,
-              "dport": 9000} for n in range(FLOWS)]
+    flows = [{"workload": "w", "src": "h1", "dst": "h3", "ranks": (0, 1), "number": n, "protocol": "tcp",
+              "sport": 20000 + n, "dport": 9000} for n in range(FLOWS)]
     return [p.there[1].split("->")[1] for p in observed_paths(lab.net.inventory, flows, "p")]
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from time import monotonic
+from typing import Literal
 
 from traffic.runtime.records import ConnectionRecord
 from traffic.transports.base import Dial, Host, Transport
@@ -63,6 +64,7 @@ class PipeConnection:
 class PipeNetwork:
     """Hosts that share a memory. `open` counts the connections that stand."""
 
+    protocol: Literal["udp"] = "udp"
     port = PORT
 
     def __init__(self, loop: asyncio.AbstractEventLoop, hosts: Mapping[str, Host]) -> None:

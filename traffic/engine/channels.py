@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, TypedDict
+from typing import Literal, Protocol, TypedDict
 
 from topologies.model.errors import LabError
 from traffic.runtime.records import ConnectionRecord
@@ -28,6 +28,7 @@ class Standing(TypedDict):
     number: int
     src: str
     dst: str
+    protocol: Literal["tcp", "udp"]
     sport: int
     dport: int
 
@@ -110,7 +111,7 @@ class Shared(_Base):
 
     def standing(self) -> list[Standing]:
         return [Standing(workload=self.workload.name, ranks=pair, number=k, src=c.client.name, dst=c.server.name,
-                         sport=c.sport, dport=self.network.port)
+                         protocol=self.network.protocol, sport=c.sport, dport=self.network.port)
                 for pair, connections in self._pairs.items() for k, c in enumerate(connections)]
 
     def lanes(self, op: Transfer, ready: Lanes) -> None:

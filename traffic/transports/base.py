@@ -12,7 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from topologies.model.spec import FabricSpec
 from traffic.runtime.records import ConnectionRecord
@@ -84,6 +84,9 @@ class Network(Protocol):
 
     @property
     def hosts(self) -> Mapping[str, Host]: ...
+    @property
+    def protocol(self) -> Literal["tcp", "udp"]:
+        """What IP carries it in: with addresses and ports, what ECMP hashes."""
     @property
     def port(self) -> int:
         """Where every host listens."""

@@ -15,6 +15,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from topologies.model.errors import RunError
 from traffic.transports.base import Dial, Host, Options
@@ -40,6 +41,7 @@ class _Opening:
 class TcpNetwork:
     """All listeners and half-open connections of a process."""
 
+    protocol: Literal["tcp"] = "tcp"
     port = PORT
 
     def __init__(self, loop: asyncio.AbstractEventLoop, hosts: Mapping[str, Host]) -> None:
