@@ -13,7 +13,7 @@ from typing import Any
 from topologies.model.errors import RunError
 from topologies.model.fabric import Fabric, Node
 from topologies.model.inventory import Inventory
-from topologies.switches.ovs.management.paths import Frame, Sent, path_of
+from topologies.switches.ovs.management.paths import Frame, Layer4, Sent, path_of
 from traffic.runtime.records import PathRecord
 
 Gateways = Mapping[tuple[str, str], str]     # (from, to), names of hosts -> MAC that such frames are addressed to
@@ -38,7 +38,7 @@ def observed_paths(inventory: Inventory, connections: Iterable[Mapping[str, Any]
     return found
 
 
-def _way(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protocol: str, sport: int,
+def _way(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protocol: Layer4, sport: int,
          dport: int) -> tuple[str, ...]:
     """Directions of one way of a connection; none between two ranks on one host."""
     if src.name == dst.name:
@@ -49,7 +49,8 @@ def _way(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protoco
     return f"{src.name}->{src.leaf}", f"{src.leaf}->{spine}", f"{spine}->{dst.leaf}", f"{dst.leaf}->{dst.name}"
 
 
-def _asked(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protocol: str, sport: int, dport: int) -> Sent:
+def _asked(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protocol: Layer4, sport: int,
+           dport: int) -> Sent:
     port = inventory.fabric.access_link(src.name).end(src.leaf).number
     to = gateways.get((src.name, dst.name), dst.mac)
     return path_of(inventory.switches[src.leaf], Frame(port, protocol, src.mac, to, src.ip, dst.ip, sport, dport))

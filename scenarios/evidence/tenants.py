@@ -30,8 +30,8 @@ from scenarios.spec.moves import changes_of, moved, places
 from scenarios.spec.scenario import Scenario, Scheduled
 from topologies.links.htb.shares import set_shares
 from topologies.model.inventory import Inventory
-from traffic.transports.tcp.settings import prepare_namespace
 from traffic.runtime.records import RecordWriter
+from traffic.transports.tcp.settings import prepare_namespace
 
 Json = dict[str, Any]
 NOWHERE = "default"     # where a host without an attachment is

@@ -15,9 +15,9 @@ from topologies.model.inventory import Inventory
 from topologies.model.units import show_size
 from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
 from topologies.proof.ledger import Ledger, balance
-from traffic.transports.tcp.settings import prepare_namespace
 from traffic.metrics import fairness
 from traffic.runtime.launch import Launch, Tell, ranks_on
+from traffic.transports.tcp.settings import prepare_namespace
 from traffic.workloads.placement import place
 
 

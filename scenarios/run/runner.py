@@ -39,8 +39,8 @@ from scenarios.verdict.verdict import Verdict, judge
 from topologies.lab.host_limits import measuring_lock
 from topologies.model.errors import LabError
 from topologies.model.fabric import Fabric
-from traffic.transports.tcp.settings import prepare_namespace
 from traffic.runtime.records import RecordWriter
+from traffic.transports.tcp.settings import prepare_namespace
 from traffic.workloads.kinds.engine import workloads_of
 
 

@@ -13,8 +13,8 @@ from scenarios.spec.scenario import Scenario
 from tests.bench.book import Book
 from tests.bench.labs import lab_alone, of_kind, run_collective, uplink_bytes
 from topologies.model.load import load_fabric
-from traffic.transports.tcp.settings import prepare_namespace
 from traffic.metrics.fairness import jain
+from traffic.transports.tcp.settings import prepare_namespace
 from traffic.workloads.specs import CollectiveSpec
 
 # Of spines4: eight hosts, non-blocking. A flow of a sixteenth of the bytes loses its last packets and waits for

@@ -16,9 +16,9 @@ from tests.lab.engine_lab import EngineLab, engine_lab, run
 from topologies.model.errors import HostError
 from topologies.model.inventory import Inventory
 from topologies.model.spec import TcpSpec
-from traffic.transports.tcp.settings import prepare_namespace
 from traffic.runtime.records import ConnectionRecord, RequestRecord, TransferRecord, lines, records
 from traffic.transports.iperf import Pair, measure
+from traffic.transports.tcp.settings import prepare_namespace
 from traffic.workloads.lowering import lower
 from traffic.workloads.workload import Collective, Compute, Op, Transfer, Workload
 

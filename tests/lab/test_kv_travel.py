@@ -11,9 +11,9 @@ from tests.lab.engine_lab import EngineLab, engine_lab
 from tests.lab.serving_lab import ServingRun, serve
 from topologies.model.scale import Scale
 from traffic.inference.kv.carrier import stores_of, terms_of
-from traffic.inference.replica import tiers_of
 from traffic.inference.kv.shipping import predictions
 from traffic.inference.kv.store import chosen
+from traffic.inference.replica import tiers_of
 
 pytestmark = pytest.mark.lab
 TINY = {"layers": 2, "hidden": 512, "ffn": 2048, "heads": 8, "kv_heads": 1, "vocab": 1000}    # 512 B of KV a token

@@ -11,8 +11,8 @@ import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
 from tests.lab.serving_lab import ServingRun, serve
-from traffic.inference.kv.cache import Hierarchy
 from traffic.inference.gpu import Chunk
+from traffic.inference.kv.cache import Hierarchy
 from traffic.inference.replica import tiers_of
 
 pytestmark = pytest.mark.lab

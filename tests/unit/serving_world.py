@@ -12,9 +12,9 @@ import pytest
 from topologies.model.expansion import expand
 from topologies.model.load import load_fabric
 from traffic.inference import client, replica
-from traffic.inference.kv import shipping
 from traffic.inference.client import Clients, Exchange
 from traffic.inference.gateway import Gateway
+from traffic.inference.kv import shipping
 from traffic.inference.plan import Serving, serving_of
 from traffic.inference.replica import Replica, Roofed
 from traffic.workloads.specs import ServingSpec

@@ -22,8 +22,8 @@ from topologies.model.errors import SpecError
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
 from traffic.metrics import roce
-from traffic.transports.rocev2.packets import AckTemplate, DataTemplate, Heard, Icrc, icrc_is_right, stamp_of
 from traffic.transports.rocev2.gobackn import ACK_EVERY, RETRIES, Requester, Responder, nearest
+from traffic.transports.rocev2.packets import AckTemplate, DataTemplate, Heard, Icrc, icrc_is_right, stamp_of
 from traffic.transports.rocev2.plan import ENTROPY_PORTS, SPRAY_PORTS, queue_pairs
 from traffic.transports.rocev2.wire import ACK, FIRST, HEADERS, LAST, MIDDLE, NAK_SEQUENCE, ONLY, OVERHEAD, PSNS
 from traffic.workloads.specs import RoceSpec

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from scenarios.cli import app
 from topologies.model.errors import LabError
-from traffic.transports.rocev2.packets import AckTemplate, DataTemplate
 from traffic.transports.rocev2.analysis import between, findings
+from traffic.transports.rocev2.packets import AckTemplate, DataTemplate
 from traffic.transports.rocev2.wire import MIDDLE, NAK_SEQUENCE, PSNS
 
 SRC, DST, QPN, FIRST = "192.0.2.1", "192.0.2.2", 17, PSNS - 3      # the PSN wraps after three packets

@@ -33,9 +33,9 @@ from tests.unit.roce_captures import (
     written,
 )
 from topologies.model.errors import LabError
-from traffic.transports.rocev2.packets import icrc_of
 from traffic.transports.rocev2 import sightings as reading
 from traffic.transports.rocev2.analysis import PairFindings, analysis, between
+from traffic.transports.rocev2.packets import icrc_of
 
 
 def only(path: Path) -> PairFindings:

@@ -12,8 +12,8 @@ import pytest
 
 from scenarios.report.answer import compared, workload_sentence
 from topologies.model.errors import RunError
-from traffic.transports.rocev2.packets import Heard
 from traffic.transports.rocev2.outcome import roce_record
+from traffic.transports.rocev2.packets import Heard
 from traffic.transports.rocev2.plan import FIRST_QPN, QueuePair
 from traffic.transports.rocev2.ports import _by_opcode
 from traffic.transports.rocev2.receiver import Incoming

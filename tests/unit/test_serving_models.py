@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.examples import examples
 from topologies.model.errors import TraceError
 from traffic.inference.batching import Batch, Sequence
-from traffic.inference.kv.cache import Hierarchy, Tier, reuse
 from traffic.inference.gpu import PRESETS, Chunk, Roofline
+from traffic.inference.kv.cache import Hierarchy, Tier, reuse
 from traffic.inference.requests import trace_notes
 from traffic.inference.routing import POLICIES, Ask, ReplicaView
 from traffic.traces.mooncake import CachedRequest, read, read_spread, slot_of, spread

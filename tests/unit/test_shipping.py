@@ -15,8 +15,8 @@ from topologies.model.fabric import Fabric
 from topologies.model.load import load_fabric
 from topologies.model.scale import Scale
 from traffic.inference.gpu import Chunk
-from traffic.inference.plan import Serving, serving_of
 from traffic.inference.kv.shipping import Shipment, Transfer, computed, parts_of, predictions, wait
+from traffic.inference.plan import Serving, serving_of
 from traffic.workloads.specs import ServingSpec
 
 

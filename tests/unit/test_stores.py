@@ -17,11 +17,11 @@ from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.load import load_fabric
 from topologies.model.spec import FabricSpec
+from traffic.inference.gpu import Chunk, Roofline
 from traffic.inference.kv.cache import Hierarchy, Tier
 from traffic.inference.kv.carrier import terms_of
-from traffic.inference.gpu import Chunk, Roofline
-from traffic.inference.plan import serving_of
 from traffic.inference.kv.store import Stores, Terms, chosen, fetch_seconds, saved_seconds
+from traffic.inference.plan import serving_of
 from traffic.metrics.registry import compute
 from traffic.workloads.specs import ServingSpec
 

@@ -16,13 +16,13 @@ from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job, hosts_of
 from traffic.engine.namespaces import allow_descriptors
 from traffic.engine.reporting import Reporter
-from traffic.transports.tcp.settings import prepare_namespace
 from traffic.engine.timers import Heartbeat, Slips, Timers
 from traffic.engine.watch import InterfaceWatch
 from traffic.runtime.records import EngineRecord, InterruptedRecord, RecordWriter, SlipRecord, SlipRunRecord
 from traffic.transports.base import Host
 from traffic.transports.opening import connect_all
 from traffic.transports.registry import Networks
+from traffic.transports.tcp.settings import prepare_namespace
 
 Emit = Callable[[dict[str, Any]], None]
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from traffic.inference.kv.shipping import Shipment, Transfer
 from traffic.inference.links import CONTROL_BYTES, Links
 from traffic.inference.plan import Serving
 from traffic.inference.replica import Attempt, Replica
 from traffic.inference.requests import Request
 from traffic.inference.routing import POLICIES, Ask, least
-from traffic.inference.kv.shipping import Shipment, Transfer
 from traffic.transports.pool import Lease
 
 

@@ -13,12 +13,11 @@ from topologies.model.errors import RunError, SpecError, SpecErrors
 from topologies.model.inventory import Inventory
 from traffic.engine.namespaces import allow_descriptors
 from traffic.engine.session import Interrupted
-from traffic.transports.tcp.settings import prepare_namespace
 from traffic.engine.timers import Heartbeat, Slips, Timers
 from traffic.engine.watch import InterfaceWatch
-from traffic.inference.kv.carrier import Carrier
 from traffic.inference.client import Clients, Exchange
 from traffic.inference.gateway import Gateway
+from traffic.inference.kv.carrier import Carrier
 from traffic.inference.links import Links, warm
 from traffic.inference.parallel import Parallel
 from traffic.inference.plan import Serving, ServingJob
@@ -30,6 +29,7 @@ from traffic.inference.workers import Pass, Workers
 from traffic.runtime.records import InterruptedRecord, Record, RecordWriter, SlipRecord, SlipRunRecord
 from traffic.transports.base import Host, Network, Options
 from traffic.transports.tcp.network import TcpNetwork
+from traffic.transports.tcp.settings import prepare_namespace
 
 Emit = Callable[[dict[str, Any]], None]
 

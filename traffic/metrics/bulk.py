@@ -26,4 +26,5 @@ def metrics(transfers: Sequence[Mapping[str, Any]], fabric: Fabric) -> list[Metr
 
 def _limit(transfer: Mapping[str, Any], fabric: Fabric) -> float:
     """Payload bit/s that the slower access link of the two hosts carries one way."""
-    return min(TCP.overhead.bulk_limit(k.rate, k.mtu) for k in map(fabric.access_link, (transfer["src"], transfer["dst"])))
+    links = map(fabric.access_link, (transfer["src"], transfer["dst"]))
+    return min(TCP.overhead.bulk_limit(k.rate, k.mtu) for k in links)

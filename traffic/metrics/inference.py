@@ -24,7 +24,6 @@ from traffic.transports.tcp import TCP
 
 Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: serving"
-MSS = 1448
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 LONG = 100      # packets of a transfer whose rate is told: a link's idle bucket lets two pass at once (decision 003)
 

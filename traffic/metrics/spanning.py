@@ -22,7 +22,6 @@ from traffic.transports.tcp import TCP
 
 Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: serving"
-MSS = 1448
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 LONG = 100      # packets, as of a KV transfer whose rate is told
 

@@ -88,7 +88,8 @@ class Ways:
         passed = np.concatenate(([0.0], np.cumsum(np.diff(t) * (waits[1:] + waits[:-1]) / 2)))
         windows = [w for w, _ in self.by_direction[direction]]
         seconds = np.interp([w.end for w in windows], t, passed) - np.interp([w.start for w in windows], t, passed)
-        own = 8 * TCP.overhead.expansion(self.fabric.spec.mtu) / self.fabric.link(direction).rate * np.array([w.own for w in windows])
+        wire_bits = 8 * TCP.overhead.expansion(self.fabric.spec.mtu) * np.array([w.own for w in windows])
+        own = wire_bits / self.fabric.link(direction).rate
         found = np.zeros(requests)
         np.add.at(found, [w.request for w in windows], np.maximum(seconds - own, 0.0))
         return found

@@ -28,7 +28,6 @@ from traffic.transports.tcp import TCP
 
 Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: tasks of agents"
-MSS = 1448
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 
 TIME = Definition("task_time", "s", "time of a task (median)", "median of answer whole at the user - due", SOURCE)

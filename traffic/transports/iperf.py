@@ -29,10 +29,10 @@ from topologies.model.inventory import Inventory
 from topologies.model.scale import Scale
 from topologies.model.spec import FabricSpec
 from traffic.engine.namespaces import die_with_parent
-from traffic.transports.tcp import TCP
-from traffic.transports.tcp.settings import prepare_namespace
 from traffic.runtime.protocol import INTERRUPTED, emit, error_event, go_line
 from traffic.runtime.records import InterruptedRecord, IperfRecord, Record, RecordWriter
+from traffic.transports.tcp import TCP
+from traffic.transports.tcp.settings import prepare_namespace
 from traffic.workloads.specs import BulkSpec
 
 FIRST_PORT = 5201

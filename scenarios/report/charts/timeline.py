@@ -23,7 +23,8 @@ from traffic.transports.tcp import TCP
 Span = tuple[float, float]      # seconds from the step's start, and how long
 MAX_RANKS = 32          # rows that can be told apart; of more the first are drawn
 MAX_CURVES = 6
-MIN_BYTES = LONG * SEGMENT  # a smaller one is faster than line rate by what the idle links' buckets let pass (decision 003)
+# a smaller one is faster than line rate by what the idle links' buckets let pass (decision 003)
+MIN_BYTES = LONG * SEGMENT
 
 
 @dataclass

@@ -16,11 +16,11 @@ from functools import partial
 from time import monotonic
 
 from traffic.inference.kv.cache import Hierarchy
+from traffic.inference.kv.store import Stores, Terms, chosen
 from traffic.inference.links import CONTROL_BYTES, Links
 from traffic.inference.plan import Serving
 from traffic.inference.records import StoreRecord
 from traffic.inference.requests import Request
-from traffic.inference.kv.store import Stores, Terms, chosen
 from traffic.transports.pool import Lease
 from traffic.workloads.specs import StoreSpec
 

@@ -22,8 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from traffic.inference.kv.cache import Hierarchy, Tier
 from traffic.inference.gpu import Chunk, Roofline
+from traffic.inference.kv.cache import Hierarchy, Tier
 
 
 class Stores:

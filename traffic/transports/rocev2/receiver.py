@@ -6,8 +6,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from traffic.transports.rocev2.packets import AckTemplate, Heard, Icrc, icrc_is_right, stamp_of
 from traffic.transports.rocev2.gobackn import Responder
+from traffic.transports.rocev2.packets import AckTemplate, Heard, Icrc, icrc_is_right, stamp_of
 from traffic.transports.rocev2.plan import FIRST_QPN, QueuePair
 from traffic.transports.udp.board import FOREIGN, Lane
 from traffic.transports.udp.receiver import BATCH, STAMP_SPACE, kernel_stamp

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from topologies.model.errors import RunError
-from traffic.transports.rocev2.packets import AckTemplate, DataTemplate, Heard, icrc_is_right
 from traffic.transports.rocev2.gobackn import Requester
+from traffic.transports.rocev2.packets import AckTemplate, DataTemplate, Heard, icrc_is_right
 from traffic.transports.rocev2.plan import FIRST_QPN, MOST_REPEATS, QueuePair
 from traffic.transports.udp.board import SENT, SLOTS, Board, Lane
 from traffic.transports.udp.sender import FATAL, LEAD

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 
 from topologies.model.errors import LabError
-from traffic.transports.rocev2.packets import icrc_of
 from traffic.transports.rocev2.opcodes import (
     AETH_SIZE,
     BTH_SIZE,
@@ -28,6 +27,7 @@ from traffic.transports.rocev2.opcodes import (
     Syndrome,
     syndrome_of,
 )
+from traffic.transports.rocev2.packets import icrc_of
 from traffic.transports.rocev2.wire import ROCE_PORT
 from traffic.transports.udp.capture_file import SLL2, Frame, frames
 from traffic.transports.udp.layers import CUT, PROTOCOL_TCP, PROTOCOL_UDP, UDP_HEADER, IpPacket, encapsulated, ip_packet

@@ -17,4 +17,5 @@ _HEADERS = 52       # IPv4 20, TCP 20, time stamps 12
 _ACK_FRAME = 66     # Ethernet 14 + those 52: an ACK without data
 _PER_ACK = 2.0      # Linux's delayed ACKs on a steady stream
 
-TCP = Transport("tcp", Overhead(_HEADERS, _ACK_FRAME, _PER_ACK), TcpNetwork, lambda fabric: fabric.tcp.congestion_control)
+TCP = Transport("tcp", Overhead(_HEADERS, _ACK_FRAME, _PER_ACK), TcpNetwork,
+                lambda fabric: fabric.tcp.congestion_control)

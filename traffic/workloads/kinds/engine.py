@@ -77,7 +77,8 @@ class EngineKind(Kind[S, Operations]):
 
     @abstractmethod
     def workload(self, spec: S, fabric: Fabric, name: str, seed: int) -> Workload:
-        """Its operations, sizes and times emulated; the seed draws what is random. Class and congestion control come after.
+        """Its operations, sizes and times emulated; the seed draws what is random. Class and congestion control
+        come after.
 
         Raises SpecError, TraceError.
         """

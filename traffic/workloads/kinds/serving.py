@@ -9,8 +9,8 @@ from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_size
 from traffic.inference import alone
-from traffic.inference.kv import shipping
 from traffic.inference.gpu import Chunk
+from traffic.inference.kv import shipping
 from traffic.inference.plan import Serving, ServingJob, serving_of
 from traffic.metrics import inference, spanning, stores, tasks
 from traffic.metrics.metric import Metric

@@ -15,12 +15,15 @@ from topologies.switches.ovs.management import unixctl
 _OUTER = re.compile(r"\bdst=(\d+\.\d+\.\d+\.\d+)")      # of the encapsulation; the inner addresses are not repeated
 
 
+Layer4 = Literal["tcp", "udp"]
+
+
 @dataclass(frozen=True)
 class Frame:
     """A packet of a flow as it comes in by an OpenFlow port."""
 
     in_port: int
-    protocol: Literal["tcp", "udp"]
+    protocol: Layer4
     src_mac: str
     dst_mac: str
     src_ip: str
