@@ -45,7 +45,7 @@ def path_of(switch: SwitchProcess, frame: Frame) -> Sent:
     return parse(unixctl.call(
         switch, "ofproto/trace", switch.name,
         f"in_port={frame.in_port},{frame.protocol},dl_src={frame.src_mac},dl_dst={frame.dst_mac},"
-        f"nw_src={frame.src_ip},nw_dst={frame.dst_ip},nw_ttl=64,tp_src={frame.sport},tp_dst={frame.dport}"))
+        f"nw_src={frame.src_ip},nw_dst={frame.dst_ip},nw_ttl=64,{frame.protocol}_src={frame.sport},{frame.protocol}_dst={frame.dport}"))
 
 
 def parse(trace: str) -> Sent:
