@@ -40,6 +40,6 @@ def test_the_path_of_a_packet_is_asked_with_all_that_its_hash_is_made_of(said: l
     sent = paths.path_of(SWITCH, paths.Frame(101, "udp", "02:00:00:00:00:01", "02:00:00:00:00:05", "10.9.1.1",
                                              "10.9.2.1", 5001, 7))
     assert said == [("ofproto/trace", "leaf1", "in_port=101,udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:05,"
-                     "nw_src=10.9.1.1,nw_dst=10.9.2.1,nw_ttl=64,tcp_src=5001,tcp_dst=7")]
+                     "nw_src=10.9.1.1,nw_dst=10.9.2.1,nw_ttl=64,udp_src=5001,udp_dst=7")]
     assert sent.tunnel_ends == ("10.255.1.2", "10.255.3.2")
     assert sent.shown.startswith("Datapath actions: tnl_push")

@@ -117,10 +117,10 @@ class _Network:
         self._capacity = {d: k.rate for k in fabric.links for d in k.directions}
         self._courses: dict[Lane, Course] = {}
         self._latency: dict[Lane, float] = {}
-        for name, connections in paths.items():
-            for pair, path in connections.items():
+        for name, overhead in overheads.items():
+            for pair, path in paths[name].items():
                 for reverse, directions in ((False, path.there), (True, path.back)):
-                    self._courses[(name, *pair, reverse)] = course(path, fabric, overheads[name], reverse=reverse)
+                    self._courses[(name, *pair, reverse)] = course(path, fabric, overhead, reverse=reverse)
                     self._latency[(name, *pair, reverse)] = _latency(directions, fabric)
         self._queues: dict[Lane, deque[tuple[float, Callable[[], None]]]] = {}
         self._left: dict[Lane, float] = {}      # of the first slice in each lane that has one

@@ -1,6 +1,6 @@
 """What a transport adds to payload on the wire, and what that leaves of a link: limits and predictions ask here.
 
-Frames count as the shaper (HTB) counts them, with 14 bytes of Ethernet header: no FCS, preamble or gap. On links of
+Frames count as the shaper of a wire counts them, with 14 bytes of Ethernet header: no FCS, preamble or gap. On links of
 the fabric a frame has VXLAN's bytes (`outer`) besides.
 """
 
