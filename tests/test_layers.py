@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import pytest
@@ -182,6 +183,23 @@ def test_a_folder_holds_at_most_twenty_modules() -> None:
     counts = Counter(p.parent.relative_to(ROOT) for package in PACKAGES for p in (ROOT / package).rglob("*.py")
                      if p.name != "__init__.py")
     assert {str(folder): n for folder, n in counts.items() if n > MOST_MODULES.get(str(folder), 20)} == {}
+
+
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    """(where, lines) of each function of a module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{path.relative_to(ROOT)}:{node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_modules_and_functions_stay_short() -> None:
+    """A module at most 400 lines and half of them at most 120, a function at most 50 and half of them at most 8."""
+    paths = [p for package in PACKAGES for p in (ROOT / package).rglob("*.py") if p.name != "__init__.py"]
+    lines = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in paths}
+    lengths = dict(of for p in paths for of in functions(p))
+    assert {name: n for name, n in lines.items() if n > 400} == {}
+    assert {name: n for name, n in lengths.items() if n > 50} == {}
+    assert (median(lines.values()) <= 120, median(lengths.values()) <= 8) == (True, True)
 
 
 def imported_modules(module: str) -> set[str]:
