@@ -23,7 +23,8 @@ from controller.rules.state import State
 from controller.stages import RuleSource, stages
 from topologies.model.document import Problem, nearest
 
-CONFIRM = 5.0       # seconds for all switches to confirm a stage; one that does not is told, and does not hold it up
+# seconds for all switches to confirm a stage; one that does not is reported, and does not hold it up
+CONFIRM = 5.0
 
 
 class Conflict(Exception):  # noqa: N818 - it is how HTTP calls it
@@ -34,7 +35,7 @@ class Conflict(Exception):  # noqa: N818 - it is how HTTP calls it
         self.version = version
 
 
-class Unfit(Exception):     # noqa: N818 - it is a description, not a failure
+class IntentViolation(Exception):     # noqa: N818 - it is a description, not a failure
     """An intent that cannot be, with everything that is wrong with it."""
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -71,11 +72,11 @@ class Writer:
         announce(control.compiler.originated)
 
     def plan(self, intent: Intent) -> Plan:
-        """Raises Unfit."""
+        """Raises IntentViolation."""
         control = self._control
         problems = intent_problems(intent, control.fabric)
         if problems:
-            raise Unfit(problems)
+            raise IntentViolation(problems)
         old = control.record
         if intent == old.intent:
             return Plan(old, control.compiler, (), {})
@@ -85,7 +86,7 @@ class Writer:
         return Plan(record, compiler, tuple(_changed(old.intent, intent)), _flows(control.compiler, compiler))
 
     def apply(self, intent: Intent, version: int | None = None) -> tuple[Plan, float]:
-        """Install an intent; the plan, and the seconds until all switches held it. Raises Unfit or Conflict.
+        """Install an intent; the plan, and the seconds until all switches held it. Raises IntentViolation or Conflict.
 
         version: apply only if this is still the version that counts.
         """
@@ -114,14 +115,15 @@ class Writer:
 
     def rated(self, rates: Mapping[str, float]) -> float:
         """From now on these links have another rate than the fabric's: link -> bit/s. Seconds until all switches
-        held what follows from it. A controller that is started again in their place knows them. Raises Unfit."""
+        held what follows from it. A controller that is started again in their place knows them. Raises
+        IntentViolation."""
         known = self._control.fabric.links_by_name
         problems = [Problem(("rates", name), "the name of a link", name, nearest(name, list(known)))
                     for name in rates if name not in known]
         problems += [Problem(("rates", name), "bit/s over 0", f"{rate:g}") for name, rate in rates.items()
                      if not 0 < rate < math.inf]
         if problems:
-            raise Unfit(problems)
+            raise IntentViolation(problems)
         with self._writing:
             started = time.monotonic()
             record = self._control.record.model_copy(update={"rates": dict(rates)})

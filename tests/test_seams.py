@@ -20,7 +20,7 @@ import pytest
 
 from scenarios.commands.schema import Kind as Schema
 from scenarios.commands.schema import schema_of
-from scenarios.evidence.evidence import slips
+from scenarios.evidence.evidence import lateness
 from scenarios.report.answer import sentences
 from scenarios.report.data import load
 from scenarios.report.page import build
@@ -98,8 +98,8 @@ def test_a_kind_of_workload_on_the_engine_is_one_module_and_a_line(tmp_path: Pat
         with pytest.raises(SpecErrors, match=r"s.yml:5 workloads.toy.ranks: expected at most 8 ranks"):
             scenario(tmp_path / "s.yml", "kind: gather, size: 1MB, ranks: 9")
         of = scenario(tmp_path / "s.yml", "kind: gather, size: 1MB")
-        made, told = check(of)
-        assert "toy (in main): gather of 1 MB from each of 3 ranks" in told
+        made, reported = check(of)
+        assert "toy (in main): gather of 1 MB from each of 3 ranks" in reported
         assert made.duration.phases["main"][0] == pytest.approx(3 * 8e6 / (10e6 * 1448 / 1514), rel=0.05)
 
         (job,) = jobs_of(made.runs[0], setting_of(of, made.fabric))
@@ -121,8 +121,8 @@ def test_a_kind_of_workload_with_a_process_is_two_modules_and_a_line(tmp_path: P
             with pytest.raises(SpecErrors, match=words):
                 scenario(tmp_path / "s.yml", f"kind: beacon, pairs: [[h1, h5]], {wrong}")
         of = scenario(tmp_path / "s.yml", "kind: beacon, pairs: [[h1, h5]], count: 3")
-        made, told = check(of)
-        assert "toy (in main): 3 beacons over 1 pairs" in told
+        made, reported = check(of)
+        assert "toy (in main): 3 beacons over 1 pairs" in reported
         assert made.pairs == {"main": {"toy": {("h1", "h5")}}}
         assert "BeaconSpec" in schema_of(Schema.scenario)["$defs"]
 
@@ -139,7 +139,7 @@ def test_a_kind_of_workload_with_a_process_is_two_modules_and_a_line(tmp_path: P
         assert "The beacons: time between beacons 10 ms" in report(tmp_path, of, metrics.as_json(found), records)
         (process,) = by_process(made.runs[0])
         assert process.watched == ("beacons",)
-        assert slips([{"kind": "slip-run", "process": "beacons", "p99": 1e-3}], {}) == {"beacons": 1e-3}
+        assert lateness([{"kind": "timer-lateness-run", "process": "beacons", "p99": 1e-3}], {}) == {"beacons": 1e-3}
 
 
 # ---- transports

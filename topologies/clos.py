@@ -44,7 +44,7 @@ class LeafSpine(Topo):  # type: ignore[misc]
             else:
                 self.addSwitch(node.name, dpid=f"{node.dpid:016x}")
         for k in self.fabric.links:
-            self.addLink(k.a.node, k.b.node, port1=k.a.number, port2=k.b.number,
+            self.addLink(k.a.node, k.b.node, port1=k.a.ofport, port2=k.b.ofport,
                          bw=k.rate / 1e6, max_queue_bytes=k.queue, delay=k.delay)
 
 

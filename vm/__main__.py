@@ -72,9 +72,9 @@ def show(steps: list[Step], seconds: float, steal: float) -> bool:
         print(f"{'ok  ' if figure.good else 'FAIL'}  {figure.text}")
     print(f"{seconds / 60:.1f} minutes, with {steal:.0%} of the processors taken by a hypervisor; "
           f"logs and runs are in {RESULTS}")
-    told = [asdict(x) | {"reasons": reasons(RESULTS / "runs", x.name)} for x in lines]
+    reported = [asdict(x) | {"reasons": reasons(RESULTS / "runs", x.name)} for x in lines]
     (RESULTS / "summary.json").write_text(json.dumps(
-        {"minutes": round(seconds / 60, 1), "steal": round(steal, 3), "steps": told,
+        {"minutes": round(seconds / 60, 1), "steal": round(steal, 3), "steps": reported,
          "figures": [asdict(x) for x in reached]}, indent=1))
     return all(x.good for x in lines) and all(x.good for x in reached)
 

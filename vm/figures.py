@@ -80,9 +80,9 @@ def incast(runs: Path) -> Iterator[Figure]:
         named = sum(ledger["queue_drops"].values())
         received, overtaken = (sum(s[key] for s in streams) for key in ("received", "reordered"))
         yield Figure(f"incast, {datapath} datapath: {lost} packets lost, {named} named by the ledger, which "
-                     f"{'closes' if ledger['closes'] else 'does not close'} (equal, above 0, closes); "
+                     f"{'balances' if ledger['balances'] else 'does not balance'} (equal, above 0, balances); "
                      f"{overtaken} of {received} that arrived were out of order",
-                     lost == named > 0 and ledger["closes"])
+                     lost == named > 0 and ledger["balances"])
 
 
 def loss(runs: Path) -> Iterator[Figure]:
@@ -99,8 +99,9 @@ def loss(runs: Path) -> Iterator[Figure]:
     share = sum(lost.values()) / (sum(lost.values()) + passed)
     elsewhere = sum(ledger["link_losses"].values()) - sum(lost.values())
     yield Figure(f"link with loss: {share:.2%} of {sum(lost.values()) + passed} packets lost (0.25 % to 0.75 %), "
-                 f"{elsewhere} elsewhere (0), books that {'close' if ledger['closes'] else 'do not close'}",
-                 LOSS / 2 <= share <= LOSS * 1.5 and not elsewhere and ledger["closes"])
+                 f"{elsewhere} elsewhere (0), packet accounting that "
+                 f"{'balances' if ledger['balances'] else 'does not balance'}",
+                 LOSS / 2 <= share <= LOSS * 1.5 and not elsewhere and ledger["balances"])
 
 
 def round_trip(path: Path) -> Iterator[Figure]:

@@ -23,8 +23,8 @@ ALL_TESTS = ("files=$(ls tests/unit/test_*.py tests/test_layers.py); "
              f"{LAB_TESTS}; labs=$?; wait $one || exit; wait $two || exit; exit $labs")
 REPORTED = "delay"
 VALID, INVALID, SUSPECT = 0, 3, 4       # exit codes of `aifab run`
-# Invariants that a slow machine breaks, and an emulated processor is one. The rates of wires, the books, and loss in
-# the emulator are not among them.
+# Invariants that a slow machine breaks, and an emulated processor is one. The rates of wires, packet accounting, and
+# loss in the emulator are not among them.
 SPEED = frozenset({"link", "headroom", "timers"})
 
 
@@ -42,8 +42,8 @@ def scenario(name: str, timeout: int = 400) -> Step:
     """A scenario of vm/scenarios, run once more if its network was not the one of its spec (vm/repeat.py).
 
     An emulator inside an emulated processor may be short of headroom: SUSPECT says so and is recorded,
-    with its reasons. INVALID passes only where nothing but speed broke it (SPEED); it stays INVALID in what is told.
-    A report takes up to a fifth of a run's time there: one scenario has it (REPORTED).
+    with its reasons. INVALID passes only where nothing but speed broke it (SPEED); it stays INVALID in what is
+    reported. A report takes up to a fifth of a run's time there: one scenario has it (REPORTED).
     """
     less = "" if name == REPORTED else " --no-report"
     run = f"aifab run vm/scenarios/{name}.yml --runs $RESULTS/runs{less}"
@@ -100,7 +100,7 @@ def _verdict(step: Step, result: Mapping[str, Any], broken: Set[str], times: int
     found = {VALID: "VALID", INVALID: "INVALID", SUSPECT: "SUSPECT"}.get(code, f"exit code {code}")
     only_slow = code == INVALID and bool(broken) and broken <= SPEED
     if only_slow:
-        found += f" by {', '.join(sorted(broken))}: this machine is too slow for it; its books hold"
+        found += f" by {', '.join(sorted(broken))}: this machine is too slow for it; its packet accounting holds"
     if times > 1:
         found += f" (run {times}: in the one before, calibration found another network than the spec's)"
     return Outcome(step.name, result["seconds"], found, code in step.allowed or only_slow)

@@ -164,13 +164,13 @@ def _overlapping_peers(intent: Intent) -> Iterator[Problem]:
         names = [name for name in sides if name in networks]
         for one, other in ((a, b) for a in names for b in names if a != b):
             seen[one].setdefault(other, index)
-    told: set[tuple[int, str]] = set()
+    reported: set[tuple[int, str]] = set()
     for vpc, peers in seen.items():
         for (a, i), (b, j) in combinations([(vpc, -1), *peers.items()], 2):
             common = _common(networks[a], networks[b])
             where = max(i, j)
-            if common and (where, common) not in told:
-                told |= {(where, common)}
+            if common and (where, common) not in reported:
+                reported |= {(where, common)}
                 who = f"{a} and {b}" if vpc in (a, b) else f"{a} and {b}, both peers of {vpc},"
                 yield Problem(_at(where, "permit"), "peers whose subnets do not overlap", f"{who} overlap: {common}",
                               "overlapping addresses work in VPCs that do not see each other")

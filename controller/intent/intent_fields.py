@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from controller.intent.lenient import Ignored, Lenient, Refused
-from topologies.model.errors import Misfit, Misfits
+from topologies.model.errors import Violation, Violations
 
 
 def _prefix(value: Any) -> str:
@@ -142,14 +142,14 @@ class Dhcp(Lenient):
             return value
         options = value.get("options")
         asked = {**value, "options": any(options.values()) if isinstance(options, dict) else options}
-        misfits = []
+        violations = []
         if value.get("relay") and value.get("enable"):
-            misfits.append(Misfit(("relay",), "either relay or enable: one server gives the addresses", "both"))
+            violations.append(Violation(("relay",), "either relay or enable: one server gives the addresses", "both"))
         if not value.get("enable"):
-            misfits += [Misfit((key,), f"{key} with enable: true only", "a DHCP server that is not enabled")
-                        for key in ("range", "static", "options") if asked.get(key)]
-        if misfits:
-            raise Misfits(misfits)
+            violations += [Violation((key,), f"{key} with enable: true only", "a DHCP server that is not enabled")
+                           for key in ("range", "static", "options") if asked.get(key)]
+        if violations:
+            raise Violations(violations)
         return value
 
 

@@ -1,4 +1,5 @@
-"""Fields of other people's files that have no effect in the lab: read, told, and forgotten; or refused with the reason.
+"""Fields of other people's files that have no effect in the lab: read, reported, and forgotten; or refused with the
+reason.
 
     vlan: Annotated[int | None, Ignored("a host's port carries one subnet, untagged")] = None      read, and forgotten
     staticRoutes: Refused("leaves forward by routes of hosts") = None                               empty, or an error

@@ -205,7 +205,7 @@ def _tenant(vpc: str, spec: VpcSpec, fabric: Fabric, allocation: Allocation) -> 
 
 def _member(fabric: Fabric, host: str, ip: str) -> Member:
     node = fabric.host(host)
-    return Member(host, node.leaf, fabric.access_link(host).end(node.leaf).number, node.mac, ip)
+    return Member(host, node.leaf, fabric.access_link(host).end(node.leaf).ofport, node.mac, ip)
 
 
 def _inside(intent: Intent) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The northbound API: what the controller knows, as JSON. controller/northbound/vpc_api.py adds what it can be told.
+"""The northbound API: what the controller knows, as JSON. controller/northbound/vpc_api.py adds what it can be given.
 
 GET /health    {expected, connected: switches; converged: every switch that is not dead holds what is wanted;
                 generation: number of the wanted rule set; changed: its time, s since the epoch;

@@ -115,6 +115,7 @@ def _in_words(body: bytes) -> str:
 def _unsettled(health: dict[str, Any]) -> str:
     waiting = [name for name, s in health["switches"].items() if not s["settled"]]
     errors = [f"{name}: {e}" for name, s in health["switches"].items() for e in s.get("errors", ())]
-    told = (f"{health['connected']} of {health['expected']} connected; waiting for {', '.join(waiting) or 'links'}; "
-            f"down: {', '.join(health['down']) or 'none'}")
-    return "; ".join([told, *errors[:3]])
+    reported = (f"{health['connected']} of {health['expected']} connected; "
+                f"waiting for {', '.join(waiting) or 'links'}; "
+                f"down: {', '.join(health['down']) or 'none'}")
+    return "; ".join([reported, *errors[:3]])

@@ -43,7 +43,7 @@ from controller.intent.intent import (
     with_reasons,
 )
 from controller.intent.lenient import Note
-from controller.writer import Conflict, Plan, Unfit, Writer
+from controller.writer import Conflict, IntentViolation, Plan, Writer
 from topologies.model.document import MAX_BYTES, Problem
 from topologies.model.explain import explain
 from topologies.model.fields import Strict
@@ -103,8 +103,8 @@ async def _answer(request: Request, parse: Callable[[bytes], Asked],
         return JSONResponse(await run_in_threadpool(then, asked, _version(request)))
     except _Refused as refused:
         return refused.answer
-    except Unfit as unfit:
-        return _unfit(unfit.problems)
+    except IntentViolation as violation:
+        return _violation(violation.problems)
     except Conflict as conflict:
         return problem(HTTPStatus.CONFLICT, f"the intent has been changed meanwhile; it is version {conflict.version}",
                        version=conflict.version)
@@ -152,7 +152,7 @@ def _rates(body: bytes) -> dict[str, float]:
     try:
         return _Rates.model_validate(data).rates
     except ValidationError as error:
-        raise _Refused(_unfit(explain(error, _Rates, data))) from None
+        raise _Refused(_violation(explain(error, _Rates, data))) from None
 
 
 @dataclass(frozen=True)
@@ -168,15 +168,15 @@ def _intent(body: bytes) -> _Asked:
     try:
         wanted = _Wanted.model_validate(data)
     except ValidationError as error:
-        raise _Refused(_unfit(with_reasons(explain(error, _Wanted, data)))) from None
+        raise _Refused(_violation(with_reasons(explain(error, _Wanted, data)))) from None
     intent = Intent(objects=wanted.objects)
     if intent.is_empty and not wanted.empty:
-        raise _Refused(_unfit([empty_problem(
+        raise _Refused(_violation([empty_problem(
             (KEY,), "empty: true beside objects, or DELETE /intent, takes every VPC away")]))
     return _Asked(intent, tuple(ignored_in(intent, data.get(KEY, ()))))
 
 
-def _unfit(problems: list[Problem]) -> JSONResponse:
+def _violation(problems: list[Problem]) -> JSONResponse:
     count = len(problems)
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{count} problem{'s' if count > 1 else ''}; nothing is applied",
                    errors=problems_in_words(problems))

@@ -28,7 +28,7 @@ ARP_REQUEST, ARP_REPLY = 1, 2
 
 
 def _port(fabric: Fabric, host: Node) -> int:
-    return fabric.access_link(host.name).end(host.leaf).number
+    return fabric.access_link(host.name).end(host.leaf).ofport
 
 
 def ingress(fabric: Fabric, leaf: Node, vni: int, elsewhere: Container[str] = ()) -> Iterator[Flow]:

@@ -22,7 +22,7 @@ from topologies.model.fabric import Node
 FIVE_TUPLE = ("ip_src", "ip_dst", "ip_proto", "tcp_src", "tcp_dst", "udp_src", "udp_dst")
 
 
-SLOTS = 16              # buckets of a path at full rate: rates are told apart to a sixteenth
+SLOTS = 16              # buckets of a path at full rate: rates are distinguished to a sixteenth
 NEXT_SLOT = 1000        # between the numbers of a path's buckets; more than a fabric has spines
 
 

@@ -37,7 +37,7 @@ def _number(target: Node, spine: Node) -> int:
 def flows(fabric: Fabric, leaf: Node) -> Iterator[Flow]:
     """Each host of `leaf` and each other leaf -> the group of the host's spine. They depend on the fabric alone."""
     for host, spine in preferred(fabric, leaf).items():
-        port = fabric.access_link(host).end(leaf.name).number
+        port = fabric.access_link(host).end(leaf.name).ofport
         for target in fabric.tunnel_ends:
             if target.name != leaf.name:
                 yield Flow(f"pin:{host}:{target.name}:{spine.name}", Table.PIN, Priority.NORMAL,

@@ -23,7 +23,7 @@ def flows(fabric: Fabric, leaf: Node) -> Iterator[Flow]:
     """The sentinel's DSCP is the probes' own (it gets a queue of its own); from others it is cleared."""
     for host in fabric.hosts_of(leaf.name):
         if host.role == "probe":
-            port = fabric.access_link(host.name).end(leaf.name).number
+            port = fabric.access_link(host.name).end(leaf.name).ofport
             yield Flow(f"sentinel:{host.name}", Table.QOS, Priority.OVERRIDE,
                        Match(in_port=port, eth_type=ETH_IPV4, ip_dscp=SENTINEL_DSCP), (), Table.BRIDGE)
     yield Flow("reserved-dscp", Table.QOS, Priority.NORMAL,

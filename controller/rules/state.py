@@ -2,7 +2,7 @@
 
 A link is down while either of its ends says so, and while the switch at one of its ends is dead: a dead
 switch's ports keep their carrier, so nobody else would say so. State is a value for `compile`; LinkState
-gathers it from port reports and from what is told of switches.
+gathers it from port reports and from what is reported of switches.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class LinkState:
     """Port reports and deaths of switches -> State."""
 
     def __init__(self, fabric: Fabric) -> None:
-        self._links = {(end.node, end.number): link.name for link in fabric.links for end in (link.a, link.b)}
+        self._links = {(end.node, end.ofport): link.name for link in fabric.links for end in (link.a, link.b)}
         self._down_ends: set[tuple[str, int]] = set()
         self._dead: set[str] = set()
         self._rates: frozenset[tuple[str, float]] = frozenset()

@@ -1,4 +1,4 @@
-"""Whether the processes behind the switches still run, by pidfd: an end is told as it happens, without polling. And
+"""Whether the processes behind the switches still run, by pidfd: an end is reported as it happens, without polling. And
 our own end, with the process that started us."""
 
 from __future__ import annotations

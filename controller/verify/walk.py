@@ -118,7 +118,7 @@ class Walker:
     def __init__(self, fabric: Fabric, rules: RuleSet, down: frozenset[str] = frozenset(),
                  choose: Choose = by_hash) -> None:
         self.fabric, self.rules, self.down, self._choose = fabric, dict(rules), down, choose
-        self._links = {(end.node, end.number): k for k in fabric.links for end in (k.a, k.b)}
+        self._links = {(end.node, end.ofport): k for k in fabric.links for end in (k.a, k.b)}
         self._tables: dict[tuple[str, int], tuple[SwitchRules, list[Flow]]] = {}    # as of which rules
 
     def send(self, host: str, packet: Packet) -> Walk:
@@ -139,7 +139,7 @@ class Walker:
         elif self.fabric.node(far.node).is_host:
             walk.ends.append(Delivered(far.node, packet))
         else:
-            self._switch(walk, far.node, {**packet, "in_port": far.number})
+            self._switch(walk, far.node, {**packet, "in_port": far.ofport})
 
     def _switch(self, walk: Walk, switch: str, packet: Packet) -> None:
         """From the first table on, until no rule jumps any more."""
@@ -148,7 +148,7 @@ class Walker:
             flow = self._lookup(switch, table, packet)
             if flow.is_drop:
                 walk.ends.append(Dropped(switch, flow.name))
-            walk.steps.append(Step(switch, flow, self._told(switch, packet, flow)))
+            walk.steps.append(Step(switch, flow, self._reported(switch, packet, flow)))
             for action in flow.actions:
                 self._apply(walk, switch, packet, action)
             table = flow.goto
@@ -165,7 +165,7 @@ class Walker:
         _demand(not others, switch, "one rule for a packet", ", ".join(f.name for f in (first, *others)))
         return first
 
-    def _told(self, switch: str, packet: Packet, flow: Flow) -> str:
+    def _reported(self, switch: str, packet: Packet, flow: Flow) -> str:
         """What a rule's actions do to this packet, in words."""
         words = []
         for action in flow.actions:

@@ -57,7 +57,7 @@ def analyse(
     _table(f"ACKs, NAKs and congestion notifications (CNPs) in {file.name}", [_answer(a) for a in one.answers])
     _notes(file.name, one.left_out, one.unordered, one.frames)
     for p in one.pairs:
-        if note := _why_not_told(p):
+        if note := _why_not_reported(p):
             print(note)
     if there is not None and received is not None:
         _table(f"From {file.name} to {received.name}", [_way(w) for w in ways])
@@ -76,14 +76,15 @@ def _notes(name: str, left_out: Mapping[str, int], unordered: int, frames: int) 
         print(f"{name} is not in the order of time: {unordered:,} frames were put in their places.")
 
 
-def _why_not_told(p: PairFindings) -> str:
+def _why_not_reported(p: PairFindings) -> str:
     if p.joined:
         return (f"{_name(p)}: {p.joined:,} frames hold several packets that the host joined (GRO, GSO), whose PSNs "
                 "cannot be read; capture with ethtool -K DEVICE gro off gso off.")
     if p.missing is None and p.carries == "requests":
-        return f"{_name(p)}: what is missing is not told, as the capture does not show how many PSNs its READs take."
+        return (f"{_name(p)}: what is missing is not reported, as the capture does not show how many PSNs its READs "
+                "take.")
     if p.missing is None:
-        return f"{_name(p)}: what is missing is not told, as the requests of these responses were not captured."
+        return f"{_name(p)}: what is missing is not reported, as the requests of these responses were not captured."
     return ""
 
 
@@ -95,7 +96,7 @@ def _name(p: PairFindings | WayFindings | AnswerFindings) -> str:
 def _pair(p: PairFindings) -> dict[str, str]:
     checked = p.packets - p.icrc_not_captured - p.icrc_unchecked
     return {"queue pair": _name(p), "carries": f"{p.service} {p.carries}", "packets": f"{p.packets:,}",
-            "missing": "not told" if p.missing is None else f"{p.missing:,}", "repeated": f"{p.repeated:,}",
+            "missing": "not reported" if p.missing is None else f"{p.missing:,}", "repeated": f"{p.repeated:,}",
             "go-backs": f"{p.go_backs:,}", "NAKs": f"{p.naks:,}", "late": f"{p.late:,}", "extent": f"{p.late_extent:,}",
             "resent": f"{p.resent:,}", "source ports": f"{p.source_ports:,}",
             "wrong ICRC": f"{p.bad_icrc:,}" if checked else "not checked", "seconds": f"{p.seconds:.3f}"}
@@ -111,7 +112,7 @@ def _way(w: WayFindings) -> dict[str, str]:
     return {"queue pair": _name(w), "carries": f"{w.service} {w.carries}{' (back)' if w.back else ''}",
             "sent": f"{w.sent:,}",
             "received": f"{w.received:,}",
-            "lost": "not told" if w.lost_ppm is None else f"{w.lost_ppm:,.0f} ppm", "matched": f"{w.matched:,}",
+            "lost": "not reported" if w.lost_ppm is None else f"{w.lost_ppm:,.0f} ppm", "matched": f"{w.matched:,}",
             "latency": _ms(w.latency), "p99": _ms(w.latency_p99), "max": _ms(w.latency_max), "PDV p99": _ms(w.pdv_p99),
             "reordered": f"{w.reordered:,}", "extent": f"{w.reorder_extent:,}"}
 

@@ -32,7 +32,7 @@ def compare(
     """Run every design of a study with the same seeds (as root) and say which one won, by how much, how surely.
 
     A study that was stopped, by whatever, goes on when the same command is given again; one that is complete is
-    only told anew. `aifab check STUDY` says what it would run.
+    only reported anew. `aifab check STUDY` says what it would run.
 
     Examples:
 
@@ -45,7 +45,7 @@ def compare(
     """
     from rich.console import Console
 
-    from scenarios.study import page, tables, terminal, words
+    from scenarios.study import narrative, page, tables, terminal
     from scenarios.study.analysis import analyse
     from scenarios.study.load import load_study
     from scenarios.study.store import Store
@@ -62,7 +62,7 @@ def compare(
         path = page.write(analysis, directory)
     if as_json:
         print(json.dumps(tables.json_object(analysis, {
-            "answer": words.answer(analysis), "caveats": words.caveats(analysis)})))
+            "answer": narrative.answer(analysis), "caveats": narrative.caveats(analysis)})))
     else:
         terminal.show(analysis, Console())
         typer.echo(str(path))
@@ -82,14 +82,14 @@ def _run(plan: Plan, store: Store, *, quiet: bool, lock: bool) -> StudyResult:
     from scenarios.run.runner import run_scenario
     from scenarios.spec.duration import span
     from scenarios.spec.scenario import Scenario
-    from scenarios.study.calm import wait_for_calm
     from scenarios.study.execute import execute
+    from scenarios.study.idle_wait import wait_until_idle
     from topologies.lab.clean import clean
 
     if any("killed" in d.why for d in store.collect(plan).discarded):
         clean(False)
     with Bars(quiet=quiet or not sys.stderr.isatty()) as bars:
-        tell = _told(bars, quiet)
+        tell = _reported(bars, quiet)
         if not quiet:
             times = [plan.designs[name].seconds for name, seed in store.collect(plan).missing]
             whole = sum(a for a, _ in times), sum(b for _, b in times)
@@ -99,14 +99,14 @@ def _run(plan: Plan, store: Store, *, quiet: bool, lock: bool) -> StudyResult:
             return run_scenario(scenario, store.runs, lock=lock, argv=sys.argv, listener=bars)
 
         try:
-            return execute(plan, store, one, tell, wait_for_calm)
+            return execute(plan, store, one, tell, wait_until_idle)
         except BaseException:
             left = len(store.collect(plan).missing)
             typer.echo(f"stopped with {left} of {len(plan.order)} runs to do; the same command goes on", err=True)
             raise
 
 
-def _told(bars: Bars, quiet: bool) -> Listener:
+def _reported(bars: Bars, quiet: bool) -> Listener:
     """Each run's beginning and end, a line each on standard error."""
     from scenarios.report.text import quantity
     from scenarios.study.execute import Listener

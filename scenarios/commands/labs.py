@@ -85,7 +85,7 @@ def execute(
 
     With --ranks the hosts are dealt out over the leaves, and each process finds RANK, WORLD_SIZE, LOCAL_RANK,
     LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT and the interface variables of Gloo and NCCL in its environment.
-    What it prints is told with its rank; then where the packets went, and what each leaf's uplinks carried.
+    What it prints is reported with its rank; then where the packets went, and what each leaf's uplinks carried.
 
     Examples:
 
@@ -107,7 +107,7 @@ def execute(
 
 
 def _launch(inventory: Inventory, ranks: int, command: list[str]) -> None:
-    from scenarios.run.ranks import check, link_bytes, run_ranks, spread, told
+    from scenarios.run.ranks import check, link_bytes, reported, run_ranks, spread
 
     def tell(rank: int, name: str, line: str) -> None:
         typer.echo(f"[{rank}] {line}", err=name == "stderr")
@@ -115,7 +115,7 @@ def _launch(inventory: Inventory, ranks: int, command: list[str]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # it ends the ranks as Ctrl-C does
     before = link_bytes(inventory)
     ledger = run_ranks(inventory, ranks, command, tell)
-    typer.echo("\n".join([*told(ledger), *spread(inventory.fabric, before, link_bytes(inventory))]))
+    typer.echo("\n".join([*reported(ledger), *spread(inventory.fabric, before, link_bytes(inventory))]))
     check(ledger)
 
 

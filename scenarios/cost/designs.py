@@ -124,7 +124,7 @@ def _alike(designs: Sequence[Design], key: Key) -> dict[str, Amounts]:
 
 def left_out(designs: Sequence[Design]) -> list[str]:
     """Why something is not ranked, in sentences."""
-    found = [f"{d.name} is {d.verdict}: its costs are told, not to be used, and not ranked." for d in designs
+    found = [f"{d.name} is {d.verdict}: its costs are reported, not to be used, and not ranked." for d in designs
              if not d.usable]
     for key in dict.fromkeys(k for d in designs for k in d.costs):
         able = [d for d in designs if d.usable and key in d.costs]

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
 from topologies.model.document import nearest
-from topologies.model.errors import Misfit, Misfits, SpecError
+from topologies.model.errors import SpecError, Violation, Violations
 from topologies.model.fields import Rate, Strict
 from topologies.model.load import find_spec, load_model
 from topologies.model.units import show_rate
@@ -127,17 +127,17 @@ class Prices(Strict):
 
     @model_validator(mode="after")
     def _each_once(self) -> Prices:
-        misfits = []
+        violations = []
         for key in ("switch_ports", "optics", "nics", "gpu_hours", "cables"):
             seen: set[Any] = set()
             for n, part in enumerate(getattr(self, key)):
                 what = part.gpu if isinstance(part, GpuHour) else (
                     part.media, part.rate, part.reach) if isinstance(part, Cable) else part.rate
                 if what in seen:
-                    misfits.append(Misfit((key, n), "each part once", "a part that is listed already"))
+                    violations.append(Violation((key, n), "each part once", "a part that is listed already"))
                 seen.add(what)
-        if misfits:
-            raise Misfits(misfits)
+        if violations:
+            raise Violations(violations)
         return self
 
     @property

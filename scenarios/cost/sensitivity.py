@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from scenarios.cost.running import CLASSES, Amounts, total
 
-STEPS = (0.5, 1.0, 2.0)     # the factors at which every price's ranking is told
+STEPS = (0.5, 1.0, 2.0)     # the factors at which every price's ranking is reported
 ALIKE = 1e-9                # of the cost; amounts that differ by less are the same
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from scenarios.cost.designs import HOUR, Design, Priced, called, left_out, rankings
 from scenarios.cost.prices import Prices, load_prices
 from scenarios.cost.running import GPU_HOUR, Key, total
-from scenarios.cost.told import basis, money, sentences
+from scenarios.cost.summary import basis, money, sentences
 from scenarios.report.text import number, percent
 from scenarios.spec.scenario import Scenario
 from scenarios.study.result import DesignResult, Measure, Outcome, StudyResult
@@ -61,14 +61,14 @@ def costs_of(result: StudyResult) -> StudyCosts | None:
     designs = {name: d.model_copy(update={"runs": tuple(_with_costs(run, priced[name], keys) for run in d.runs)})
                for name, d in result.designs.items()}
     choices = tuple(MetricChoice(metric=_metric(key), better="lower", title=f"cost of {called(key)}") for key in keys)
-    told = result.model_copy(update={"designs": designs, "metrics": (*result.metrics, *choices)})
+    reported = result.model_copy(update={"designs": designs, "metrics": (*result.metrics, *choices)})
     may_win = [d for d in medians if not result.designs[d.name].reference]
-    found = [_told(r.what, sentences(r, prices.currency)) for r in rankings(may_win)]
-    return StudyCosts(told, tuple(row for d in medians for row in _rows(d, prices)),
+    found = [_reported(r.what, sentences(r, prices.currency)) for r in rankings(may_win)]
+    return StudyCosts(reported, tuple(row for d in medians for row in _rows(d, prices)),
                       (*found, *left_out(medians)), basis(prices))
 
 
-def _told(what: str, said: list[str]) -> str:
+def _reported(what: str, said: list[str]) -> str:
     """One ranking. What work cost is measured, so a median alone is called that."""
     text = " ".join(said)
     return text if what == HOUR else f"Medians alone, whether or not a difference was seen: {text[0].lower()}{text[1:]}"

@@ -14,7 +14,7 @@ from scenarios.cost.designs import Design, as_json, left_out, rankings
 from scenarios.cost.prices import Prices
 from scenarios.cost.running import CLASSES, ELECTRICITY, GPU_HOUR, total
 from scenarios.cost.sensitivity import STEPS, Ranking
-from scenarios.cost.told import basis, caveats, money, sentences
+from scenarios.cost.summary import basis, caveats, money, sentences
 from scenarios.report.text import number, percent
 
 

@@ -17,7 +17,7 @@ from scenarios.verdict.verdict import sentinels
 from topologies.model.fabric import Fabric
 from topologies.proof import ledger
 from traffic.metrics import registry, tasks, vllm
-from traffic.metrics.pacing import Samples
+from traffic.metrics.bottleneck import Samples
 from traffic.workloads.kinds.kind import by_process
 from traffic.workloads.kinds.registry import KINDS
 from traffic.workloads.workload import Workload
@@ -78,7 +78,7 @@ def assemble(run: RunDirectory, fabric: Fabric, proof: Proof, metrics: Mapping[s
         counters=Counters.read(run.counters_path), calibration=proof.calibration,
         audit=tuple(AuditFinding(f.where, f.what, f.unit, f.expected, f.found) for f in proof.audits),
         emulator=emulator_counts(proof.before, proof.after), ledger=proof.ledger.as_json() if proof.ledger else None,
-        slip_p99=slips(records, {b.name: b.process.sends for b in built}), headline_p50=headline(metrics),
+        lateness_p99=lateness(records, {b.name: b.process.sends for b in built}), headline_p50=headline(metrics),
         sentinels=sentinels(records),
         host_rate=min(k.rate for k in hosts), host_frame=max(k.max_frame for k in hosts),
         phases=tuple(Phase(*p) for p in proof.phases), faults=tuple(faults(proof.history, fabric, end)),
@@ -95,28 +95,28 @@ def emulator_counts(before: ledger.Counters | None, after: ledger.Counters | Non
     return found
 
 
-def slips(records: Iterable[Mapping[str, Any]], senders: Mapping[str, str]) -> dict[str, float]:
+def lateness(records: Iterable[Mapping[str, Any]], senders: Mapping[str, str]) -> dict[str, float]:
     """Process -> p99 of the lateness of its timers, the worst phase, s. senders: workload -> process that paces it."""
     found: dict[str, float] = {}
     for r in records:
-        if r["kind"] == "slip-run":
+        if r["kind"] == "timer-lateness-run":
             process = r.get("process", "engine")
             found[process] = max(found.get(process, 0.0), r["p99"])
-        elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL and r["pacing"]:
+        elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL and r["lateness"]:
             sender = senders[r["workload"]]
-            found[sender] = max(found.get(sender, 0.0), r["pacing"]["p99"])
+            found[sender] = max(found.get(sender, 0.0), r["lateness"]["p99"])
     return found
 
 
 def replay_lag(metrics: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Workload (in a phase) of open-loop requests -> (p99 of its lag, median E2E), s."""
-    lag, e2e = ".arrival_lag", ".e2el"
-    return {name: (m["value"], metrics.get(name + e2e, {}).get("value", 0.0))
+    """Workload (in a phase) of open-loop requests -> (p99 of its lag, median E2EL), s."""
+    lag, e2el = ".arrival_lag", ".e2el"
+    return {name: (m["value"], metrics.get(name + e2el, {}).get("value", 0.0))
             for key, m in metrics.items() if key.endswith(lag) and (name := key.removesuffix(lag))}
 
 
 def headline(metrics: Mapping[str, Any]) -> float | None:
-    """The smallest of the times that the run is about, s: the one that timer slip can spoil most."""
+    """The smallest of the times that the run is about, s: the one that timer lateness can spoil most."""
     tags = {tag for kind in KINDS.values() for tag in kind.times}
     times = [m["value"] for key, m in metrics.items() if key.rsplit(".", 1)[-1] in tags and m["value"] is not None]
     return min(times, default=None)

@@ -51,7 +51,7 @@ def _way(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protoco
 
 def _asked(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protocol: Layer4, sport: int,
            dport: int) -> Sent:
-    port = inventory.fabric.access_link(src.name).end(src.leaf).number
+    port = inventory.fabric.access_link(src.name).end(src.leaf).ofport
     to = gateways.get((src.name, dst.name), dst.mac)
     return path_of(inventory.switches[src.leaf], Frame(port, protocol, src.mac, to, src.ip, dst.ip, sport, dport))
 

@@ -1,6 +1,7 @@
 """Declared outages of switches: one dies with its rules, as at a power failure, and starts again without any.
 
-What its own counters had counted dies with it: it is read before and added to what is read when the books are closed.
+What its own counters had counted dies with it: it is read before and added to what is read at the final packet
+accounting.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
+from scenarios.evidence import old_names
 from scenarios.spec.scenario import Scenario
 from topologies.access import files
 from topologies.links.htb import requirements as wires
@@ -210,11 +211,11 @@ class RunDirectory:
                            "it was changed after the run or the disk is damaged; run the scenario again") from None
         if not isinstance(value, dict):
             raise LabError(str(path), "a JSON object", f"a {type(value).__name__}")
-        return value
+        return old_names.part(part, value)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """What the traffic did, as it was written; none if there was no traffic yet."""
-        return lines(self.records_path) if self.records_path.exists() else iter(())
+        return map(old_names.record, lines(self.records_path)) if self.records_path.exists() else iter(())
 
     def counters(self) -> Iterator[dict[str, Any]]:
         """What the sampler saw; none if it never started."""

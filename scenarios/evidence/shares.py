@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from scenarios.spec.moves import Pairs, at_start, changes_of, places
 from scenarios.spec.scenario import LinkEvent, Scenario, ShareChange
+from scenarios.spec.vpc_schedule import Pairs, at_start, changes_of, places
 from topologies.model.document import KeyPath, Problem, nearest
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.spec import DEFAULT_VPC, ClassSpec, class_of, open_classes, share_problems
@@ -38,7 +38,7 @@ def class_problems(scenario: Scenario) -> Iterator[Problem]:
             yield from _unknown(classes, change.shares, n)
             classes = reshared(classes, change.shares)
             if change.shares:
-                yield from _misfits(classes, n)
+                yield from _violations(classes, n)
     yield from _rates_change_too(scenario)
 
 
@@ -85,7 +85,7 @@ def _unknown(classes: Classes, changes: Mapping[str, ShareChange], n: int) -> It
                           f"give {name} a max of 99% in the fabric")
 
 
-def _misfits(classes: Classes, n: int) -> Iterator[Problem]:
+def _violations(classes: Classes, n: int) -> Iterator[Problem]:
     for name, expected, found in share_problems({name: (c.min, c.max) for name, c in classes.items()}):
         yield Problem(("schedule", n, "shares", *([name] if name else [])), expected, found)
 

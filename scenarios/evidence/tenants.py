@@ -26,8 +26,8 @@ from scenarios.run.timed import Step
 from scenarios.run.verify import Verification, verify
 from scenarios.run.vpcs import apply_intent
 from scenarios.spec.events import History
-from scenarios.spec.moves import changes_of, moved, places
 from scenarios.spec.scenario import Scenario, Scheduled
+from scenarios.spec.vpc_schedule import changes_of, moved, places
 from topologies.links.htb.shares import set_shares
 from topologies.model.inventory import Inventory
 from traffic.runtime.records import RecordWriter

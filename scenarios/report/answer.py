@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 
 from scenarios.report import tenants
 from scenarios.report.causes import (
-    laggard_sentence,
+    bottleneck_sentences,
     model_sentence,
-    pacing_sentences,
     spread_sentences,
+    straggler_sentence,
     tail_sentence,
 )
 from scenarios.report.data import RunData
@@ -29,10 +29,10 @@ Order = Sequence[tuple[Definition, bool]]       # metrics, most telling first; w
 SHORT_OF_LIMIT = 0.9            # of the ring limit (docs/methods.md: training); below it the sentence says "only"
 # what workloads are compared by, the first that two of them share
 COMPARED = ((collective.BUSBW, True), (steps.STEP_TIME, False), (steps.JCT, False), (tasks.TIME, False),
-            (inference.TTFT, False), (requests.E2E, False), (roce.GOODPUT, True), (packets.LOSS, False))
+            (inference.TTFT, False), (requests.E2EL, False), (roce.GOODPUT, True), (packets.LOSS, False))
 GOODPUT = ((inference.GOODPUT, True),)      # serving workloads are compared by it as well
 SPREAD = ((inference.TPOT, False),)         # and those whose replicas are several hosts by this
-LOST = ((inference.REJECTED, "rejected"), (inference.TIMED_OUT, "timed out"), (inference.BROKEN, "failed"))
+LOST = ((inference.REJECTED, "rejected"), (inference.TIMED_OUT, "timed out"), (inference.FAILED, "failed"))
 PART_WORDS = ((inference.IN, "network in"), (inference.FETCH, "KV fetch"), (inference.QUEUE, "queue"),
               (inference.PREFILL, "prefill"), (inference.OUT, "first token out"))
 TAIL_WORDS = ((inference.TAIL_IN, "the network in"), (inference.TAIL_FETCH, "the KV fetch"),
@@ -76,11 +76,11 @@ def sentences(data: RunData) -> list[str]:
     found += [*compared(between, order), *compared(all_tags, GOODPUT), *sentences_of_spread(all_tags)]
     for subject, tags, predicted in groups.values():
         found += [s for s in (workload_sentence(subject, tags, predicted), model_sentence(subject, tags, predicted),
-                              laggard_sentence(tags), tail_sentence(subject, tags)) if s]
+                              straggler_sentence(tags), tail_sentence(subject, tags)) if s]
     if not found:
         found.append("No metric was measured, so the question stays open.")
     phases = [p.name for p in data.scenario.phases]
-    found += [*spread_sentences(data.metrics, phases), *pacing_sentences(data.metrics, phases)]
+    found += [*spread_sentences(data.metrics, phases), *bottleneck_sentences(data.metrics, phases)]
     return [*tenants.sentences(data), *found, *loss_sentences(data.ledger, data.loads)]
 
 
@@ -108,7 +108,7 @@ def workload_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
     """How one workload did, by the first of its headline metrics; '' if it has no metric with a value."""
     if (busbw := value_of(tags, collective.BUSBW)) is not None:
         return f"{subject} {_bandwidth(busbw, tags, predicted)}."
-    if inference.REJECTED.tag in tags or requests.ANSWERED.tag in tags:
+    if inference.REJECTED.tag in tags or requests.COMPLETED.tag in tags:
         return f"{subject}: {_answered(tags, predicted)}."
     for definition, words in ((steps.STEP_TIME, "a step"), (steps.JCT, "to complete")):
         if (seconds := value_of(tags, definition)) is not None:
@@ -140,12 +140,12 @@ def _answered(tags: Tags, predicted: Tags) -> str:
 
 
 def _requests(tags: Tags, predicted: Tags) -> str:
-    answered = value_of(tags, requests.ANSWERED) or 0
-    lost = (value_of(tags, requests.TIMEOUTS) or 0) + (value_of(tags, requests.FAILED) or 0)
+    answered = value_of(tags, requests.COMPLETED) or 0
+    lost = (value_of(tags, requests.TIMED_OUT) or 0) + (value_of(tags, requests.FAILED) or 0)
     text = f"{'all' if not lost else number(answered) + ' of'} {plural(answered + lost, 'request')} were answered"
-    e2e = value_of(tags, requests.E2E)
-    if e2e is not None:
-        text += f", half of them within {quantity(e2e, 's')}{_times_predicted(e2e, predicted, requests.E2E)}"
+    e2el = value_of(tags, requests.E2EL)
+    if e2el is not None:
+        text += f", half of them within {quantity(e2el, 's')}{_times_predicted(e2el, predicted, requests.E2EL)}"
     return text
 
 
@@ -184,7 +184,7 @@ def _kv(tags: Tags, predicted: Tags) -> str:
 
 
 def _parts_of_ttft(tags: Tags) -> dict[str, float]:
-    """Words -> seconds; of prefill, what workers exchange is told apart."""
+    """Words -> seconds; of prefill, what workers exchange is distinguished."""
     parts = {words: v for definition, words in PART_WORDS if (v := value_of(tags, definition)) is not None}
     exchange = value_of(tags, inference.EXCHANGE)
     if exchange is None or "prefill" not in parts:
@@ -194,10 +194,10 @@ def _parts_of_ttft(tags: Tags) -> dict[str, float]:
 
 def _exchange(tags: Tags) -> str:
     """What the workers of replicas on several hosts exchange."""
-    share, stretch = value_of(tags, spanning.SHARE), value_of(tags, spanning.STRETCH)
+    share, slowdown = value_of(tags, spanning.SHARE), value_of(tags, spanning.SLOWDOWN)
     if share is None:
         return ""
-    against = f", {number(stretch)} times what an idle network takes" if stretch is not None else ""
+    against = f", {number(slowdown)} times what an idle network takes" if slowdown is not None else ""
     return f"; of a replica's steps the fabric took {percent(share)}{against}"
 
 
@@ -260,7 +260,7 @@ def loss_sentences(ledger: Json | None, loads: Sequence[Load]) -> list[str]:
                   _lost(ledger, "policy_drops", "dropped by policy"),
                   _lost(ledger, "fault_losses", "lost in declared faults"),
                   _lost(ledger, "emulator_drops", "lost by the emulator itself"),
-                  _lost(ledger, "unexplained", "without an explanation: the books do not close")]
+                  _lost(ledger, "unexplained", "without an explanation: packet accounting does not balance")]
     return [s for s in found if s]
 
 

@@ -1,4 +1,4 @@
-"""Why it took as long as it did, in sentences: the link that paced the steps, the rank that came late, the model.
+"""Why it took as long as it did, in sentences: the bottleneck link, the rank that came late, the model.
 
 Computed like all of the answer: nothing here knows what a scenario hoped for, or what its events did.
 """
@@ -9,34 +9,35 @@ from collections.abc import Iterator, Sequence
 
 from scenarios.report.measured import Json, Tags, metric_of
 from scenarios.report.text import number, percent, quantity
-from traffic.metrics import fairness, interference, laggard, pacing, steps, tail
+from traffic.metrics import bottleneck, fairness, interference, steps, straggler, tail
 from traffic.metrics.on_paths import INTERFERENCE_ON_PATHS, STEP_ON_PATHS
 
-UNEVEN = 0.02       # difference of fairness between phases from which on it is told
-TELLING = 0.05      # share of the steps from which on a late rank is told
+UNEVEN = 0.02       # difference of fairness between phases from which on it is reported
+TELLING = 0.05      # share of the steps from which on a late rank is reported
 
 
-def pacing_sentences(metrics: Tags, phases: Sequence[str]) -> Iterator[str]:
-    """Which link paced the steps of each phase, by what its counters say; nothing where none did."""
+def bottleneck_sentences(metrics: Tags, phases: Sequence[str]) -> Iterator[str]:
+    """Which link was the bottleneck of each phase, by what its counters say; nothing where none did."""
     for prefix, where in [("fabric", ""), *((f"fabric.{p}", f"In phase {p}, ") for p in phases)]:
-        link, rate, siblings = (metrics.get(f"{prefix}.{definition.tag}")
-                                for definition in (pacing.PACING, pacing.RATE, pacing.SIBLINGS))
+        link, rate, peers = (metrics.get(f"{prefix}.{definition.tag}")
+                             for definition in (bottleneck.BOTTLENECK, bottleneck.RATE, bottleneck.PEERS))
         if link is not None:
-            text = _pacing(link, rate, siblings)
+            text = _bottleneck(link, rate, peers)
             yield where + text if where else text[0].upper() + text[1:]
 
 
-def _pacing(link: Json, rate: Json | None, siblings: Json | None) -> str:
+def _bottleneck(link: Json, rate: Json | None, peers: Json | None) -> str:
     place, share = link["where"], percent(link["value"])
     got = f"let {quantity(rate['value'], 'bit/s')} through" if rate else ""
     if "->" not in place:
-        return (f"the links from {place} paced the steps, none of them alone: packets waited there up to {share} of "
-                f"the time{', and the slowest ' + got if got else ''}.")
-    text = f"{place} paced the steps: packets waited for it {share} of the time{', while it ' + got if got else ''}"
-    if siblings and rate:
-        others = f"the other links from {siblings['where']}"
-        text += f", and {others} {quantity(siblings['value'], 'bit/s')}" \
-            if rate["value"] < pacing.SLOWER * siblings["value"] else f"; {others} were as fast, but waited for less"
+        return (f"the links from {place} were the bottleneck, none of them alone: packets waited there up to {share} "
+                f"of the time{', and the slowest ' + got if got else ''}.")
+    text = (f"{place} was the bottleneck link: packets waited for it {share} of the time"
+            f"{', while it ' + got if got else ''}")
+    if peers and rate:
+        others = f"its peer links from {peers['where']}"
+        text += f", and {others} {quantity(peers['value'], 'bit/s')}" \
+            if rate["value"] < bottleneck.SLOWER * peers["value"] else f"; {others} were as fast, but waited for less"
     return f"{text}."
 
 
@@ -48,9 +49,9 @@ def spread_sentences(metrics: Tags, phases: Sequence[str]) -> Iterator[str]:
         yield f"Jain's fairness over the links between leaves and spines was {each} (1 is even)."
 
 
-def laggard_sentence(tags: Tags) -> str:
+def straggler_sentence(tags: Tags) -> str:
     """The rank that the others waited for; '' where nobody waited long."""
-    late = metric_of(tags, laggard.LAGGARD)
+    late = metric_of(tags, straggler.STRAGGLER)
     if late is None or late["value"] < TELLING:
         return ""
     return f"{late['where'][0].upper()}{late['where'][1:]} came late: half of the ranks waited for it for " \
@@ -59,8 +60,8 @@ def laggard_sentence(tags: Tags) -> str:
 
 def tail_sentence(subject: str, tags: Tags) -> str:
     """Which link held the slowest requests up: what was counted, and what follows from it; '' where none stood out."""
-    drops, sure = metric_of(tags, tail.DROPS), metric_of(tags, tail.SURE)
-    if drops is None or sure is None:
+    drops, only = metric_of(tags, tail.DROPS), metric_of(tags, tail.ONLY_PATH)
+    if drops is None or only is None:
         return ""
     lost = number(drops["value"]) if drops["value"] else "none"
     link, wait = metric_of(tags, tail.LINK), metric_of(tags, tail.WAIT)
@@ -70,8 +71,8 @@ def tail_sentence(subject: str, tags: Tags) -> str:
         seen = (f"while the slowest tenth was on the network, packets waited at {drops['where']} for "
                 f"{quantity(wait['value'], 's')} on average beyond what their own bytes need, "
                 f"{percent(link['value'])} of what they took longer, and {lost} were dropped there")
-    way = "all of them" if sure["value"] == 1 else percent(sure["value"]) + " of them"
-    return f"{subject}: {seen}. This is counted; that it held them up is inferred: {way} had no other way."
+    way = "all of them" if only["value"] == 1 else percent(only["value"]) + " of them"
+    return f"{subject}: {seen}. This is counted; that it held them up is inferred: {way} had no other path."
 
 
 def model_sentence(subject: str, tags: Tags, predicted: Tags) -> str:

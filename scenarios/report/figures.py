@@ -15,8 +15,8 @@ from scenarios.report.charts.timeline import last_steps, slowdown_figure, timeli
 from scenarios.report.charts.topology import fabric_figure
 from scenarios.report.data import SENTINEL, RunData
 from scenarios.report.measured import Json, value_of
+from traffic.metrics.bottleneck import BOTTLENECK
 from traffic.metrics.on_paths import STEP_ON_PATHS
-from traffic.metrics.pacing import PACING
 from traffic.metrics.steps import STEP_TIME
 
 
@@ -24,7 +24,7 @@ def figures(data: RunData) -> list[Figure]:
     """Step times, ranks, first tokens, loads, losses, the fabric, latencies."""
     found = [*_steps(data), *_ranks(data), *serving_figures(data.records)]
     if data.wires is not None and data.loads:
-        found.append(load_figure(data.wires, data.loads, phase_starts(data), paced(data)))
+        found.append(load_figure(data.wires, data.loads, phase_starts(data), bottlenecks(data)))
     found += [task_figure(where, tasks) for where, tasks in (data.tasks or {}).items() if tasks]
     loss = loss_figure(data.ledger) if data.ledger else None
     if loss is not None:
@@ -33,9 +33,9 @@ def figures(data: RunData) -> list[Figure]:
     return [*found, *_latencies(data)]
 
 
-def paced(data: RunData) -> set[str]:
-    """Directions that were found to pace the steps."""
-    return {str(m.get("where")) for key, m in data.metrics.items() if key.endswith(f".{PACING.tag}")}
+def bottlenecks(data: RunData) -> set[str]:
+    """Directions that were found to be the bottleneck."""
+    return {str(m.get("where")) for key, m in data.metrics.items() if key.endswith(f".{BOTTLENECK.tag}")}
 
 
 def phase_starts(data: RunData) -> dict[str, float]:

@@ -15,7 +15,15 @@ from scenarios.report import tenants
 from scenarios.report.answer import MEANING, banner, sentences
 from scenarios.report.data import RunData, load
 from scenarios.report.figures import figures
-from scenarios.report.tables import books, limits, metric_rows, note_rows, prediction_rows, provenance, scenario_yaml
+from scenarios.report.tables import (
+    accounting,
+    limits,
+    metric_rows,
+    note_rows,
+    prediction_rows,
+    provenance,
+    scenario_yaml,
+)
 from scenarios.validation.lines import rows, summary
 
 _HERE = Path(__file__).parent
@@ -29,7 +37,8 @@ def build(run: RunDirectory) -> str:
     return render(
         "report.html", _HERE, data=data,
         answer=sentences(data), banner=banner(data), verdict=verdict_view(data), figures=figures(data),
-        books=books(data.ledger) if data.ledger else None, metrics=metrics, scaled=any(m.real for m in metrics),
+        accounting=accounting(data.ledger) if data.ledger else None, metrics=metrics,
+        scaled=any(m.real for m in metrics),
         predictions=prediction_rows(data), notes=note_rows(data), provenance=provenance(data),
         limits=limits(data.scenario),
         moves=list(tenants.move_rows(data)), proofs=list(tenants.proof_rows(data)),

@@ -23,7 +23,7 @@ from traffic.workloads.specs import RoceSpec, StreamSpec
 
 @dataclass(frozen=True)
 class Term:
-    """One line of the books: packets, by cause and place."""
+    """One line of packet accounting: packets, by cause and place."""
 
     cause: str
     place: str
@@ -35,12 +35,13 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Books:
-    """The ledger as an addition. `difference` is what is left of `sent` after all terms; 0 if the books close."""
+class Accounting:
+    """The ledger as an addition. `difference` is what is left of `sent` after all terms; 0 if packet accounting
+    balances."""
 
     terms: tuple[Term, ...]
     sent: int
-    closes: bool
+    balances: bool
 
     @property
     def total(self) -> int:
@@ -52,7 +53,7 @@ class Books:
 
     @property
     def line(self) -> str:
-        """'92,408 sent = 91,204 received + 1,204 dropped at 3 queues; the books close.'"""
+        """'92,408 sent = 91,204 received + 1,204 dropped at 3 queues; packet accounting balances.'"""
         grouped: dict[str, list[Term]] = {}
         for term in self.terms:
             grouped.setdefault(term.cause, []).append(term)
@@ -60,7 +61,7 @@ class Books:
         text = f"{number(self.sent)} sent = {' + '.join(parts)}"
         if self.difference:
             text += f" {'+' if self.difference > 0 else '-'} {number(abs(self.difference))} without a cause"
-        return f"{text}; the books {'close' if self.closes else 'do not close'}."
+        return f"{text}; packet accounting {'balances' if self.balances else 'does not balance'}."
 
 
 _WORDS = {      # cause -> one place, several places
@@ -74,7 +75,7 @@ def _together(terms: list[Term]) -> str:
     return terms[0].words if len(terms) == 1 else _WORDS[terms[0].cause][1].format(len(terms))
 
 
-def books(ledger: Json) -> Books:
+def accounting(ledger: Json) -> Accounting:
     """Received and every *named* loss. What the ledger calls unexplained is no term: it is the difference."""
     terms = [Term("received", "", int(ledger.get("received", 0)))]
     terms += [Term(cause, place, n) for cause, place, n in losses(ledger) if cause in _WORDS]
@@ -82,7 +83,7 @@ def books(ledger: Json) -> Books:
         terms.append(Term("waiting", "", int(ledger["in_queues"])))
     sent = int(ledger.get("sent", 0))
     adds_up = sent == sum(t.count for t in terms)
-    return Books(tuple(terms), sent, bool(ledger.get("closes")) and adds_up)
+    return Accounting(tuple(terms), sent, bool(ledger.get("balances")) and adds_up)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from traffic.metrics.inference import HITS
 from traffic.metrics.tasks import DONE, ERRORS, FAILED, PARTS, TIME, TIMED_OUT
 
 WORDS = {"external": "external services", "think": "pauses"}
-ALIKE = 0.01        # of the mean task time; a smaller difference is not told
+ALIKE = 0.01        # of the mean task time; a smaller difference is not reported
 
 
 def parts_of(tags: Tags) -> dict[str, float]:

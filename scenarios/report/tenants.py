@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scenarios.report.data import RunData
 from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
-from scenarios.spec.moves import at_start, changes_of, places, untouched
+from scenarios.spec.vpc_schedule import at_start, changes_of, places, untouched
 
 Row = tuple[str, ...]
 

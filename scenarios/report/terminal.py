@@ -13,7 +13,7 @@ from scenarios.evidence.results import RunDirectory
 from scenarios.report.answer import banner, sentences
 from scenarios.report.data import RunData, load
 from scenarios.report.losses import losses
-from scenarios.report.tables import books, metric_rows, note_rows, prediction_rows
+from scenarios.report.tables import accounting, metric_rows, note_rows, prediction_rows
 from scenarios.report.text import number
 from scenarios.validation.evaluate import Validation
 from scenarios.validation.lines import lines, rows
@@ -53,7 +53,7 @@ def render(data: RunData) -> RenderableType:
     if notes:
         parts += [Text(), Text("\n".join(f"{workload}, {what}: {text}" for workload, what, text in notes))]
     if data.ledger:
-        parts += [Text(), Text(books(data.ledger).line)]
+        parts += [Text(), Text(accounting(data.ledger).line)]
     return Group(*parts)
 
 

@@ -3,7 +3,7 @@
     64KiB, 128KiB, ... 1MiB  ->  a scenario with a phase each  ->  one run, one verdict  ->  a row each
 
 Time and bandwidths are those of the measured iterations. Drops, retransmits and Jain's index are of the
-whole phase, warm-up included: a connection's retransmits cannot be told apart by iteration.
+whole phase, warm-up included: a connection's retransmits cannot be distinguished by iteration.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One size. None is what was not told: bandwidths below scale, Jain's index without equal-cost links.
+    """One size. None is what was not reported: bandwidths below scale, Jain's index without equal-cost links.
 
     size B, time s (mean over iterations), algbw and busbw bit/s, of_limit busbw / its limit on the slowest
     access link, drops packets in all queues, retransmits TCP segments, jfi of the links between leaves and spines

@@ -73,7 +73,8 @@ def lab(what: Fabric | Any, log: Path | None = None, listen: str = "") -> Iterat
     a port on loopback for its API, besides its socket (controller/northbound/proxy.py).
     """
     with ExitStack() as ends:
-        network = ends.enter_context(tcp.listener(listen)) if listen else None      # a port that is taken is told first
+        # a port that is taken is reported first
+        network = ends.enter_context(tcp.listener(listen)) if listen else None
         # The controller's process starts while the fabric comes up: half of a small lab's start is Python's imports.
         started: list[Waiting] = []
 

@@ -91,7 +91,7 @@ class Measurement:
             self.sampler.say("second")
 
     def finish(self) -> Ledger:
-        """Stop the sentinel, wait for quiet, close the books. Raises RunError if it does not get quiet."""
+        """Stop the sentinel, wait for quiet, account for packets. Raises RunError if it does not get quiet."""
         if self.sentinel is not None:
             self.sentinel.stop(SENTINEL_END)
         inventory, end = self.lab.inventory, time.monotonic() - self.t0

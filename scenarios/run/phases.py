@@ -16,8 +16,8 @@ from scenarios.run.jobs import jobs_of, setting_of
 from scenarios.run.measure import Measurement
 from scenarios.run.timed import Timed
 from scenarios.spec.events import Player
-from scenarios.spec.moves import Pairs
 from scenarios.spec.scenario import LinkEvent, Phase, RankEvent, Scenario, SwitchEvent
+from scenarios.spec.vpc_schedule import Pairs
 from topologies.access.netns import inside
 from topologies.lab.interfaces import is_up
 from topologies.model.errors import Gathered, LabError, RunError
@@ -48,7 +48,8 @@ def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
 
 
 def as_run(scenario: Scenario, phase: Phase, traffic: Traffic, *, hidden: bool = True) -> Traffic:
-    """The traffic with its slow ranks; hidden=False leaves out what predictions are not told. Raises SpecErrors."""
+    """The traffic with its slow ranks; hidden=False leaves out what predictions are not informed of. Raises
+    SpecErrors."""
     gathered = Gathered()
     found: list[Built] = []
     for built in traffic:
@@ -161,7 +162,7 @@ def check_hosts_alive(measurement: Measurement, error: LabError) -> LabError:
     """Replace a traffic error by the host's interface that went down, if one did: the cause, not the symptom."""
     inventory = measurement.lab.inventory
     for host in inventory.fabric.all_hosts:
-        port = inventory.fabric.access_link(host.name).a.port
+        port = inventory.fabric.access_link(host.name).a.interface
         with inside(inventory.netns_path(host.name)):
             up = is_up(port)
         if not up:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from scenarios.report.losses import losses
-from scenarios.report.tables import books
+from scenarios.report.tables import accounting
 from scenarios.run.lab import policy_drops
 from topologies.links.htb.counters import sent_bytes
 from topologies.model.errors import RunError
@@ -22,7 +22,7 @@ from traffic.workloads.placement import place
 
 
 def run_ranks(inventory: Inventory, ranks: int, command: Sequence[str], tell: Tell) -> Ledger:
-    """Run the command as `ranks` processes, dealt out over the leaves; the books of the time it took.
+    """Run the command as `ranks` processes, dealt out over the leaves; packet accounting of the time it took.
 
     TCP is set in the hosts as for our own traffic, so that a comparison with it is fair. Raises SpecError
     for more ranks than hosts, RunError for a rank that failed or a network that does not get quiet.
@@ -57,16 +57,17 @@ def spread(fabric: Fabric, before: Mapping[str, int], after: Mapping[str, int]) 
     return lines
 
 
-def told(ledger: Ledger) -> list[str]:
+def reported(ledger: Ledger) -> list[str]:
     """The ledger in lines: where packets went, and below it each place that lost some."""
     found = ledger.as_json()
-    return [books(found).line, *(f"  {cause}, {place}: {count:,}" for cause, place, count in losses(found))]
+    return [accounting(found).line, *(f"  {cause}, {place}: {count:,}" for cause, place, count in losses(found))]
 
 
 def check(ledger: Ledger) -> None:
     """Raises RunError if the emulator lost packets or some are without a name."""
     bad = {**ledger.emulator_drops, **ledger.unexplained}
-    if bad or not ledger.closes:
-        raise RunError("the books of this run", "every packet received or lost in a named queue",
-                       "; ".join(f"{n} at {place}" for place, n in bad.items()) or "books that do not close",
+    if bad or not ledger.balances:
+        raise RunError("the packet accounting of this run", "every packet received or lost in a named queue",
+                       "; ".join(f"{n} at {place}" for place, n in bad.items()) or "packet accounting that does not "
+                                                                                   "balance",
                        "do not use what the program measured")

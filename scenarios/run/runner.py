@@ -20,7 +20,6 @@ from typing import Any
 from scenarios.evidence import evidence
 from scenarios.evidence.results import RunDirectory
 from scenarios.evidence.tenants import Tenants
-from scenarios.run.foretelling import Foretelling, predict_alone
 from scenarios.run.lab import Lab, lab
 from scenarios.run.measure import Measurement, Proof
 from scenarios.run.phases import (
@@ -32,9 +31,10 @@ from scenarios.run.phases import (
     hosts_used,
     notes_of,
 )
+from scenarios.run.prediction import PhasePrediction, predict_alone
 from scenarios.spec.compiling import compiled
-from scenarios.spec.moves import changes_of
 from scenarios.spec.scenario import Scenario
+from scenarios.spec.vpc_schedule import changes_of
 from scenarios.verdict.verdict import Verdict, judge
 from topologies.lab.host_limits import measuring_lock
 from topologies.model.errors import LabError
@@ -77,12 +77,12 @@ def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Seq
     with _terminable(), measuring_lock() if lock else contextlib.nullcontext():
         run = RunDirectory.create(base, scenario, argv)
         try:
-            foreseen = [as_run(scenario, phase, t, hidden=False) for phase, t in
-                        zip(scenario.phases, planned, strict=True)]
-            if notes := notes_of(foreseen):
+            predictable_traffic = [as_run(scenario, phase, t, hidden=False) for phase, t in
+                                   zip(scenario.phases, planned, strict=True)]
+            if notes := notes_of(predictable_traffic):
                 run.write("notes", notes)
-            predict_alone(run, fabric, foreseen)
-            proof = _measure(scenario, fabric, list(zip(traffic, foreseen, strict=True)), run, tell)
+            predict_alone(run, fabric, predictable_traffic)
+            proof = _measure(scenario, fabric, list(zip(traffic, predictable_traffic, strict=True)), run, tell)
             result = _conclude(scenario, fabric, planned, run, proof, locked=lock)
             if report:
                 from scenarios.report.page import build  # noqa: PLC0415 - it brings matplotlib: slow
@@ -136,13 +136,13 @@ def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[tuple[Traffic
         try:
             measurement.start()
             tenants.prove("at the start")
-            for phase, (its_traffic, foreseen) in zip(scenario.phases, traffic, strict=True):
+            for phase, (its_traffic, predictable_traffic) in zip(scenario.phases, traffic, strict=True):
                 tell.stage(f"phase {phase.name}")
                 _run_phase(PhaseRun(measurement, scenario, phase, its_traffic, tenants), measurement, tell.progress,
-                           Foretelling(scenario, phase, foreseen, measurement, tenants))
+                           PhasePrediction(scenario, phase, predictable_traffic, measurement, tenants))
                 if changes_of(scenario, phase.name):
                     tenants.prove(f"after phase {phase.name}")
-            tell.stage("closing the books")
+            tell.stage("accounting for packets")
             measurement.finish()
         finally:
             measurement.abort()
@@ -155,9 +155,9 @@ def _prepare_hosts(it: Lab, traffic: Sequence[Traffic], run: RunDirectory) -> No
             writer.write(prepare_namespace(it.inventory.netns[host], it.fabric.spec.tcp, host))
 
 
-def _run_phase(phase: PhaseRun, measurement: Measurement, progress: Progress, foretelling: Foretelling) -> None:
+def _run_phase(phase: PhaseRun, measurement: Measurement, progress: Progress, prediction: PhasePrediction) -> None:
     try:
-        start, end = phase.run(progress, foretelling)
+        start, end = phase.run(progress, prediction)
         measurement.proof.phases.append((phase.phase.name, start, end))
     except LabError as error:
         raise check_hosts_alive(measurement, error) from error

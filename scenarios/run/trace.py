@@ -56,9 +56,9 @@ class Trace:
 def trace(inventory: Inventory, source: str, target: str, port: int = PORT) -> Trace:
     """Trace UDP from `source` to port `port` of `target`. Raises LabError for hosts that take part in nothing."""
     client = ControllerClient(inventory.api_socket)
-    told = client.intent()
-    intent, allocation = Intent.model_validate({"objects": told["objects"]}), Allocation.model_validate(
-        told["allocation"])
+    reported = client.intent()
+    intent, allocation = Intent.model_validate({"objects": reported["objects"]}), Allocation.model_validate(
+        reported["allocation"])
     where = places(intent, inventory.fabric, allocation)
     for name in (source, target):
         if name not in where:
@@ -90,7 +90,7 @@ class _Asked:
 
     def __call__(self, switch: str, group: Group, packet: Packet, live: Sequence[Bucket]) -> Bucket:
         host = self._inventory.fabric.host(self._cell.source)
-        number = self._inventory.fabric.access_link(host.name).end(switch).number
+        number = self._inventory.fabric.access_link(host.name).end(switch).ofport
         sent = path_of(self._inventory.switches[switch], Frame(
             number, "udp", host.mac, self._cell.next_mac, self._ip, self._cell.ip, PORT, self._port))
         bucket = next((b for b in live for a in b.actions if isinstance(a, SetField) and a.value in sent.tunnel_ends),

@@ -72,9 +72,9 @@ class Verification:
 def verify(inventory: Inventory) -> Verification:
     """Test every pair of hosts of a running lab. Raises LabError."""
     client = ControllerClient(inventory.api_socket)
-    told = client.intent()
-    intent = Intent.model_validate({"objects": told["objects"]})
-    allocation = Allocation.model_validate(told["allocation"])
+    reported = client.intent()
+    intent = Intent.model_validate({"objects": reported["objects"]})
+    allocation = Allocation.model_validate(reported["allocation"])
     where = places(intent, inventory.fabric, allocation)
     result = Verification(matrix(intent, inventory.fabric, allocation),
                           {h: inventory.fabric.host(h).leaf for h in where})

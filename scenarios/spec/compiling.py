@@ -17,8 +17,8 @@ from scenarios.evidence.shares import check_classes
 from scenarios.run.jobs import jobs_of, setting_of
 from scenarios.run.phases import Traffic, as_run, pairs_of, traffic_of
 from scenarios.spec.duration import Duration, check_duration, duration_of
-from scenarios.spec.moves import Pairs, check_traffic
 from scenarios.spec.scenario import Scenario
+from scenarios.spec.vpc_schedule import Pairs, check_traffic
 from topologies.model.document import Document, KeyPath
 from topologies.model.errors import Gathered, LabError, SpecError, SpecErrors
 from topologies.model.expansion import expand

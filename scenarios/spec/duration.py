@@ -1,6 +1,6 @@
 """How long a run takes on the clock of the machine that does it. Pure, and known before anything runs.
 
-    bring-up, calibration ─> [connections, traffic, silence] of each phase, proofs of isolation ─> books, report
+    bring-up, calibration ─> [connections, traffic, silence] of each phase, proofs of isolation ─> accounting, report
 
 Traffic takes what predictions.json expects (traffic/models/predict.py, the roofline of serving) on the links as events
 leave them, streams and captures as long as their schedules, iperf3 its whole seconds. Jobs that share hosts take at
@@ -27,7 +27,7 @@ MAX_RUN = 3600 * int(MAX_PACKETS / SENTINEL_PPS / 3600)      # s: 18 h; then the
 BRING_UP, PER_NODE = 1.5, 0.03      # s, and s for each host and switch: namespaces, switches, rules, hosts' TCP
 PER_PHASE = 2.0                     # s: processes start, connections stand, their paths are asked
 PER_PROOF = 0.002                   # s for each pair of hosts that an isolation proof tests
-BOOKS, REPORT = 3.0, 4.0            # s: quiet, counters, ledger, tear-down; metrics, verdict and page
+ACCOUNTING, REPORT = 3.0, 4.0            # s: quiet, counters, ledger, tear-down; metrics, verdict and page
 COLLISIONS = 1.5                    # x: a ring over leaves whose paths are chosen by hash reaches 0.66 of its limit
 _YEAR, _DAY = 365 * 86_400, 86_400
 
@@ -64,7 +64,7 @@ def duration_of(scenario: Scenario, traffic: Iterable[Collection[Built]], fabric
                      for p in scenario.phases)
     pairs = len([n for n in fabric.all_hosts if n.role != "probe"]) ** 2 if scenario.vpcs else 0
     besides = (BRING_UP + PER_NODE * len(fabric.nodes) + spot + PER_PHASE * len(phases) + proofs * pairs * PER_PROOF
-               + BOOKS + REPORT)
+               + ACCOUNTING + REPORT)
     return Duration(phases, longest, besides, full - spot)
 
 

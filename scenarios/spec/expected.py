@@ -1,4 +1,4 @@
-"""What a scenario will do, told before anything runs: its fabric in a line, its traffic in a line each."""
+"""What a scenario will do, reported before anything runs: its fabric in a line, its traffic in a line each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from controller.intent.intent import Intent
 from scenarios.spec.demand import demand, warning
 from scenarios.spec.duration import clock, fabrics_of, span
-from scenarios.spec.moves import changes_of, places
 from scenarios.spec.scenario import LinkEvent, RankEvent, Scenario, ShareChange, SwitchEvent
+from scenarios.spec.vpc_schedule import changes_of, places
 from topologies.model.fabric import Fabric
 from topologies.model.scale import Scale
 from topologies.model.units import show_rate, show_size, show_time
@@ -90,7 +90,7 @@ def event_lines(scenario: Scenario) -> Iterator[str]:
             how = {"down": "dies", "up": "starts again", "restart": "dies and starts again"}[event.state]
             yield f"in phase {phase} after {show_time(scale.to_emulated_time(event.at))}: {event.switch} {how}"
             continue
-        hidden = "; predictions are not told" if event.hidden else ""
+        hidden = "; predictions are not informed" if event.hidden else ""
         if isinstance(event, RankEvent):
             of = event.workload or next(p.run[0] for p in scenario.phases if p.name == phase)
             yield (f"in phase {phase}: rank {event.rank} of {of} computes {event.compute_factor:g} times as "

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from scenarios.evidence.shares import class_problems
 from scenarios.run.jobs import limit_problems
 from scenarios.spec.extents import extent_problems
-from scenarios.spec.moves import vpc_problems
 from scenarios.spec.scenario import LinkEvent, RankEvent, Scenario, SwitchEvent
+from scenarios.spec.vpc_schedule import vpc_problems
 from scenarios.validation.names import check_problems
 from topologies.model.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.model.document import KeyPath, Problem, nearest
@@ -21,7 +21,7 @@ from traffic.workloads.kinds.registry import KINDS, kind_of
 
 def reference_problems(scenario: Scenario) -> Iterator[Problem]:
     """Everything that the scenario names and the fabric (or the disk) does not have."""
-    # Wrong link names of the fabric itself are told by fabric_problems.
+    # Wrong link names of the fabric itself are reported by fabric_problems.
     fabric = expand(plain(scenario.fabric))
     problems = [*_names(scenario, fabric), *extent_problems(scenario, fabric)]
     yield from problems

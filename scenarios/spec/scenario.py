@@ -1,6 +1,6 @@
 """A scenario: a question, a fabric, its VPCs, workloads in phases, events, a schedule, checks. Frozen after loading.
 
-An event is declared to the runner, hence to the proof. With `hidden` the model is not told: predictions are those
+An event is declared to the runner, hence to the proof. With `hidden` the model is not informed: predictions are those
 of the fabric as it was meant, and what is wrong has to be found from counters.
 """
 
@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from controller.intent.intent import MAX_OBJECTS, Intent, IntentObject
 from controller.intent.intent_fields import SubnetRef
 from scenarios.validation.spec import CheckName, CheckSpec
-from topologies.model.errors import Misfit, Misfits
+from topologies.model.errors import Violation, Violations
 from topologies.model.fields import Rate, Share, Strict, Time
 from topologies.model.spec import LEAST_SHARE, FabricSpec, QueueSpec
 from traffic.workloads.kinds.registry import any_spec
@@ -50,8 +50,8 @@ class OneThing(Strict):
     def _about_one_thing(cls, value: Any) -> Any:
         named = [key for key in ("link", "switch", "rank") if key in value] if isinstance(value, dict) else []
         if len(named) > 1:
-            raise Misfits([Misfit((named[1],), f"{' or '.join(named)}, not both: an event changes one thing",
-                                  " and ".join(named), "make an event of each")])
+            raise Violations([Violation((named[1],), f"{' or '.join(named)}, not both: an event changes one thing",
+                                        " and ".join(named), "make an event of each")])
         return value
 
 
@@ -68,7 +68,7 @@ class LinkEvent(OneThing):
     rate: Rate | None = Field(None, gt=0)
     queue: QueueSpec | None = None
     flap: Flap | None = Field(None, description="down and up again, count times")
-    hidden: bool = Field(False, description="a misconfiguration: predictions and answers are not told of it")
+    hidden: bool = Field(False, description="a misconfiguration: predictions and answers are not informed of it")
 
     @model_validator(mode="after")
     def _changes_something(self) -> LinkEvent:
@@ -98,7 +98,7 @@ class RankEvent(OneThing):
     workload: str | None = Field(None, description="default: the only workload of the phase")
     rank: int = Field(ge=0)
     compute_factor: float = Field(gt=0, description="multiplies the rank's compute times")
-    hidden: bool = Field(False, description="predictions and answers are not told of it")
+    hidden: bool = Field(False, description="predictions and answers are not informed of it")
 
 
 class SwitchEvent(OneThing):
@@ -176,42 +176,42 @@ class Scenario(Strict):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Scenario:
-        misfits = [*self._phases_run_workloads(), *self._events_have_phases(), *self._schedule_has_phases()]
-        if misfits:
-            raise Misfits(misfits)
+        violations = [*self._phases_run_workloads(), *self._events_have_phases(), *self._schedule_has_phases()]
+        if violations:
+            raise Violations(violations)
         return self
 
-    def _phases_run_workloads(self) -> Iterator[Misfit]:
+    def _phases_run_workloads(self) -> Iterator[Violation]:
         seen: set[str] = set()
         for n, phase in enumerate(self.phases):
             if phase.name in seen:
-                yield Misfit(("phases", n, "name"), "phases with names of their own", f"{phase.name} again")
+                yield Violation(("phases", n, "name"), "phases with names of their own", f"{phase.name} again")
             seen.add(phase.name)
             for k, name in enumerate(phase.run):
                 if name not in self.workloads:
-                    yield Misfit(("phases", n, "run", k), f"a workload: {', '.join(self.workloads)}", name)
+                    yield Violation(("phases", n, "run", k), f"a workload: {', '.join(self.workloads)}", name)
                 elif name in phase.run[:k]:
-                    yield Misfit(("phases", n, "run", k), "each workload once in a phase", f"{name} again")
+                    yield Violation(("phases", n, "run", k), "each workload once in a phase", f"{name} again")
 
-    def _events_have_phases(self) -> Iterator[Misfit]:
+    def _events_have_phases(self) -> Iterator[Violation]:
         steps = sum(2 * e.flap.count if isinstance(e, LinkEvent) and e.flap else 1 for e in self.events)
         if steps > MAX_STEPS:
-            yield Misfit(("events",), f"at most {MAX_STEPS:,} changes, each going down and up of a flap among them",
-                         f"{steps:,}", "a smaller count of a flap")
+            yield Violation(("events",), f"at most {MAX_STEPS:,} changes, each going down and up of a flap among them",
+                            f"{steps:,}", "a smaller count of a flap")
         phases = {p.name: p for p in self.phases}
         for n, event in enumerate(self.events):
             phase = phases.get(self.phase_of(event))
             if phase is None:
-                yield Misfit(("events", n, "phase"), f"one of the phases {', '.join(phases)}", event.phase or "none")
+                yield Violation(("events", n, "phase"), f"one of the phases {', '.join(phases)}", event.phase or "none")
             elif isinstance(event, RankEvent):
                 yield from self._rank_of(event, phase, ("events", n, "workload"))
 
-    def _rank_of(self, event: RankEvent, phase: Phase, at: tuple[str | int, ...]) -> Iterator[Misfit]:
+    def _rank_of(self, event: RankEvent, phase: Phase, at: tuple[str | int, ...]) -> Iterator[Violation]:
         names = ", ".join(phase.run)
         if event.workload is None and len(phase.run) > 1:
-            yield Misfit(at, f"one of the workloads of phase {phase.name}: {names}", "nothing")
+            yield Violation(at, f"one of the workloads of phase {phase.name}: {names}", "nothing")
         elif event.workload is not None and event.workload not in phase.run:
-            yield Misfit(at, f"a workload of phase {phase.name}: {names}", event.workload)
+            yield Violation(at, f"a workload of phase {phase.name}: {names}", event.workload)
 
     def phase_of(self, event: LinkEvent | RankEvent | SwitchEvent) -> str:
         """Name of the phase in which an event happens."""
@@ -228,7 +228,7 @@ class Scenario(Strict):
         return tuple(sorted(its, key=lambda e: e.at))
 
     def slow_ranks(self, phase: str, workload: str, *, hidden: bool = True) -> dict[int, float]:
-        """Rank -> factor of its compute times in one phase; without those that predictions are not told of."""
+        """Rank -> factor of its compute times in one phase; without those that predictions are not informed of."""
         factors: dict[int, float] = {}
         for e in self.events:
             if (isinstance(e, RankEvent) and self.phase_of(e) == phase and (hidden or not e.hidden)
@@ -236,8 +236,8 @@ class Scenario(Strict):
                 factors[e.rank] = factors.get(e.rank, 1.0) * e.compute_factor
         return factors
 
-    def _schedule_has_phases(self) -> Iterator[Misfit]:
+    def _schedule_has_phases(self) -> Iterator[Violation]:
         names = [p.name for p in self.phases]
         for n, change in enumerate(self.schedule):
             if change.phase is not None and change.phase not in names:
-                yield Misfit(("schedule", n, "phase"), f"one of the phases {', '.join(names)}", change.phase)
+                yield Violation(("schedule", n, "phase"), f"one of the phases {', '.join(names)}", change.phase)

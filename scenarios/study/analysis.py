@@ -28,7 +28,7 @@ class Compared:
     """One metric over the designs that have it.
 
     ranked      designs that may win, the best median first
-    leaders     the first of them, and those that cannot be told apart from it
+    leaders     the first of them, and those that cannot be distinguished from it
     findings    every other design against the baseline
     of_leader   the first of them against every other candidate
     mixed       why the metric was not compared: its unit differs; or empty
@@ -45,16 +45,16 @@ class Compared:
 
     @property
     def leaders(self) -> tuple[str, ...]:
-        return (*self.ranked[:1], *(n for n in self.ranked[1:] if n not in self.beaten and n not in self.untold))
+        return (*self.ranked[:1], *(n for n in self.ranked[1:] if n not in self.beaten and n not in self.unreported))
 
     @property
     def beaten(self) -> dict[str, Difference]:
-        """Those that the first is told apart from, and better than in the pairs as well, not by its median alone."""
+        """Those that the first is distinguished from, and better than in the pairs as well, not by its median alone."""
         return {name: f.difference for name, f in self.of_leader.items()
                 if f.difference is not None and f.seen and self.is_better(f.difference.median)}
 
     @property
-    def untold(self) -> tuple[str, ...]:
+    def unreported(self) -> tuple[str, ...]:
         """Those that share too few pairs with the first: whether they are as good cannot be said."""
         return tuple(name for name, f in self.of_leader.items()
                      if f.difference is None or f.difference.n < MIN_PAIRS)
@@ -66,7 +66,8 @@ class Compared:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that is told of a study. comparisons: how many differences were looked at; costs: where it names prices."""
+    """All that is reported of a study. comparisons: how many differences were looked at; costs: where it names
+    prices."""
 
     result: StudyResult
     metrics: tuple[Compared, ...]
@@ -83,9 +84,10 @@ def analyse(result: StudyResult) -> Analysis:
     Raises LabError for a price file that no longer has what it had when the study began.
     """
     costs = costs_of(result)
-    told = result if costs is None else costs.result
-    labels = _labels(told)
-    return Analysis(told, tuple(_compared(told, choice, labels[choice.metric]) for choice in told.metrics), costs)
+    reported = result if costs is None else costs.result
+    labels = _labels(reported)
+    return Analysis(reported, tuple(_compared(reported, choice, labels[choice.metric]) for choice in reported.metrics),
+                    costs)
 
 
 def _labels(result: StudyResult) -> dict[str, str]:

@@ -16,9 +16,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scenarios.report.charts.canvas import WIDE, Figure, Ink, canvas, figure
 from scenarios.report.text import quantity
 from scenarios.study.analysis import Analysis, Compared
+from scenarios.study.narrative import signed
 from scenarios.study.statistics import MIN_PAIRS
 from scenarios.study.tables import DIFFERENCES, differences, overview
-from scenarios.study.words import signed
 
 NAME = 24           # characters of a design's name on one line
 ROW = 0.3           # inches

@@ -17,6 +17,7 @@ from typing import Any
 
 import traffic.metrics
 from scenarios.cost.study import check_prices
+from scenarios.evidence.old_names import renamed
 from scenarios.spec.compiling import compiled, located
 from scenarios.spec.duration import span
 from scenarios.spec.extents import totals
@@ -245,7 +246,7 @@ def _metric_problems(metrics: Sequence[MetricChoice], designs: dict[str, Planned
                           nearest(owner, {o: f"{o}.{rest}" for o in owners}))
         elif tag not in known_tags() and rest.rsplit(".", 1)[-1] not in known_tags():
             yield Problem(("metrics", n, "metric"), "a tag of docs/methods.md after the workload's name",
-                          rest or "nothing", nearest(tag, {t: f"{owner}.{t}" for t in known_tags()}))
+                          rest or "nothing", renamed(rest) or nearest(tag, {t: f"{owner}.{t}" for t in known_tags()}))
 
 
 @cache

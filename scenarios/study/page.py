@@ -11,8 +11,8 @@ from scenarios.report.page import render
 from scenarios.study import tables
 from scenarios.study.analysis import Analysis
 from scenarios.study.figures import figures
+from scenarios.study.narrative import caveats, findings, lead_sentence
 from scenarios.study.statistics import MIN_PAIRS
-from scenarios.study.words import caveats, findings, lead_sentence
 
 _HERE = Path(__file__).parent
 SUMMARY, RUNS = "summary.csv", "runs.csv"

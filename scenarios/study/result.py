@@ -43,7 +43,7 @@ class Outcome(Strict):
 
     @property
     def usable(self) -> bool:
-        """INVALID runs count for nothing; SUSPECT ones count and are told."""
+        """INVALID runs count for nothing; SUSPECT ones count and are reported."""
         return self.verdict != "INVALID"
 
 

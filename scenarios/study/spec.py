@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from topologies.model.document import nearest, show
-from topologies.model.errors import Misfit, Misfits
+from topologies.model.errors import Violation, Violations
 from topologies.model.fields import Rate, Strict
 
 DesignName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
@@ -78,28 +78,28 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
-        misfits = [*self._axes_vary()]
+        violations = [*self._axes_vary()]
         if self._count <= MAX_DESIGNS:
-            misfits += self._names_exist()
-        misfits += self._metrics_once()
+            violations += self._names_exist()
+        violations += self._metrics_once()
         if self.priced_as is not None and self.prices is None:
-            misfits.append(Misfit(("priced_as",), "prices, which say what such hosts cost", "no prices",
-                                  "add them, such as prices: typical"))
-        if misfits:
-            raise Misfits(misfits)
+            violations.append(Violation(("priced_as",), "prices, which say what such hosts cost", "no prices",
+                                        "add them, such as prices: typical"))
+        if violations:
+            raise Violations(violations)
         return self
 
-    def _axes_vary(self) -> Iterator[Misfit]:
+    def _axes_vary(self) -> Iterator[Violation]:
         for path, values in self.axes.items():
             for n, value in enumerate(values[:MAX_DESIGNS]):
                 if value in values[:n]:
-                    yield Misfit(("axes", path, n), "each value once", f"{show(value)} again")
+                    yield Violation(("axes", path, n), "each value once", f"{show(value)} again")
         count = self._count
         if count < 2 or count > MAX_DESIGNS:
             at = "axes" if self.axes else "designs"
-            yield Misfit((at,), f"2 to {MAX_DESIGNS} designs to compare", str(count))
+            yield Violation((at,), f"2 to {MAX_DESIGNS} designs to compare", str(count))
 
-    def _names_exist(self) -> Iterator[Misfit]:
+    def _names_exist(self) -> Iterator[Violation]:
         names = [cell.name for cell in self.cells]
         if self.baseline and self.baseline not in names:
             yield _unknown(("baseline",), self.baseline, names)
@@ -107,11 +107,11 @@ class Study(Strict):
             if name not in names:
                 yield _unknown(("quick", "designs", n), name, names)
 
-    def _metrics_once(self) -> Iterator[Misfit]:
+    def _metrics_once(self) -> Iterator[Violation]:
         keys = [m.metric for m in self.metrics]
         for n, key in enumerate(keys):
             if key in keys[:n]:
-                yield Misfit(("metrics", n, "metric"), "each metric once", f"{key} again")
+                yield Violation(("metrics", n, "metric"), "each metric once", f"{key} again")
 
     @property
     def _count(self) -> int:
@@ -149,5 +149,5 @@ class Study(Strict):
         return cells, self.quick.repeats or self.repeats
 
 
-def _unknown(at: tuple[str | int, ...], name: str, names: list[str]) -> Misfit:
-    return Misfit(at, f"a design: {', '.join(names)}", name, nearest(name, names))
+def _unknown(at: tuple[str | int, ...], name: str, names: list[str]) -> Violation:
+    return Violation(at, f"a design: {', '.join(names)}", name, nearest(name, names))

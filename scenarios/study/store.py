@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from scenarios.evidence import old_names
 from scenarios.evidence.results import Meta, RunDirectory, run_directories, write_whole
 from scenarios.spec.scenario import Scenario
 from scenarios.study.load import Plan
@@ -107,7 +108,8 @@ def read_study(directory: Path) -> StudyResult:
     """The study of a directory. Raises LabError if there is none, or if it is damaged."""
     path = directory / FILE
     try:
-        return StudyResult.model_validate_json(path.read_bytes())
+        value = json.loads(path.read_bytes())
+        return StudyResult.model_validate_json(json.dumps(old_names.study(value) if isinstance(value, dict) else value))
     except FileNotFoundError:
         raise LabError(str(path), "the directory of a study, which has this file", "no such file",
                        "start one with: aifab compare STUDY") from None
@@ -116,8 +118,14 @@ def read_study(directory: Path) -> StudyResult:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise LabError(f"{path} {where}".rstrip(), "what this version of aifab writes", first["msg"],
-                       f"take it away: finished runs are found again in {directory / 'runs'}") from None
+        raise _not_ours(f"{path} {where}".rstrip(), first["msg"], directory) from None
+    except ValueError as error:
+        raise _not_ours(str(path), str(error), directory) from None
+
+
+def _not_ours(where: str, found: str, directory: Path) -> LabError:
+    return LabError(where, "what this version of aifab writes", found,
+                    f"take it away: finished runs are found again in {directory / 'runs'}")
 
 
 def _called(name: str, quick: bool) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from scenarios.cost.study import HEADER as COSTS
 from scenarios.report.text import plural, quantity
 from scenarios.study.analysis import Analysis, Compared
+from scenarios.study.narrative import covers, signed, spread
 from scenarios.study.result import DesignResult, StudyResult
 from scenarios.study.statistics import MIN_PAIRS, Difference
-from scenarios.study.words import covers, signed, spread
 from topologies.model.document import show
 
 Row = tuple[str, ...]
@@ -52,11 +52,11 @@ DIFFERENCES = ("metric", "design", "against", "median", "difference", "interval"
 
 def differences(analysis: Analysis) -> list[Row]:
     """Every design against the baseline in every metric, under the header DIFFERENCES."""
-    return [(m.label, f.design, f.against, quantity(m.estimates[f.design].median, m.unit), *_told(m, f.difference))
+    return [(m.label, f.design, f.against, quantity(m.estimates[f.design].median, m.unit), *_reported(m, f.difference))
             for m in analysis.metrics for f in m.findings]
 
 
-def _told(metric: Compared, d: Difference | None) -> Row:
+def _reported(metric: Compared, d: Difference | None) -> Row:
     if d is None:
         return "-", "-", "-", "0", "no seed has both"
     share = f" ({signed(100 * d.share, '%')})" if d.share is not None else ""

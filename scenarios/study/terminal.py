@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from scenarios.study.analysis import Analysis
+from scenarios.study.narrative import caveats, findings, lead_sentence
 from scenarios.study.tables import overview, verdicts
-from scenarios.study.words import caveats, findings, lead_sentence
 
 
 def show(analysis: Analysis, console: Console) -> None:
@@ -31,9 +31,9 @@ def render(analysis: Analysis) -> RenderableType:
     for row in rows:
         table.add_row(*row)
     parts += [Text(), table]
-    told = findings(analysis)
-    if told:
-        parts += [Text(), Text(f"Against {result.baseline}:", style="bold"), *(Text(f"- {s}") for s in told)]
+    reported = findings(analysis)
+    if reported:
+        parts += [Text(), Text(f"Against {result.baseline}:", style="bold"), *(Text(f"- {s}") for s in reported)]
     if analysis.costs is not None:
         parts += [Text(), Text("Costs:", style="bold"), *(Text(f"- {s}") for s in analysis.costs.sentences),
                   Text(analysis.costs.basis, style="dim")]

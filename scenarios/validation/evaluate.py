@@ -88,7 +88,7 @@ class Validation:
         return FAILED_EXIT if self.result is Result.FAILED else 0
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`: the result, and each check as it is told."""
+        """For `--json`: the result, and each check as it is reported."""
         return {"result": str(self.result), "verdict": self.level,
                 "checks": [{**o.__dict__, "status": str(o.status)} for o in self.outcomes]}
 

@@ -44,7 +44,7 @@ class Facts:
 
     @cached_property
     def predictions(self) -> dict[str, Json]:
-        """By key; empty if the model had nothing to foretell."""
+        """By key; empty if the model had nothing to predict."""
         return {k: v if isinstance(v, dict) else {"value": v} for k, v in (self._run.read("predictions") or {}).items()}
 
     @cached_property

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from scenarios.spec.moves import changes_of
+from scenarios.evidence.old_names import renamed
 from scenarios.spec.scenario import Scenario
+from scenarios.spec.vpc_schedule import changes_of
 from scenarios.validation.limits import EXAMPLES, amount
 from scenarios.validation.spec import CheckSpec, bounds
 from topologies.model.document import KeyPath, Problem, nearest
@@ -82,7 +83,7 @@ def _metric(scenario: Scenario, fabric: Fabric, key: str, at: KeyPath) -> Iterat
                       key, "" if bare else nearest(owner, owners))
     elif unit_of(tag) is None:
         yield Problem(at, "a metric of docs/methods.md", tag or f"{key}, which names none",
-                      nearest(tag, list(definitions())))
+                      renamed(tag) or nearest(tag, list(definitions())))
     elif owner == "fabric":
         places = [p.name for p in scenario.phases] + [n.name for n in fabric.of("leaf", "border")]
         if between and (len(between) > 1 or between[0] not in places):

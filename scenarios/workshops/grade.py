@@ -17,7 +17,7 @@ from scenarios.validation.evaluate import Outcome, Status, Validation, validate
 from scenarios.validation.spec import CheckSpec
 from scenarios.verdict.invariants.evidence import Level
 from scenarios.workshops.answers import Answer
-from scenarios.workshops.lesson import Foretold, FunctionCheck, is_answer
+from scenarios.workshops.lesson import FunctionCheck, Predicted, is_answer
 from scenarios.workshops.ring import ring_facts
 from scenarios.workshops.skeleton import Reply, call
 from scenarios.workshops.work import Work
@@ -41,7 +41,7 @@ def before(work: Work) -> Validation:
 
 def after(work: Work, ready: Validation, run: RunDirectory) -> Validation:
     """All checks: those of before, and those of the run. Raises LabError for a run that is damaged."""
-    answers = {**work.answers, **_foretold(work, run)}
+    answers = {**work.answers, **_predicted(work, run)}
     outcomes: list[Outcome] = []
     blocker, level = "", NO_RUN
     for name, check in work.lesson.checks.items():
@@ -111,9 +111,9 @@ def _close(value: object, wanted: float) -> bool:
     return isinstance(value, int | float) and abs(value - wanted) <= CLOSE * max(1.0, abs(wanted))
 
 
-def _foretold(work: Work, run: RunDirectory) -> dict[str, Answer]:
-    """What the skeleton's functions foretell of each ring of the run."""
-    asked = {name: a for name, a in work.lesson.answers.items() if isinstance(a, Foretold)}
+def _predicted(work: Work, run: RunDirectory) -> dict[str, Answer]:
+    """What the skeleton's functions predict of each ring of the run."""
+    asked = {name: a for name, a in work.lesson.answers.items() if isinstance(a, Predicted)}
     calls = [(a.function, ring_facts(run, a.ring)) for a in asked.values()]
     replies = call(work.file, calls) if calls else []
     return {name: _of_reply(reply) for name, reply in zip(asked, replies, strict=True)}

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from scenarios.spec.scenario import LinkEvent
 from scenarios.validation.spec import CheckName, CheckSpec
 from topologies.model.document import nearest
-from topologies.model.errors import Misfit, Misfits, SpecError
+from topologies.model.errors import SpecError, Violation, Violations
 from topologies.model.fields import Strict
 from topologies.model.load import load_model
 
@@ -31,7 +31,7 @@ class FunctionCheck(Strict):
     hint: str = ""
 
 
-class Foretold(Strict):
+class Predicted(Strict):
     """An answer that a function of the skeleton gives: the time of a ring, by its paths in the run."""
 
     function: str
@@ -53,7 +53,7 @@ class Lesson(Strict):
     file: Literal["start.yml", "skeleton.py"] = "start.yml"
     free: tuple[str, ...] = Field(min_length=1)
     faults: tuple[LinkEvent, ...] = ()
-    answers: dict[str, AnswerKind | Foretold] = Field({})
+    answers: dict[str, AnswerKind | Predicted] = Field({})
     functions: dict[CheckName, FunctionCheck] = Field({})
     checks: dict[CheckName, dict[str, Any]] = Field(alias="validate", min_length=1)
 
@@ -67,11 +67,11 @@ class Lesson(Strict):
 
     @model_validator(mode="after")
     def _answers_exist(self) -> Lesson:
-        misfits = [Misfit(("validate", name, key), f"one of the answers {', '.join(self.answers)}", value)
-                   for name, check in self.checks.items() for key, value in check.items()
-                   if is_answer(value) and value[1:] not in self.answers]
-        if misfits:
-            raise Misfits(misfits)
+        violations = [Violation(("validate", name, key), f"one of the answers {', '.join(self.answers)}", value)
+                      for name, check in self.checks.items() for key, value in check.items()
+                      if is_answer(value) and value[1:] not in self.answers]
+        if violations:
+            raise Violations(violations)
         return self
 
 

@@ -17,7 +17,7 @@ from scenarios.spec.load_scenario import scenario_of
 from scenarios.spec.scenario import Scenario
 from scenarios.workshops.answers import Answer, read_answers
 from scenarios.workshops.learner import workshop_in
-from scenarios.workshops.lesson import WORKSHOPS, Foretold, Lesson, lesson_of
+from scenarios.workshops.lesson import WORKSHOPS, Lesson, Predicted, lesson_of
 from scenarios.workshops.skeleton import call
 from topologies.model.document import Document, Place, show
 from topologies.model.errors import SpecError
@@ -60,7 +60,7 @@ def read_work(directory: Path) -> Work:
     name = workshop_in(directory)
     lesson = lesson_of(name)
     written = read_scenario(directory / lesson.file)
-    asked = {key: kind for key, kind in lesson.answers.items() if not isinstance(kind, Foretold)}
+    asked = {key: kind for key, kind in lesson.answers.items() if not isinstance(kind, Predicted)}
     return Work(name, directory, lesson, written, read_answers(directory, asked, expand(written.fabric)))
 
 

@@ -21,12 +21,12 @@ from tests.bench.engine import engine
 from tests.bench.failover import failover
 from tests.bench.fuzz import fuzz
 from tests.bench.gloo import gloo
-from tests.bench.house import demo
 from tests.bench.incast import incast
 from tests.bench.inference import inference
 from tests.bench.kvtravel import kv_travel
 from tests.bench.latency import latency
 from tests.bench.neighbour import neighbour
+from tests.bench.newcomer import demo
 from tests.bench.ring import ring
 from tests.bench.roce import roce
 from tests.bench.spread import spread

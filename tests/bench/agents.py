@@ -23,8 +23,8 @@ def agents(book: Book) -> None:
         book.figure(f"seed {seed}: median time of a task with affinity", m["affinity.task_time"], "s", verdict=level,
                     target="VALID", met=None if book.quick else level == "VALID",
                     largest=result.metrics["affinity.task_dominant"]["where"],
-                    network=m["affinity.task_network"], hits=m["affinity.hit_share"],
-                    hits_spread=m["round-robin.hit_share"])
+                    network=m["affinity.task_network"], hits=m["affinity.hit_rate"],
+                    hits_spread=m["round-robin.hit_rate"])
     missed = max(abs(sum(t["parts"].values()) - t["seconds"]) for pair in pairs for t in pair)
     book.figure("most that the parts of a task miss of its time", 1e3 * missed, "ms", target="at most 5",
                 met=missed <= CLOSE, tasks=2 * len(pairs))

@@ -77,7 +77,7 @@ def ttfts(result: Result, phase: str) -> list[float]:
 
 
 def step(result: Result, phase: str) -> float:
-    """Median step time of the training in a phase, seconds; told by phase where a run has several."""
+    """Median step time of the training in a phase, seconds; reported by phase where a run has several."""
     metrics: Mapping[str, Any] = result.metrics
     name = f"train.{phase}.step_time"
     return float(metrics[name if name in metrics else "train.step_time"]["value"])

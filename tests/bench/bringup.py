@@ -91,7 +91,7 @@ class SameShape(Topo):  # type: ignore[misc]
         for switch in fabric.switches:
             self.addSwitch(switch.name, dpid=f"{switch.dpid:016x}")
         for link in fabric.links:
-            self.addLink(link.a.node, link.b.node, port1=link.a.number, port2=link.b.number, bw=link.rate / 1e6)
+            self.addLink(link.a.node, link.b.node, port1=link.a.ofport, port2=link.b.ofport, bw=link.rate / 1e6)
 
 
 def mininet_time(fabric: Fabric) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from typing import Any
 from scenarios.run.lab import Lab
 from scenarios.run.ranks import check, run_ranks
 from tests.bench.book import Book
-from tests.bench.labs import Row, books, lab_alone, of_kind, run_collective
+from tests.bench.labs import Row, accounting, lab_alone, of_kind, run_collective
 from topologies.model.errors import LabError
 from topologies.model.load import load_fabric
 from topologies.proof.ledger import Ledger
@@ -81,10 +81,10 @@ def require_torch(python: str) -> None:
 
 
 def by_us(it: Lab, book: Book, size: int) -> tuple[float, Ledger]:
-    """Seconds of the second step on fresh connections; and the books."""
+    """Seconds of the second step on fresh connections; and packet accounting."""
     spec = CollectiveSpec(kind="collective", size=f"{size}B", ranks=RANKS, placement="strided", algorithm="ring",
                           iterations=1, warmup=1)
-    with books(it) as found:
+    with accounting(it) as found:
         records = run_collective(it, spec, book.work)
     steps: list[Row] = of_kind(records, "step")
     return second((s["iteration"], s["start"], s["end"]) for s in steps), found.ledger

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.bench.book import Book
-from tests.bench.labs import books, lab_alone, of_kind, run_streams
+from tests.bench.labs import accounting, lab_alone, of_kind, run_streams
 from topologies.model.load import load_fabric
 from traffic.workloads.specs import StreamSpec
 
@@ -22,14 +22,14 @@ def incast(book: Book) -> None:
             spec = StreamSpec(kind="udp", pairs=tuple((s, RECEIVER) for s in chosen), rate=RATE, duration=seconds)
             rows = []
             for seed in range(1, repeats + 1):
-                with books(it) as found:
+                with accounting(it) as found:
                     streams = of_kind(run_streams(it, {"incast": spec}, book.work, seed), "stream")
                 sent, received = (sum(s[key] for s in streams) for key in ("sent", "received"))
                 named = sum(found.ledger.queue_drops.values())
-                rows.append({"sent": sent, "received": received, "named": named, "closes": found.ledger.closes,
+                rows.append({"sent": sent, "received": received, "named": named, "balances": found.ledger.balances,
                              "queue_drops": found.ledger.queue_drops, "emulator_drops": found.ledger.emulator_drops,
                              "unexplained": found.ledger.unexplained})
-            matches = sum(r["sent"] - r["received"] == r["named"] and r["closes"] for r in rows)
+            matches = sum(r["sent"] - r["received"] == r["named"] and r["balances"] for r in rows)
             total = sum(r["sent"] for r in rows)
             book.figure(f"{n}:1, runs in which every loss has its queue", f"{matches}/{repeats}",
                         target=f"{repeats}/{repeats}", met=matches == repeats, runs=rows)

@@ -73,13 +73,13 @@ def alone(book: Book, what: str, rates: Sequence[int]) -> None:
     with contextlib.nullcontext() if book.quick else measuring_lock(wait=True), engine_lab(book.work, 8, "") as lab:
         for rate in rates:
             done = serve(lab, replicas=[f"h{n}" for n in range(3, 9)], **load_of(what, rate, 5 if book.quick else 10))
-            (slip,) = done.of("slip-run")
+            (lateness,) = done.of("timer-lateness-run")
             answered = sum(r["status"] == "ok" for r in done.requests)
-            keeps_up = slip["p99"] <= 1e-3 and answered == len(done.requests)
+            keeps_up = lateness["p99"] <= 1e-3 and answered == len(done.requests)
             best = rate if keeps_up else best
-            book.figure(f"{rate} {what} a second without switches: p99 slip", 1e3 * slip["p99"], "ms",
+            book.figure(f"{rate} {what} a second without switches: p99 timer lateness", 1e3 * lateness["p99"], "ms",
                         answered=answered, asked=len(done.requests))
-    book.figure(f"most {what} a second without switches at a p99 slip within 1 ms", best, "1/s",
+    book.figure(f"most {what} a second without switches at a p99 timer lateness within 1 ms", best, "1/s",
                 target=f"at least {target}", met=None if book.quick else best >= target)
 
 
@@ -95,8 +95,8 @@ def mooncake_offline(book: Book) -> None:
 def accounted(book: Book, name: str, options: Sequence[str] = ()) -> None:
     """Every request has an end, and the run is VALID."""
     result = library_run(book, name, options)
-    m = {tag: result.metrics[f"chat.{tag}"] for tag in ("completed", "rejected", "timed_out", "broken", "arrival_lag")}
-    ended = sum(m[tag]["value"] for tag in ("completed", "rejected", "timed_out", "broken"))
+    m = {tag: result.metrics[f"chat.{tag}"] for tag in ("completed", "rejected", "timed_out", "failed", "arrival_lag")}
+    ended = sum(m[tag]["value"] for tag in ("completed", "rejected", "timed_out", "failed"))
     asked = m["completed"]["samples"]
     book.figure(f"{name} {' '.join(options)}: requests accounted for", ended, target=f"{asked}, VALID",
                 met=ended == asked and result.verdict.level.name == "VALID", verdict=result.verdict.level.name,
@@ -126,7 +126,7 @@ def affinity(book: Book) -> None:
     verdicts: list[str] = []
     for seed in range(1, 2 if book.quick else 8):
         result = library_run(book, "inference-sessions-affinity", [f"seed={seed}"])
-        of = {w: {t: result.metrics[f"{w}.{t}"]["value"] for t in ("hit_share", "tokens_saved", *PARTS)}
+        of = {w: {t: result.metrics[f"{w}.{t}"]["value"] for t in ("hit_rate", "tokens_saved", *PARTS)}
               for w in ("affinity", "round-robin")}
         rows.append(of)
         verdicts.append(result.verdict.level.name)
@@ -135,7 +135,7 @@ def affinity(book: Book) -> None:
     ratio = sum(gains) / sum(saved)
     book.median("mean TTFT gained by affinity", [1e3 * g for g in gains], "ms", runs=rows, verdicts=verdicts)
     for name in ("affinity", "round-robin"):
-        book.median(f"prompt blocks found, {name}", [100 * r[name]["hit_share"] for r in rows], "%")
+        book.median(f"prompt blocks found, {name}", [100 * r[name]["hit_rate"] for r in rows], "%")
     book.figure("TTFT gained / prefill saved by affinity", ratio, target="0.9 to 1.1", met=0.9 <= ratio <= 1.1)
 
 

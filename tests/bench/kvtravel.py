@@ -21,7 +21,7 @@ ONE: dict[str, Any] = {"model": MODEL, "gpu": SLOW, "variation": 0, "output_toke
 
 
 def kv_travel(book: Book) -> None:
-    """A KV cache by layers is whole after the first token when foretold; a fetch takes the payload rate of the wire;
+    """A KV cache by layers is whole after the first token when predicted; a fetch takes the payload rate of the wire;
     `cheaper` is no worse than the better of always and never.
     """
     with contextlib.nullcontext() if book.quick else measuring_lock(wait=True), engine_lab(book.work, 5) as lab:
@@ -41,7 +41,7 @@ def layers(book: Book, lab: Any) -> None:
         expected = predictions(run.serving, Scale())["kv_wait"].value
         near = abs(median(found) / expected - 1) <= 0.1
         book.median(f"KV cache whole after the first token, {name}", [1e3 * w for w in found], "ms",
-                    target=f"{1e3 * expected:.0f} ms foretold, within 10 %", met=near)
+                    target=f"{1e3 * expected:.0f} ms predicted, within 10 %", met=near)
 
 
 def stores(book: Book, lab: Any) -> None:

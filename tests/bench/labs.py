@@ -1,4 +1,4 @@
-"""What the benchmarks share: a scenario run whole, or traffic in a lab that is up, with its books."""
+"""What the benchmarks share: a scenario run whole, or traffic in a lab that is up, with its packet accounting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scenarios.run.jobs import drain_time
 from scenarios.run.lab import Lab, lab
 from scenarios.run.runner import Result, run_scenario
 from scenarios.spec.load_scenario import load_scenario
-from scenarios.study.calm import wait_for_calm
+from scenarios.study.idle_wait import wait_until_idle
 from scenarios.verdict.invariants.headroom import STEAL
 from tests.bench.book import Book
 from tests.workloads import workload_of
@@ -51,12 +51,12 @@ def undisturbed(run: Callable[[], Result], tries: int = TRIES) -> tuple[Result, 
     """The first run that the hypervisor left alone, or the last, and how many there were.
 
     On a shared machine the hypervisor takes time away, and the verdict says so. That says nothing of aifab's own
-    headroom, so such a run is made again, whatever else it found; how often is told beside the figure.
+    headroom, so such a run is made again, whatever else it found; how often is reported beside the figure.
     """
     made = 1
     while stolen((result := run()).run.counters()) > STEAL and made < tries:
         made += 1
-        wait_for_calm()
+        wait_until_idle()
     return result, made
 
 
@@ -113,18 +113,18 @@ def uplink_bytes(it: Lab, leaf: str) -> dict[str, int]:
     return {k.name: sent[f"{leaf}->{k.far(leaf).node}"] for k in it.fabric.uplinks(leaf)}
 
 
-class Books:
-    """The packets of one stretch of a lab's life: filled when the block of `books` is left."""
+class Accounting:
+    """The packets of one stretch of a lab's life: filled when the block of `accounting` is left."""
 
     ledger: Ledger
 
 
 @contextmanager
-def books(it: Lab) -> Iterator[Books]:
-    """Open the books on a quiet lab and close them when it is quiet again."""
+def accounting(it: Lab) -> Iterator[Accounting]:
+    """Account for packets from one quiet moment of a lab to the next."""
     wait_quiet(it.inventory)
     before = snapshot(it.inventory, it.policy_drops)
-    found = Books()
+    found = Accounting()
     yield found
     wait_quiet(it.inventory, timeout=30)
     found.ledger = balance(it.fabric, wires_by_link(it.inventory), before, snapshot(it.inventory, it.policy_drops))

@@ -72,16 +72,16 @@ def _holds(path: Path, size: int) -> bool:
 @contextmanager
 def _capture(it: Lab, host: str, path: Path) -> Iterator[None]:
     """tcpdump on a host's interface, listening when the block begins, ended by SIGINT so that it writes all."""
-    told = path.with_suffix(".log")
-    with told.open("wb") as file:
+    reported = path.with_suffix(".log")
+    with reported.open("wb") as file:
         process = subprocess.Popen(
             ["ip", "netns", "exec", it.inventory.netns[host], "tcpdump", "-i", f"{host}-eth0", "-w", str(path), "-n",
              "-U", "-Z", "root", "-B", "16384", "-s", str(SNAP), "--immediate-mode", "--time-stamp-precision=nano",
              "udp"],
             stdin=subprocess.DEVNULL, stdout=file, stderr=file)
     try:
-        wait_for(f"tcpdump on {host}", lambda: "listening on" in told.read_text(), CAPTURE_START,
-                 f"its words are in {told}")
+        wait_for(f"tcpdump on {host}", lambda: "listening on" in reported.read_text(), CAPTURE_START,
+                 f"its words are in {reported}")
         yield
     finally:
         process.send_signal(signal.SIGINT)

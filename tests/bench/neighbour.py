@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.bench.book import Book
-from tests.bench.labs import books, lab_alone, of_kind, run_streams
+from tests.bench.labs import accounting, lab_alone, of_kind, run_streams
 from topologies.model.load import load_fabric
 from traffic.workloads.specs import StreamSpec
 
@@ -17,7 +17,7 @@ def neighbour(book: Book) -> None:
                        duration=f"{count}ms")
     with lab_alone(load_fabric("small")) as it:
         for seed in range(1, repeats + 1):
-            with books(it) as found:
+            with accounting(it) as found:
                 records = run_streams(it, {"victim": victim, "flood": flood}, book.work, seed)
             stream = of_kind(records, "stream", workload="victim")[0]
             overload = of_kind(records, "stream", workload="flood")
@@ -26,5 +26,5 @@ def neighbour(book: Book) -> None:
                         target="0", met=stream["lost"] == 0 and stream["sent"] == count and lost > 0,
                         overload_sent=sum(s["sent"] for s in overload), overload_lost=lost,
                         ledger=found.ledger.as_json())
-            print(f"    the overloaded port dropped {lost} packets; the books "
-                  f"{'close' if found.ledger.closes else 'do NOT close'}", flush=True)
+            print(f"    the overloaded port dropped {lost} packets; packet accounting "
+                  f"{'balances' if found.ledger.balances else 'does NOT balance'}", flush=True)

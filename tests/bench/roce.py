@@ -127,7 +127,7 @@ def icrcs(work: Path, fabric: Fabric, inventory: Path) -> tuple[int, int]:
     """(packets whose ICRC is that of Scapy, packets captured), of a second at the fast rate."""
     netns = Inventory.read(inventory).netns_path("h1")
     file = work / "sink.pcap"
-    command = ["nsenter", f"--net={netns}", "tcpdump", "-i", fabric.access_link("h1").a.port, "-c", str(CAPTURED),
+    command = ["nsenter", f"--net={netns}", "tcpdump", "-i", fabric.access_link("h1").a.interface, "-c", str(CAPTURED),
                "-w", str(file), "-Z", "root", "udp"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
         while "listening on" not in (tcpdump.stderr.readline() if tcpdump.stderr else "listening on"):

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from scenarios.run.runner import run_scenario
 from scenarios.study import page
 from scenarios.study.analysis import Analysis, analyse
-from scenarios.study.calm import wait_for_calm
 from scenarios.study.execute import execute
+from scenarios.study.idle_wait import wait_until_idle
 from scenarios.study.load import load_study
+from scenarios.study.narrative import lead_sentence
 from scenarios.study.store import Store
-from scenarios.study.words import lead_sentence
 from tests.bench.book import Book
 
 STUDIES = 5
@@ -25,23 +25,23 @@ Key = tuple[str, str]       # metric, design
 
 def study(book: Book) -> None:
     """Quick form of shared-fabric, five times with fresh seeds: no INVALID run, 15 minutes each; what the first metric
-    says of each design against flat has one direction in 5 of 5 and is told as a difference in 4 of 5.
+    says of each design against flat has one direction in 5 of 5 and is reported as a difference in 4 of 5.
     """
     found = [once(book, n) for n in range(1 if book.quick else STUDIES)]
     directions: dict[Key, list[int]] = {}
     seen: Counter[Key] = Counter()
     for analysis in found:
-        for key, sign, told in differences(analysis):
+        for key, sign, reported in differences(analysis):
             directions.setdefault(key, []).append(sign)
-            seen[key] += told
+            seen[key] += reported
     first = found[0].result.metrics[0].metric
     for (metric, design), signs in directions.items():
         same = max(Counter(signs).values())
         headline = metric == first and not book.quick
         book.figure(f"{metric}, {design} against {found[0].result.baseline}: same direction", f"{same} of {len(found)}",
-                    target=f"{STUDIES} of {STUDIES}, told in {SEEN}" if headline else "",
+                    target=f"{STUDIES} of {STUDIES}, reported in {SEEN}" if headline else "",
                     met=same == STUDIES and seen[metric, design] >= SEEN if headline else None,
-                    directions=signs, told=seen[metric, design])
+                    directions=signs, reported=seen[metric, design])
 
 
 def once(book: Book, n: int) -> Analysis:
@@ -52,7 +52,7 @@ def once(book: Book, n: int) -> Analysis:
     start = time.monotonic()
     with store.locked():
         result = execute(plan, store, lambda scenario: run_scenario(scenario, store.runs, lock=not book.quick),
-                         calm=wait_for_calm)
+                         calm=wait_until_idle)
         analysis = analyse(result)
         page.write(analysis, store.directory)
     seconds = time.monotonic() - start
@@ -66,7 +66,7 @@ def once(book: Book, n: int) -> Analysis:
 
 
 def differences(analysis: Analysis) -> Iterator[tuple[Key, int, bool]]:
-    """(metric, design), the sign of its difference from the baseline, and whether it was told as one."""
+    """(metric, design), the sign of its difference from the baseline, and whether it was reported as one."""
     for metric in analysis.metrics:
         for f in metric.findings:
             if f.difference is not None:

@@ -1,4 +1,4 @@
-"""What it costs to spread a model over hosts: inside a leaf, across leaves, in stages; and if it is as foretold."""
+"""What it costs to spread a model over hosts: inside a leaf, across leaves, in stages; and if it is as predicted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ALONE = [f"workloads.{layout}.{key}" for layout in LAYOUTS
 
 
 def tensor(book: Book) -> None:
-    """A prefill alone within 5 % of what was foretold for an idle network; four layouts compared, VALID."""
+    """A prefill alone within 5 % of what was predicted for an idle network; four layouts compared, VALID."""
     result = library_run(book, "inference-tensor-parallel", ALONE)
-    told = result.run.read("predictions") or {}
+    reported = result.run.read("predictions") or {}
     for layout in LAYOUTS:
         tag = f"{layout}.ttft_prefill"
-        ratio = result.metrics[tag]["value"] / told[tag]["value"]
-        book.figure(f"{layout}: prefill alone on the fabric / foretold", ratio, target="0.95 to 1.05",
+        ratio = result.metrics[tag]["value"] / reported[tag]["value"]
+        book.figure(f"{layout}: prefill alone on the fabric / predicted", ratio, target="0.95 to 1.05",
                     met=None if book.quick else abs(ratio - 1) <= 0.05, verdict=result.verdict.level.name)
     rows: list[dict[str, float]] = []
     for seed in range(1, 2 if book.quick else 4):
@@ -37,5 +37,5 @@ def tensor(book: Book) -> None:
     for layout in RINGS:
         book.median(f"{layout}: share of the steps that the fabric takes",
                     [100 * r[f"{layout}.fabric_share"] for r in rows], "%")
-        stretch = median(r[f"{layout}.fabric_stretch"] for r in rows)
-        book.figure(f"{layout}: exchange against an idle network", stretch)
+        slowdown = median(r[f"{layout}.communication_slowdown"] for r in rows)
+        book.figure(f"{layout}: exchange against an idle network", slowdown)

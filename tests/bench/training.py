@@ -29,13 +29,13 @@ def training(book: Book) -> None:
 
 
 def slow_uplink(book: Book, seeds: tuple[int, ...]) -> None:
-    """The library's misconfigured switch, with its event told to the model, under several seeds."""
+    """The library's misconfigured switch, with its event reported to the model, under several seeds."""
     ratios, named = [], []
     for seed in seeds:
-        scenario = altered("training-misconfigured-switch", seed, told=True)
+        scenario = altered("training-misconfigured-switch", seed, reported=True)
         result = note(book, f"slow uplink, seed {seed}", scenario)
         ratios.append(against_model(result, "ring.misconfigured.step_time"))
-        named.append(str(result.metrics["fabric.misconfigured.pacing"].get("where")))
+        named.append(str(result.metrics["fabric.misconfigured.bottleneck_link"].get("where")))
     book.median("slow uplink: step time / fair shares", ratios, target=f"within {WITHIN:.0%}",
                 met=all(abs(r - 1) <= WITHIN for r in ratios))
     right = [set(d.split("->")) == set(SLOW_LINK.split("-")) for d in named]
@@ -52,18 +52,18 @@ def two_jobs(book: Book, seeds: tuple[int, ...]) -> None:
                 met=all(abs(r - 1) <= WITHIN for r in ratios))
 
 
-def altered(name: str, seed: int, *, told: bool = False) -> Scenario:
-    """A scenario of the library with another seed; told: with no event hidden."""
+def altered(name: str, seed: int, *, reported: bool = False) -> Scenario:
+    """A scenario of the library with another seed; reported: with no event hidden."""
     spec: dict[str, Any] = load_scenario(name).model_dump(mode="json", exclude_none=True)
-    if told:
+    if reported:
         spec["events"] = [{**event, "hidden": False} for event in spec["events"]]
     return Scenario.model_validate({**spec, "seed": seed})
 
 
 def against_model(result: Result, key: str) -> float:
-    """Measured over what the model foretold on the observed paths."""
-    foretold = (result.run.read("predictions") or {})[f"{key}_on_paths"]["value"]
-    return float(result.metrics[key]["value"] / foretold)
+    """Measured over what the model predicted on the observed paths."""
+    predicted = (result.run.read("predictions") or {})[f"{key}_on_paths"]["value"]
+    return float(result.metrics[key]["value"] / predicted)
 
 
 def note(book: Book, what: str, scenario: Scenario) -> Result:

@@ -68,7 +68,7 @@ def expansion(fabric: Fabric) -> str:
         switch = f" dpid {n.dpid:#x}" if n.dpid else f" on {n.leaf}"
         aliases = f" aliases {' '.join(n.aliases)}" if n.aliases else ""
         lines.append(f"{n.name} {n.role} {n.index} {n.ip or '-'} {n.mac or '-'}{switch}{aliases}")
-    lines += [f"{k.name} {k.kind} {k.a.port}:{k.a.number} {k.b.port}:{k.b.number} {show_rate(k.rate)} "
+    lines += [f"{k.name} {k.kind} {k.a.interface}:{k.a.ofport} {k.b.interface}:{k.b.ofport} {show_rate(k.rate)} "
               f"queue {show_size(k.queue)} delay {k.delay:g} s mtu {k.mtu}" for k in fabric.links]
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,5 @@
-"""For tests on a whole running lab: datagrams that are counted at both ends, the books, and what is left behind."""
+"""For tests on a whole running lab: datagrams that are counted at both ends, packet accounting, and what is left
+behind."""
 
 from __future__ import annotations
 
@@ -85,7 +86,7 @@ def waiting_at(sock: socket.socket) -> int:
 
 
 @dataclass
-class Books:
+class Accounting:
     """The ledger of a block; filled when it ends."""
 
     faults: list[Fault] = field(default_factory=list)
@@ -98,9 +99,9 @@ class Books:
 
 
 @contextmanager
-def books(lab: Lab) -> Iterator[Books]:
+def accounting(lab: Lab) -> Iterator[Accounting]:
     """Count all packets from here to the end of the block, quiet at both ends."""
-    kept = Books()
+    kept = Accounting()
     wait_quiet(lab.inventory)
     before = snapshot(lab.inventory, lab.policy_drops)
     yield kept

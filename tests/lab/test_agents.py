@@ -35,16 +35,16 @@ def accounted(run: ServingRun) -> list[dict[str, Any]]:
     ended = [*run.requests, *run.of("tool")]
     assert all(r["status"] in {"ok", "failed", "timeout", "cancelled"} for r in ended)
     assert len({r["id"] for r in ended}) == len(ended)
-    for told, task in zip(tasks, run.serving.tasks, strict=True):
+    for reported, task in zip(tasks, run.serving.tasks, strict=True):
         mine = {r["id"]: r for r in ended if r["task"] == task.id}
-        assert told["begun"] == len(mine)
+        assert reported["begun"] == len(mine)
         assert set(mine) <= {c.id for c in task.calls}
-        assert [c[0] for c in told["calls"]] == [c.id for c in task.calls]
-        if told["status"] == "ok":
+        assert [c[0] for c in reported["calls"]] == [c.id for c in task.calls]
+        if reported["status"] == "ok":
             assert {r["status"] for r in mine.values()} == {"ok"}
-            assert told["begun"] == len(task.calls)
+            assert reported["begun"] == len(task.calls)
         else:
-            assert told["reason"]
+            assert reported["reason"]
     return tasks
 
 
@@ -61,9 +61,9 @@ def test_every_task_is_answered_with_the_bytes_of_all_its_calls(lab: EngineLab) 
     down = sum(2 * r["response_bytes"] for r in run.requests) + sum(
         x.answer for x in (*run.serving.tasks, *tools.values()))
     assert sum(c["reply_bytes"] for c in connections) == down
-    for told in run.of("tool"):
-        assert told["made"] - told["arrived"] >= tools[told["id"]].service - 1e-6
-        assert told["server"] == tools[told["id"]].servers[0]
+    for reported in run.of("tool"):
+        assert reported["made"] - reported["arrived"] >= tools[reported["id"]].service - 1e-6
+        assert reported["server"] == tools[reported["id"]].servers[0]
 
 
 def test_calls_wait_for_what_they_need_and_the_parts_of_a_task_are_its_time(lab: EngineLab) -> None:

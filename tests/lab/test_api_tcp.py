@@ -103,7 +103,7 @@ def test_a_thousand_silent_connections_take_nothing_from_the_switches() -> None:
         assert ask(port, it)["down"] == ["leaf1-spine1"], "who has the token is served over TCP as well"
 
 
-def test_a_port_that_somebody_has_is_told_before_anything_is_made() -> None:
+def test_a_port_that_somebody_has_is_reported_before_anything_is_made() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()

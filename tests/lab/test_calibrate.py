@@ -1,4 +1,5 @@
-"""Calibration on a running fabric: right wires pass, a wrong one is found, nothing of it is left in the books."""
+"""Calibration on a running fabric: right wires pass, a wrong one is found, nothing of it is left in packet
+accounting."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.run.lab import Lab
-from tests.lab.fabric_lab import books
+from tests.lab.fabric_lab import accounting
 from topologies.lab import journal
 from topologies.links.htb import wires
 from topologies.proof.calibrate import (
@@ -70,16 +71,16 @@ def test_a_wrong_wire_is_measured_as_it_is_and_not_as_it_should_be(small_lab: La
 
 
 def test_calibration_frames_are_gone_when_it_returns_and_would_not_pass_unseen(small_lab: Lab) -> None:
-    """Frames fed into a switch's own port came from no host: books that span them do not close."""
+    """Frames fed into a switch's own port came from no host: packet accounting that spans them does not balance."""
     wanted = [q for q in wires.queues(small_lab.inventory) if q.link == "leaf1-spine1"]
-    with books(small_lab) as during:
+    with accounting(small_lab) as during:
         check_rates(small_lab.inventory, wanted)
-    with books(small_lab) as after:
+    with accounting(small_lab) as after:
         pass
-    assert not during.ledger.closes
+    assert not during.ledger.balances
     assert set(during.ledger.unexplained) == {"leaf1 (inside the switch)", "spine1 (inside the switch)"}
     assert max(during.ledger.unexplained.values()) < 0, "more came out than went in"
-    assert (after.ledger.closes, after.ledger.sent) == (True, 0)
+    assert (after.ledger.balances, after.ledger.sent) == (True, 0)
 
 
 def test_hops_of_a_path_carry_the_tunnel_only_between_leaves(small_lab: Lab) -> None:

@@ -21,7 +21,7 @@ from scenarios.run.phases import PhaseRun, traffic_of
 from scenarios.run.ranks import link_bytes
 from scenarios.run.vpcs import apply_intent
 from scenarios.spec.scenario import Scenario
-from tests.lab.fabric_lab import books, udp, waiting_at, warm_neighbours
+from tests.lab.fabric_lab import accounting, udp, waiting_at, warm_neighbours
 from tests.unit.intents import attach, intent, vpc
 from topologies.access.netns import inside
 from topologies.lab.shell import tc_batch
@@ -138,11 +138,11 @@ def test_the_ledger_names_the_class_whose_queue_dropped_and_its_books_close(it: 
     with ExitStack() as stack:
         receiver = stack.enter_context(udp(it, "h4", 9000))
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        with books(it) as kept, flood(it, ("h1", GOLD, 0.4 * RATE), ("h2", BULK, RATE)):
+        with accounting(it) as kept, flood(it, ("h1", GOLD, 0.4 * RATE), ("h2", BULK, RATE)):
             time.sleep(2)
         received = waiting_at(receiver)
     ledger = kept.ledger
-    assert ledger.closes, ledger
+    assert ledger.balances, ledger
     assert set(ledger.queue_drops) == {f"{LAST} class bulk"}
     assert ledger.queue_drops[f"{LAST} class bulk"] > 20
     assert received == ledger.sent - ledger.lost
@@ -154,12 +154,12 @@ def test_shares_that_change_under_traffic_lose_nothing_and_hold(it: Lab) -> None
     turned = {"gold": classes["gold"].model_copy(update={"min": 0.1}),
               "bulk": classes["bulk"].model_copy(update={"min": 0.4, "max": 0.5})}
     try:
-        with books(it) as kept, flood(it, ("h1", GOLD, 0.2 * RATE), ("h2", BULK, 0.2 * RATE)):
+        with accounting(it) as kept, flood(it, ("h1", GOLD, 0.2 * RATE), ("h2", BULK, 0.2 * RATE)):
             for n in range(20):
                 set_shares(it.inventory, turned if n % 2 == 0 else classes)
                 time.sleep(0.05)
         assert kept.ledger.lost == 0
-        assert kept.ledger.closes, kept.ledger
+        assert kept.ledger.balances, kept.ledger
         set_shares(it.inventory, turned)
         wanted = {"gold": 0.1, "bulk": 0.4, "": 0.5}
         assert shared(it, ALL, wanted) == pytest.approx(wanted, rel=0.05, abs=0.01)
@@ -205,7 +205,7 @@ def test_a_vpc_is_in_its_class_on_every_wire_whatever_its_hosts_mark(it: Lab) ->
     apply_intent(it.inventory, intent(vpc("g", {"x": "10.1.0.0/24"}), attach("h1", "g/x"), attach("h4", "g/x")))
     try:
         hosts = it.controller.intent()["hosts"]
-        with books(it) as kept:
+        with accounting(it) as kept:
             before = {d: sent_by_class(it, d) for d in ("leaf1->spine1", "spine1->leaf2", LAST)}
             with ExitStack() as stack:
                 (receiver, sender) = (stack.enter_context(udp_at(it, h, hosts[h]["ip"])) for h in ("h4", "h1"))
@@ -214,7 +214,7 @@ def test_a_vpc_is_in_its_class_on_every_wire_whatever_its_hosts_mark(it: Lab) ->
                     sender.sendto(bytes(1000), (hosts["h4"]["ip"], receiver.getsockname()[1]))
                 wait_quiet(it.inventory)
                 assert waiting_at(receiver) == 20
-        assert kept.ledger.closes, kept.ledger
+        assert kept.ledger.balances, kept.ledger
         for direction, was in before.items():
             grown = {name: n - was[name] for name, n in sent_by_class(it, direction).items()}
             assert grown["gold"] > 20 * 1000, direction
@@ -260,13 +260,14 @@ WORKLOADS = {
 @pytest.mark.parametrize("kind", WORKLOADS)
 def test_a_workloads_packets_are_in_its_class_on_every_wire_from_the_hosts_own_on(
         it: Lab, tmp_path: Path, kind: str) -> None:
-    """What it sends, what comes back, and the books close. iperf3's own control connection is in no class."""
+    """What it sends, what comes back, and packet accounting balances. iperf3's own control connection is in no
+    class."""
     spec, first = WORKLOADS[kind]
     way = (first, "leaf1->spine1", "spine1->leaf2", "leaf2->spine1", "spine1->leaf1")
     before = {d: sent_by_class(it, d) for d in way}
-    with books(it) as kept:
+    with accounting(it) as kept:
         play(it, tmp_path, {**spec, "traffic_class": "gold"})
-    assert kept.ledger.closes, kept.ledger
+    assert kept.ledger.balances, kept.ledger
     assert link_bytes(it.inventory)["leaf1->spine1"] == sum(sent_by_class(it, "leaf1->spine1").values())
     for direction in way:
         grown = {name: n - before[direction][name] for name, n in sent_by_class(it, direction).items()}

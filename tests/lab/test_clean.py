@@ -139,7 +139,7 @@ def test_a_recorded_pid_that_another_process_has_now_is_not_ended() -> None:
     assert not journal.directory.exists()
 
 
-def test_killed_by_a_signal_that_can_be_told_it_tidies_by_itself() -> None:
+def test_killed_by_a_signal_that_can_be_reported_it_tidies_by_itself() -> None:
     process = _start("up")
     journal = _of(process.pid)
     assert journal is not None

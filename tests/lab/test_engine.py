@@ -85,9 +85,9 @@ def test_several_workloads_run_at_once_and_the_engine_tells_its_cost(lab):
     (cost,) = engine.of("engine")
     assert cost["bytes"] == lower(ring).total_bytes + 50_000
     assert 0 < cost["cpu_seconds"] < cost["end"] - cost["start"] + 1
-    (slip,) = engine.of("slip-run")
-    assert slip["n"] > 0
-    assert slip["p50"] <= slip["p99"] <= slip["max"]
+    (lateness,) = engine.of("timer-lateness-run")
+    assert lateness["n"] > 0
+    assert lateness["p50"] <= lateness["p99"] <= lateness["max"]
 
 
 def test_two_ranks_of_one_host_exchange_their_bytes_inside_of_it(lab):
@@ -131,11 +131,11 @@ def test_requests_are_answered_on_their_own_connection_and_an_idle_one_is_taken_
     connections = {(c.src, c.dst): c for c in records(engine.records, ConnectionRecord)}
     assert set(connections) == {("h1", "h2"), ("h1", "h3")}
     assert (connections["h1", "h2"].bytes, connections["h1", "h2"].reply_bytes) == (1000, 40_000)
-    told = {r.id: r for r in records(engine.records, RequestRecord)}
-    for r in told.values():
+    reported = {r.id: r for r in records(engine.records, RequestRecord)}
+    for r in reported.values():
         assert r.status == "ok"
         assert r.scheduled <= r.sent < r.first_byte <= r.done
-    assert told["2"].scheduled - told["1"].scheduled == pytest.approx(0.4, abs=0.001)
+    assert reported["2"].scheduled - reported["1"].scheduled == pytest.approx(0.4, abs=0.001)
 
 
 def test_an_open_loop_opens_another_connection_while_the_first_is_busy(lab):
@@ -153,9 +153,9 @@ def test_a_request_without_progress_is_given_up_and_the_others_go_on(lab):
         engine = lab.run(workload(lab, *ops, connections="pool", timeout=0.7))
     finally:
         lab.port("h3", "up")
-    told = {r.id: r for r in records(engine.records, RequestRecord)}
-    assert {i: r.status for i, r in told.items()} == {"1": "ok", "2": "timeout", "3": "ok"}
-    assert told["2"].done is None
+    reported = {r.id: r for r in records(engine.records, RequestRecord)}
+    assert {i: r.status for i, r in reported.items()} == {"1": "ok", "2": "timeout", "3": "ok"}
+    assert reported["2"].done is None
 
 
 def test_an_answer_that_stops_midway_times_out_and_its_connection_is_closed(lab):
@@ -167,9 +167,9 @@ def test_an_answer_that_stops_midway_times_out_and_its_connection_is_closed(lab)
             assert engine.end() == 0
         finally:
             lab.port("h2", "up")
-    (told,) = records(engine.records, RequestRecord)
-    assert (told.status, told.done) == ("timeout", None)
-    assert told.first_byte is not None
+    (reported,) = records(engine.records, RequestRecord)
+    assert (reported.status, reported.done) == ("timeout", None)
+    assert reported.first_byte is not None
     (connection,) = records(engine.records, ConnectionRecord)
     assert connection.reply_bytes < 2_000_000
 
@@ -181,8 +181,8 @@ def test_pooled_iterations_start_afresh_after_a_timeout(lab):
         engine = lab.run(w)
     finally:
         lab.port("h3", "up")
-    told = [(r.iteration, r.id, r.status) for r in records(engine.records, RequestRecord)]
-    assert told == [(0, "1", "timeout"), (0, "2", "ok"), (1, "1", "timeout"), (1, "2", "ok")]
+    reported = [(r.iteration, r.id, r.status) for r in records(engine.records, RequestRecord)]
+    assert reported == [(0, "1", "timeout"), (0, "2", "ok"), (1, "1", "timeout"), (1, "2", "ok")]
 
 
 # -- faults -------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def test_a_signal_ends_the_run_with_its_records(lab, number):
     assert interrupted["reason"] == signal.Signals(number).name
     assert any(t.op == "short" for t in records(engine.records, TransferRecord))
     assert len(engine.of("connection")) == 4
-    assert engine.of("slip-run")
+    assert engine.of("timer-lateness-run")
 
 
 def test_a_signal_before_the_start_ends_it_too_and_so_does_the_end_of_stdin(lab):
@@ -304,9 +304,9 @@ def test_a_full_disk_ends_the_run_with_an_error_that_says_so(lab):
 def test_a_namespace_is_prepared_as_the_spec_says_and_the_machine_is_left_alone(lab):
     allowed = run("sysctl -n net.ipv4.tcp_allowed_congestion_control")
     tcp = TcpSpec.model_validate({"rto_min": "20ms", "initial_window": 3, "slow_start_after_idle": True})
-    told = prepare_namespace(lab.netns("h4"), tcp)
-    assert (told.congestion_control, told.rto_min, told.slow_start_after_idle) == ("cubic", 0.02, True)
-    assert told.initial_window == 3
+    reported = prepare_namespace(lab.netns("h4"), tcp)
+    assert (reported.congestion_control, reported.rto_min, reported.slow_start_after_idle) == ("cubic", 0.02, True)
+    assert reported.initial_window == 3
 
     def sysctl(name: str) -> str:
         return run(f"ip netns exec {lab.netns('h4')} sysctl -n net.ipv4.{name}").strip()
@@ -324,10 +324,10 @@ def test_a_namespace_is_prepared_as_the_spec_says_and_the_machine_is_left_alone(
 
 
 def test_iperf3_measures_one_transfer(lab):
-    told = measure(Inventory.read(lab.inventory), Pair("h1", "h2", 0.5, 2, "reno"))
-    assert told.bytes > 10_000
-    assert told.bits_per_second == pytest.approx(told.bytes * 8 / told.seconds, rel=0.01)
-    assert told.bits_per_second < 20e6
+    reported = measure(Inventory.read(lab.inventory), Pair("h1", "h2", 0.5, 2, "reno"))
+    assert reported.bytes > 10_000
+    assert reported.bits_per_second == pytest.approx(reported.bytes * 8 / reported.seconds, rel=0.01)
+    assert reported.bits_per_second < 20e6
 
 
 def iperf_job(lab: EngineLab, seconds: float) -> tuple[subprocess.Popen[str], Path]:
@@ -354,9 +354,9 @@ def test_bulk_flows_run_together_and_are_recorded(lab):
         events = [json.loads(line) for line in process.stdout]
     assert process.returncode == 0
     assert events[-1] == {"event": "done"}
-    told = [line for line in lines(out) if line["kind"] == "iperf"]
-    assert sorted((t["src"], t["dst"]) for t in told) == [("h1", "h2"), ("h3", "h2")]
-    assert all(t["congestion_control"] == "cubic" and t["bytes"] > 0 for t in told)
+    reported = [line for line in lines(out) if line["kind"] == "iperf"]
+    assert sorted((t["src"], t["dst"]) for t in reported) == [("h1", "h2"), ("h3", "h2")]
+    assert all(t["congestion_control"] == "cubic" and t["bytes"] > 0 for t in reported)
 
 
 def test_bulk_flows_that_are_interrupted_leave_no_process_behind(lab):

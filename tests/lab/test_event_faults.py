@@ -41,12 +41,12 @@ def _steps(it: RunProcess, phase: str) -> float:
 
 def test_a_link_at_a_lower_rate_slows_the_job_and_is_no_fault_of_the_wire(tmp_path: Path) -> None:
     """Hidden from the model or not, the proof knows the new rate; predictions know it if it is not hidden."""
-    foretold: dict[str, dict[str, float]] = {}
+    predicted: dict[str, dict[str, float]] = {}
     for hidden in ("true", "false"):
         (tmp_path / hidden).mkdir()
         with aifab_run(tmp_path / hidden, SCENARIO + TENTH % hidden) as it:
             it.until("phase slow")
-            it.until("closing the books")
+            it.until("accounting for packets")
             now = {c.rate for c in _classes(it, "leaf1-spine1")}
             assert it.end() in {0, 3, 4}, it.text
             assert now == {1_000_000}
@@ -54,8 +54,8 @@ def test_a_link_at_a_lower_rate_slows_the_job_and_is_no_fault_of_the_wire(tmp_pa
             blamed = [r for r in it.reasons() if r["invariant"] in {"calibration", "link", "ledger"}]
             assert not [r for r in blamed if "leaf1->spine1" in r["text"] or "spine1->leaf1" in r["text"]], blamed
             assert not [r for r in blamed if r["invariant"] == "ledger"], blamed
-            foretold[hidden] = {key: p["value"] for key, p in _json(it, "predictions").items()}
-    hidden_one, declared = foretold["true"], foretold["false"]
+            predicted[hidden] = {key: p["value"] for key, p in _json(it, "predictions").items()}
+    hidden_one, declared = predicted["true"], predicted["false"]
     slow, well = "job.slow.step_time_on_paths", "job.well.step_time_on_paths"
     assert hidden_one[slow] < 1.1 * hidden_one[well]
     assert declared[slow] > 2 * declared[well]
@@ -86,7 +86,7 @@ events:
 
 @pytest.mark.parametrize("spines", [1, 2])
 def test_a_flapping_link_goes_down_and_up_and_loses_packets_under_no_other_name(spines: int, tmp_path: Path) -> None:
-    """With one spine there is no other path: leaves drop by rules that come and go; the books close."""
+    """With one spine there is no other path: leaves drop by rules that come and go; packet accounting balances."""
     with aifab_run(tmp_path, FLAPPING % spines) as it:
         it.until("phase main")
         wiring = f"/run/netns/{it.inventory.wiring}"
@@ -97,7 +97,7 @@ def test_a_flapping_link_goes_down_and_up_and_loses_packets_under_no_other_name(
         ledger = _json(it, "ledger")
         (sent,) = [r for r in it.records() if r["kind"] == "stream" and r["workload"] == "stream"]
         assert [r for r in it.reasons() if r["invariant"] == "ledger"] == []
-    assert ledger["closes"], ledger
+    assert ledger["balances"], ledger
     assert sent["sent"] == 1000
     assert set(ledger["fault_losses"]) <= {"leaf1-spine1 down"}
     assert set(ledger["policy_drops"]) <= {"leaf1 no-path:leaf2", "leaf2 no-path:leaf1"}

@@ -22,7 +22,7 @@ from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec, TcpSpec
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
-STAGES = ["bringing the fabric up", "calibrating the wires", "phase main", "traffic", "closing the books"]
+STAGES = ["bringing the fabric up", "calibrating the wires", "phase main", "traffic", "accounting for packets"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -98,7 +98,7 @@ def _fill(disk: Path) -> None:
             return
 
 
-def test_a_disk_that_is_full_from_the_start_is_told_before_a_lab_is_made(small_disk: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_from_the_start_is_reported_before_a_lab_is_made(small_disk: Path, tmp_path: Path) -> None:
     _fill(small_disk)
     with aifab_run(tmp_path, runs=small_disk / "runs") as it:
         assert it.end() == 1
@@ -132,7 +132,7 @@ def test_without_root_a_run_says_so(tmp_path: Path) -> None:
         assert it.left() == []
 
 
-def test_a_missing_program_is_told_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_reported_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for program in host_limits.PROGRAMS:
         path = host_limits.find_program(program)
         if program != "ovs-vswitchd" and path is not None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from scenarios.run.lab import Lab, lab
-from tests.lab.fabric_lab import PAYLOAD, PORT, books, burst, udp, warm_neighbours
+from tests.lab.fabric_lab import PAYLOAD, PORT, accounting, burst, udp, warm_neighbours
 from topologies.access.netns import inside
 from topologies.lab.host_limits import has_module
 from topologies.lab.shell import tc_batch
@@ -50,10 +50,10 @@ def test_an_incast_on_the_kernels_datapath_loses_what_the_ledger_names(kernel_la
     assert it.inventory.datapath == "kernel"
     warm_neighbours(it, [(s, "h1") for s in sources])
     for _ in range(3):
-        with books(it) as kept:
+        with accounting(it) as kept:
             sent, received = burst(it, sources, "h1", 150)
         ledger = kept.ledger
-        assert ledger.closes, ledger
+        assert ledger.balances, ledger
         assert sent - received == sum(ledger.queue_drops.values()) > 0
         assert (ledger.policy_drops, ledger.emulator_drops, ledger.receive_errors) == ({}, {}, {})
     assert audit(it.inventory) == []
@@ -63,10 +63,10 @@ def test_an_incast_on_the_kernels_datapath_loses_what_the_ledger_names(kernel_la
 def test_full_tcp_frames_cross_the_kernels_tunnel(kernel_lab: Lab) -> None:
     h1, h3 = kernel_lab.net.get("h1"), kernel_lab.net.get("h3")
     h3.cmd("iperf3 -s -1 -D")
-    with books(kernel_lab) as kept:
+    with accounting(kernel_lab) as kept:
         said = h1.cmd(f"sleep 1; iperf3 -c {h3.IP()} -n 500K")
     assert "iperf Done" in said
-    assert kept.ledger.closes, kept.ledger
+    assert kept.ledger.balances, kept.ledger
 
 
 @pytest.mark.parametrize(("source", "slow"), [("h2", "h1-leaf1"), ("h3", "h1-leaf1"), ("h3", "leaf1-spine1")],
@@ -83,9 +83,9 @@ def test_a_flow_through_a_slow_link_fills_its_queue(datapath: str, source: str, 
         warm_neighbours(it, [(source, "h1")])
         with _connection(it, source, "h1") as send:
             send(SLOW_START)
-            with books(it) as kept:
+            with accounting(it) as kept:
                 send(LONG)
-    assert kept.ledger.closes, kept.ledger
+    assert kept.ledger.balances, kept.ledger
     queue = "leaf1->h1" if slow == "h1-leaf1" else "spine1->leaf1"
     assert set(kept.ledger.queue_drops) == {queue}, kept.ledger
 
@@ -161,10 +161,10 @@ def test_what_a_link_loses_is_counted_apart_from_what_its_queue_drops(datapath: 
                 if a != b:
                     it.net.get(a).cmd(f"ip neigh replace {it.fabric.host(b).ip} lladdr {it.fabric.host(b).mac} "
                                       f"dev {a}-eth0 nud permanent")
-        with books(it) as kept:
+        with accounting(it) as kept:
             sent, received = burst(it, sources, "h1", 200)
         ledger = kept.ledger
-        assert ledger.closes, ledger
+        assert ledger.balances, ledger
         assert sent - received == sum(ledger.queue_drops.values()) + sum(ledger.link_losses.values())
         assert {"h3->leaf2", "leaf1->h1"} <= set(ledger.link_losses) <= {"h3->leaf2", "leaf2->h3", "leaf1->h1",
                                                                          "h1->leaf1"}
@@ -223,9 +223,9 @@ def test_a_marking_queue_marks_what_can_be_marked_and_drops_the_rest() -> None:
         warm_neighbours(it, [(s, "h1") for s in sources])
         dropped = {}
         for tos in (0, ECT):
-            with books(it) as kept:
+            with accounting(it) as kept:
                 marks, received = _marked_burst(it, sources, tos, 60)
-            assert kept.ledger.closes, kept.ledger
+            assert kept.ledger.balances, kept.ledger
             assert 60 * len(sources) - received == sum(kept.ledger.queue_drops.values())
             dropped[tos] = sum(kept.ledger.queue_drops.values())
             assert (marks > 0) is (tos == ECT)
@@ -243,9 +243,9 @@ def test_a_mark_that_a_spine_sets_on_the_tunnel_reaches_the_host(datapath: str) 
     narrow = {"leaf1-spine1": {"rate": "500kbit", "queue": marking}}
     with lab(spec(host_rate="4mbit", datapath=datapath, links=narrow)) as it:
         warm_neighbours(it, [(s, "h1") for s in ("h3", "h4")])
-        with books(it) as kept:
+        with accounting(it) as kept:
             marks, received = _marked_burst(it, ["h3", "h4"], ECT, 40)
-        assert kept.ledger.closes, kept.ledger
+        assert kept.ledger.balances, kept.ledger
         assert marks > 0
         assert received + sum(kept.ledger.queue_drops.values()) == 80
         unmarked, _ = _marked_burst(it, ["h2"], ECT, 40)       # the same leaf: no tunnel, no such queue
@@ -282,8 +282,8 @@ def test_fq_codel_drops_are_in_the_books() -> None:
     sources = ["h2", "h3", "h4"]
     with lab(spec(queue={"packets": 20, "kind": "fq_codel"}, links={"h1-leaf1": {"rate": "1mbit"}})) as it:
         warm_neighbours(it, [(s, "h1") for s in sources])
-        with books(it) as kept:
+        with accounting(it) as kept:
             sent, received = burst(it, sources, "h1", 150)
-        assert kept.ledger.closes, kept.ledger
+        assert kept.ledger.balances, kept.ledger
         assert sent - received == sum(kept.ledger.queue_drops.values()) > 0
         assert audit(it.inventory) == []

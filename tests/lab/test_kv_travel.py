@@ -68,8 +68,8 @@ def played_again(run: ServingRun) -> tuple[dict[int, dict[str, int]], dict[int, 
             sent |= {(number, store): blocks for store, blocks in stores.offer(request.kept).items()}
         else:
             stores.landed(sent[r["order"], r["store"]], request.kept)
-    told = {(m["order"], m["store"]): m["blocks"] for m in run.of("serving-store") if m["what"] == "write"}
-    assert told == {key: len(blocks) for key, blocks in sent.items()}
+    reported = {(m["order"], m["store"]): m["blocks"] for m in run.of("serving-store") if m["what"] == "write"}
+    assert reported == {key: len(blocks) for key, blocks in sent.items()}
     return hits, {number: len(blocks) for number, blocks in brought.items()}
 
 

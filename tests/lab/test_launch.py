@@ -41,7 +41,7 @@ def test_a_ring_program_gets_its_bytes_round_and_every_packet_is_in_the_books(sm
     assert all(d.split("->")[0][:4] in {"leaf", "spin"} for d in moved)
     assert sorted(said.of("stdout")) == [0, 1, 2, 3]
     assert all(line.startswith("right: 786432 bytes") for line in said.of("stdout").values())
-    assert ledger.closes
+    assert ledger.balances
     full_frames = 4 * 786_432 / 1448
     assert full_frames < ledger.received < 2.5 * full_frames      # data, and fewer ACKs than data
 
@@ -68,7 +68,7 @@ def test_a_rank_that_ends_badly_is_named_with_its_code_and_its_last_words(small_
     assert said.of("stderr") == {1: "no"}
 
 
-def test_a_program_that_does_not_exist_and_too_many_ranks_are_told(small_lab: Lab) -> None:
+def test_a_program_that_does_not_exist_and_too_many_ranks_are_reported(small_lab: Lab) -> None:
     said = Said()
     with pytest.raises(LabError, match="exit code 127"):
         run_ranks(small_lab.inventory, 2, ["no-such-program"], said)
@@ -88,4 +88,4 @@ def test_pytorch_gloo_reduces_over_the_fabric(small_lab: Lab) -> None:
     said = Said()
     ledger = run_ranks(small_lab.inventory, 4, [python, "-c", program], said)
     assert set(said.of("stdout").values()) == {"6.0"}
-    assert ledger.closes
+    assert ledger.balances

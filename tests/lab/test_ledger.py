@@ -1,4 +1,4 @@
-"""The books of a running fabric: exact where queues and rules drop, and honest where something else does."""
+"""Packet accounting of a running fabric: exact where queues and rules drop, and honest where something else does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from scenarios.run.lab import Lab, lab
 from scenarios.run.waits import wait_for
-from tests.lab.fabric_lab import PORT, SMALL, books, burst, stream, udp, waiting_at, warm_neighbours
+from tests.lab.fabric_lab import PORT, SMALL, accounting, burst, stream, udp, waiting_at, warm_neighbours
 from topologies.access.netns import inside
 from topologies.lab.shell import ip_batch, tc_batch
 from topologies.links.htb import wires
@@ -34,26 +34,26 @@ def small_lab() -> Iterator[Lab]:
 def test_what_an_incast_loses_is_what_the_ledger_names(small_lab: Lab, senders: int, attempt: int) -> None:
     sources = [f"h{n + 2}" for n in range(senders)]
     warm_neighbours(small_lab, [(s, "h1") for s in sources])
-    with books(small_lab) as kept:
+    with accounting(small_lab) as kept:
         sent, received = burst(small_lab, sources, "h1", 150)
     ledger = kept.ledger
-    assert ledger.closes, ledger
+    assert ledger.balances, ledger
     assert sent - received == sum(ledger.queue_drops.values())
     assert ledger.queue_drops["leaf1->h1"] > 0      # an uplink may drop too, if ECMP puts all flows on it
     assert (ledger.policy_drops, ledger.emulator_drops, ledger.receive_errors) == ({}, {}, {})
     assert (ledger.sent, ledger.received) == (sent, received)
 
 
-def test_a_full_socket_is_no_loss_of_the_network_and_is_told_by_host(small_lab: Lab) -> None:
+def test_a_full_socket_is_no_loss_of_the_network_and_is_reported_by_host(small_lab: Lab) -> None:
     warm_neighbours(small_lab, [("h2", "h1")])
-    with books(small_lab) as kept, udp(small_lab, "h1", PORT) as receiver, udp(small_lab, "h2") as sender:
+    with accounting(small_lab) as kept, udp(small_lab, "h1", PORT) as receiver, udp(small_lab, "h2") as sender:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
         for _ in range(30):
             sender.sendto(bytes(1400), (small_lab.fabric.host("h1").ip, PORT))
             time.sleep(0.002)
         wait_quiet(small_lab.inventory)     # what comes when the socket is closed finds none that is full
     got = 30 - kept.ledger.receive_errors.get("h1", 0)
-    assert kept.ledger.closes, kept.ledger
+    assert kept.ledger.balances, kept.ledger
     assert kept.ledger.lost == 0
     assert 0 < got < 30
 
@@ -64,14 +64,14 @@ def test_a_leafs_kernel_answers_no_host_that_asks_for_its_tunnel_end(small_lab: 
     netns = small_lab.inventory.netns["h1"]
     ip_batch(["route add 10.255.0.0/16 dev h1-eth0"], netns)
     try:
-        with books(small_lab) as kept, udp(small_lab, "h1") as sender:
+        with accounting(small_lab) as kept, udp(small_lab, "h1") as sender:
             for ip in (leaf.ip, *leaf.aliases):
                 sender.sendto(b"", (ip, PORT))
             wait_for("h1 to stop asking", lambda: "INCOMPLETE" not in _neighbours(netns), 20)
             wait_quiet(small_lab.inventory)
     finally:
         ip_batch(["route del 10.255.0.0/16 dev h1-eth0"], netns)
-    assert kept.ledger.closes, kept.ledger      # an answer would have come out of the leaf without having gone in
+    assert kept.ledger.balances, kept.ledger      # an answer would have come out of the leaf without having gone in
     assert "lladdr" not in "".join(x for x in _neighbours(netns).splitlines() if x.startswith("10.255."))
     # hosts may ask for each other meanwhile: such a question is answered, and no drop
     assert sum(kept.ledger.policy_drops.values()) == kept.ledger.sent - kept.ledger.received >= 1 + len(leaf.aliases)
@@ -87,12 +87,12 @@ def test_a_spoofed_source_is_dropped_by_a_rule_that_names_the_host(small_lab: La
              + bytes.fromhex("45000028000000004011000000000000") + socket.inet_aton(h1.ip) + bytes(20))
     with inside(small_lab.inventory.netns_path("h3")):
         sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        sender.bind((small_lab.fabric.access_link("h3").a.port, 0))
-    with books(small_lab) as kept, sender:
+        sender.bind((small_lab.fabric.access_link("h3").a.interface, 0))
+    with accounting(small_lab) as kept, sender:
         for _ in range(25):
             sender.send(frame)
     assert kept.ledger.policy_drops == {f"{h3.leaf} spoof:h3": 25}
-    assert kept.ledger.closes, kept.ledger
+    assert kept.ledger.balances, kept.ledger
 
 
 def test_what_a_leafs_own_stack_says_never_enters_the_fabric(small_lab: Lab) -> None:
@@ -101,12 +101,12 @@ def test_what_a_leafs_own_stack_says_never_enters_the_fabric(small_lab: Lab) -> 
     with inside(small_lab.inventory.netns_path("leaf1")):
         stack = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         stack.bind((own.ip, 0))
-    with books(small_lab) as kept, stack:
+    with accounting(small_lab) as kept, stack:
         for _ in range(5):
             stack.sendto(b"is anybody there?", (other.ip, PORT))
             time.sleep(0.3)     # an ARP request a second
     assert (kept.ledger.policy_drops, kept.ledger.lost) == ({}, 0)      # hosts may ask for their neighbours meanwhile
-    assert kept.ledger.closes, kept.ledger
+    assert kept.ledger.balances, kept.ledger
 
 
 @contextmanager
@@ -136,19 +136,19 @@ def test_a_loss_that_nobody_declared_is_found_and_placed(small_lab: Lab, place: 
     warm_neighbours(small_lab, [("h1", "h2")])
     thief, where = {
         "wire": (_thief(inventory.wiring, inventory.wires["h1-leaf1"].a, "ffff:"), "h1->leaf1 (in the wire)"),
-        "switch port": (_thief_at_switch_port(inventory.netns["leaf1"], small_lab.fabric.link("h2-leaf1").b.port),
+        "switch port": (_thief_at_switch_port(inventory.netns["leaf1"], small_lab.fabric.link("h2-leaf1").b.interface),
                         "leaf1 (inside the switch)")}[place]
-    with books(small_lab) as kept, thief:
+    with accounting(small_lab) as kept, thief:
         sent, received = burst(small_lab, ["h1"], "h2", 20)
     assert (sent, received) == (20, 0)
     assert kept.ledger.unexplained == {where: 20}
-    assert not kept.ledger.closes
+    assert not kept.ledger.balances
 
 
 def test_a_loss_beside_a_declared_fault_is_not_excused_by_it(small_lab: Lab) -> None:
     inventory = small_lab.inventory
     warm_neighbours(small_lab, [("h1", "h2")])
-    with books(small_lab) as kept, _thief(inventory.wiring, inventory.wires["h1-leaf1"].a, "ffff:"):
+    with accounting(small_lab) as kept, _thief(inventory.wiring, inventory.wires["h1-leaf1"].a, "ffff:"):
         kept.faults.append(Fault("elsewhere", ("leaf2-spine1",), 10.0))
         burst(small_lab, ["h1"], "h2", 20)
     assert kept.ledger.fault_losses == {}
@@ -162,7 +162,7 @@ def test_what_a_pulled_cable_swallows_has_the_name_of_the_fault(small_lab: Lab) 
     def state(up: bool) -> None:
         wires.set_state(small_lab.inventory, "h5-leaf2", up=up)
 
-    with books(small_lab) as kept:
+    with accounting(small_lab) as kept:
         fault = Fault("h5-leaf2 down", ("h5-leaf2",), 1.0)
         kept.faults.append(fault)
         try:
@@ -174,7 +174,7 @@ def test_what_a_pulled_cable_swallows_has_the_name_of_the_fault(small_lab: Lab) 
     assert sent - received == sum(ledger.fault_losses.values()) > 0, ledger
     assert list(ledger.fault_losses) == ["h5-leaf2 down"]
     assert ledger.fault_losses["h5-leaf2 down"] <= bound(small_lab.fabric, fault)
-    assert ledger.closes, ledger
+    assert ledger.balances, ledger
 
 
 def test_without_a_declaration_the_same_outage_does_not_close(small_lab: Lab) -> None:
@@ -183,7 +183,7 @@ def test_without_a_declaration_the_same_outage_does_not_close(small_lab: Lab) ->
     def state(up: bool) -> None:
         wires.set_state(small_lab.inventory, "h6-leaf2", up=up)
 
-    with books(small_lab) as kept:
+    with accounting(small_lab) as kept:
         try:
             sent, received = stream(small_lab, "h1", "h6", 300, 0.001,
                                     {100: lambda: state(False), 200: lambda: state(True)})
@@ -191,7 +191,7 @@ def test_without_a_declaration_the_same_outage_does_not_close(small_lab: Lab) ->
             state(True)
     assert sent > received
     assert sum(kept.ledger.unexplained.values()) == sent - received
-    assert not kept.ledger.closes
+    assert not kept.ledger.balances
 
 
 def test_two_receivers_of_one_switch_do_not_share_their_losses(small_lab: Lab) -> None:
@@ -199,7 +199,7 @@ def test_two_receivers_of_one_switch_do_not_share_their_losses(small_lab: Lab) -
     sources = ["h2", "h3"]      # at the receiver's own switch: a slow machine, too, forwards them faster than one link
     warm_neighbours(small_lab, [*((s, "h1") for s in sources), ("h6", "h4")])
     congested, idle = ((small_lab.fabric.host(h).ip, PORT) for h in ("h1", "h4"))
-    with (books(small_lab) as kept, udp(small_lab, "h4", PORT) as quiet, udp(small_lab, "h6") as sender,
+    with (accounting(small_lab) as kept, udp(small_lab, "h4", PORT) as quiet, udp(small_lab, "h6") as sender,
           ExitStack() as stack):
         floods = [stack.enter_context(udp(small_lab, s)) for s in sources]
         for _ in range(200):
@@ -211,4 +211,4 @@ def test_two_receivers_of_one_switch_do_not_share_their_losses(small_lab: Lab) -
         time.sleep(0.1)
         assert waiting_at(quiet) == 200
     assert set(kept.ledger.queue_drops) == {"leaf1->h1"}
-    assert kept.ledger.closes, kept.ledger
+    assert kept.ledger.balances, kept.ledger

@@ -1,4 +1,4 @@
-"""Where flows go, what they get there, and who held them up: asked, foretold and found in real runs.
+"""Where flows go, what they get there, and who held them up: asked, predicted and found in real runs.
 
 Timing is left to the benchmark `training`: here only what a busy machine cannot change.
 """
@@ -71,12 +71,14 @@ def test_a_slow_uplink_behind_the_specs_back_is_named_from_counters_and_never_va
         reasons = it.reasons()
         metrics, report = read(it, "metrics.json"), (it.directory / "report.html").read_text()
         predictions = read(it, "predictions.json")
-    assert [r for r in reasons if "leaf2->spine1" in r["text"]], "a wire at another rate than its spec's is told"
-    assert metrics["fabric.broken.pacing"]["where"] in {"leaf2->spine1", "spine1->leaf2"}
-    assert metrics["fabric.broken.pacing_rate"]["value"] == pytest.approx(1.06e6, rel=0.1)
-    healthy = metrics["fabric.healthy.pacing_rate"]["value"]      # some link paces a sound fabric too, at its own rate
-    assert healthy > 3 * metrics["fabric.broken.pacing_rate"]["value"]
-    assert "In phase broken, leaf2→spine1 paced" in report or "In phase broken, spine1→leaf2 paced" in report
+    assert [r for r in reasons if "leaf2->spine1" in r["text"]], "a wire at another rate than its spec's is reported"
+    assert metrics["fabric.broken.bottleneck_link"]["where"] in {"leaf2->spine1", "spine1->leaf2"}
+    assert metrics["fabric.broken.bottleneck_link_rate"]["value"] == pytest.approx(1.06e6, rel=0.1)
+    # some link paces a sound fabric too, at its own rate
+    healthy = metrics["fabric.healthy.bottleneck_link_rate"]["value"]
+    assert healthy > 3 * metrics["fabric.broken.bottleneck_link_rate"]["value"]
+    assert any(f"In phase broken, {link} was the bottleneck link" in report for link in ("leaf2→spine1",
+                                                                                         "spine1→leaf2"))
     assert metrics["ring.broken.step_time"]["value"] > 3 * predictions["ring.broken.step_time_on_paths"]["value"]
 
 
@@ -91,7 +93,7 @@ def test_the_model_knows_what_an_event_declares_and_not_what_it_hides(tmp_path: 
     healthy, broken = (predictions[f"ring.{phase}.step_time_on_paths"]["value"] for phase in ("healthy", "broken"))
     assert broken == healthy if hidden else broken > 3 * healthy
     assert metrics["ring.broken.step_time"]["value"] > 0.8 * (3 if hidden else 1) * broken
-    assert metrics["fabric.broken.pacing"]["where"] in {"leaf2->spine1", "spine1->leaf2"}
+    assert metrics["fabric.broken.bottleneck_link"]["where"] in {"leaf2->spine1", "spine1->leaf2"}
 
 
 def test_the_prediction_stands_before_any_byte_of_the_phase_has_moved(tmp_path: Path) -> None:

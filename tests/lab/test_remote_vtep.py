@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.lab,
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """Two leaves, two spines, and frr1 with x1 behind it. Hosts keep what ARP has told them from test to test."""
+    """Two leaves, two spines, and frr1 with x1 behind it. Hosts keep what ARP has taught them from test to test."""
     spec = FabricSpec.model_validate({
         "name": "remote", "leaves": 2, "spines": 2, "hosts_per_leaf": 2, "probes": False,
         "bgp": {"peers": {"frr1": {"router": "frr", "asn": 65101, "vtep": {

@@ -63,5 +63,5 @@ def test_requests_of_a_window_are_all_answered_with_their_bytes(lab: EngineLab) 
     assert {(f"req/{r['id']}", r["request_bytes"]) for r in requests} | {
         (f"resp/{r['id']}", r["response_bytes"]) for r in requests} == set(sizes.items())
     metrics = compute(lines(run.records), lab.fabric, [workload])
-    assert metrics["chat.answered"].value == len(requests) == len(sizes) / 2
-    assert metrics["chat.e2e"].value > 0
+    assert metrics["chat.completed"].value == len(requests) == len(sizes) / 2
+    assert metrics["chat.e2el"].value > 0

@@ -64,12 +64,12 @@ def test_a_conversation_is_replayed_both_ways_with_its_times_sizes_and_ports(lab
     assert forth["foreign"] == answers["foreign"] == 0
     sent = np.array([t for p in packets if p["stream"] == "w/0" for t in p["t"]])
     late = sent - sent[0] - times
-    first_late = forth["pacing"]["max"]
+    first_late = forth["lateness"]["max"]
     assert np.all(late > -first_late - 1e-4)        # never before its time, but that the first may have been late
     assert lab.queue_drops() == 0
 
 
-def test_what_a_full_queue_drops_is_lost_and_what_is_sent_to_one_port_by_two_is_told_apart(
+def test_what_a_full_queue_drops_is_lost_and_what_is_sent_to_one_port_by_two_is_reported_apart(
         lab: StreamLab, tmp_path: Path) -> None:
     frames = [segment(k / 1700, 1514, src, sport=port) for k in range(900) for src, port in ((A, 4000), (C, 4001))]
     one, two, *_ = played(lab, tmp_path, *frames)       # 41 Mbit/s into 20

@@ -38,12 +38,12 @@ def test_switches_tell_by_themselves_what_the_controller_tells_of_them() -> None
             sender.bind(("h2-eth0", 0))
             for target in map(it.fabric.host, ("h3", "h1")):
                 sender.send(udp_frame(h2.mac, target.mac, h2.ip, target.ip, b"probe"))
-        told = it.policy_drops()
-        assert {"no-path:leaf2", "unknown-mac"} <= {rule for rule, n in told["leaf1"].items() if n}
-        assert rule_counters.policy_drops(it.inventory) == told
+        reported = it.policy_drops()
+        assert {"no-path:leaf2", "unknown-mac"} <= {rule for rule, n in reported["leaf1"].items() if n}
+        assert rule_counters.policy_drops(it.inventory) == reported
         it.process.kill()
         it.process.wait(TIMEOUT)
-        assert it.policy_drops() == told
+        assert it.policy_drops() == reported
 
 
 class Killer(StageListener):
@@ -62,5 +62,5 @@ def test_a_run_goes_on_without_its_controller_and_says_so(tmp_path: Path) -> Non
         "fabric": SMALL,
         "workloads": {"ring": {"kind": "collective", "size": "200kB", "iterations": 1, "warmup": 0}}}),
         tmp_path, lock=False, listener=Killer())
-    assert result.ledger["closes"]
+    assert result.ledger["balances"]
     assert any("controller ended" in r.text for r in result.verdict.reasons)

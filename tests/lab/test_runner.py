@@ -30,7 +30,7 @@ def test_a_run_agrees_with_itself_and_leaves_nothing(tmp_path: Path) -> None:
         assert it.left() == []
         assert it.meta["status"] == "complete"
         ledger = json.loads((it.directory / "ledger.json").read_text())
-        assert ledger["closes"], ledger
+        assert ledger["balances"], ledger
         streams = [r for r in it.records() if r["kind"] == "stream"]
         (mine,) = [r for r in streams if r["workload"] == "stream"]
         assert mine["sent"] == mine["received"] == 600
@@ -46,7 +46,7 @@ def test_declared_events_are_no_findings_and_their_losses_have_names(tmp_path: P
     with aifab_run(tmp_path, EVENTS) as it:
         assert it.end() in {3, 4}, it.text
         ledger = json.loads((it.directory / "ledger.json").read_text())
-        assert ledger["closes"], ledger
+        assert ledger["balances"], ledger
         (mine,) = [r for r in it.records() if r["kind"] == "stream" and r["workload"] == "stream"]
         lost = mine["sent"] - mine["received"]
         assert lost <= sum(ledger["fault_losses"].values()), "each packet that is missing is the fault's"

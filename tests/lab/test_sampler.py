@@ -114,16 +114,16 @@ def lab(tmp_path: Path) -> Iterator[Inventory]:
         pairs = devices(fabric)
         ip_batch((line for link in fabric.links for end, device in
                   ((link.a, pairs[link.name].a), (link.b, pairs[link.name].b))
-                  for line in (f"link add {device} mtu {link.mtu} type veth peer name {end.port} mtu {link.mtu} "
+                  for line in (f"link add {device} mtu {link.mtu} type veth peer name {end.interface} mtu {link.mtu} "
                                f"netns {names[end.node]}", f"link set {device} up")), wiring)
         tc_batch(wire_lines(fabric), wiring)
         for link in fabric.links:
             for end in (link.a, link.b):
-                ip_batch([f"link set {end.port} up"], names[end.node])
+                ip_batch([f"link set {end.interface} up"], names[end.node])
         h1 = fabric.host("h1")
         for host in fabric.hosts:
             tc_batch(host_lines(fabric, host.name), names[host.name])
-        port = fabric.access_link("h1").a.port
+        port = fabric.access_link("h1").a.interface
         ip_batch([f"addr add {h1.ip}/24 dev {port}", f"neigh add 10.9.1.99 lladdr 02:00:00:00:00:99 dev {port}"],
                  names["h1"])
         inventory = Inventory(lab="x", directory=str(tmp_path), fabric=fabric, netns=names, wiring=wiring, wires=pairs,
@@ -190,7 +190,7 @@ def test_it_samples_every_direction_and_agrees_with_tc_at_the_end(lab: Inventory
     assert header["rates"][0] == 1e6
     assert header["queues"] == [q.limit for q in queues(lab)]
     assert header["frames"] == [1514] * 4 + [1614] * 2
-    where = lab.fabric.access_link("h1").a.port
+    where = lab.fabric.access_link("h1").a.interface
     tc = next(q for q in by_tc(lab.netns["h1"], "qdisc", where) if q["handle"] == "10:")
     assert tc["packets"] >= 40
     assert wires[-1]["v"][0] == [tc["bytes"], tc["packets"], tc["drops"], tc["backlog"]]
@@ -233,7 +233,7 @@ def test_a_process_that_lives_for_less_than_a_second_is_seen(lab: Inventory, tmp
     assert all("engine" not in x["gone"] for x in cpu)
 
 
-def test_a_second_ends_where_it_is_told_to_unless_it_has_only_begun(lab: Inventory, tmp_path: Path) -> None:
+def test_a_second_ends_where_it_is_reported_to_unless_it_has_only_begun(lab: Inventory, tmp_path: Path) -> None:
     sampling = Sampling(tmp_path)
     first = sampling.until(lambda x: x["kind"] == "cpu")
     time.sleep(0.6)
@@ -264,7 +264,7 @@ def test_sigterm_ends_it_with_a_whole_file(lab: Inventory, tmp_path: Path) -> No
     assert lines[-1]["kind"] == "cpu"
 
 
-def test_a_full_disk_is_told_and_leaves_whole_lines(lab: Inventory, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_whole_lines(lab: Inventory, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     run("mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(small))

@@ -50,7 +50,7 @@ def test_a_host_moves_under_traffic_and_the_report_tells_what_it_cost(tmp_path: 
     with aifab_run(tmp_path, SCENARIO) as it:
         assert it.end() in {3, 4}, it.text
         ledger = json.loads((it.directory / "ledger.json").read_text())
-        assert ledger["closes"], ledger
+        assert ledger["balances"], ledger
         tenants = json.loads((it.directory / "tenants.json").read_text())
         (change,) = tenants["changes"]
         assert (change["phase"], change["moves"], change["pending"]) == ("move", {"h2": ["a/x", "b/x"]}, [])
@@ -70,9 +70,9 @@ def test_a_host_moves_under_traffic_and_the_report_tells_what_it_cost(tmp_path: 
         assert set(paths) >= {("h2", "h5"), ("h1", "h2")}
         others = [r for r in it.records() if r["kind"] == "stream" and r["workload"] == "others"]
         assert [(r["sent"], r["lost"]) for r in others] == [(4000, 0)] * 2
-        told = " ".join(sentences(load(RunDirectory.open(it.directory))))
-        assert "1 move of 1 host between VPCs took" in told
-        assert "Isolation held in 2 proofs by packets over all 30 pairs of hosts" in told
-        assert "Streams in VPCs that no move touched (c) lost none of 8,000 packets" in told
+        reported = " ".join(sentences(load(RunDirectory.open(it.directory))))
+        assert "1 move of 1 host between VPCs took" in reported
+        assert "Isolation held in 2 proofs by packets over all 30 pairs of hosts" in reported
+        assert "Streams in VPCs that no move touched (c) lost none of 8,000 packets" in reported
         assert "Isolation, tested by packets" in (it.directory / "report.html").read_text()
         assert it.left() == []

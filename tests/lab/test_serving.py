@@ -30,12 +30,12 @@ def test_every_request_is_answered_with_its_tokens_and_its_bytes(lab: EngineLab)
     run = serve(lab, replicas=REPLICAS, rate=30, requests=60, output_tokens=20, bytes_per_input_token=16, coalesce=4)
     assert run.code == 0, run.events[-1]
     assert {r["status"] for r in run.requests} == {"ok"}
-    for asked, told in zip(run.serving.requests, run.requests, strict=True):
-        assert (told["input_tokens"], told["output_tokens"]) == (asked.input, asked.output)
-        assert told["request_bytes"] == asked.size
-        assert sum(n for _, n in told["messages"]) == asked.output
-        assert told["messages"][0][1] == 1, "the first token leaves alone"
-        stamps = [told[k] for k in ("scheduled", "sent", "arrived", "admitted", "made", "first", "done")]
+    for asked, reported in zip(run.serving.requests, run.requests, strict=True):
+        assert (reported["input_tokens"], reported["output_tokens"]) == (asked.input, asked.output)
+        assert reported["request_bytes"] == asked.size
+        assert sum(n for _, n in reported["messages"]) == asked.output
+        assert reported["messages"][0][1] == 1, "the first token leaves alone"
+        stamps = [reported[k] for k in ("scheduled", "sent", "arrived", "admitted", "made", "first", "done")]
         assert stamps == sorted(stamps)
     up = sum(2 * r.size for r in run.serving.requests)
     down = sum(2 * r["response_bytes"] for r in run.requests)

@@ -12,8 +12,8 @@ import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
 from tests.lab.serving_lab import ServingRun, serve
-from traffic.inference.alone import predict
 from traffic.inference.parallel import pairs_of
+from traffic.inference.unloaded import predict
 from traffic.inference.workers import ring_moves
 from traffic.metrics.spanning import metrics
 
@@ -75,29 +75,29 @@ WIDE = {"layers": 8, "hidden": 4096, "ffn": 64, "heads": 8, "head_dim": 8, "kv_h
 
 
 @pytest.mark.parametrize(("tensor", "pipeline", "tokens"), [(4, 1, 2), (2, 2, 2), (1, 4, 20)])
-def test_on_an_idle_network_steps_take_what_was_foretold(lab: EngineLab, tensor: int, pipeline: int,
-                                                         tokens: int) -> None:
+def test_on_an_idle_network_steps_take_what_was_predicted(lab: EngineLab, tensor: int, pipeline: int,
+                                                          tokens: int) -> None:
     run = serve(lab, **{**KEYS, "model": WIDE}, tensor=tensor, pipeline=pipeline, process="constant", rate=0.5,
                 requests=3, input_tokens=tokens, output_tokens=4 if tensor > 1 else 1)
-    steps, told = steps_of(run), predict(run.serving, lab.fabric.spec.scale.scale)
+    steps, reported = steps_of(run), predict(run.serving, lab.fabric.spec.scale.scale)
     prefill = min(r["made"] - r["admitted"] for r in run.requests)      # the others met a busy processor
-    assert prefill == pytest.approx(told["ttft_prefill"].value, rel=0.05, abs=2e-3)
+    assert prefill == pytest.approx(reported["ttft_prefill"].value, rel=0.05, abs=2e-3)
     exchanged = min((s["fabric"], s["idle"]) for s in steps if not s["decoding"])
     assert exchanged[0] == pytest.approx(exchanged[1], rel=0.05, abs=2e-3)
     assert all(r["prefill_fabric"] >= exchanged[0] for r in run.requests)
     if tensor > 1:
         decoding = median(s["end"] - s["start"] for s in steps if s["decoding"])
-        assert decoding == pytest.approx(told["tpot"].value, rel=0.05, abs=2e-3)
+        assert decoding == pytest.approx(reported["tpot"].value, rel=0.05, abs=2e-3)
 
 
-def test_two_replicas_share_the_work_and_the_share_of_the_fabric_is_told(lab: EngineLab) -> None:
+def test_two_replicas_share_the_work_and_the_share_of_the_fabric_is_reported(lab: EngineLab) -> None:
     run = serve(lab, **KEYS, tensor=2, routing="round_robin", rate=20, requests=12, input_tokens=60, output_tokens=3)
     steps = steps_of(run)
     assert Counter(r["replica"] for r in run.requests) == {"h3": 6, "h5": 6}
     assert {s["replica"] for s in steps} == {"h3", "h5"}
     of = {m.tag: m.value for m in metrics(steps)}
     assert 0 < of["fabric_share"] < 1
-    assert of["fabric_stretch"] > 0.9, "no faster than the wire"
+    assert of["communication_slowdown"] > 0.9, "no faster than the wire"
 
 
 @pytest.mark.parametrize("victim", ["h3", "h4"])

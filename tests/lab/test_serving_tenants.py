@@ -57,12 +57,12 @@ def test_two_tenants_with_the_same_addresses_serve_side_by_side(tmp_path: Path) 
         assert moved == {"chat": {("h3", "h1"), ("h1", "h4")}, "code": {("h6", "h2"), ("h2", "h5")}}
         metrics = {key: m["value"] for key, m in json.loads((it.directory / "metrics.json").read_text()).items()}
         assert (metrics["chat.completed"], metrics["code.completed"]) == (30, 12)
-        assert (metrics["chat.slo_share"], metrics["code.slo_share"]) == (1, 0), "each is held to its own SLO"
+        assert (metrics["chat.slo_attainment"], metrics["code.slo_attainment"]) == (1, 0), "each is held to its own SLO"
         serving = json.loads((it.directory / "serving.json").read_text())
         assert serving["chat.main"]["total_input_tokens"] == 30 * 200
         assert serving["code.main"]["total_input_tokens"] == 12 * 900
         ledger = json.loads((it.directory / "ledger.json").read_text())
-        assert ledger["closes"], ledger
+        assert ledger["balances"], ledger
         assert it.left() == []
 
 

@@ -75,6 +75,6 @@ def test_a_study_that_is_killed_in_a_run_goes_on_without_losing_or_repeating_one
     assert all("stream.latency" in run.metrics for _, run in result.outcomes)
     fast, slow = (result.designs[name].runs[0].metrics["stream.latency"].value for name in ("fast", "slow"))
     assert slow > fast > 0
-    told = json.loads(out)
-    assert told["study"] == "tiny"
+    reported = json.loads(out)
+    assert reported["study"] == "tiny"
     assert (tmp_path / "study" / "report.html").stat().st_size > 1000

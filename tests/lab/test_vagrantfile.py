@@ -26,12 +26,12 @@ def test_the_vagrantfile_is_one_that_vagrant_takes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("variable", "value", "told"), [
+@pytest.mark.parametrize(("variable", "value", "reported"), [
     ("AIFAB_CPUS", "0", "AIFAB_CPUS: expected a whole number of at least 1; found 0"),
     ("AIFAB_MEMORY", "lots", "AIFAB_MEMORY: expected a whole number of at least 2048; found lots"),
     ("AIFAB_MEMORY", "512", "AIFAB_MEMORY: expected a whole number of at least 2048; found 512"),
     ("AIFAB_PORT", "80", "AIFAB_PORT: expected a whole number of at least 1024; found 80")])
-def test_a_wrong_variable_is_told_in_one_line(tmp_path: Path, variable: str, value: str, told: str) -> None:
+def test_a_wrong_variable_is_reported_in_one_line(tmp_path: Path, variable: str, value: str, reported: str) -> None:
     done = validate(tmp_path, **{variable: value})
     assert done.returncode != 0
-    assert done.stderr.strip() == told
+    assert done.stderr.strip() == reported

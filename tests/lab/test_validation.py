@@ -54,7 +54,7 @@ def test_a_run_answers_its_checks_and_validate_answers_them_again(tmp_path: Path
     assert again.returncode == done.returncode
 
 
-def test_a_run_that_cannot_be_made_is_told_to_ci_as_well(tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_made_is_reported_to_ci_as_well(tmp_path: Path) -> None:
     file = tmp_path / "checked.yml"
     file.write_text(SCENARIO)
     command = ("run", str(file), "--runs", str(tmp_path / "runs"), "--no-lock", "--junit")

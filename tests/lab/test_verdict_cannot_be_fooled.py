@@ -1,6 +1,6 @@
 """An emulation that looks right and is wrong: each way to make one must keep the run from being VALID, by name.
 
-TCP hides starvation and wrong wires alike: it slows down and loses nothing that the books would miss.
+TCP hides starvation and wrong wires alike: it slows down and loses nothing that packet accounting would miss.
 These runs leave the machine's lock alone, which is a reason of its own and does not count here.
 """
 

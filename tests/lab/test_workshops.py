@@ -20,8 +20,8 @@ from scenarios.workshops.work import read_work
 pytestmark = pytest.mark.lab
 TRIES = 3
 FAILS = {       # what each starter fails
-    "01-slowest-link": ["link-found", "rate-found", "monday-foretold", "repaired", "repair-foretold"],
-    "02-ecmp-entropy": ["idle-spines", "few-foretold", "many-foretold", "spread", "bandwidth-won"],
+    "01-slowest-link": ["link-found", "rate-found", "monday-predicted", "repaired", "repair-predicted"],
+    "02-ecmp-entropy": ["idle-spines", "few-predicted", "many-predicted", "spread", "bandwidth-won"],
     "03-inference-beside-training": ["isolated", "isolation-proved", "first-tokens"],
 }
 

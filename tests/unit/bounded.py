@@ -25,7 +25,7 @@ finally:
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """code and output of a command; kB: the most memory that it held."""
 
     code: int
@@ -34,18 +34,18 @@ class Told:
     kb: int
 
 
-def aifab(directory: Path, *arguments: str) -> Told:
+def aifab(directory: Path, *arguments: str) -> Reported:
     """Run `aifab` in `directory`."""
     peak = directory / "peak"
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, *arguments], cwd=directory, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PEAK": str(peak)})
-    return Told(done.returncode, done.stdout, done.stderr, int(peak.read_text()))
+    return Reported(done.returncode, done.stdout, done.stderr, int(peak.read_text()))
 
 
-def refused(told: Told) -> list[str]:
+def refused(reported: Reported) -> list[str]:
     """The errors of a check that refuses a file in time and memory, without their hints; what a user may rely on."""
-    assert told.code == 2, told.err or told.out
-    assert "Traceback" not in told.err
-    assert told.kb < MEMORY
-    return [line for line in told.err.splitlines() if not line.startswith("  ->")]
+    assert reported.code == 2, reported.err or reported.out
+    assert "Traceback" not in reported.err
+    assert reported.kb < MEMORY
+    return [line for line in reported.err.splitlines() if not line.startswith("  ->")]

@@ -60,9 +60,9 @@ def sentinel(p: float = 0.5e-3, count: int = SECONDS * 250) -> Sentinel:
 
 
 def ledger(**changes: Any) -> dict[str, Any]:
-    books = {"closes": True, "sent": 1000, "received": 990, "queue_drops": {"leaf1->h3": 10}, "policy_drops": {},
-             "emulator_drops": {}, "fault_losses": {}, "unexplained": {}, "receive_errors": {}, "in_queues": 0}
-    return {**books, **changes}
+    accounting = {"balances": True, "sent": 1000, "received": 990, "queue_drops": {"leaf1->h3": 10}, "policy_drops": {},
+                  "emulator_drops": {}, "fault_losses": {}, "unexplained": {}, "receive_errors": {}, "in_queues": 0}
+    return {**accounting, **changes}
 
 
 def calibration(rate_error: float = 0.0, rtt_error: float = 0.0) -> Calibration:
@@ -73,6 +73,6 @@ def calibration(rate_error: float = 0.0, rtt_error: float = 0.0) -> Calibration:
 def evidence(**changes: Any) -> Evidence:
     whole = Evidence(
         counters=counters(), calibration=calibration(), audit=(), emulator={"softnet backlog": Count(7, 7)},
-        ledger=ledger(), slip_p99={"engine": 0.2e-3}, headline_p50=2.0, sentinels=(sentinel(),), host_rate=RATE,
+        ledger=ledger(), lateness_p99={"engine": 0.2e-3}, headline_p50=2.0, sentinels=(sentinel(),), host_rate=RATE,
         host_frame=FRAME, phases=(Phase("main", 0.0, float(SECONDS)),), locked=True)
     return replace(whole, **changes)

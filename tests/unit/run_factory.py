@@ -33,7 +33,7 @@ def verdict(level: str = "VALID", reasons: int = 0) -> Json:
         "wire leaf1->spine2 sent 88.4 % of its rate with a full queue at 14.25 s; the limit is 90 %",
         "the sentinel's p99 was 3.91 ms between 8.2 s and 12.2 s; the limit is 2.42 ms",
         "17 packets were lost in leaf2's receive queue (rx_missed_errors); none may be",
-        "timers of the engine slipped 6.4 ms (p99); the limit is 1 ms",
+        "timers of the engine ran 6.4 ms late (p99); the limit is 1 ms",
         "the ledger misses 17 packets at leaf2",
         "wire h3->leaf1 was calibrated at 9.31 Mbit/s, 6.9 % under its rate; the limit is 3 %",
         "steal time was 12 % of second 13; the limit is 5 %",
@@ -48,11 +48,11 @@ def verdict(level: str = "VALID", reasons: int = 0) -> Json:
 
 def ledger(received: int = 91_204, queues: Json | None = None, policy: Json | None = None,
            faults: Json | None = None, unexplained: Json | None = None) -> Json:
-    """Books that add up: sent is what was received and what was lost."""
+    """Packet accounting that adds up: sent is what was received and what was lost."""
     parts = {"queue_drops": queues or {}, "policy_drops": policy or {}, "emulator_drops": {},
              "fault_losses": faults or {}, "unexplained": unexplained or {}}
     lost = sum(sum(p.values()) for p in parts.values())
-    return {"closes": not unexplained, "sent": received + lost, "received": received, **parts}
+    return {"balances": not unexplained, "sent": received + lost, "received": received, **parts}
 
 
 def metrics(busbw: float = 9.21e6, name: str = "ring") -> Json:
@@ -161,7 +161,7 @@ def packets(stream: str = "incast-0", count: int = 5000, lost_every: int = 50, r
         "kind": "stream", "workload": workload, "phase": "main", "stream": stream, "src": "h1", "dst": "h3",
         "sent": count, "send_errors": {}, "received": count - lost, "lost": lost, "duplicates": 0, "reordered": 0,
         "reorder_extent_max": 0, "socket_drops": 0, "start": 0.0, "end": count / rate,
-        "pacing": {"p50": 1e-5, "p99": 1e-4, "max": 3e-4}, "clock_step": 0.0})
+        "lateness": {"p50": 1e-5, "p99": 1e-4, "max": 3e-4}, "clock_step": 0.0})
     return lines
 
 

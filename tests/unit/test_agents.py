@@ -167,7 +167,7 @@ GOOD = "hosts: [h2], tools: {search: {hosts: [h7]}}"
     ("trace: x.csv", GOOD, "agent with rate and without turns"),
     ("rate: 1, slo_tpot: 0s", GOOD, "workloads.crew.slo_tpot"),
 ])
-def test_every_mistake_is_told_with_its_place(tmp_path: Path, keys: str, agent: str, text: str) -> None:
+def test_every_mistake_is_reported_with_its_place(tmp_path: Path, keys: str, agent: str, text: str) -> None:
     path = tmp_path / "wrong.yml"
     path.write_text(SCENARIO.replace("KEYS", keys).replace("{AGENT}", f"{{{agent}}}"))
     with pytest.raises(SpecErrors) as error:

@@ -22,7 +22,7 @@ def _tags(**values: float) -> dict[str, Any]:
             for tag, value in values.items()}
 
 
-def test_a_ring_is_told_by_its_bus_bandwidth_and_the_ring_limit() -> None:
+def test_a_ring_is_reported_by_its_bus_bandwidth_and_the_ring_limit() -> None:
     assert workload_sentence("The ring all-reduce", _tags(busbw=9.207e6, busbw_of_limit=0.98), {}) == \
         "The ring all-reduce reached 9.21 Mbit/s of bus bandwidth, 98 % of the ring limit."
 
@@ -36,22 +36,22 @@ def test_without_a_ring_limit_the_prediction_stands_in() -> None:
     assert text == "It reached only 8 Mbit/s of bus bandwidth, 80 % of the predicted 10 Mbit/s."
 
 
-def test_steps_are_told_against_their_prediction() -> None:
+def test_steps_are_reported_against_their_prediction() -> None:
     assert workload_sentence("The step", _tags(step_time=3.0), _tags(step_time=2.0)) == \
         "The step took 3 s a step, 1.5 times the predicted 2 s."
 
 
 @pytest.mark.parametrize(("timeouts", "begin"), [(0, "R: all 397 requests were"), (3, "R: 397 of 400 requests were")])
-def test_requests_without_an_answer_are_told(timeouts: int, begin: str) -> None:
-    text = workload_sentence("R", _tags(answered=397, timeouts=timeouts, failed=0, e2e=0.235), {})
+def test_requests_without_an_answer_are_reported(timeouts: int, begin: str) -> None:
+    text = workload_sentence("R", _tags(completed=397, timed_out=timeouts, failed=0, e2el=0.235), {})
     assert text.startswith(begin)
     assert text.endswith("answered, half of them within 235 ms.")
 
 
-@pytest.mark.parametrize(("ppm", "told"), [
+@pytest.mark.parametrize(("ppm", "reported"), [
     (0, "lost no packet"), (64_000, "lost 6.4 % of their packets"), (42, "lost 0.0042 % of their packets")])
-def test_streams_are_told_by_their_loss(ppm: float, told: str) -> None:
-    assert told in workload_sentence("The UDP streams", _tags(loss=ppm, latency=0.002, latency_max=0.012), {})
+def test_streams_are_reported_by_their_loss(ppm: float, reported: str) -> None:
+    assert reported in workload_sentence("The UDP streams", _tags(loss=ppm, latency=0.002, latency_max=0.012), {})
 
 
 def test_inverted_metrics_give_the_inverted_comparison() -> None:
@@ -74,7 +74,7 @@ def test_equal_numbers_make_no_winner() -> None:
     ("interference", 0.9, "took 0.9 times as long"),
     ("ttft_interference", 2.6, "took 2.6 times as long to its first tokens (median)"),
     ("ttft_interference", 1.0, "took as long to its first tokens (median)"),
-    ("e2e_interference", 1.12, "took 1.12 times as long to be answered (median)")])
+    ("e2el_interference", 1.12, "took 1.12 times as long to be answered (median)")])
 def test_what_sharing_costs_is_a_factor_of_the_time_alone(tag: str, factor: float, cost: str) -> None:
     assert sharing_sentences({"alone": [("It", _tags(jct=1.0))], "beside": [("It", _tags(**{tag: factor}))]}) == [
         f"It in phase beside {cost} as it did alone."]
@@ -82,7 +82,7 @@ def test_what_sharing_costs_is_a_factor_of_the_time_alone(tag: str, factor: floa
 
 def test_what_two_workloads_cost_each_other_is_one_sentence_with_both_sides() -> None:
     found = sharing_sentences({"together": [("The training step (dlrm)", _tags(interference=1.02)),
-                                            ("The requests (chat)", _tags(e2e_interference=1.12))]})
+                                            ("The requests (chat)", _tags(e2el_interference=1.12))]})
     assert found == ["Side by side in phase together, the training step (dlrm) took 1.02 times as long and the "
                      "requests (chat) took 1.12 times as long to be answered (median) as alone."]
 
@@ -104,7 +104,7 @@ def test_the_queue_that_dropped_most_is_named() -> None:
                     "most of them, 80, at leaf2->h4.")
 
 
-def test_losses_that_were_not_counted_are_not_told_as_none() -> None:
+def test_losses_that_were_not_counted_are_not_reported_as_none() -> None:
     assert "not counted" in queue_sentence(None, LOADS)
     assert "not counted" in queue_sentence(None, [])
 
@@ -122,7 +122,7 @@ def test_a_whole_run_is_answered_from_its_own_numbers(tmp_path: Path) -> None:
     assert "One queue, leaf1->h3, dropped 655 packets" in bad
 
 
-def test_phases_of_one_workload_are_told_and_compared_apart(tmp_path: Path) -> None:
+def test_phases_of_one_workload_are_reported_and_compared_apart(tmp_path: Path) -> None:
     spec = run_factory.scenario().model_dump(mode="json")
     spec["phases"] = [{"name": "alone", "run": ["ring"]}, {"name": "beside", "run": ["ring"]}]
     metrics = run_factory.metrics(9e6, "ring.alone") | run_factory.metrics(4.5e6, "ring.beside")
@@ -133,11 +133,11 @@ def test_phases_of_one_workload_are_told_and_compared_apart(tmp_path: Path) -> N
     assert found[1].startswith("The ring all-reduce in phase alone reached 9 Mbit/s")
 
 
-def test_what_neither_network_nor_fault_lost_is_told(tmp_path: Path) -> None:
+def test_what_neither_network_nor_fault_lost_is_reported(tmp_path: Path) -> None:
     ledger = run_factory.ledger(policy={"leaf1 unknown-destination": 4}, unexplained={"leaf2": 17})
     text = " ".join(sentences(load(run_factory.make(tmp_path, ledger=ledger))))
     assert "4 packets dropped by policy (leaf1 unknown-destination 4)." in text
-    assert "17 packets without an explanation: the books do not close (leaf2 17)." in text
+    assert "17 packets without an explanation: packet accounting does not balance (leaf2 17)." in text
 
 
 def test_what_sharing_cost_leads_the_answer(tmp_path: Path) -> None:

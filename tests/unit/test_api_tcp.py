@@ -110,7 +110,7 @@ def test_anywhere_but_on_loopback_is_refused_by_name(text: str, words: str) -> N
     assert words in str(caught.value)
 
 
-def test_a_port_that_somebody_has_is_told(port: int) -> None:
+def test_a_port_that_somebody_has_is_reported(port: int) -> None:
     with listener(f"127.0.0.1:{port}"), pytest.raises(LabError, match=r"expected a free port; found Address already"):
         listener(f"127.0.0.1:{port}")
 
@@ -211,7 +211,7 @@ def test_refused_ones_that_do_not_go_make_room_as_well(port: int, token: str, mo
         assert ask(port, f"Bearer {token}")[0] == 200
 
 
-def test_a_controller_that_does_not_answer_is_told(
+def test_a_controller_that_does_not_answer_is_reported(
         port: int, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "api.sock").unlink()
     assert ask(port, f"Bearer {token}")[0] == 502

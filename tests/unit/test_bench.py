@@ -71,7 +71,7 @@ def test_segments_per_ack_come_from_the_bytes_and_packets_of_the_hosts_own_queue
     assert segments_per_ack(counters, {"h1"}, 1500, (0.5, 2.5)) == pytest.approx(2.0)
 
 
-def test_idle_time_is_told_of_the_seconds_that_lie_in_the_window_as_a_whole() -> None:
+def test_idle_time_is_reported_of_the_seconds_that_lie_in_the_window_as_a_whole() -> None:
     counters = [{"kind": "cpu", "t": t, "seconds": 1.0, "idle": t / 10} for t in (1.0, 2.0, 3.0, 4.0)]
     assert idle(counters, (1.0, 3.5)) == [0.2, 0.3]
 

@@ -111,7 +111,7 @@ def sweep() -> Sweep:
     return Sweep("all-reduce", "ring", 4, rows, SimpleNamespace(verdict=verdict, run=run))  # type: ignore[arg-type]
 
 
-def test_the_table_has_a_line_for_each_size_and_a_dash_for_what_is_not_told(sweep: Sweep) -> None:
+def test_the_table_has_a_line_for_each_size_and_a_dash_for_what_is_not_reported(sweep: Sweep) -> None:
     lines = text(sweep).splitlines()
     assert lines[0] == "# all-reduce (ring) on 4 ranks"
     assert lines[1].split() == ["#", "size", "time", "algbw", "busbw", "of", "limit", "drops", "retransmits", "JFI"]
@@ -122,8 +122,8 @@ def test_the_table_has_a_line_for_each_size_and_a_dash_for_what_is_not_told(swee
 
 def test_csv_and_json_say_the_same(sweep: Sweep) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(sweep))))
-    told = json.loads(json.dumps(as_json(sweep)))
-    assert told["verdict"] == "SUSPECT"
+    reported = json.loads(json.dumps(as_json(sweep)))
+    assert reported["verdict"] == "SUSPECT"
     assert {r["verdict"] for r in rows} == {"SUSPECT"}
-    for row, same in zip(rows, told["rows"], strict=True):
+    for row, same in zip(rows, reported["rows"], strict=True):
         assert {k: None if v == "" else float(v) for k, v in row.items() if k != "verdict"} == same

@@ -168,7 +168,7 @@ def test_a_router_that_is_not_installed_is_named_with_its_package(
     ("{peers: {r: {router: frr, asn: 70000}}}", "bgp.peers.r.asn"),
     ("{peers: {r: {router: frr, asn: 1, password: x}}}", "password"),
 ])
-def test_a_wrong_bgp_block_is_told_by_its_path(tmp_path: Path, block: str, message: str) -> None:
+def test_a_wrong_bgp_block_is_reported_by_its_path(tmp_path: Path, block: str, message: str) -> None:
     file = tmp_path / "f.yml"
     file.write_text(f"name: f\nbgp: {block}\n")
     with pytest.raises(SpecErrors, match=message):

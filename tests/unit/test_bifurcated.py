@@ -14,7 +14,7 @@ from controller.verify.walk import Delivered, Dropped, Walker
 from scenarios.run.phases import pairs_of, traffic_of
 from scenarios.spec.expected import fabric_line
 from scenarios.spec.load_scenario import load_scenario
-from scenarios.spec.moves import check_traffic
+from scenarios.spec.vpc_schedule import check_traffic
 from tests.unit.test_controller_rules import udp
 from topologies.clos import Bifurcated
 from topologies.model.errors import LabError, SpecErrors
@@ -99,7 +99,7 @@ def test_a_saved_spec_reads_back(fabric: Fabric) -> None:
      "expected each host in one place; found x in leaf1 and in leaf3"),
     (["topology=bifurcated", "sides=4"], "sides"),
 ])
-def test_what_does_not_go_with_sides_is_told(overrides: list[str], words: str) -> None:
+def test_what_does_not_go_with_sides_is_reported(overrides: list[str], words: str) -> None:
     with pytest.raises(LabError) as caught:
         load_fabric("small", overrides)
     assert words in str(caught.value)

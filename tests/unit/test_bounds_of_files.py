@@ -127,7 +127,7 @@ def test_levels_are_counted_through_aliases(tmp_path: Path) -> None:
                 read_document(path)
 
 
-def test_a_file_of_a_megabyte_that_is_just_wrong_is_told_in_bounded_memory(tmp_path: Path) -> None:
+def test_a_file_of_a_megabyte_that_is_just_wrong_is_reported_in_bounded_memory(tmp_path: Path) -> None:
     (tmp_path / "f.yml").write_text("".join(f"k{i}: {{a: [1, 2], b: x}}\n" for i in range(MAX_VALUES // 9)))
     errors = refused(aifab(tmp_path, "check", "f.yml"))
     assert errors[0].startswith("f.yml:1 k0: expected one of the keys")
@@ -166,8 +166,8 @@ def test_a_fabric_has_as_many_hosts_as_can_be_checked(tmp_path: Path) -> None:
         "f.yml:3 hosts_per_leaf: expected at most 2048 hosts in a fabric, probes and outside hosts among them; "
         "found 12864"]
     (tmp_path / "f.yml").write_text("leaves: 64\nspines: 32\nhosts_per_leaf: 31\n")
-    told = aifab(tmp_path, "check", "f.yml")
-    assert (told.code, told.kb < MEMORY) == (0, True), told.err
+    reported = aifab(tmp_path, "check", "f.yml")
+    assert (reported.code, reported.kb < MEMORY) == (0, True), reported.err
 
 
 def test_a_stream_of_documents_is_counted_as_a_whole(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def record(captured: int, size: int, data: bytes = b"") -> bytes:
     return struct.pack("<IIII", 1, 2, captured, size) + data
 
 
-def told(path: Path) -> LabError:
+def reported(path: Path) -> LabError:
     with pytest.raises(LabError) as caught:
         list(frames(path))
     assert caught.value.where.startswith(str(path))
@@ -95,7 +95,7 @@ def test_frames_of_more_than_65535_bytes_are_whole(tmp_path: Path) -> None:
     (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\x00", "xz"),
     (b"BZh9", "bzip2"), (b"\x04\x22\x4d\x18", "lz4"), (b"PK\x03\x04", "zip")])
 def test_compressed_captures_are_refused_by_name(tmp_path: Path, begin: bytes, kind: str) -> None:
-    error = told(file_of(tmp_path / "a.pcap.gz", begin + bytes(100)))
+    error = reported(file_of(tmp_path / "a.pcap.gz", begin + bytes(100)))
     assert kind in error.found
     assert "unpack" in error.hint
 
@@ -117,15 +117,15 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
     (struct.pack("<IHHiIII", 0xA1B2C3D4, 1, 0, 0, 0, 65_535, 1), "version 1.0"),
     (struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 147), "link type 147"),
     (struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1 | 0x24000000), "link type")])
-def test_what_is_no_pcap_file_is_told(tmp_path: Path, data: bytes, found: str) -> None:
-    assert found in told(file_of(tmp_path / "a.pcap", data)).found
+def test_what_is_no_pcap_file_is_reported(tmp_path: Path, data: bytes, found: str) -> None:
+    assert found in reported(file_of(tmp_path / "a.pcap", data)).found
 
 
-def test_what_is_no_regular_file_is_told(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_reported(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    assert "regular" in told(tmp_path / "fifo").found
-    assert "regular" in told(tmp_path).found
-    assert "No such file" in told(tmp_path / "none").found
+    assert "regular" in reported(tmp_path / "fifo").found
+    assert "regular" in reported(tmp_path).found
+    assert "No such file" in reported(tmp_path / "none").found
 
 
 @pytest.mark.parametrize(("rest", "frame", "found"), [
@@ -134,10 +134,10 @@ def test_what_is_no_regular_file_is_told(tmp_path: Path) -> None:
     (record(0xFFFFFFFF, 0xFFFFFFFF, bytes(60)), 1, "4294967295"),      # -1
     (record(2**31, 2**31, bytes(60)), 1, "2147483648"),
     (record(60, 40, bytes(60)), 1, "60 of 40")])
-def test_lengths_of_a_pcap_file_that_cannot_be_are_told_with_their_frame(tmp_path: Path, rest: bytes, frame: int,
-                                                                         found: str) -> None:
+def test_lengths_of_a_pcap_file_that_cannot_be_are_reported_with_their_frame(tmp_path: Path, rest: bytes, frame: int,
+                                                                             found: str) -> None:
     path = file_of(tmp_path / "a.pcap", HEADER + rest)
-    error = told(path)
+    error = reported(path)
     assert error.where == f"{path}, frame {frame}"
     assert found in error.found
 
@@ -172,9 +172,9 @@ def enhanced(interface: int, captured: int, size: int, data: bytes, high: int = 
     (SECTION + INTERFACE + block(3, b""), "0"),
     (SECTION + block(1, struct.pack("<HHI", 147, 0, 0)) + enhanced(0, 4, 4, bytes(4)), "link type 147"),
     (SECTION + INTERFACE + enhanced(0, 4, 4, bytes(4), high=0xFFFFFFFF), "ns after 1970")])
-def test_blocks_of_a_pcapng_file_that_cannot_be_are_told(tmp_path: Path, data: bytes, found: str) -> None:
+def test_blocks_of_a_pcapng_file_that_cannot_be_are_reported(tmp_path: Path, data: bytes, found: str) -> None:
     path = file_of(tmp_path / "a.pcapng", data)
-    assert found in told(path).found
+    assert found in reported(path).found
 
 
 @pytest.mark.parametrize("length", range(5))

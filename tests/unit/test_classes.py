@@ -1,4 +1,4 @@
-"""Traffic classes: what a spec may say, what wires and switches are told, how drops are named, how shares change."""
+"""Traffic classes: what a spec may say, what wires and switches are given, how drops are named, how shares change."""
 
 from __future__ import annotations
 
@@ -66,11 +66,12 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("classes", "more", "told"), BAD.values(), ids=BAD)
-def test_classes_that_cannot_be_are_told_with_their_place(tmp_path: Path, classes: str, more: str, told: str) -> None:
+@pytest.mark.parametrize(("classes", "more", "reported"), BAD.values(), ids=BAD)
+def test_classes_that_cannot_be_are_reported_with_their_place(tmp_path: Path, classes: str, more: str,
+                                                              reported: str) -> None:
     with pytest.raises(Exception) as caught:    # noqa: PT011 - its text is what counts
         load_fabric(fabric_file(tmp_path / "f.yml", classes, more))
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_what_is_in_no_class_keeps_what_the_minima_leave() -> None:
@@ -188,12 +189,12 @@ SHARES = {
 }
 
 
-@pytest.mark.parametrize(("change", "told"), SHARES.values(), ids=SHARES)
-def test_shares_that_cannot_be_are_told_with_their_line(tmp_path: Path, change: str, told: str) -> None:
+@pytest.mark.parametrize(("change", "reported"), SHARES.values(), ids=SHARES)
+def test_shares_that_cannot_be_are_reported_with_their_line(tmp_path: Path, change: str, reported: str) -> None:
     (tmp_path / "s.yml").write_text(SCENARIO.format(vpc="default", events="[]", change=change))
     with pytest.raises(Exception) as caught:    # noqa: PT011 - its text is what counts
         load_scenario(str(tmp_path / "s.yml"))
-    assert f"s.yml:15 {told}" in str(caught.value)
+    assert f"s.yml:15 {reported}" in str(caught.value)
 
 
 def test_a_class_of_a_vpc_that_nobody_has_is_refused(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def end_of(pid: int) -> threading.Event:
     return ended
 
 
-def test_an_end_is_told_when_it_comes_even_if_nobody_has_asked_for_the_exit_status(
+def test_an_end_is_reported_when_it_comes_even_if_nobody_has_asked_for_the_exit_status(
         child: subprocess.Popen[bytes]) -> None:
     ended = end_of(child.pid)
     assert not ended.wait(0.05)
@@ -40,7 +40,7 @@ def test_an_end_is_told_when_it_comes_even_if_nobody_has_asked_for_the_exit_stat
     assert child.returncode is None
 
 
-def test_an_end_before_the_question_is_told_too(child: subprocess.Popen[bytes]) -> None:
+def test_an_end_before_the_question_is_reported_too(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     child.wait(TIMEOUT)
     assert end_of(child.pid).wait(TIMEOUT)

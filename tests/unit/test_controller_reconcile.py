@@ -190,7 +190,7 @@ def test_a_lost_connection_is_no_failed_link() -> None:
     assert control.wanted is wanted
 
 
-def test_the_links_of_a_dead_switch_are_down_and_its_neighbours_are_told() -> None:
+def test_the_links_of_a_dead_switch_are_down_and_its_neighbours_are_reported() -> None:
     control = settled()
     changes = control.died("spine1")
     assert set(changes) == {"leaf1", "leaf2", "leaf3"}

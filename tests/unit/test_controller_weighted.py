@@ -73,7 +73,7 @@ def test_rates_matter_only_where_paths_are_weighted() -> None:
     assert hashed.rules(QUARTER)["leaf1"].groups == hashed.rules(State())["leaf1"].groups
 
 
-def test_links_with_another_rate_are_told_once_and_forgotten_when_they_are_named_no_more() -> None:
+def test_links_with_another_rate_are_reported_once_and_forgotten_when_they_are_named_no_more() -> None:
     links = LinkState(FABRIC)
     assert links.rated({"leaf1-spine3": 1e6})
     assert not links.rated({"leaf1-spine3": 1e6})

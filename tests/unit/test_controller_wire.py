@@ -211,7 +211,7 @@ class Reader:
 
 
 class Nobody:
-    """No switch is connected: whatever is wanted from now on, nobody is told."""
+    """No switch is connected: whatever is wanted from now on, nobody is reported."""
 
     def follow(self, source: RuleSource) -> list[Future[Any]]:
         raise AssertionError(f"{source}: nothing here changes intent")
@@ -263,7 +263,7 @@ def test_a_wait_that_ends_says_what_is_missing(served: tuple[Control, Reader, Co
         client.wait_converged(0.2)
 
 
-def test_a_controller_that_is_not_there_is_told_in_words(tmp_path: Path) -> None:
+def test_a_controller_that_is_not_there_is_reported_in_words(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="is the controller running"):
         ControllerClient(str(tmp_path / "none.sock")).health()
 

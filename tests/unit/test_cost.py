@@ -17,7 +17,7 @@ from scenarios.cost import designs, sensitivity
 from scenarios.cost.bill import bill_of
 from scenarios.cost.prices import PRICES, Prices, load_prices
 from scenarios.cost.running import CLASSES, GPU_HOUR, Serving, Training, cost_of, hour_of, total
-from scenarios.cost.told import sentences
+from scenarios.cost.summary import sentences
 from scenarios.evidence.results import RunDirectory
 from scenarios.spec.scenario import Scenario
 from tests.examples import examples
@@ -150,7 +150,7 @@ def test_a_gpu_without_a_price_is_refused_by_name(prices: Prices) -> None:
      r"switch_ports.1: .*each part once"),
     ("amortisation_years: 4 ", "amortisation_years: 0 ", r"amortisation_years: expected a number above 0; found 0"),
 ])
-def test_a_wrong_price_file_is_told_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_wrong_price_file_is_reported_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
     text = (PRICES / "typical.yml").read_text()
     assert old in text
     path = tmp_path / "mine.yml"
@@ -286,7 +286,7 @@ def test_tokens_are_those_within_the_slo_and_hosts_share_the_fabric(prices: Pric
             "chat": {"kind": "serving", "rate": 1, "requests": 3, "clients": ["h8"], "gateway": "h3", "gpus": 2,
                      "replicas": ["h4", "h7"], "gpu": "l40s", "kv_memory": "1GB"}}})
     metrics = {"ring.step_time": {"value": 5.0}, "chat.token_goodput": {"value": 200.0},
-               "chat.token_slo_share": {"value": 0.75}}
+               "chat.token_slo_attainment": {"value": 0.75}}
     found = designs.Priced("both", scenario, prices, AS).design(metrics)
     chat, ring = found.costs["chat", "main", "million tokens"], found.costs["ring", "main", "training step"]
     hour = total(found.hour)
@@ -366,11 +366,12 @@ def test_the_command_prints_tables_and_json(tmp_path: Path) -> None:
     shown = cost(*runs, "--as", "400gbit")
     assert shown.exit_code == 0, shown.output
     assert "is cheapest" in shown.output
-    told = json.loads(cost(*runs, "--as", "400gbit", "--json").output)
-    assert [d["run"] for d in told["designs"]] == [Path(r).name for r in runs]
-    assert told["designs"][0]["price"] == pytest.approx(sum(line["total"] for line in told["designs"][0]["bill"]))
-    assert all(line["price"]["source"] and line["price"]["date"] for line in told["designs"][0]["bill"])
-    assert told["rankings"][1]["sensitivities"]
+    reported = json.loads(cost(*runs, "--as", "400gbit", "--json").output)
+    assert [d["run"] for d in reported["designs"]] == [Path(r).name for r in runs]
+    bill = reported["designs"][0]["bill"]
+    assert reported["designs"][0]["price"] == pytest.approx(sum(line["total"] for line in bill))
+    assert all(line["price"]["source"] and line["price"]["date"] for line in bill)
+    assert reported["rankings"][1]["sensitivities"]
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
@@ -379,7 +380,7 @@ def test_the_command_prints_tables_and_json(tmp_path: Path) -> None:
     (("small", "--prices", "typicl"), r"did you mean typical\?"),
     (("small", "small", "--as", "400gbit"), "small twice"),
 ])
-def test_wrong_usage_is_told(arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_is_reported(arguments: tuple[str, ...], said: str) -> None:
     result = cost(*arguments)
     assert isinstance(result.exception, LabError)
     assert result.exception.exit_code == 2

@@ -99,7 +99,7 @@ def test_work_that_differs_is_no_metric_and_is_said() -> None:
     assert any("did not do the same work" in s for s in found.sentences)
 
 
-def test_invalid_runs_cost_nothing_that_is_told() -> None:
+def test_invalid_runs_cost_nothing_that_is_reported() -> None:
     found = costs_of(study(two=design([10.0] * 3, "INVALID"), four=design([9.0] * 3, spines=4)))
     assert found is not None
     assert [row[3] for row in found.rows] == ["-", "a training step of ring in phase main"]

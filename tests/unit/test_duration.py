@@ -153,7 +153,7 @@ def test_a_run_is_no_longer_than_its_sentinel_has_numbers_for() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [
     (0.4, "under 1 s"), (1, "1 s"), (59.4, "59 s"), (59.9, "1 min"), (90, "1 min 30 s"), (3599.7, "1 h"),
     (3700, "1 h 1 min"), (86_400 * 3, "3 days"), (1.7e9, "54 years")])
-def test_times_are_told_as_on_a_clock(seconds: float, text: str) -> None:
+def test_times_are_reported_as_on_a_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
@@ -185,9 +185,9 @@ def test_what_is_more_than_the_machine_carries_is_warned_of(tmp_path: Path) -> N
         "expect SUSPECT or INVALID; lower the rates, take fewer hosts or more processors")
     (tmp_path / "s.yml").write_text("name: s\nquestion: q?\nfabric: {base: small, host_rate: 100gbit}\nworkloads:\n"
                                     f"{RING}\n")
-    told = aifab(tmp_path, "check", "s.yml")
-    assert told.code == 0
-    assert "\n  warning: phase main asks for 74" in told.out
+    reported = aifab(tmp_path, "check", "s.yml")
+    assert reported.code == 0
+    assert "\n  warning: phase main asks for 74" in reported.out
 
 
 @pytest.mark.parametrize("name", sorted(ready_files(LIBRARY)))

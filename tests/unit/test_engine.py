@@ -19,7 +19,7 @@ from topologies.model.spec import FabricSpec
 from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job, hosts_of
 from traffic.engine.reporting import Reporter
-from traffic.engine.timers import Slips, Timers
+from traffic.engine.timers import Lateness, Timers
 from traffic.engine.watch import links_down
 from traffic.runtime.protocol import error_event
 from traffic.runtime.records import ComputeRecord, RecordWriter, StepRecord, TransferRecord, records
@@ -85,7 +85,7 @@ def test_a_flow_of_any_size_is_over_when_its_last_byte_arrives(size):
     asyncio.run(scene())
 
 
-def test_flows_on_one_lane_are_told_apart_in_the_order_of_sending():
+def test_flows_on_one_lane_are_reported_apart_in_the_order_of_sending():
     async def scene() -> None:
         wire, over = Wire(), []
         sizes = [70_000, 1, 200_001, 5, SLICE]
@@ -185,7 +185,7 @@ class Loopback:
 
     def __init__(self, flows: int) -> None:
         self.meter, self._flows, self._wires = Meter(), flows, {}
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
     def wanted(self):
         return []
@@ -198,10 +198,10 @@ class Loopback:
         ready([w.lane for w in self._wires[op.src, op.dst]])
 
     def over(self, op) -> None:
-        self.told.append(op.id)
+        self.reported.append(op.id)
 
     def give_up(self, op) -> None:
-        self.told.append(f"gave up {op.id}")
+        self.reported.append(f"gave up {op.id}")
 
     def close(self):
         for wires in self._wires.values():
@@ -211,8 +211,8 @@ class Loopback:
 
 
 def run(workload: Workload, path) -> tuple[list[int], Execution]:
-    """Run a workload over loopback; its iterations as they were told, records in `path`."""
-    told: list[int] = []
+    """Run a workload over loopback; its iterations as they were reported, records in `path`."""
+    reported: list[int] = []
 
     async def scene() -> Execution:
         loop = asyncio.get_running_loop()
@@ -220,7 +220,7 @@ def run(workload: Workload, path) -> tuple[list[int], Execution]:
         program = lower(workload)
         with RecordWriter(path) as writer:
             e = Execution(program, timers, Reporter(program, "main", time.monotonic(), writer), Callbacks(
-                lambda i, s: told.append(i), lambda: end.set_result(None), end.set_exception))
+                lambda i, s: reported.append(i), lambda: end.set_result(None), end.set_exception))
             e.use(Loopback(workload.flows_per_pair))
             e.start()
             await asyncio.wait_for(end, 20)
@@ -228,7 +228,7 @@ def run(workload: Workload, path) -> tuple[list[int], Execution]:
         timers.close()
         return e
 
-    return told, asyncio.run(scene())
+    return reported, asyncio.run(scene())
 
 
 def hosts(n: int) -> tuple[str, ...]:
@@ -242,8 +242,8 @@ def hosts(n: int) -> tuple[str, ...]:
 def test_a_collective_moves_each_byte_of_each_iteration_once(kind, algorithm, flows, tmp_path):
     c = Collective("c", kind, (0, 1, 2, 3), 100_003, algorithm)
     w = Workload("w", hosts(4), (c,), iterations=2, warmup=1, flows_per_pair=flows)
-    told, e = run(w, tmp_path / "r")
-    assert told == [-1, 0, 1]
+    reported, e = run(w, tmp_path / "r")
+    assert reported == [-1, 0, 1]
     assert e.done_bytes == e.total_bytes == 3 * e.program.total_bytes
     moved = list(records(tmp_path / "r", TransferRecord))
     for i in (-1, 0, 1):
@@ -290,7 +290,7 @@ def test_a_peer_that_stops_reading_ends_the_run_and_rank_and_transfer_are_named(
         assert caught.value.where == "workload w, transfer deaf"
         assert caught.value.expected == "progress from rank 0 on h1 to rank 2 on h3 within 0.3 s"
         assert caught.value.found == "0 of 64000000 B arrived, none lately"
-        return channels.told
+        return channels.reported
 
     with RecordWriter(tmp_path / "r") as writer:
         assert asyncio.run(scene(writer)) == ["fine"]
@@ -299,8 +299,8 @@ def test_a_peer_that_stops_reading_ends_the_run_and_rank_and_transfer_are_named(
 def test_transfers_of_no_bytes_and_computes_of_no_time_are_over_at_once(tmp_path):
     chain = (Transfer(f"c{i}", i % 2, 1 - i % 2, 0, after=(f"c{i - 1}",)) for i in range(1, 3000))
     ops = [Compute("c0", 0, 0.0), *chain]       # a long chain is no deep recursion
-    told, e = run(Workload("w", hosts(2), tuple(ops), iterations=2), tmp_path / "r")
-    assert told == [0, 1]
+    reported, e = run(Workload("w", hosts(2), tuple(ops), iterations=2), tmp_path / "r")
+    assert reported == [0, 1]
     assert e.done_bytes == 0
     assert not list(records(tmp_path / "r", TransferRecord))
 
@@ -341,8 +341,8 @@ def test_a_timer_set_by_a_timer_fires_too():
 
 
 def test_slips_are_nearest_rank_quantiles():
-    assert Slips.of([i / 1000 for i in range(100, 0, -1)]) == Slips(100, 0.05, 0.099, 0.1)
-    assert Slips.of([]) == Slips(0, 0.0, 0.0, 0.0)
+    assert Lateness.of([i / 1000 for i in range(100, 0, -1)]) == Lateness(100, 0.05, 0.099, 0.1)
+    assert Lateness.of([]) == Lateness(0, 0.0, 0.0, 0.0)
 
 
 def link_message(kind: int, name: str, flags: int) -> bytes:
@@ -385,7 +385,7 @@ def test_hosts_that_the_lab_does_not_have_are_named():
     assert hosts_of([lower(Workload("w", ("h2",), ()))], inventory)["h2"].netns == "/run/netns/n2"
 
 
-def test_an_error_is_told_completely():
+def test_an_error_is_reported_completely():
     assert error_event(LabError("here", "this", "that", "try")) == {
         "event": "error", "where": "here", "expected": "this", "found": "that", "hint": "try"}
 

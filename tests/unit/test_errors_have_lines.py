@@ -81,7 +81,7 @@ def test_a_learner_reads_the_line_before_anything_runs(here: Path, python: bool)
     assert [e.where for e in info.value.errors] == [f"{path}:{1 if python else 5} workloads.q"]
 
 
-def test_a_mistake_in_two_phases_is_told_once(here: Path) -> None:
+def test_a_mistake_in_two_phases_is_reported_once(here: Path) -> None:
     path = here / "a.yml"
     path.write_text(HEAD + "workloads:\n  q: {kind: collective, size: 1MB, algorithm: tree}\n"
                     "phases: [{name: a, run: [q]}, {name: b, run: [q]}]\n")

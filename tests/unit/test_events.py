@@ -196,13 +196,13 @@ def _computes(workload: Workload) -> dict[int, float]:
 def test_a_slow_rank_computes_longer_and_a_hidden_one_only_in_the_run() -> None:
     scenario = _scenario({"rank": 0, "compute_factor": 2.5, "hidden": True}, {"rank": 1, "compute_factor": 0.5})
     workload = workload_of(scenario.workloads["job"], FABRIC, "job", 1)
-    run, told = workload, workload
+    run, reported = workload, workload
     for rank, factor in scenario.slow_ranks("main", "job").items():
         run = slowed(run, rank, factor, "here")
     for rank, factor in scenario.slow_ranks("main", "job", hidden=False).items():
-        told = slowed(told, rank, factor, "here")
+        reported = slowed(reported, rank, factor, "here")
     assert _computes(run) == {0: pytest.approx(0.25), 1: pytest.approx(0.05)}
-    assert _computes(told) == {0: pytest.approx(0.1), 1: pytest.approx(0.05)}
+    assert _computes(reported) == {0: pytest.approx(0.1), 1: pytest.approx(0.05)}
     assert run.ops[-1] == workload.ops[-1]
 
 
@@ -232,8 +232,8 @@ def test_a_rank_that_cannot_be_slowed_is_named(rank: int, job: dict[str, object]
     ({"rank": 2, "compute_factor": 2}, "events.0.rank", "a rank of job, 0 to 1"),
     ({"at": "1s", "link": "leaf1-spine7", "rate": "1mbit"}, "events.0.link", "a link of the fabric"),
 ])
-def test_a_wrong_event_is_told_with_its_place(event: dict[str, object], where: str, words: str,
-                                              tmp_path: Path) -> None:
+def test_a_wrong_event_is_reported_with_its_place(event: dict[str, object], where: str, words: str,
+                                                  tmp_path: Path) -> None:
     data = {"name": "s", "question": "?", "workloads": {"job": JOB}, "events": [event],
             "fabric": {"leaves": 2, "spines": 1, "hosts_per_leaf": 1}}
     path = tmp_path / "s.yml"
@@ -276,7 +276,7 @@ def test_check_tells_each_event_in_a_line(tmp_path: Path, capsys: pytest.Capture
     check([file], [])
     said = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert said[3:7] == [
-        f"in phase main after 1 s: {UPLINK} has 1 Mbit/s; predictions are not told",
+        f"in phase main after 1 s: {UPLINK} has 1 Mbit/s; predictions are not informed",
         f"in phase main after 2 s: {UPLINK} goes down and up, 3 times in 500 ms each, has a queue of 20 packets",
         f"in phase main after 9 s: {UPLINK} goes down, has a queue of 30 kB",
         "in phase main: rank 3 of job computes 1.5 times as long"]

@@ -232,7 +232,7 @@ def test_a_route_with_an_overlay_index_changes_no_rule_and_its_index_is_shown() 
     ([A, INET, external("wan", "198.51.100.0/24"), OUT, external_peer("a", [], "wan", "0.0.0.0/0")],
      "objects.4.spec.permit.external.name", "each prefix behind one External"),
 ])
-def test_an_intent_that_cannot_be_is_told_by_its_path(objects: list[Spec], path: str, expected: str) -> None:
+def test_an_intent_that_cannot_be_is_reported_by_its_path(objects: list[Spec], path: str, expected: str) -> None:
     (problem,) = intent_problems(intent(*objects), FABRIC)
     assert dotted(problem.path) == path
     assert expected in problem.expected

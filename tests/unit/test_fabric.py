@@ -33,9 +33,9 @@ def test_no_name_address_or_port_is_given_twice(keys: dict[str, object]) -> None
                    [n.dpid for n in f.switches], [v for leaf in f.leaves for v in (leaf.ip, *leaf.aliases)]):
         assert len(set(values)) == len(values)
     ends = [e for k in f.links for e in (k.a, k.b)]
-    assert len({e.port for e in ends}) == len(ends)
-    assert all(len(e.port) <= 15 for e in ends)
-    numbered = [(e.node, e.number) for e in ends if e.number]
+    assert len({e.interface for e in ends}) == len(ends)
+    assert all(len(e.interface) <= 15 for e in ends)
+    numbered = [(e.node, e.ofport) for e in ends if e.ofport]
     assert len(set(numbered)) == len(numbered)
 
 

@@ -1,4 +1,5 @@
-"""The gateway's choices: what counts as load from when, ties by the seed, and books that close whatever happens."""
+"""The gateway's choices: what counts as load from when, ties by the seed, and packet accounting that balances whatever
+happens."""
 
 from __future__ import annotations
 
@@ -126,7 +127,7 @@ def test_the_limits_of_the_mooncake_lesson_hold_what_routing_and_caches_alone_do
             assert isinstance(spec, ServingSpec)
             rows = World(monkeypatch, seed, spec).run()
             assert {r["status"] for r in rows} == {"ok"}
-            found[f"{name}.hit_share"] = sum(r["hit_gpu"] for r in rows) / sum(r["blocks"] for r in rows)
+            found[f"{name}.hit_rate"] = sum(r["hit_gpu"] for r in rows) / sum(r["blocks"] for r in rows)
             found[f"{name}.ttft_prefill"] = sum(r["made"] - r["admitted"] for r in rows)
         checked = [c for c in scenario.checks.values() if c.metric in found]
         assert len(checked) == 4
@@ -136,7 +137,7 @@ def test_the_limits_of_the_mooncake_lesson_hold_what_routing_and_caches_alone_do
             assert float(low) <= value <= float(high), (seed, check.metric, value)
 
 
-# --- the books ----------------------------------------------------------------------------------------------
+# --- packet accounting ----------------------------------------------------------------------------------------------
 
 SHAPES = st.sampled_from([{}, {"decode": ["h6", "h7", "h8"], "replicas": ["h3", "h4", "h5"]},
                           {"decode": ["h6", "h7"], "replicas": ["h3", "h4"], "kv_transfer": "layers"}])

@@ -1,4 +1,4 @@
-"""Links that delay, lose and reorder, and queues that mark: from the spec to tc's words, and into the books."""
+"""Links that delay, lose and reorder, and queues that mark: from the spec to tc's words, and into packet accounting."""
 
 from __future__ import annotations
 
@@ -65,10 +65,11 @@ def test_impairments_of_the_fabric_hold_for_every_link_unless_it_has_its_own() -
     assert other.loss == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize(("keys", "told"), [({"jitter": "1ms"}, "at most its delay"), ({"reorder": "1%"}, "a delay"),
-                                            ({"delay": "1ms", "jitter": "2ms"}, "at most its delay")])
-def test_what_needs_a_delay_and_has_none_is_refused(keys: dict[str, str], told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+@pytest.mark.parametrize(("keys", "reported"), [({"jitter": "1ms"}, "at most its delay"),
+                                                ({"reorder": "1%"}, "a delay"),
+                                                ({"delay": "1ms", "jitter": "2ms"}, "at most its delay")])
+def test_what_needs_a_delay_and_has_none_is_refused(keys: dict[str, str], reported: str) -> None:
+    with pytest.raises(SpecError, match=reported):
         fabric(**keys)
 
 
@@ -86,7 +87,7 @@ def test_uplinks_queue_as_hosts_do_twice_as_long() -> None:
     assert (up.queue, up.discipline.kind, up.discipline.ecn) == (80 * 1564, "fq_codel", True)     # frames in VXLAN
 
 
-# ---- what tc is told
+# ---- what tc is informed
 
 def test_netem_has_the_links_impairments() -> None:
     link = access(delay="2ms", jitter="0.5ms", loss="0.1%", reorder="25%")
@@ -184,7 +185,7 @@ def test_what_links_lose_has_its_place_in_the_books() -> None:
         queues={"h1->leaf1": QueueCount(100, lost=5), "leaf1->h2": QueueCount(90, 2, lost=3)},
         overruns={}, policy={})
     ledger = balance(FABRIC, WIRES, NOTHING, after)
-    assert ledger.closes, ledger
+    assert ledger.balances, ledger
     assert ledger.link_losses == {"h1->leaf1": 5, "leaf1->h2": 3}
     assert ledger.queue_drops == {"leaf1->h2": 2}
     assert (ledger.sent, ledger.received, ledger.lost) == (100, 90, 10)
@@ -213,20 +214,20 @@ def test_a_datapath_without_that_count_is_an_error_and_not_zero(monkeypatch: pyt
     ({"delay": "1ms"}, "2:1", "bfifo limit 30000")])
 def test_a_queue_is_changed_where_it_stands(
         monkeypatch: pytest.MonkeyPatch, keys: dict[str, object], parent: str, words: str) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(wires, "tc_batch", lambda lines, _netns: told.extend(lines))
+    reported: list[str] = []
+    monkeypatch.setattr(wires, "tc_batch", lambda lines, _netns: reported.extend(lines))
     asked = fabric(**keys)
     wires.set_queue(
         Inventory(lab="t", directory="/nowhere", fabric=asked, netns={n.name: n.name for n in asked.nodes},
                   wiring="t.wires", wires=wires.devices(asked), switches={}, datapath="user",
                   controller_socket="", api_socket=""), "h1-leaf1", 30_000)
-    assert told == [f"qdisc change dev w0a parent {parent} handle 10: {words}"]
+    assert reported == [f"qdisc change dev w0a parent {parent} handle 10: {words}"]
 
 
 RED = {"bytes": "60kB", "kind": "red", "min": "9kB", "max": "9kB"}
 
 
-@pytest.mark.parametrize(("keys", "queue", "told"), [
+@pytest.mark.parametrize(("keys", "queue", "reported"), [
     ({}, "30kB", []),
     ({"queue": {"bytes": "60kB", "kind": "fq_codel"}}, "30kB", ["a link with a plain queue"]),
     ({}, RED, ["a length such as 60kB: a queue keeps its kind"]),
@@ -234,9 +235,9 @@ RED = {"bytes": "60kB", "kind": "red", "min": "9kB", "max": "9kB"}
     ({"links": {"h1-leaf1": {"queue": RED}}}, "30kB", ["a link with a plain queue"]),
     ({"queue": RED, "links": {"h1-leaf1": {"queue": "60kB"}}}, "30kB", [])])
 def test_an_event_changes_a_queues_length_only_where_that_loses_nothing(
-        keys: dict[str, object], queue: object, told: list[str]) -> None:
+        keys: dict[str, object], queue: object, reported: list[str]) -> None:
     scenario = Scenario.model_validate({
         "name": "s", "question": "?", "fabric": {"leaves": 1, "spines": 1, "hosts_per_leaf": 2, **keys},
         "workloads": {"w": {"kind": "bulk", "pairs": [["h1", "h2"]]}},
         "events": [{"at": "1s", "link": "h1-leaf1", "queue": queue}]})
-    assert [p.expected for p in reference_problems(scenario)] == told
+    assert [p.expected for p in reference_problems(scenario)] == reported

@@ -87,7 +87,7 @@ def test_a_run_that_failed_is_an_error_with_its_reason_beside_those_that_did_not
     assert case[0].get("message") == "h3: expected an interface that is up; found one that went down"
 
 
-def test_a_place_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_reported_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="a file that can be written, for JUnit; found No such file"):
         check_writable(tmp_path / "nowhere" / "checks.xml")
     with pytest.raises(LabError, match="found Is a directory"):

@@ -1,4 +1,4 @@
-"""Which environment each rank of a real program gets, and how its end is told."""
+"""Which environment each rank of a real program gets, and how its end is reported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_ranks_of_one_host_are_counted_apart(inventory: Inventory) -> None:
     assert [r.environment["LOCAL_WORLD_SIZE"] for r in ranks] == ["2", "1", "2"]
 
 
-def test_ends_that_are_no_good_are_told_with_rank_host_and_signal() -> None:
+def test_ends_that_are_no_good_are_reported_with_rank_host_and_signal() -> None:
     ranks = [Rank(n, f"h{n + 1}", "", {}) for n in range(4)]
     assert list(_failures(zip(ranks, (0, None, 3, -9), strict=True))) == [
         "rank 2 on h3 ended with exit code 3", "rank 3 on h4 was killed by SIGKILL"]
@@ -64,17 +64,17 @@ def test_lines_come_whole_and_the_last_one_needs_no_end(pipe: tuple[_Stream, int
     assert stream.lines() is None
 
 
-def test_a_line_without_end_is_told_in_pieces(pipe: tuple[_Stream, int]) -> None:
+def test_a_line_without_end_is_reported_in_pieces(pipe: tuple[_Stream, int]) -> None:
     stream, write = pipe
-    told = 0
+    reported = 0
     for _ in range(17):
         os.write(write, b"x" * 4096)
-        told += sum(len(line) for line in stream.lines() or ())
-    assert told >= LONGEST_LINE
+        reported += sum(len(line) for line in stream.lines() or ())
+    assert reported >= LONGEST_LINE
     os.close(write)
 
 
-def test_what_uplinks_carried_is_told_for_each_leaf_that_sent() -> None:
+def test_what_uplinks_carried_is_reported_for_each_leaf_that_sent() -> None:
     fabric = expand(load_fabric("small"))
     before = {d: 1000 for k in fabric.links if k.kind == "fabric" for d in k.directions}
     after = before | {"leaf1->spine1": 3_001_000, "leaf1->spine2": 1_001_000, "spine1->leaf2": 3_001_000}

@@ -1,4 +1,4 @@
-"""The books on paper: one link and one switch at a time, with counters made by hand."""
+"""Packet accounting on paper: one link and one switch at a time, with counters made by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
 from topologies.proof.ledger import FRAME_FLOOR, Counters, Fault, Ledger, QueueCount, balance, bound
 
-FABRIC = expand(FabricSpec(name="books", leaves=1, spines=1, hosts_per_leaf=2, probes=False))
+FABRIC = expand(FabricSpec(name="accounting", leaves=1, spines=1, hosts_per_leaf=2, probes=False))
 WIRES = {k.name: (f"w{i}a", f"w{i}b") for i, k in enumerate(FABRIC.links)}
 NOTHING = Counters({}, {}, {}, {}, {})
 IN, OUT = "leaf1-eth101", "leaf1-eth102"
@@ -36,15 +36,15 @@ def _closed(after: Counters, before: Counters = NOTHING, *faults: Fault) -> Ledg
 
 def test_nothing_closes() -> None:
     ledger = _closed(NOTHING)
-    assert ledger.closes
+    assert ledger.balances
     assert (ledger.sent, ledger.received, ledger.lost) == (0, 0, 0)
 
 
 @given(st.integers(1000, 5000), *(st.integers(0, 200) for _ in range(4)))
-def test_every_named_loss_is_told_by_its_place_and_the_books_close(
+def test_every_named_loss_is_reported_by_its_place_and_the_books_close(
         sent: int, host: int, queue: int, rule: int, overrun: int) -> None:
     ledger = _closed(_moved(sent, at_host=host, at_queue=queue, by_rule=rule, overrun=overrun))
-    assert ledger.closes
+    assert ledger.balances
     assert ledger.sent == sent == ledger.received + host + queue + rule + overrun
     assert ledger.queue_drops == {d: n for d, n in (("h1->leaf1", host), ("leaf1->h2", queue)) if n}
     assert ledger.policy_drops == ({"leaf1 spoof:h1": rule} if rule else {})
@@ -56,7 +56,7 @@ def test_only_the_difference_of_the_two_moments_counts() -> None:
     ledger = _closed(after, before)
     assert (ledger.sent, ledger.received, ledger.queue_drops) == (500, 485, {"leaf1->h2": 15})
     assert ledger.policy_drops == {}
-    assert ledger.closes
+    assert ledger.balances
 
 
 @pytest.mark.parametrize(("counter", "key", "place"), [
@@ -73,14 +73,14 @@ def test_a_packet_that_nobody_counted_is_unexplained_at_its_hop(counter: str, ke
     after = replace(after, **{counter: {**getattr(after, counter), key: 99}})
     ledger = _closed(after)
     assert ledger.unexplained[place] == 1
-    assert not ledger.closes
+    assert not ledger.balances
 
 
 def test_a_loss_inside_a_switch_is_placed_there() -> None:
     after = _moved(100, by_rule=7)
     ledger = _closed(replace(after, policy={}))
     assert ledger.unexplained == {"leaf1 (inside the switch)": 7}
-    assert not ledger.closes
+    assert not ledger.balances
 
 
 def test_packets_still_waiting_keep_the_books_open() -> None:
@@ -90,7 +90,7 @@ def test_packets_still_waiting_keep_the_books_open() -> None:
                              received={**after.received, "h2/h2-eth0": 98}))
     assert ledger.in_queues == 2
     assert ledger.unexplained == {}
-    assert not ledger.closes
+    assert not ledger.balances
 
 
 FAULT = Fault("h2 cut", ("h2-leaf1",), 0.5)
@@ -106,18 +106,18 @@ def _cut(lost: int) -> Counters:
 def test_a_loss_beside_a_declared_fault_has_its_name() -> None:
     ledger = _closed(_cut(40), NOTHING, FAULT)
     assert ledger.fault_losses == {"h2 cut": 40}
-    assert ledger.closes
+    assert ledger.balances
 
 
-@pytest.mark.parametrize(("switch", "told"), [
+@pytest.mark.parametrize(("switch", "reported"), [
     ("", {"outage": 7}), ("leaf1", {"outage": 7}), ("spine1", {})])
 def test_what_a_switch_loses_is_its_own_outage_and_not_that_of_the_switch_beside_it(
-        switch: str, told: dict[str, int]) -> None:
+        switch: str, reported: dict[str, int]) -> None:
     """A link that is down takes both of its ends along."""
     after = replace(_moved(100, by_rule=7), policy={})
     ledger = _closed(after, NOTHING, Fault("outage", ("leaf1-spine1",), 1.0, switch))
-    assert ledger.fault_losses == told
-    assert ledger.closes == bool(told)
+    assert ledger.fault_losses == reported
+    assert ledger.balances == bool(reported)
 
 
 def test_a_fault_elsewhere_excuses_nothing() -> None:
@@ -127,7 +127,7 @@ def test_a_fault_elsewhere_excuses_nothing() -> None:
     assert ledger.fault_losses == {}
     assert sum(ledger.unexplained.values()) == 0, "it is counted again behind the hop"
     assert ledger.unexplained["h1->leaf1 (into the wire)"] == 5
-    assert not ledger.closes
+    assert not ledger.balances
 
 
 def test_more_than_a_fault_can_swallow_stays_unexplained() -> None:
@@ -147,7 +147,7 @@ def test_more_packets_out_than_in_are_never_a_faults() -> None:
     after = replace(after, received={**after.received, "h2/h2-eth0": 103})
     ledger = _closed(after, NOTHING, FAULT)
     assert ledger.unexplained == {"leaf1->h2 (out of the wire)": -3}
-    assert not ledger.closes
+    assert not ledger.balances
 
 
 WIDE = expand(FabricSpec(name="wide", leaves=3, spines=1, hosts_per_leaf=1, probes=False))
@@ -159,13 +159,13 @@ def _cut_off(dropped: int, counted: int, *faults: Fault, rule: str = "no-path:le
     """h2 sends 1000 packets, its leaf drops some for want of a path and has counted another number of them."""
     up, down = WIDE_WIRES["h2-leaf2"]
     after = Counters(
-        received={f"wires/{up}": 1000, f"leaf2/{WIDE.access_link('h2').b.port}": 1000},
+        received={f"wires/{up}": 1000, f"leaf2/{WIDE.access_link('h2').b.interface}": 1000},
         sent={"h2/h2-eth0": 1000, f"wires/{down}": 1000, "leaf2/leaf2-eth1": 1000 - dropped},
         queues={"h2->leaf2": QueueCount(1000, 0), "leaf2->spine1": QueueCount(1000 - dropped)},
         overruns={}, policy={"leaf2": {rule: counted}})
     passed = 1000 - dropped     # on to h3
     hops = (("leaf2-spine1", "spine1/spine1-eth2", "spine1/spine1-eth3"),
-            ("leaf3-spine1", "leaf3/leaf3-eth1", f"leaf3/{WIDE.access_link('h3').b.port}"),
+            ("leaf3-spine1", "leaf3/leaf3-eth1", f"leaf3/{WIDE.access_link('h3').b.interface}"),
             ("h3-leaf3", "h3/h3-eth0", ""))
     received, sent, queues = dict(after.received), dict(after.sent), dict(after.queues)
     for link, into, out in hops:
@@ -181,13 +181,13 @@ def _cut_off(dropped: int, counted: int, *faults: Fault, rule: str = "no-path:le
 def test_drops_for_want_of_a_path_that_the_switch_counted_inexactly_are_the_faults_all_the_same(counted: int) -> None:
     """It credits packets late, to the rule that it finds then."""
     ledger = _cut_off(100, counted, UPLINK_DOWN)
-    assert ledger.closes, ledger
+    assert ledger.balances, ledger
     assert (ledger.fault_losses, ledger.policy_drops) == ({"leaf1-spine1 down": 100}, {})
 
 
 def test_drops_for_want_of_a_path_that_were_counted_right_keep_their_name() -> None:
     ledger = _cut_off(100, 100, UPLINK_DOWN)
-    assert ledger.closes, ledger
+    assert ledger.balances, ledger
     assert (ledger.fault_losses, ledger.policy_drops) == ({}, {"leaf2 no-path:leaf1": 100})
 
 
@@ -207,7 +207,7 @@ def test_more_than_the_fault_can_have_swallowed_is_not_excused_by_a_drop_rule() 
     assert ledger.unexplained == {"leaf2 (inside the switch)": -limit - 1}
 
 
-def test_receive_errors_of_a_host_are_told_and_are_no_loss_of_the_network() -> None:
+def test_receive_errors_of_a_host_are_reported_and_are_no_loss_of_the_network() -> None:
     ledger = _closed(replace(_moved(100), host_errors={"h2": 12, "h1": 0}))
     assert ledger.receive_errors == {"h2": 12}
-    assert ledger.closes
+    assert ledger.balances

@@ -1,4 +1,4 @@
-"""make lessons: what is told of each scenario, and the exit code; runs are replaced by directories made before."""
+"""make lessons: what is reported of each scenario, and the exit code; runs are replaced by directories made before."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def test_the_table_has_a_row_for_each_and_says_what_was_found_where_one_does_not
                 r"weak +unproven +INVALID +1 of 1", r"broken +error +- +-", r"\[FAIL\] close: Far",
                 r"\[PASS, unproven\] close", "h1: expected an interface", r"1 of 5 lessons hold, in 0 s"):
         assert re.search(row, text), row
-    assert text.count("Close.") == 1        # of the one that holds nothing more is told
+    assert text.count("Close.") == 1        # of the one that holds nothing more is reported
 
 
-def test_everything_wrong_with_the_choice_is_told_before_anything_runs(tmp_path: Path) -> None:
+def test_everything_wrong_with_the_choice_is_reported_before_anything_runs(tmp_path: Path) -> None:
     bare = tmp_path / "bare.yml"
     bare.write_text("name: bare\nquestion: Why?\nfabric: small\nworkloads:\n  ring: {kind: collective, size: 1MB}\n")
     with pytest.raises(SpecErrors) as error:

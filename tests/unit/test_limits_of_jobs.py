@@ -176,5 +176,5 @@ def test_vpcs_of_a_whole_fabric_are_checked_in_bounded_memory(tmp_path: Path) ->
         "workloads: {b: {kind: bulk, pairs: [[h1, h40]]}}\nvpcs:\n"
         "- {kind: VPC, metadata: {name: a}, spec: {subnets: {s: {subnet: 10.1.0.0/20}}}}\n"
         + attached)
-    told = aifab(tmp_path, "check", "s.yml")
-    assert (told.code, told.kb < MEMORY) == (0, True), told.err
+    reported = aifab(tmp_path, "check", "s.yml")
+    assert (reported.code, reported.kb < MEMORY) == (0, True), reported.err

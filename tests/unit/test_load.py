@@ -89,7 +89,7 @@ def test_the_default_fabric_is_two_leaves_two_spines_eight_hosts_at_10_mbit() ->
     (b"a: 2001-99-99", "values that YAML 1.2 knows"), (b"[a]: 1", "names as keys (quote a number that is a name)"),
     (b"a: '" + b"x" * 1_000_001 + b"'", "a YAML file of at most 1000 kB"),
 ])
-def test_a_file_that_is_no_spec_is_told_apart(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_a_file_that_is_no_spec_is_reported_apart(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "f.yml"
     path.write_bytes(content)
     with pytest.raises(SpecError) as info:
@@ -151,7 +151,7 @@ def test_an_error_of_an_option_names_the_option(option: str, where: str) -> None
     assert wheres(load_fabric, "small", [option]) == [where]
 
 
-def test_all_unreadable_options_are_told_at_once() -> None:
+def test_all_unreadable_options_are_reported_at_once() -> None:
     assert wheres(load_fabric, "small", ["a", "b"]) == ["--set a", "--set b"]
 
 

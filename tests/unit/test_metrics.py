@@ -107,7 +107,7 @@ def test_busbw_of_an_uneven_all_to_all_is_that_of_its_busiest_port(fabric: Fabri
     assert found["ring.algbw"].value == 8 * 7_530_000 / 2
 
 
-def test_several_collectives_of_a_step_are_told_apart(fabric: Fabric) -> None:
+def test_several_collectives_of_a_step_are_reported_apart(fabric: Fabric) -> None:
     w = job(Collective("second", "all-reduce", (0, 1, 2, 3), S // 2))
     found = compute(rows(collective_record([0] * 4, [4] * 4), collective_record([4] * 4, [5] * 4, op="second",
                                                                                size=S // 2)), fabric, [w])
@@ -180,7 +180,7 @@ def test_who_waits_in_two_collectives_at_once_waits_once(fabric: Fabric) -> None
     late = [collective_record([2.0, 2.0, 2.0, 4.0], [8.0] * 4, op=op) for op in ("a", "b")]
     found = compute(rows(*late, step_record(0, 10)), fabric, [job()])
     assert found["ring.straggler_share"].value == pytest.approx(3 * 2 / 4 / 10)
-    assert found["ring.laggard_share"].value == pytest.approx(2 / 10)
+    assert found["ring.straggler_lateness"].value == pytest.approx(2 / 10)
 
 
 def test_overlap_is_that_of_each_rank_with_its_own_computes() -> None:
@@ -349,8 +349,8 @@ def chat(fabric: Fabric, records: Sequence[RequestRecord]) -> dict[str, Any]:
 
 def test_request_metrics_count_from_when_a_request_was_due(fabric: Fabric) -> None:
     found = chat(fabric, [request(0, 0.2), request(1, 0.4), request(2, 0.3)])
-    assert found["chat.e2e"].value == pytest.approx(0.3)
-    assert found["chat.e2e"].spread == pytest.approx((0.2, 0.4))
+    assert found["chat.e2el"].value == pytest.approx(0.3)
+    assert found["chat.e2el"].spread == pytest.approx((0.2, 0.4))
     assert found["chat.ttfb"].value == pytest.approx(0.29)
     assert found["chat.replay_lag"].value == pytest.approx(0.002)
     assert found["chat.throughput"].value == pytest.approx(3 / 0.5)
@@ -359,23 +359,23 @@ def test_request_metrics_count_from_when_a_request_was_due(fabric: Fabric) -> No
 
 def test_requests_without_an_answer_are_counted_and_have_no_latency(fabric: Fabric) -> None:
     found = chat(fabric, [request(0, 0.2), request(1, None, "timeout"), request(2, None, "failed"), request(3, 0.2)])
-    assert [found[f"chat.{tag}"].value for tag in ("answered", "timeouts", "failed", "error_share")] == [2, 1, 1, 0.5]
-    assert found["chat.e2e"].samples == 2
+    assert [found[f"chat.{tag}"].value for tag in ("completed", "timed_out", "failed", "error_rate")] == [2, 1, 1, 0.5]
+    assert found["chat.e2el"].samples == 2
     assert found["chat.replay_lag"].samples == 4
 
 
 def test_nothing_answered_is_a_throughput_of_zero(fabric: Fabric) -> None:
     found = chat(fabric, [request(0, None, "timeout")])
     assert found["chat.throughput"].value == 0
-    assert "chat.e2e" not in found
+    assert "chat.e2el" not in found
 
 
-@pytest.mark.parametrize(("n", "told"), [
-    (99, []), (100, ["e2e_p90"]), (999, ["e2e_p90"]), (1000, ["e2e_p90", "e2e_p99"])])
-def test_a_percentile_is_told_only_with_enough_samples(fabric: Fabric, n: int, told: list[str]) -> None:
+@pytest.mark.parametrize(("n", "reported"), [
+    (99, []), (100, ["e2el_p90"]), (999, ["e2el_p90"]), (1000, ["e2el_p90", "e2el_p99"])])
+def test_a_percentile_is_reported_only_with_enough_samples(fabric: Fabric, n: int, reported: list[str]) -> None:
     found = chat(fabric, [request(i, 0.1 + i * 1e-3) for i in range(n)])
-    assert [key.removeprefix("chat.") for key in found if "e2e_p" in key] == told
-    assert found["chat.e2e"].spread == pytest.approx((0.1, 0.1 + (n - 1) * 1e-3))
+    assert [key.removeprefix("chat.") for key in found if "e2el_p" in key] == reported
+    assert found["chat.e2el"].spread == pytest.approx((0.1, 0.1 + (n - 1) * 1e-3))
 
 
 def test_percentiles_and_variation_of_known_samples() -> None:
@@ -401,7 +401,7 @@ def test_fairness_lies_between_one_link_and_all_links(values: list[int]) -> None
     assert 1 / n - 1e-9 <= exact <= 1 + 1e-9
 
 
-def test_fairness_is_told_per_leaf_and_for_all_links_both_ways(fabric: Fabric) -> None:
+def test_fairness_is_reported_per_leaf_and_for_all_links_both_ways(fabric: Fabric) -> None:
     """leaf1 sends 300 and 100, leaf2 gets them; what leaf2 sends back is ACKs and tells nothing about a choice."""
     sent = {"leaf1->spine1": 300, "leaf1->spine2": 100, "spine1->leaf2": 300, "spine2->leaf2": 100,
             "leaf2->spine1": 8, "leaf2->spine2": 8, "spine1->leaf1": 8, "spine2->leaf1": 8}
@@ -465,7 +465,7 @@ def test_no_records_are_no_metrics(fabric: Fabric) -> None:
     assert compute([], fabric, [job()]) == {}
 
 
-def test_a_bulk_transfer_is_told_by_goodput_and_its_share_of_the_bulk_limit() -> None:
+def test_a_bulk_transfer_is_reported_by_goodput_and_its_share_of_the_bulk_limit() -> None:
     row = {"kind": "iperf", "workload": "flood", "phase": "main", "src": "h1", "dst": "h5", "start": 0.0,
            "seconds": 5.0, "bytes": 5_977_500, "bits_per_second": 9.564e6, "retransmits": 3, "connections": 1,
            "congestion_control": "cubic"}

@@ -86,7 +86,7 @@ def test_a_request_on_an_idle_network_is_there_work_and_back(fabric: Fabric) -> 
            Transfer("resp/0", 1, 0, 50_000, ("work/0",), reply="req/0"))
     w = Workload(name="chat", hosts=("ext1", "h1"), ops=ops, connections="pool")
     found = predict(w, fabric)
-    assert found["e2e"].value == pytest.approx(
+    assert found["e2el"].value == pytest.approx(
         8 * 70_000 / TCP.overhead.bulk_limit(10e6) + 0.2 + 2 * path_seconds(fabric, "ext1", "h1"))
 
 

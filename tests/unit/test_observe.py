@@ -1,4 +1,4 @@
-"""The spine in what a switch says about a packet; what is foretold of which phase."""
+"""The spine in what a switch says about a packet; what is predicted of which phase."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from scenarios.evidence.observe import spine_of
 from scenarios.evidence.results import RunDirectory
-from scenarios.run import foretelling
-from scenarios.run.foretelling import Foretelling, foreseeable, predict_alone, rate_changes, told_or_why
+from scenarios.run import prediction
 from scenarios.run.phases import Traffic, traffic_of
+from scenarios.run.prediction import PhasePrediction, predict_alone, predictable, rate_changes, result_or_reason
 from scenarios.spec.scenario import Scenario
 from topologies.model.errors import RunError
 from topologies.model.expansion import expand
@@ -62,30 +62,30 @@ def _traffic(scenario: Scenario) -> Traffic:
     ({"flap": {"period": "1s", "count": 1}}, False), ({"state": "down", "hidden": True}, True)])
 def test_a_phase_is_foreseeable_unless_links_are_known_to_go_down(event: dict[str, object], expected: bool) -> None:
     scenario = _scenario({"at": "1s", "link": "leaf1-spine1", **event})
-    assert foreseeable(scenario, scenario.phases[0], _traffic(scenario)) is expected
+    assert predictable(scenario, scenario.phases[0], _traffic(scenario)) is expected
 
 
 @pytest.mark.parametrize("other", [BULK, SERVING])
-def test_beside_traffic_that_the_model_does_not_know_nothing_is_foretold(other: dict[str, object]) -> None:
+def test_beside_traffic_that_the_model_does_not_know_nothing_is_predicted(other: dict[str, object]) -> None:
     scenario = _scenario(ring=RING, other=other)
-    assert not foreseeable(scenario, scenario.phases[0], _traffic(scenario))
+    assert not predictable(scenario, scenario.phases[0], _traffic(scenario))
 
 
 @pytest.mark.parametrize("state", ["down", "restart"])
-def test_through_a_switchs_outage_nothing_is_foretold(state: str) -> None:
+def test_through_a_switchs_outage_nothing_is_predicted(state: str) -> None:
     scenario = _scenario({"at": "1s", "switch": "spine1", "state": state})
-    assert not foreseeable(scenario, scenario.phases[0], _traffic(scenario))
+    assert not predictable(scenario, scenario.phases[0], _traffic(scenario))
 
 
 @pytest.mark.parametrize(("most", "workloads", "expected"), [
     ("100%", 1, True), ("100%", 2, False), ("50%", 1, False)])
-def test_shares_that_classes_make_uneven_are_not_foretold(most: str, workloads: int, expected: bool) -> None:
+def test_shares_that_classes_make_uneven_are_not_predicted(most: str, workloads: int, expected: bool) -> None:
     """One workload alone has all of a link, unless its class may not."""
     plain = _scenario(**{f"ring{n}": RING for n in range(workloads)})
     fabric = FabricSpec.model_validate({**plain.fabric.model_dump(mode="json"),
                                         "classes": {"gold": {"dscp": 1, "min": "40%", "max": most}}})
     scenario = plain.model_copy(update={"fabric": fabric})
-    assert foreseeable(scenario, scenario.phases[0], _traffic(scenario)) is expected
+    assert predictable(scenario, scenario.phases[0], _traffic(scenario)) is expected
 
 
 def test_changes_of_rates_reach_the_model_in_emulated_units_but_for_the_hidden() -> None:
@@ -119,8 +119,8 @@ def test_what_the_model_cannot_tell_is_no_fault() -> None:
     def model() -> int:
         raise Unpredictable("it would take minutes")
 
-    assert told_or_why(model) == "none: it would take minutes"
-    assert told_or_why(lambda: 3) == 3
+    assert result_or_reason(model) == "none: it would take minutes"
+    assert result_or_reason(lambda: 3) == 3
 
 
 @pytest.mark.parametrize(("error", "why"), [
@@ -138,8 +138,8 @@ def test_a_model_that_fails_on_the_observed_paths_does_not_end_the_run(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(foretelling, "observed_paths", lambda *_: [])
-    monkeypatch.setattr(foretelling, "on_paths", fails)
-    Foretelling(scenario, scenario.phases[0], _traffic(scenario), measurement, tenants)([{"connection": 1}])
+    monkeypatch.setattr(prediction, "observed_paths", lambda *_: [])
+    monkeypatch.setattr(prediction, "on_paths", fails)
+    PhasePrediction(scenario, scenario.phases[0], _traffic(scenario), measurement, tenants)([{"connection": 1}])
     assert run.read("predictions") is None
     assert run.read("notes") == {"ring": {"prediction on the observed paths in phase main": why}}

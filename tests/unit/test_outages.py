@@ -1,4 +1,4 @@
-"""Declared outages of switches: what the books make of them, and what of them cannot be."""
+"""Declared outages of switches: what packet accounting make of them, and what of them cannot be."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def test_a_switch_goes_down_comes_up_and_restarts(tmp_path: Path) -> None:
     (["{at: 1s, switch: spine2, state: off}"], "events.0.state: expected down, up or restart; found off"),
     (["{at: 1s, switch: spine2, state: down, link: leaf1-spine1}"], "link"),
 ])
-def test_what_cannot_happen_to_a_switch_is_told_with_its_line(tmp_path: Path, events: list[str], words: str) -> None:
+def test_what_cannot_happen_to_a_switch_is_reported_with_its_line(tmp_path: Path, events: list[str],
+                                                                  words: str) -> None:
     with pytest.raises(LabError) as caught:
         loaded(tmp_path / "s.yml", *events)
     assert words in str(caught.value)

@@ -77,7 +77,7 @@ def test_a_dump_that_a_change_ran_into_is_done_again() -> None:
         ask(Kernel(*[torn] * 5))
 
 
-def test_a_refusal_of_the_kernel_is_told() -> None:
+def test_a_refusal_of_the_kernel_is_reported() -> None:
     with pytest.raises(HostError, match="Operation not permitted"):
         ask(Kernel(message(qdisc.NLMSG_ERROR, struct.pack("=i", -1) + bytes(16))))
 

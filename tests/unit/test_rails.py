@@ -84,7 +84,7 @@ def test_a_saved_spec_reads_back_and_may_be_changed(fabric: Fabric) -> None:
     (["topology=rail-optimized", "servers=two", "rails=2"], "servers"),
     (["topology=rails"], "expected leaf-spine, rail-optimized or bifurcated; found rails"),
 ])
-def test_what_does_not_go_with_rails_is_told(overrides: list[str], words: str) -> None:
+def test_what_does_not_go_with_rails_is_reported(overrides: list[str], words: str) -> None:
     with pytest.raises(LabError) as caught:
         load_fabric("small", overrides)
     assert words in str(caught.value)

@@ -10,9 +10,9 @@ import pytest
 
 from topologies.model.errors import LabError
 from traffic.runtime import records as module
-from traffic.runtime.records import CollectiveRecord, RecordWriter, SlipRecord, StepRecord, encode, lines, records
+from traffic.runtime.records import CollectiveRecord, LatenessRecord, RecordWriter, StepRecord, encode, lines, records
 
-SLIP = SlipRecord("main", 1.0, 100, 0.0001, 0.002, 0.003)
+LATENESS = LatenessRecord("main", 1.0, 100, 0.0001, 0.002, 0.003)
 
 
 def test_records_of_a_kind_come_back_as_they_were(tmp_path):
@@ -20,21 +20,21 @@ def test_records_of_a_kind_come_back_as_they_were(tmp_path):
     ring = CollectiveRecord("w", "main", -1, "ar", "all-reduce", "ring", (0, 1), 10, 0.5, 1.5, (0.5, 0.6), (1.4, 1.5))
     step = StepRecord("w", "main", 0, 0.5, 1.5, ((0.5, 1.5), None))
     with RecordWriter(path) as writer:
-        for record in (ring, SLIP, step):
+        for record in (ring, LATENESS, step):
             writer.write(record)
     assert list(records(path, CollectiveRecord)) == [ring]
     assert list(records(path, StepRecord)) == [step]
-    assert [line["kind"] for line in lines(path)] == ["collective", "slip", "step"]
+    assert [line["kind"] for line in lines(path)] == ["collective", "timer-lateness", "step"]
 
 
 def test_times_keep_their_microseconds_and_no_more():
-    assert '"t":1.234568,' in encode(SlipRecord("main", 1.23456789, 1, 0.0, 0.0, 0.0))
+    assert '"t":1.234568,' in encode(LatenessRecord("main", 1.23456789, 1, 0.0, 0.0, 0.0))
 
 
 def test_a_pump_encodes_a_few_and_a_flush_the_rest(tmp_path):
     writer = RecordWriter(tmp_path / "r")
     for _ in range(10):
-        writer.write(SLIP)
+        writer.write(LATENESS)
     writer.pump(3)
     writer.write_out()
     assert len(list(lines(tmp_path / "r"))) == 3
@@ -47,15 +47,15 @@ def test_two_writers_append_to_one_file(tmp_path):
     path = tmp_path / "r"
     with RecordWriter(path) as one, RecordWriter(path) as two:
         for writer in (one, two, one):
-            writer.write(SLIP)
+            writer.write(LATENESS)
             writer.flush()
     assert len(list(lines(path))) == 3
 
 
-def test_a_full_disk_is_told_as_such(tmp_path):
+def test_a_full_disk_is_reported_as_such(tmp_path):
     writer = RecordWriter(tmp_path / "r")
     os.dup2(os.open("/dev/full", os.O_WRONLY), writer._fd)
-    writer.write(SLIP)
+    writer.write(LATENESS)
     with pytest.raises(LabError) as caught:
         writer.flush()
     assert "/r: expected room for the run's records; found No space left on device" in str(caught.value)
@@ -74,14 +74,14 @@ def test_a_disk_that_fills_in_the_middle_of_a_line_keeps_whole_lines_only(tmp_pa
 
     writer = RecordWriter(path)
     for _ in range(5):
-        writer.write(SLIP)
+        writer.write(LATENESS)
     monkeypatch.setattr(os, "write", write)
     with pytest.raises(LabError, match="room for the run's records"):
         writer.flush()
     monkeypatch.undo()
-    line = len(encode(SLIP)) + 1
+    line = len(encode(LATENESS)) + 1
     assert path.stat().st_size == 150 // line * line > 0
-    assert all(r == SLIP for r in records(path, SlipRecord))
+    assert all(r == LATENESS for r in records(path, LatenessRecord))
     writer.close()
 
 
@@ -92,7 +92,7 @@ def test_a_directory_that_does_not_exist_is_named(tmp_path):
 
 def test_a_last_line_cut_short_is_left_out_but_one_in_the_middle_is_an_error(tmp_path):
     path = tmp_path / "r"
-    good = encode(SLIP)
+    good = encode(LATENESS)
     path.write_text(f"{good}\n{good}\n{good[:20]}")
     assert len(list(lines(path))) == 2
     path.write_text(f"{good}\n{good[:20]}\n{good}\n")

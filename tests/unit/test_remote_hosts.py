@@ -155,10 +155,10 @@ def test_what_goes_to_a_router_and_comes_from_it_is_in_the_books() -> None:
     link = FABRIC.link("frr1-spine1")
     some = replace(none, received={"frr1/up1": 3}, sent={"frr1/up1": 5})
     found = balance(FABRIC, wires, none, some)
-    assert (link.a.port, found.sent, found.received) == ("up1", 5, 3)
+    assert (link.a.interface, found.sent, found.received) == ("up1", 5, 3)
 
 
-def test_frr_is_told_its_vnis_with_the_fabrics_targets() -> None:
+def test_frr_is_reported_its_vnis_with_the_fabrics_targets() -> None:
     peer_spec = spec().bgp.peers["frr1"]        # type: ignore[union-attr]
     text = frr_configuration(Router("frr1", "frr", 65101, 1, "ns", None, peer_spec.vtep))      # type: ignore[arg-type]
     for line in ("  advertise-all-vni", "  vni 1002", "   route-target import 65000:1002",
@@ -194,8 +194,8 @@ def test_frr_is_told_its_vnis_with_the_fabrics_targets() -> None:
                          "x2": {"address": "10.2.0.9/24", "gateway": "10.2.0.1", "vni": 5}}}},
      ("bgp", "peers", "frr1", "vtep", "hosts", "x2", "vni"), "one subnet for each VNI"),
 ])
-def test_what_does_not_fit_is_told_with_its_place(keys: dict[str, Any], at: tuple[str, ...], expected: str) -> None:
+def test_what_does_not_fit_is_reported_with_its_place(keys: dict[str, Any], at: tuple[str, ...], expected: str) -> None:
     with pytest.raises(ValidationError) as error:
         spec(**keys)
-    misfits = [m for e in error.value.errors() for m in e["ctx"]["error"].misfits]
-    assert [(m.at, expected in m.expected) for m in misfits] == [(at, True)]
+    violations = [m for e in error.value.errors() for m in e["ctx"]["error"].violations]
+    assert [(m.at, expected in m.expected) for m in violations] == [(at, True)]

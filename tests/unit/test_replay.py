@@ -1,4 +1,4 @@
-"""Captures: what is read of them, what becomes of it, and how each bad input is told."""
+"""Captures: what is read of them, what becomes of it, and how each bad input is reported."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_several_replays_run_as_one_schedule(tmp_path: Path, fabric: Fabric) -> 
 
 # ---- bad input
 
-def test_what_is_no_capture_is_told_with_its_file(tmp_path: Path, fabric: Fabric) -> None:
+def test_what_is_no_capture_is_reported_with_its_file(tmp_path: Path, fabric: Fabric) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a capture, but long enough to hold the header of one")
     with pytest.raises(LabError, match="a pcap capture") as caught:
@@ -129,8 +129,8 @@ def test_what_is_no_capture_is_told_with_its_file(tmp_path: Path, fabric: Fabric
 
 
 @pytest.mark.parametrize(("cut", "frame", "found"), [(10, 2, "90 of its 100"), (110, 2, "within its header")])
-def test_a_truncated_capture_is_told_with_the_frame(tmp_path: Path, fabric: Fabric, cut: int, frame: int,
-                                                    found: str) -> None:
+def test_a_truncated_capture_is_reported_with_the_frame(tmp_path: Path, fabric: Fabric, cut: int, frame: int,
+                                                        found: str) -> None:
     whole = written(tmp_path, tcp(0, 100), tcp(1, 100))
     whole.write_bytes(whole.read_bytes()[:-cut])
     with pytest.raises(LabError, match=found) as caught:
@@ -139,7 +139,7 @@ def test_a_truncated_capture_is_told_with_the_frame(tmp_path: Path, fabric: Fabr
     assert "truncated" in caught.value.hint
 
 
-def test_a_snap_length_that_cuts_the_ports_is_told(tmp_path: Path, fabric: Fabric) -> None:
+def test_a_snap_length_that_cuts_the_ports_is_reported(tmp_path: Path, fabric: Fabric) -> None:
     frame = tcp(0, 100)
     short = Ether(bytes(frame)[:30])
     short.time, short.wirelen = frame.time, 100
@@ -157,14 +157,14 @@ def test_addresses_without_a_host_are_named_with_their_packets(tmp_path: Path, f
         replayed(path, fabric, hosts={A: "h1", B: "h1", C: "h2"})
 
 
-def test_a_frame_over_the_mtu_is_told_with_its_size(tmp_path: Path, fabric: Fabric) -> None:
+def test_a_frame_over_the_mtu_is_reported_with_its_size(tmp_path: Path, fabric: Fabric) -> None:
     with pytest.raises(SpecError, match="at most 1514 bytes") as caught:
         replayed(written(tmp_path, tcp(0, 100), tcp(1, 9014)), fabric)
     assert "1 larger ones, the first of 9014 bytes" in caught.value.found
     assert "gro off" in caught.value.hint
 
 
-def test_too_many_flows_are_told(tmp_path: Path, fabric: Fabric) -> None:
+def test_too_many_flows_are_reported(tmp_path: Path, fabric: Fabric) -> None:
     frame = bytearray(bytes(tcp(0, 66)))
     frames = []
     for k in range(MOST_FLOWS + 1):

@@ -19,7 +19,7 @@ from scenarios.report.data import load
 from scenarios.report.figures import figures
 from scenarios.report.page import build
 from scenarios.report.series import wire_series
-from scenarios.report.tables import books, limits, metric_rows, prediction_rows, scenario_yaml
+from scenarios.report.tables import accounting, limits, metric_rows, prediction_rows, scenario_yaml
 from scenarios.report.terminal import json_object, show
 from scenarios.report.text import number, percent, quantity
 from scenarios.spec.load_scenario import load_scenario
@@ -133,12 +133,12 @@ def test_a_run_that_is_not_valid_says_so_first_and_why(tmp_path: Path, level: st
         assert reason["text"].replace("->", "→") in text
 
 
-@pytest.mark.parametrize(("status", "told"), [
+@pytest.mark.parametrize(("status", "reported"), [
     ("interrupted", "This run was interrupted"), ("failed", "This run failed: the interface of h3 went down"),
     ("running", "it is still going on, or it was killed")])
-def test_a_broken_run_has_a_page_that_says_so(tmp_path: Path, status: str, told: str) -> None:
+def test_a_broken_run_has_a_page_that_says_so(tmp_path: Path, status: str, reported: str) -> None:
     text = _Page(build(run_factory.make(tmp_path, status=status))).text
-    assert told in text
+    assert reported in text
     assert "the run ended before a verdict could be given" in text
     assert "Drops were not counted." in text
     assert "metrics: nothing was recorded" in text
@@ -151,7 +151,7 @@ def test_a_valid_verdict_of_an_interrupted_run_does_not_make_it_usable(tmp_path:
 
 def test_a_damaged_part_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     run = run_factory.make(tmp_path, metrics=run_factory.metrics(), verdict=run_factory.verdict())
-    (run.path / "ledger.json").write_text("{\"closes\": tr")
+    (run.path / "ledger.json").write_text("{\"balances\": tr")
     run.counters_path.write_text('{"kind": "header"}\n')
     text = _Page(build(run)).text
     assert "ledger: " in text
@@ -228,18 +228,18 @@ def test_probes_are_not_among_the_loads(lossy: RunDirectory) -> None:
 
 
 def test_books_add_up_by_themselves() -> None:
-    good = books(run_factory.ledger(900, {"leaf1->h3": 100}))
-    assert (good.total, good.difference, good.closes) == (1000, 0, True)
-    assert good.line == "1,000 sent = 900 received + 100 dropped at leaf1->h3; the books close."
-    bad = books(run_factory.ledger(900, {"leaf1->h3": 100}, unexplained={"leaf2": 17}))
+    good = accounting(run_factory.ledger(900, {"leaf1->h3": 100}))
+    assert (good.total, good.difference, good.balances) == (1000, 0, True)
+    assert good.line == "1,000 sent = 900 received + 100 dropped at leaf1->h3; packet accounting balances."
+    bad = accounting(run_factory.ledger(900, {"leaf1->h3": 100}, unexplained={"leaf2": 17}))
     assert bad.line == ("1,017 sent = 900 received + 100 dropped at leaf1->h3 + 17 without a cause; "
-                        "the books do not close.")
+                        "packet accounting does not balance.")
 
 
 def test_books_that_only_claim_to_close_do_not() -> None:
     claimed = run_factory.ledger(900) | {"sent": 950}
-    assert not books(claimed).closes
-    assert "+ 50 without a cause; the books do not close" in books(claimed).line
+    assert not accounting(claimed).balances
+    assert "+ 50 without a cause; packet accounting does not balance" in accounting(claimed).line
 
 
 def test_predictions_stand_beside_their_measurements(lossy: RunDirectory) -> None:
@@ -260,7 +260,7 @@ def test_numbers_have_their_unit_and_three_digits(value: object, unit: str, show
     assert quantity(value, unit) == shown
 
 
-def test_small_shares_are_not_told_as_none() -> None:
+def test_small_shares_are_not_reported_as_none() -> None:
     assert [percent(x) for x in (0.0, 0.00042, 0.01303, 0.934)] == ["0 %", "0.042 %", "1.3 %", "93 %"]
     assert number(12_408) == "12,408"
 
@@ -270,7 +270,7 @@ def test_the_terminal_tells_the_same(lossy: RunDirectory) -> None:
     show(lossy, console)
     text = console.export_text()
     for part in ("Does an 8-host ring", "reached 9.21 Mbit/s", "Verdict: VALID", "ring.busbw", "leaf1->spine2",
-                 "the books close"):
+                 "packet accounting balances"):
         assert part in text
     assert "do not use" not in text
 
@@ -293,7 +293,7 @@ def test_json_has_run_verdict_reasons_metrics_and_ledger(lossy: RunDirectory, tm
     assert (empty["verdict"], empty["metrics"], empty["ledger"]) == (None, {}, None)
 
 
-def test_what_a_reader_folded_or_left_out_is_told_on_the_page_in_the_terminal_and_as_json(tmp_path: Path) -> None:
+def test_what_a_reader_folded_or_left_out_is_reported_on_the_page_in_the_terminal_and_as_json(tmp_path: Path) -> None:
     notes = {"step": {"fused": "3 layers taken as one", "left out": "ARP (7) & <others>"}}
     run = run_factory.make(tmp_path, notes=notes)
     assert json_object(run)["notes"] == notes

@@ -37,17 +37,17 @@ def run(path: Path, tenants: dict[str, Any], *records: dict[str, Any]) -> RunDir
     return made
 
 
-def told(path: Path, proof: dict[str, Any], *records: dict[str, Any]) -> str:
+def reported(path: Path, proof: dict[str, Any], *records: dict[str, Any]) -> str:
     return " ".join(sentences(load(run(path, {"changes": [CHANGE], "proofs": [PROOF | proof]}, *records))))
 
 
-def test_moves_are_told_with_their_times(tmp_path: Path) -> None:
+def test_moves_are_reported_with_their_times(tmp_path: Path) -> None:
     assert "1 move of 1 host between VPCs took 90 ms each; all switches held the new rules after 40 ms." in \
-        told(tmp_path, {})
+        reported(tmp_path, {})
 
 
-def test_isolation_that_held_is_told_with_what_was_tested(tmp_path: Path) -> None:
-    text = told(tmp_path, {})
+def test_isolation_that_held_is_reported_with_what_was_tested(tmp_path: Path) -> None:
+    text = reported(tmp_path, {})
     assert "Isolation held in 1 proof by packets over all 56 pairs of hosts" in text
     assert "40 packets of the proofs were dropped by policy, as they had to be" in text
 
@@ -59,15 +59,15 @@ def test_isolation_that_held_is_told_with_what_was_tested(tmp_path: Path) -> Non
      "2 pairs could not speak that may (first h1->h2 at the start)"),
     ({"uncounted": [{"switch": "leaf1", "rule": "spoof:h1", "expected": 2, "counted": 1}]},
      "1 drop rule did not count what it had to drop")])
-def test_isolation_that_did_not_hold_is_told_as_that(tmp_path: Path, proof: dict[str, Any], words: str) -> None:
-    text = told(tmp_path, proof)
+def test_isolation_that_did_not_hold_is_reported_as_that(tmp_path: Path, proof: dict[str, Any], words: str) -> None:
+    text = reported(tmp_path, proof)
     assert "Isolation held" not in text
     assert f"VPCs were not what they should be in 1 proof by packets over all 56 pairs of hosts: {words}." in text
 
 
 @pytest.mark.parametrize(("lost", "words"), [(0, "lost none of 1,000 packets"), (3, "lost 3 of 1,000 packets")])
 def test_only_streams_of_vpcs_that_no_move_touched_stand_for_its_cost(tmp_path: Path, lost: int, words: str) -> None:
-    text = told(tmp_path, {}, stream("h3", "h7", lost), stream("h1", "h2", 500))
+    text = reported(tmp_path, {}, stream("h3", "h7", lost), stream("h1", "h2", 500))
     assert f"Streams in VPCs that no move touched (c) {words} meanwhile." in text
 
 

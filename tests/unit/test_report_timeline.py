@@ -10,7 +10,7 @@ import pytest
 from scenarios.report.charts.curves import request_figure
 from scenarios.report.charts.timeline import last_steps, slowdown_figure, slowdowns, timeline_figure
 from scenarios.report.data import load
-from scenarios.report.figures import figures, paced, phase_starts
+from scenarios.report.figures import bottlenecks, figures, phase_starts
 from tests.unit import run_factory
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
@@ -76,7 +76,7 @@ def test_a_slowdown_is_the_time_over_the_time_alone_at_line_rate() -> None:
     assert slowdown_figure(rows[2:], FABRIC) is None
 
 
-def test_phases_are_told_apart_in_every_figure_of_steps(tmp_path: Path) -> None:
+def test_phases_are_reported_apart_in_every_figure_of_steps(tmp_path: Path) -> None:
     spec = run_factory.scenario().model_dump(mode="json")
     spec["workloads"] = {"job": spec["workloads"]["ring"]}
     spec["phases"] = [{"name": "a", "run": ["job"]}, {"name": "b", "run": ["job"]}]
@@ -84,7 +84,8 @@ def test_phases_are_told_apart_in_every_figure_of_steps(tmp_path: Path) -> None:
             for row in source[kind]]
     rows += [{"kind": "transfer", **transfer(5.0, phase=p)} for p in ("a", "b")]
     rows += [{"kind": "engine", "phase": p, "start": at, "end": at + 6} for p, at in (("a", 10.0), ("b", 30.0))]
-    blamed = {"fabric.b.pacing": {"value": 0.9, "unit": "", "tag": "pacing", "title": "paced", "where": "h1->leaf1"}}
+    blamed = {"fabric.b.bottleneck_link": {"value": 0.9, "unit": "", "tag": "bottleneck_link", "title": "bottlenecks",
+                                           "where": "h1->leaf1"}}
     model = {"job.b.step_time_on_paths": {"value": 5.0, "unit": "s", "tag": "step_time_on_paths", "title": "model"}}
     run = run_factory.make(tmp_path, type(run_factory.scenario()).model_validate(spec), records=rows, metrics=blamed,
                            predictions=model, samples=run_factory.counters(FABRIC))
@@ -95,7 +96,7 @@ def test_phases_are_told_apart_in_every_figure_of_steps(tmp_path: Path) -> None:
     assert "fair shares" not in drawn["steps-job-a"].caption
     assert [row[0] for row in drawn["slowdown"].rows] == ["job, a", "job, b"]
     assert phase_starts(data) == {"a": 10.0, "b": 30.0}
-    assert paced(data) == {"h1->leaf1"}
+    assert bottlenecks(data) == {"h1->leaf1"}
     assert "h1->leaf1 (%)" in drawn["load"].header
 
 

@@ -1,4 +1,4 @@
-"""Run directories: written whole, read back, and told plainly when they are missing or damaged."""
+"""Run directories: written whole, read back, and reported plainly when they are missing or damaged."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_numbers_of_numpy_are_written_and_what_is_no_number_becomes_null(tmp_pat
 def test_a_value_without_json_is_refused_and_the_old_part_stays(tmp_path: Path) -> None:
     run = run_factory.make(tmp_path, ledger=run_factory.ledger())
     with pytest.raises(Exception, match="object"):
-        run.write("ledger", {"closes": object()})
+        run.write("ledger", {"balances": object()})
     assert run.read("ledger") == run_factory.ledger()
 
 
@@ -74,7 +74,7 @@ def test_a_full_disk_names_the_file_and_keeps_what_was_there(tmp_path: Path, mon
     assert run.read("ledger") == run_factory.ledger()
 
 
-def test_a_place_that_is_no_directory_is_told(tmp_path: Path) -> None:
+def test_a_place_that_is_no_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(RunError, match="a directory that can be made"):
         RunDirectory.create(tmp_path / "runs", run_factory.scenario())
@@ -86,14 +86,14 @@ def test_a_run_is_found_by_its_id_and_by_its_path(tmp_path: Path) -> None:
     assert RunDirectory.open(run.path).path == run.path
 
 
-def test_a_missing_run_is_told_with_the_newest_that_exist(tmp_path: Path) -> None:
+def test_a_missing_run_is_reported_with_the_newest_that_exist(tmp_path: Path) -> None:
     run = run_factory.make(tmp_path)
     with pytest.raises(LabError) as caught:
         RunDirectory.open("20990101T000000Z-none-0000", tmp_path)
     assert run.id in caught.value.hint
 
 
-def test_a_directory_that_is_no_run_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_is_no_run_is_reported(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(LabError, match=r"meta\.json: expected a run directory"):
         RunDirectory.open(tmp_path / "other")
@@ -110,12 +110,12 @@ def test_the_latest_run_is_the_one_that_started_last(tmp_path: Path) -> None:
     assert RunDirectory.latest(tmp_path).id == second.id
 
 
-@pytest.mark.parametrize(("text", "told"), [
+@pytest.mark.parametrize(("text", "reported"), [
     ("{\"id\": \"x\"", "in JSON"), ("[1]", "a JSON object"), ("{\"id\": \"x\"}", "what this version of aifab writes")])
-def test_a_damaged_meta_is_told_by_its_file(tmp_path: Path, text: str, told: str) -> None:
+def test_a_damaged_meta_is_reported_by_its_file(tmp_path: Path, text: str, reported: str) -> None:
     run = run_factory.make(tmp_path)
     (run.path / "meta.json").write_text(text)
-    with pytest.raises(LabError, match=told) as caught:
+    with pytest.raises(LabError, match=reported) as caught:
         RunDirectory.open(run.path)
     assert "meta.json" in caught.value.where
 

@@ -83,7 +83,7 @@ def test_options_and_extension_headers_are_stepped_over_and_their_icrc_is_not_ch
     assert found.left_out == {}
 
 
-def test_tenants_of_one_address_are_told_apart_by_their_vni(tmp_path: Path) -> None:
+def test_tenants_of_one_address_are_reported_apart_by_their_vni(tmp_path: Path) -> None:
     def inside(packet: Packet, vni: int) -> Packet:
         outer = IP(src="10.255.0.1", dst="10.255.0.2") / UDP(sport=5000, dport=4789) / VXLAN(vni=vni)
         return outer / Raw(ethernet(packet))
@@ -213,7 +213,7 @@ def test_the_command_says_what_it_left_out_and_why_it_does_not_tell(tmp_path: Pa
                    notification())
     text = CliRunner().invoke(app, ["analyse", str(file)]).stdout
     assert "Left out of the 4 frames of a.pcap: 1 ARP." in text
-    assert "not told, as the capture does not show how many PSNs its READs take" in text
+    assert "not reported, as the capture does not show how many PSNs its READs take" in text
     assert "1 frames were put in their places" in text
     whole = json.loads(CliRunner().invoke(app, ["analyse", str(file), "--json", "--received", str(file)]).stdout)
     assert (whole["left_out"], whole["unordered"], whole["frames"]) == ({"ARP": 1}, 1, 4)

@@ -26,7 +26,7 @@ SRC, DST = "10.9.1.1", "10.9.2.1"
 
 
 class Socket:
-    """Takes packets into a list, or fails as it is told."""
+    """Takes packets into a list, or fails as it is reported."""
 
     def __init__(self) -> None:
         self.packets: list[bytes] = []
@@ -36,7 +36,7 @@ class Socket:
         if self.error is not None:
             if self.error == errno.EAGAIN:
                 raise BlockingIOError(self.error, "full")
-            raise OSError(self.error, "told so")
+            raise OSError(self.error, "reported so")
         assert address in ((SRC, 0), (DST, 0))
         self.packets.append(bytes(data))
 
@@ -79,7 +79,7 @@ def test_a_lost_packet_is_sent_again_with_all_that_followed() -> None:
     first = both.send(20)
     for packet in first[:5] + first[6:]:
         both.arrive(packet)
-    assert both.into.told() | {"delivered_at": 0} == {
+    assert both.into.reported() | {"delivered_at": 0} == {
         "delivered": 5, "messages": 0, "discarded": 14, "repeated": 0, "acks": 0, "naks": 1, "bad_icrc": 0,
         "unanswered": 0, "delivered_at": 0}
     again = both.send(1)[0]
@@ -88,9 +88,9 @@ def test_a_lost_packet_is_sent_again_with_all_that_followed() -> None:
     while not both.out.over:
         for packet in both.send(1):
             both.arrive(packet)
-    told = both.out.told()
-    assert (told["status"], told["acked"], told["highest"]) == ("ok", 100, 100)
-    assert (told["go_backs"], told["retransmission_timeouts"]) == (1, 0)
+    reported = both.out.reported()
+    assert (reported["status"], reported["acked"], reported["highest"]) == ("ok", 100, 100)
+    assert (reported["go_backs"], reported["retransmission_timeouts"]) == (1, 0)
     assert (both.lane.count[SENT], both.lane.count[RECEIVED]) == (115, 114)
 
 
@@ -176,7 +176,7 @@ def test_silence_sends_again_and_gives_up_after_its_retries() -> None:
         both.out.heard_at = now - 10**9
         both.out.look_at_clock(now)
     assert both.out.over
-    assert both.out.told()["status"] == "retries exceeded"
+    assert both.out.reported()["status"] == "retries exceeded"
     assert both.lane.count[SENT] == 3 * 8
 
 
@@ -188,7 +188,7 @@ def test_the_loop_of_the_sender_runs_all_pairs_to_their_ends() -> None:
     assert len({p[20:22] for p in packets}) == 4
     for packet in packets:
         both.arrive(packet)
-    assert both.into.told()["delivered"] == 100
+    assert both.into.reported()["delivered"] == 100
     assert both.back.packets == []
 
 
@@ -203,7 +203,7 @@ def test_a_record_adds_up() -> None:
     found = Finding(phase="main", t0=0.0, offset=0, number=FIRST_QPN, sport=both.pair.ports(), dport=4791,
                     send_errors={}, socket_drops=0, clock_step=0.0, latency_invalid="", interrupted=False)
     stream = stream_record(both.pair, both.lane, found)
-    record = roce_record(both.pair, stream, both.out.told(), both.into.told(), 0)
+    record = roce_record(both.pair, stream, both.out.reported(), both.into.reported(), 0)
     assert (record.sent, record.retransmitted, record.delivered, record.bytes) == (115, 15, 100, 25_600)
     assert stream.received == record.delivered + record.discarded + record.repeated
     assert (stream.lost, record.status, record.spray) == (1, "ok", False)

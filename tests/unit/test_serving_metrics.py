@@ -86,13 +86,13 @@ def test_a_message_of_several_tokens_shares_its_gap_among_them(fabric: Fabric) -
 def test_goodput_counts_what_met_every_slo_over_all_the_time(fabric: Fabric) -> None:
     of = found(fabric, request(0), request(1, ttft=0.6), request(2, gap=0.06), request(3, ttft=0.4, tokens=6),
                lost(3.5, "timeout"))
-    assert of["slo_share"].value == pytest.approx(2 / 5)
+    assert of["slo_attainment"].value == pytest.approx(2 / 5)
     assert of["request_goodput"].value == pytest.approx(2 / 4.5)
     assert of["request_throughput"].value == pytest.approx(4 / 4.5)
     assert of["output_throughput"].value == pytest.approx(21 / 4.5)
     assert of["token_goodput"].value == pytest.approx(11 / 4.5)
     assert of["tokens_missed"].value == 5 + 5 + 5       # too late, too slow, and never come
-    assert of["token_slo_share"].value == pytest.approx(11 / 26)
+    assert of["token_slo_attainment"].value == pytest.approx(11 / 26)
     assert of["gpu_busy"].value == pytest.approx(1.5 / 4.5)
     assert of["preemptions"].value == 3
 
@@ -100,19 +100,19 @@ def test_goodput_counts_what_met_every_slo_over_all_the_time(fabric: Fabric) -> 
 def test_every_request_is_counted_by_how_it_ended(fabric: Fabric) -> None:
     rows = [request(0), *(lost(n, s) for n, s in enumerate(("rejected", "rejected", "timeout", "failed")))]
     of = found(fabric, *rows)
-    assert [of[tag].value for tag in ("completed", "rejected", "timed_out", "broken")] == [1, 2, 1, 1]
+    assert [of[tag].value for tag in ("completed", "rejected", "timed_out", "failed")] == [1, 2, 1, 1]
     assert of["ttft"].samples == 1
 
 
 def test_nothing_answered_has_no_latency_and_a_goodput_of_zero(fabric: Fabric) -> None:
     of = found(fabric, lost(0, "timeout"), lost(1, "rejected"))
-    assert of["request_goodput"].value == of["slo_share"].value == 0
+    assert of["request_goodput"].value == of["slo_attainment"].value == 0
     assert not {"ttft", "itl", "e2el", "ttft_in"} & set(of)
 
 
 def test_the_caches_share_is_of_the_prompts_that_were_looked_up(fabric: Fabric) -> None:
     of = found(fabric, request(0), request(1, hit_gpu=4, hit_host=0, blocks=4), request(2, order=-1))
-    assert of["hit_share"].value == pytest.approx(6 / 8)
+    assert of["hit_rate"].value == pytest.approx(6 / 8)
     assert of["tokens_saved"].value == 120
 
 
@@ -130,7 +130,7 @@ def test_one_token_has_no_time_per_output_token_and_meets_that_slo(fabric: Fabri
     of = found(fabric, request(0, tokens=1))
     assert "tpot" not in of
     assert "itl" not in of
-    assert of["slo_share"].value == 1
+    assert of["slo_attainment"].value == 1
 
 
 def test_results_have_vllms_keys_in_real_milliseconds() -> None:

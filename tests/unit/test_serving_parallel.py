@@ -16,10 +16,10 @@ from tests.unit.test_serving_metrics import SETUP, request
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec, ScaleSpec
-from traffic.inference.alone import predict
 from traffic.inference.gpu import Chunk, Roofline
 from traffic.inference.parallel import Parallel, pairs_of
 from traffic.inference.plan import Serving, serving_of
+from traffic.inference.unloaded import predict
 from traffic.inference.workers import ring_moves
 from traffic.metrics.registry import compute
 from traffic.workloads.specs import ServingSpec
@@ -147,18 +147,18 @@ def test_a_report_says_what_was_fused() -> None:
     assert plan(pipeline=4).notes == {}
 
 
-def test_a_request_alone_is_foretold_from_its_chunks_and_its_tokens() -> None:
+def test_a_request_alone_is_predicted_from_its_chunks_and_its_tokens() -> None:
     serving = plan(tensor=4, variation=0, input_tokens=1000, output_tokens=3, chunk=600)
     parallel, roofline = serving.parallel, serving.roofline
     assert parallel is not None
     exchange = {n: parallel.idle_seconds("h1", n) for n in (600, 400, 1)}
     prefill = roofline.seconds([Chunk(600, 0)]) + roofline.seconds([Chunk(400, 600)]) + exchange[600] + exchange[400]
     decode = [roofline.seconds([Chunk(1, n)]) + exchange[1] for n in (1000, 1001)]
-    told = predict(serving, fabric().spec.scale.scale)
-    assert told["ttft_prefill"].value == pytest.approx(prefill)
-    assert told["tpot"].value == pytest.approx(sum(decode) / 2)
+    reported = predict(serving, fabric().spec.scale.scale)
+    assert reported["ttft_prefill"].value == pytest.approx(prefill)
+    assert reported["tpot"].value == pytest.approx(sum(decode) / 2)
     fabrics = exchange[600] + exchange[400] + 2 * exchange[1]
-    assert told["fabric_share"].value == pytest.approx(fabrics / (prefill + sum(decode)))
+    assert reported["fabric_share"].value == pytest.approx(fabrics / (prefill + sum(decode)))
 
 
 # --- what cannot be -------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_a_request_alone_is_foretold_from_its_chunks_and_its_tokens() -> None:
      "workloads.chat.gpu_cache: expected no prefix cache with pipeline; found pipeline: 2"),
     ("tensor: 2, replicas: [h2, h3], failures: [[h4, 1s]]", "expected a replica: h2, h3; found h4"),
 ])
-def test_what_cannot_be_spread_is_told_with_its_place(tmp_path: Path, keys: str, text: str) -> None:
+def test_what_cannot_be_spread_is_reported_with_its_place(tmp_path: Path, keys: str, text: str) -> None:
     assert text in refusal(tmp_path, f"rate: 5, {keys}")
 
 
@@ -213,7 +213,7 @@ def test_the_fabrics_share_and_what_an_idle_network_would_take() -> None:
     of = found(step(0, 0.6, 0.4), step(1, 0.8, 0.2), step(2, 0.5, 0.3, decoding=0))
     assert of["replica_step"] == pytest.approx(1.0)
     assert of["fabric_share"] == pytest.approx(0.9 / 2.8)
-    assert of["fabric_stretch"] == pytest.approx(0.9 / 0.6)
+    assert of["communication_slowdown"] == pytest.approx(0.9 / 0.6)
     assert of["itl_fabric"] == pytest.approx(0.3)
     assert "stage_wait" not in of
 
@@ -241,13 +241,13 @@ def test_what_workers_exchange_in_a_prefill_is_the_networks_part_of_ttft() -> No
 
 
 def test_what_an_idle_links_burst_would_shorten_is_not_compared() -> None:
-    assert "fabric_stretch" not in found(step(0, 0.6, 0.4, train=144_000))
+    assert "communication_slowdown" not in found(step(0, 0.6, 0.4, train=144_000))
 
 
 def test_the_answer_says_what_the_fabric_takes_and_who_loses_least_by_it() -> None:
     tags: dict[str, Row] = {
         "completed": {"value": 4}, "rejected": {"value": 0}, "fabric_share": {"value": 0.25},
-        "fabric_stretch": {"value": 1.5},
+        "communication_slowdown": {"value": 1.5},
         "replica_step": {"value": 1}, "tpot": {"value": 0.2, "title": "time per output token (median)"}}
     assert workload_sentence("Serving", tags, {}) == (
         "Serving: all 4 requests were answered; of a replica's steps the fabric took 25 %, 1.5 times what an idle "

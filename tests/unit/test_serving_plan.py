@@ -143,7 +143,7 @@ def test_what_no_replica_can_hold_is_refused_before_anything_runs(fabric: Fabric
      "a policy that does without a session id, which mooncake traces do not have"),
     ("trace: no.csv, window: [5s, 5s]", "a window [from, to) that is not empty"),
 ])
-def test_every_mistake_is_told_with_its_place(tmp_path: Path, keys: str, text: str) -> None:
+def test_every_mistake_is_reported_with_its_place(tmp_path: Path, keys: str, text: str) -> None:
     assert text in refusal(tmp_path, keys)
 
 

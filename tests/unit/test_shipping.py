@@ -119,7 +119,7 @@ def test_layers_never_wait_longer_than_the_whole_nor_less_than_their_last(steps:
     assert 8000 / rate <= layers * (1 + 1e-9) <= wait([(times[-1], 1000 * len(times))], rate, times[-1]) * (1 + 2e-9)
 
 
-def test_the_wait_is_foretold_for_the_median_prompt_on_the_slowest_access_link(fabric: Fabric) -> None:
+def test_the_wait_is_predicted_for_the_median_prompt_on_the_slowest_access_link(fabric: Fabric) -> None:
     rate = fabric.access_link("h2").rate * 1448 / 1514
     whole = predictions(plan(fabric), Scale())["kv_wait"].value
     assert whole == pytest.approx(8 * 4096 * 131_072 / rate)
@@ -129,7 +129,7 @@ def test_the_wait_is_foretold_for_the_median_prompt_on_the_slowest_access_link(f
     assert predictions(plan(fabric, decode=None), Scale()) == {}
 
 
-def test_the_answer_tells_the_wait_beside_what_was_foretold() -> None:
+def test_the_answer_tells_the_wait_beside_what_was_predicted() -> None:
     tags: dict[str, dict[str, float]] = {"completed": {"value": 3}, "rejected": {"value": 0}, "kv_wait": {"value": 0.2}}
     assert workload_sentence("Serving", tags, {"kv_wait": {"value": 0.1}}) == (
         "Serving: all 3 requests were answered; half of the KV caches were whole at their decoder within 200 ms after "

@@ -6,16 +6,16 @@ import pytest
 from pydantic import ValidationError
 
 from scenarios.spec.scenario import Scenario
-from topologies.model.errors import Misfits
+from topologies.model.errors import Violations
 from topologies.model.spec import FabricSpec, QueueSpec
 
 
-def misfits(**keys: object) -> list[str]:
+def violations(**keys: object) -> list[str]:
     """Dotted paths that the model's own rules find at fault."""
     with pytest.raises(ValidationError) as info:
         FabricSpec.model_validate(keys)
     causes = [error["ctx"]["error"] for error in info.value.errors()]
-    return [".".join(map(str, m.at)) for cause in causes if isinstance(cause, Misfits) for m in cause.misfits]
+    return [".".join(map(str, m.at)) for cause in causes if isinstance(cause, Violations) for m in cause.violations]
 
 
 def test_a_spec_cannot_be_changed() -> None:
@@ -61,7 +61,7 @@ def test_other_queues_are_refused(text: object) -> None:
      ["oversubscription", "racks", "subnet"]),
 ])
 def test_rules_between_fields_name_their_culprit_together(keys: dict[str, object], paths: list[str]) -> None:
-    assert misfits(**keys) == paths
+    assert violations(**keys) == paths
 
 
 def test_hosts_that_just_fit_are_taken() -> None:

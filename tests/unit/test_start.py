@@ -68,7 +68,8 @@ def test_what_is_started_is_the_code_that_starts_it_whatever_is_installed(tmp_pa
 
 
 def test_no_process_of_ours_is_started_in_another_way() -> None:
-    named = [f"{path.relative_to(ROOT)}" for room in start.PACKAGES for path in sorted((ROOT / room).rglob("*.py"))
+    named = [f"{path.relative_to(ROOT)}" for package in start.PACKAGES
+             for path in sorted((ROOT / package).rglob("*.py"))
              if "[sys.executable" in path.read_text()]
     assert named == ["topologies/access/start.py"]
 

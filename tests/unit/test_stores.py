@@ -246,7 +246,7 @@ def test_a_store_that_holds_no_block_is_refused(fabric: Fabric) -> None:
      "workloads.chat.store: expected replicas of one host each, without tensor and pipeline; found 2 hosts each"),
     ("trace: no.csv, store: {hosts: [h8], size: 1GB}", "found an azure trace, which has no hash_ids"),
 ])
-def test_every_mistake_about_stores_is_told_with_its_place(tmp_path: Path, keys: str, text: str) -> None:
+def test_every_mistake_about_stores_is_reported_with_its_place(tmp_path: Path, keys: str, text: str) -> None:
     assert text in refusal(tmp_path, keys)
 
 
@@ -270,20 +270,20 @@ def move(what: str, size: int, end: float | None) -> dict[str, Any]:
             "end": end}
 
 
-def test_hits_by_tier_and_bytes_of_the_stores_are_told() -> None:
+def test_hits_by_tier_and_bytes_of_the_stores_are_reported() -> None:
     rows = [SETUP, request(), move("fetch", 200_000, 1.2), move("fetch", 90_000, 1.1), move("write", 50_000, 1.1),
             move("write", 50_000, None)]
     of = {k.removeprefix("chat."): m.value for k, m in compute(rows, expand(FabricSpec()), []).items()}
-    assert [of[f"hit_{t}_share"] for t in ("gpu", "host", "store")] == pytest.approx([0.1, 0.2, 0.4])
-    assert of["hit_share"] == pytest.approx(0.7)
-    assert (of["store_fetched"], of["store_written"], of["store_broken"]) == (290_000, 50_000, 1)
+    assert [of[f"{t}_hit_rate"] for t in ("gpu", "host", "store")] == pytest.approx([0.1, 0.2, 0.4])
+    assert of["hit_rate"] == pytest.approx(0.7)
+    assert (of["store_fetched"], of["store_written"], of["store_failed"]) == (290_000, 50_000, 1)
     assert of["fetch_bandwidth"] == pytest.approx(8e6), "of the one with 100 packets or more"
     parts = [of[f"ttft_{p}"] for p in ("in", "fetch", "queue", "prefill", "out")]
     assert parts == pytest.approx([0.1, 0.2, 0.05, 0.15, 0.1])
     assert of["ttft_network_share"] == pytest.approx(0.4 / 0.6)
 
 
-def test_without_stores_nothing_is_told_of_them() -> None:
+def test_without_stores_nothing_is_reported_of_them() -> None:
     of = compute([SETUP, request(fetched=None, hit_store=0)], expand(FabricSpec()), [])
-    assert "chat.hit_share" in of
+    assert "chat.hit_rate" in of
     assert not [k for k in of if "store" in k or "fetch" in k or "hit_gpu" in k]

@@ -100,19 +100,19 @@ def tags(found: list[m.Metric]) -> dict[str, float]:
     return {metric.tag: metric.value for metric in found}
 
 
-@pytest.mark.parametrize(("n", "told"), [
+@pytest.mark.parametrize(("n", "reported"), [
     (99, set()), (100, {"latency_p90"}), (999, {"latency_p90"}),
     (1000, {"latency_p90", "latency_p99", "pdv_p99"}),
     (10_000, {"latency_p90", "latency_p99", "latency_p999", "pdv_p99"})])
-def test_percentiles_are_told_only_where_samples_carry_them(n: int, told: set[str]) -> None:
+def test_percentiles_are_reported_only_where_samples_carry_them(n: int, reported: set[str]) -> None:
     found = m.metrics([stream(sent=n, received=n)], packets(n))
-    assert {t for t in tags(found) if "_p9" in t} == told
+    assert {t for t in tags(found) if "_p9" in t} == reported
     median = next(x for x in found if x.tag == "latency")
     assert median.samples == n
     assert median.spread == pytest.approx((1e-3, 1e-3 + 1e-6 * min(n - 1, 99)))
 
 
-def test_streams_of_a_workload_are_told_together() -> None:
+def test_streams_of_a_workload_are_reported_together() -> None:
     streams = [stream(stream="a", sent=1000, received=900, reordered=9, reorder_extent_max=3,
                       outage={"packets": 60, "seconds": 0.06}),
                stream(stream="b", sent=1000, received=1000, reordered=10, reorder_extent_max=2,

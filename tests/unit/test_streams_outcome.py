@@ -51,14 +51,14 @@ def test_losses_reordering_and_outages_come_from_the_order_of_arrival() -> None:
     assert (record.reordered, record.reorder_extent_max) == (1, 2)
     assert record.loss_runs == 2
     assert record.outage == {"packets": 4, "seconds": 0.004}
-    assert record.pacing is not None
-    assert record.pacing["max"] == pytest.approx(11e-6)
+    assert record.lateness is not None
+    assert record.lateness["max"] == pytest.approx(11e-6)
     assert record.start == pytest.approx(1.0)
 
 
 def test_a_stream_that_sent_nothing_has_no_times() -> None:
     record = stream_record(a_stream(), filled([], 0), FOUND)
-    assert (record.sent, record.lost, record.start, record.end, record.pacing) == (0, 0, None, None, None)
+    assert (record.sent, record.lost, record.start, record.end, record.lateness) == (0, 0, None, None, None)
     assert list(packets_records(a_stream(), filled([], 0), "p", 0.0)) == []
 
 
@@ -100,11 +100,11 @@ def pair() -> Iterator[Pair]:
 
 def finish(inlet: Inlet, where: Board, drain: float) -> None:
     """Receive as if the sender had finished already."""
-    control, told = os.pipe()
-    os.write(told, b"end\n")
+    control, reported = os.pipe()
+    os.write(reported, b"end\n")
     receive_all([inlet], where, control, lambda: (os.read(control, 9), drain)[1])
     os.close(control)
-    os.close(told)
+    os.close(reported)
 
 
 def test_what_is_sent_arrives_and_is_stamped_after_its_sending(pair: Pair) -> None:

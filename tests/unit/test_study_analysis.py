@@ -1,4 +1,4 @@
-"""What is told of a study is computed: turn the data round and the sentences turn; without a difference, none."""
+"""What is informed of a study is computed: turn the data round and the sentences turn; without a difference, none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from scenarios.study import page, tables, terminal, words
+from scenarios.study import narrative, page, tables, terminal
 from scenarios.study.analysis import Analysis, analyse
 from scenarios.study.execute import execute
 from scenarios.study.load import load_study
@@ -41,46 +41,46 @@ def analysis(directory: Path, times: Times = TIMES, study: str = STUDY, invalid:
 
 def test_the_first_sentence_says_who_won_by_how_much_and_how_sure_that_is(tmp_path: Path) -> None:
     it = analysis(tmp_path, {**TIMES, "four": lambda seed: 8 + 0.2 * seed + 0.01 * (-1) ** seed})
-    assert words.answer(it)[0] == (
+    assert narrative.answer(it)[0] == (
         "four wins in step time with 8.81 s, 2.01 s (19 %) less than two, the next (98.4 % interval of the paired "
         "difference -2.01 s to -1.99 s, 7 of 7 pairs alike).")
 
 
 def test_inverted_data_inverts_the_sentences(tmp_path: Path) -> None:
     slower, faster = analysis(tmp_path / "a"), analysis(tmp_path / "b", FASTER)
-    assert words.answer(slower)[0].startswith(
+    assert narrative.answer(slower)[0].startswith(
         "four and two lead in step time, between them no difference was seen: four has 10.8 s, ")
-    assert "less than one, the next" in words.answer(slower)[0]
-    assert words.answer(faster)[0].startswith("one wins in step time with 4.6 s, ")
+    assert "less than one, the next" in narrative.answer(slower)[0]
+    assert narrative.answer(faster)[0].startswith("one wins in step time with 4.6 s, ")
     assert any(s.startswith("one is worse than two in step time: 20.4 s, 9.6 s (89 %) more than 10.8 s")
-               for s in words.findings(slower))
+               for s in narrative.findings(slower))
     assert any(s.startswith("one is better than two in step time: 4.6 s, 6.2 s (57 %) less than 10.8 s")
-               for s in words.findings(faster))
-    assert any(s.startswith("one is better than two in bus bandwidth: ") for s in words.findings(faster))
-    assert any(s.startswith("one is worse than two in bus bandwidth: ") for s in words.findings(slower))
+               for s in narrative.findings(faster))
+    assert any(s.startswith("one is better than two in bus bandwidth: ") for s in narrative.findings(faster))
+    assert any(s.startswith("one is worse than two in bus bandwidth: ") for s in narrative.findings(slower))
 
 
-def test_no_difference_is_told_where_the_interval_holds_zero(tmp_path: Path) -> None:
+def test_no_difference_is_reported_where_the_interval_holds_zero(tmp_path: Path) -> None:
     it = analysis(tmp_path)
-    told = [s for s in words.findings(it) if "four" in s and "step time" in s]
-    assert told == ["No difference seen between four and two in step time (98.4 % interval of the paired difference "
-                    "-10 ms to +10 ms, 7 pairs)."]
+    reported = [s for s in narrative.findings(it) if "four" in s and "step time" in s]
+    assert reported == ["No difference seen between four and two in step time (98.4 % interval of the paired "
+                        "difference -10 ms to +10 ms, 7 pairs)."]
     assert [f.seen for f in it.metrics[0].findings] == [True, False]
 
 
 def test_too_few_pairs_are_no_finding_however_large_the_difference(tmp_path: Path) -> None:
     it = analysis(tmp_path, study=STUDY.replace("repeats: 7", "repeats: 5"))
-    assert words.answer(it)[0].startswith("Too few runs to say which design is best in step time: 5 pairs with the "
-                                          "same seeds, and a 95 % interval needs 6; ")
-    assert words.findings(it)[0] == ("Too few pairs to tell one and two apart in step time: 5, and a 95 % interval "
-                                     "needs 6 (differences +9.5 s to +9.9 s).")
-    assert all(s.startswith("Too few pairs to tell ") for s in words.findings(it))
+    assert narrative.answer(it)[0].startswith("Too few runs to say which design is best in step time: 5 pairs with the "
+                                              "same seeds, and a 95 % interval needs 6; ")
+    assert narrative.findings(it)[0] == ("Too few pairs to tell one and two apart in step time: 5, and a 95 % interval "
+                                         "needs 6 (differences +9.5 s to +9.9 s).")
+    assert all(s.startswith("Too few pairs to tell ") for s in narrative.findings(it))
 
 
 def test_of_fewer_than_six_runs_the_report_says_that_there_is_no_interval_and_shows_the_range(tmp_path: Path) -> None:
     it = analysis(tmp_path, study=STUDY.replace("repeats: 7", "repeats: 5"))
-    assert words.caveats(it) == ["Of fewer than 6 runs no 95 % interval of a median exists, so there is none of one, "
-                                 "two and four: what stands in its place is the range."]
+    assert narrative.caveats(it) == ["Of fewer than 6 runs no 95 % interval of a median exists, so there is none of "
+                                     "one, two and four: what stands in its place is the range."]
     assert tables.overview(it)[1][0][2] == "20.3 s (range 20.1 s to 20.5 s)"
     assert tables.differences(it)[0][5:] == ("range +9.5 s to +9.9 s", "-", "5", "too few pairs")
     rows = list(csv.DictReader(io.StringIO(tables.summary_csv(it))))
@@ -94,8 +94,9 @@ def test_a_design_with_too_few_pairs_neither_leads_nor_is_beaten(tmp_path: Path)
     gone = frozenset({("one", 3), ("one", 5)})
     it = analysis(tmp_path, times, STUDY.replace("repeats: 7", "repeats: 7\nretries: 0"), gone)
     step = it.metrics[0]
-    assert (step.leaders, step.beaten, step.untold) == (("four",), {"two": step.of_leader["two"].difference}, ("one",))
-    assert words.answer(it)[0].endswith("; of one there are too few pairs.")
+    assert (step.leaders, step.beaten, step.unreported) == (("four",), {"two": step.of_leader["two"].difference},
+                                                            ("one",))
+    assert narrative.answer(it)[0].endswith("; of one there are too few pairs.")
 
 
 def test_invalid_runs_are_left_out_counted_and_cost_their_pair(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_invalid_runs_are_left_out_counted_and_cost_their_pair(tmp_path: Path) -
     one = next(f for f in it.metrics[0].findings if f.design == "one")
     assert one.difference is not None
     assert one.difference.n == 6
-    assert words.caveats(it)[:3] == [
+    assert narrative.caveats(it)[:3] == [
         "2 of the 21 planned runs have no usable result.", "2 runs INVALID and left out.",
         "SUSPECT, of the runs that count: 1 of 19. The machine may have had a part in what they say."]
     assert tables.verdicts(it.result) == "18 VALID, 1 SUSPECT, 2 INVALID of 21 runs"
@@ -115,16 +116,16 @@ def test_a_reference_is_compared_but_cannot_win(tmp_path: Path) -> None:
     study = STUDY.replace("one: {set: {fabric.spines: 1}}", "one: {set: {fabric.spines: 1}, reference: true}")
     it = analysis(tmp_path, FASTER, study)
     assert "one" not in it.metrics[0].ranked
-    assert any(s.startswith("one is better than two in step time") for s in words.findings(it))
-    assert words.answer(it)[0].startswith("No difference was seen between ")
+    assert any(s.startswith("one is better than two in step time") for s in narrative.findings(it))
+    assert narrative.answer(it)[0].startswith("No difference was seen between ")
 
 
 def test_another_unit_than_the_study_says_is_not_compared(tmp_path: Path) -> None:
     it = analysis(tmp_path, study=STUDY.replace("better: higher}", "better: higher, unit: B}"))
-    assert words.answer(it)[1] == "The designs cannot be compared in bus bandwidth: its unit is B and bit/s."
+    assert narrative.answer(it)[1] == "The designs cannot be compared in bus bandwidth: its unit is B and bit/s."
 
 
-def test_metrics_of_one_title_are_told_apart_by_their_workloads(tmp_path: Path) -> None:
+def test_metrics_of_one_title_are_reported_apart_by_their_workloads(tmp_path: Path) -> None:
     study = STUDY.replace("better: lower}", "better: lower, title: speed}").replace(
         "better: higher}", "better: higher, title: speed}")
     assert {m.label for m in analysis(tmp_path, study=study).metrics} == {"speed of ring"}
@@ -135,22 +136,22 @@ def test_a_study_with_no_run_yet_says_so(tmp_path: Path) -> None:
     store = Store(tmp_path / "study")
     store.runs.mkdir(parents=True)
     empty = analyse(store.collect(it))
-    assert words.answer(empty) == ["No usable run of a design that could win has measured ring.step_time.",
-                                   "No usable run of a design that could win has measured ring.busbw."]
+    assert narrative.answer(empty) == ["No usable run of a design that could win has measured ring.step_time.",
+                                       "No usable run of a design that could win has measured ring.busbw."]
     assert "No run has ended yet." in page.build(empty)
 
 
 def test_one_design_alone_is_not_called_the_best(tmp_path: Path) -> None:
     gone = frozenset((name, seed) for name in ("one", "two") for seed in range(1, 8))
     it = analysis(tmp_path, study=STUDY.replace("repeats: 7", "repeats: 7\nretries: 0"), invalid=gone)
-    assert words.answer(it)[0] == (
+    assert narrative.answer(it)[0] == (
         "In step time only four has a usable run, 10.8 s: there is nothing to hold it against.")
 
 
-def test_many_comparisons_are_told_with_what_chance_would_find(tmp_path: Path) -> None:
-    assert words.caveats(analysis(tmp_path))[-1] == (
-        "4 comparisons with the baseline were made; were there no differences at all, about 0.1 of them would be told "
-        "by chance.")
+def test_many_comparisons_are_reported_with_what_chance_would_find(tmp_path: Path) -> None:
+    assert narrative.caveats(analysis(tmp_path))[-1] == (
+        "4 comparisons with the baseline were made; were there no differences at all, about 0.1 of them would be "
+        "reported by chance.")
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -170,10 +171,10 @@ def test_the_shared_fabric_study_has_repeats_enough_to_tell_effects_of_the_size_
                for name, d in it.designs.items()}
     found = analyse(StudyResult(name="s", question="?", baseline=it.baseline, metrics=it.study.metrics, seeds=it.seeds,
                                 order=it.order, designs=designs))
-    told = words.findings(found)
-    assert any(s.startswith("classes is better than flat in TTFT (p90): ") and "98.4 % interval" in s for s in told)
-    assert any(s.startswith("bifurcated is worse than flat in training step time: ") for s in told)
-    assert any(s.startswith("No difference seen between classes and flat in training step time") for s in told)
+    reported = narrative.findings(found)
+    assert any(s.startswith("classes is better than flat in TTFT (p90): ") and "98.4 % interval" in s for s in reported)
+    assert any(s.startswith("bifurcated is worse than flat in training step time: ") for s in reported)
+    assert any(s.startswith("No difference seen between classes and flat in training step time") for s in reported)
 
 
 # ---- page, terminal and data
@@ -205,8 +206,8 @@ def test_data_lie_beside_the_page(tmp_path: Path) -> None:
     assert summary["ring.step_time", "two"]["difference"] == ""
     assert {report.read_text() for report in others} == {"of before"}
     assert "<html" in (tmp_path / "study" / "runs" / it.result.outcomes[0][1].run / "report.html").read_text()
-    told = json.loads(json.dumps(tables.json_object(it, {"answer": words.answer(it)})))
-    assert told["leaders"]["ring.step_time"] == ["four", "two"]
+    reported = json.loads(json.dumps(tables.json_object(it, {"answer": narrative.answer(it)})))
+    assert reported["leaders"]["ring.step_time"] == ["four", "two"]
 
 
 def test_the_terminal_says_the_answer_on_its_first_lines(tmp_path: Path) -> None:
@@ -279,7 +280,7 @@ def test_intervals_of_many_draws_hold_the_true_median_as_often_as_they_say(n: in
 
 
 @pytest.mark.parametrize("n", [7, 9, 15])
-def test_two_designs_that_are_the_same_are_told_apart_as_seldom_as_the_coverage_says(n: int) -> None:
+def test_two_designs_that_are_the_same_are_reported_apart_as_seldom_as_the_coverage_says(n: int) -> None:
     draws = np.random.default_rng(100 + n).normal(size=(4000, 2, n))
     found = [difference(dict(enumerate(a)), dict(enumerate(b))) for a, b in draws.tolist()]
     false = sum(d is not None and d.seen for d in found) / len(found)

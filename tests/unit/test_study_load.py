@@ -25,7 +25,7 @@ def refusal(directory: Path, old: str, new: str, *overrides: str, quick: bool = 
     return str(info.value).replace(str(directory) + "/", "")
 
 
-@pytest.mark.parametrize(("old", "new", "told"), [
+@pytest.mark.parametrize(("old", "new", "reported"), [
     ("repeats: 7", "repeats: 0", "spread.study.yml:9 repeats: expected a number of at least 1; found 0"),
     ("baseline: two", "baseline: tow", "spread.study.yml:8 baseline: expected a design: one, two, four; found tow\n"
      "  -> did you mean two?"),
@@ -49,9 +49,9 @@ def refusal(directory: Path, old: str, new: str, *overrides: str, quick: bool = 
     ("scenario: base.yml", "scenario: allreduse", "spread.study.yml:3 scenario: expected a file, or a scenario of "),
     ("designs: [one, two]", "designs: [one, tow]", "quick.designs.1: expected a design: one, two, four; found tow"),
 ])
-def test_what_is_wrong_is_told_with_its_line_before_anything_runs(
-        tmp_path: Path, old: str, new: str, told: str) -> None:
-    assert told in refusal(tmp_path, old, new)
+def test_what_is_wrong_is_reported_with_its_line_before_anything_runs(
+        tmp_path: Path, old: str, new: str, reported: str) -> None:
+    assert reported in refusal(tmp_path, old, new)
 
 
 def test_a_study_of_one_design_compares_nothing(tmp_path: Path) -> None:
@@ -61,19 +61,19 @@ def test_a_study_of_one_design_compares_nothing(tmp_path: Path) -> None:
         load_study(str(path))
 
 
-def test_mistakes_of_all_designs_are_told_at_once(tmp_path: Path) -> None:
+def test_mistakes_of_all_designs_are_reported_at_once(tmp_path: Path) -> None:
     text = refusal(tmp_path, "{fabric.spines: 1}}\n  two: {set: {fabric.spines: 2}",
                    "{fabric.spines: 0}}\n  two: {set: {fabric.spines: 99}")
     assert "designs.one.set.fabric.spines: expected a number of at least 1; found 0" in text
     assert "designs.two.set.fabric.spines: expected a number of at most 32; found 99" in text
 
 
-def test_what_is_wrong_in_every_design_is_told_once(tmp_path: Path) -> None:
+def test_what_is_wrong_in_every_design_is_reported_once(tmp_path: Path) -> None:
     text = refusal(tmp_path, "scenario: base.yml", "scenario: base.yml\nset: {fabric.leaves: 0}")
     assert text == "spread.study.yml:4 set.fabric.leaves: expected a number of at least 1; found 0"
 
 
-def test_what_only_the_compiler_finds_is_told_with_its_design(
+def test_what_only_the_compiler_finds_is_reported_with_its_design(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(scenario: Scenario) -> Compiled:
         if scenario.fabric.spines == 4:
@@ -164,7 +164,7 @@ def test_a_scenario_is_no_study_and_a_study_no_scenario(tmp_path: Path) -> None:
 AXES = "name: s\nquestion: q?\nscenario: allreduce\nmetrics: [{metric: ring.busbw, better: higher}]\n"
 
 
-def test_a_study_is_told_how_long_all_of_its_runs_take(tmp_path: Path) -> None:
+def test_a_study_is_reported_how_long_all_of_its_runs_take(tmp_path: Path) -> None:
     found = plan(tmp_path)
     each = {name: compiled(design.scenario).duration.total for name, design in found.designs.items()}
     assert {name: design.seconds for name, design in found.designs.items()} == each

@@ -26,7 +26,7 @@ def spread(tmp_path: Path) -> tuple[Plan, Store]:
     return it, store
 
 
-class Told(Listener):
+class Reported(Listener):
     """Every (design, seed) that was begun, and why again."""
 
     def __init__(self) -> None:
@@ -37,16 +37,16 @@ class Told(Listener):
         self.begun.append((design, seed, again))
 
 
-def done(spread: tuple[Plan, Store]) -> tuple[StudyResult, Told]:
+def done(spread: tuple[Plan, Store]) -> tuple[StudyResult, Reported]:
     """Go through all that is missing."""
     it, store = spread
-    told = Told()
-    return execute(it, Store(store.directory), runner(it, store, TIMES), told), told
+    reported = Reported()
+    return execute(it, Store(store.directory), runner(it, store, TIMES), reported), reported
 
 
 def test_every_design_runs_with_every_seed_in_the_planned_order(spread: tuple[Plan, Store]) -> None:
-    result, told = done(spread)
-    assert [(d, s) for d, s, _ in told.begun] == list(spread[0].order)
+    result, reported = done(spread)
+    assert [(d, s) for d, s, _ in reported.begun] == list(spread[0].order)
     assert result.missing == ()
     assert result.designs["one"].values("ring.step_time") == {1: 20.1, 2: 20.2}
     assert read_study(spread[1].directory) == result
@@ -58,8 +58,8 @@ def test_a_study_killed_in_a_run_does_that_run_anew_and_no_other(spread: tuple[P
     first, second = it.order[:2]
     run(store.runs, it.designs[first[0]].with_seed(first[1]), 1.0)
     killed = run(store.runs, it.designs[second[0]].with_seed(second[1]), 1.0, status="running")
-    result, told = done(spread)
-    assert [(d, s) for d, s, _ in told.begun] == list(it.order[1:])
+    result, reported = done(spread)
+    assert [(d, s) for d, s, _ in reported.begun] == list(it.order[1:])
     assert [(d.run, d.why) for d in result.discarded] == [(killed.id, "killed before it ended")]
     assert result.designs[first[0]].values("ring.step_time")[first[1]] == 1.0, "finished before it could be noted"
 
@@ -85,8 +85,8 @@ def test_a_damaged_run_is_named_and_done_anew(spread: tuple[Plan, Store], what: 
     result, _ = done(spread)
     victim = result.designs["four"].runs[0]
     _break(spread[1].runs / victim.run, what)
-    again, told = done(spread)
-    assert [(d, s) for d, s, _ in told.begun] == [("four", victim.seed)]
+    again, reported = done(spread)
+    assert [(d, s) for d, s, _ in reported.begun] == [("four", victim.seed)]
     assert [d.run for d in again.discarded] == [victim.run]
     assert again.discarded[0].why.startswith(why)
     assert again.missing == ()
@@ -107,7 +107,7 @@ def test_a_run_that_the_machine_has_spoilt_is_repeated_as_often_as_allowed(tmp_p
     it = plan(tmp_path / "files", STUDY.replace("repeats: 7", "repeats: 2\nretries: 2"))
     store = Store(tmp_path / "study")
     store.runs.mkdir(parents=True)
-    told, tries = Told(), {"one": 0, "four": 0}
+    reported, tries = Reported(), {"one": 0, "four": 0}
 
     def level(design: str, seed: int) -> str:
         if seed == 2 or design == "two":
@@ -115,13 +115,14 @@ def test_a_run_that_the_machine_has_spoilt_is_repeated_as_often_as_allowed(tmp_p
         tries[design] += 1
         return "INVALID" if design == "four" or tries[design] == 1 else "SUSPECT"
 
-    result = execute(it, store, runner(it, store, TIMES, level), told)
+    result = execute(it, store, runner(it, store, TIMES, level), reported)
     assert tries == {"one": 2, "four": 3}
-    assert [a for d, s, a in told.begun if (d, s) == ("one", 1)] == [
+    assert [a for d, s, a in reported.begun if (d, s) == ("one", 1)] == [
         "", "INVALID by the machine: leaf1's switch waited for the CPU 46 % of second 12; the limit is 33 %"]
     assert [r.verdict for r in result.designs["four"].runs if r.seed == 1] == ["INVALID"] * 3
     assert result.missing == (("four", 1),)
-    assert execute(it, store, runner(it, store, TIMES, level), told) == result, "and not more often by starting again"
+    assert execute(it, store, runner(it, store, TIMES, level),
+                   reported) == result, "and not more often by starting again"
 
 
 def test_a_run_that_is_invalid_by_itself_is_not_repeated(spread: tuple[Plan, Store]) -> None:
@@ -132,13 +133,13 @@ def test_a_run_that_is_invalid_by_itself_is_not_repeated(spread: tuple[Plan, Sto
         verdict["reasons"][0]["invariant"] = "ledger"
         return run_factory.make(store.runs, scenario, verdict=verdict, metrics=run_factory.metrics())
 
-    told = Told()
-    result = execute(it, store, one, told)
-    assert len(told.begun) == len(result.outcomes) == 6
+    reported = Reported()
+    result = execute(it, store, one, reported)
+    assert len(reported.begun) == len(result.outcomes) == 6
     assert len(result.missing) == 6
 
 
-def test_a_run_that_fails_is_tried_again_and_then_told(spread: tuple[Plan, Store]) -> None:
+def test_a_run_that_fails_is_tried_again_and_then_reported(spread: tuple[Plan, Store]) -> None:
     it, store = spread
     calls: list[int] = []
 
@@ -150,8 +151,8 @@ def test_a_run_that_fails_is_tried_again_and_then_told(spread: tuple[Plan, Store
     with pytest.raises(RunError, match="a switch that answers"):
         execute(it, store, fails)
     assert calls == [1, 1]
-    result, told = done(spread)
-    assert len(told.begun) == 6
+    result, reported = done(spread)
+    assert len(reported.begun) == 6
     assert [d.why for d in result.discarded] == ["failed: the interface of h3 went down"] * 2
 
 

@@ -1,4 +1,4 @@
-"""What a switch is asked and told over its management socket, word by word."""
+"""What a switch is asked and reported over its management socket, word by word."""
 
 from __future__ import annotations
 

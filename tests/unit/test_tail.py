@@ -12,7 +12,7 @@ from scenarios.report.causes import tail_sentence
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import BorderSpec, FabricSpec
-from traffic.metrics.pacing import Samples
+from traffic.metrics.bottleneck import Samples
 from traffic.metrics.registry import compute
 from traffic.metrics.tail import directions
 
@@ -21,7 +21,7 @@ FABRIC = expand(FabricSpec(border=BorderSpec(hosts=1, rate="20mbit")))
 DIRECTIONS = tuple(d for k in FABRIC.links for d in k.directions)
 SETUP: Row = {"kind": "serving-setup", "workload": "chat", "phase": "main", "routing": "random", "slo_ttft": 0.5,
               "slo_tpot": 0.05, "gateway": "h1"}
-TAIL_TAGS = {"tail_link", "tail_wait", "tail_sure", "tail_drops"}
+TAIL_TAGS = {"tail_link", "tail_wait", "tail_only_path_share", "tail_drops"}
 
 
 def request(number: int, replica: str = "h2", network: float = 0.1, prefill: float = 0.1, out: float = 0.01,
@@ -52,8 +52,8 @@ def samples(waiting: Mapping[str, list[tuple[float, float]]] | None = None,
 
 
 def found(rows: list[Row], seen: Samples, fabric: Fabric = FABRIC) -> dict[str, Any]:
-    told = compute([SETUP, *rows], fabric, [], samples=seen)
-    return {tag: m for key, m in told.items() if (tag := key.removeprefix("chat.")) in TAIL_TAGS}
+    reported = compute([SETUP, *rows], fabric, [], samples=seen)
+    return {tag: m for key, m in reported.items() if (tag := key.removeprefix("chat.")) in TAIL_TAGS}
 
 
 def slow_on_the_way(network: float = 1.0, **more: Any) -> list[Row]:
@@ -71,7 +71,7 @@ def test_the_link_with_packets_waiting_while_the_slowest_were_on_their_way_is_na
     own = 8 * 10_000 * 1514 / 1448 / FABRIC.link("leaf2->h5").rate
     assert of["tail_wait"].value == pytest.approx(0.8 - own, abs=0.03)
     assert of["tail_link"].value == pytest.approx((0.8 - own) / 0.9, abs=0.04), "they took 0.9 s longer, by nine tenths"
-    assert of["tail_sure"].value == 1
+    assert of["tail_only_path_share"].value == 1
     assert of["tail_drops"].value == 3, "the one at 55 s met none of them"
 
 
@@ -103,7 +103,7 @@ def test_one_of_several_spines_is_named_without_being_sure() -> None:
     seen = samples({"spine1->leaf2": [(n, n + 0.9) for n in SLOW]})
     of = found(slow_on_the_way(), seen)
     assert {m.where for m in of.values()} == {"spine1->leaf2"}
-    assert of["tail_sure"].value == 0
+    assert of["tail_only_path_share"].value == 0
     one = expand(FabricSpec(spines=1, border=BorderSpec(hosts=1, rate="20mbit")))
     some, every = directions(one, "h1", "h5")
     assert "spine1->leaf2" in some == every
@@ -113,7 +113,7 @@ def test_one_of_several_spines_is_named_without_being_sure() -> None:
 def test_drops_name_a_link_where_no_queue_was_long() -> None:
     of = found(slow_on_the_way(), samples(drops={"leaf2->h5": [9.1, 29.1], "leaf2->spine1": [39.1]}))
     assert {tag: (m.value, m.where) for tag, m in of.items()} == {
-        "tail_sure": (1, "leaf2->h5"), "tail_drops": (2, "leaf2->h5")}
+        "tail_only_path_share": (1, "leaf2->h5"), "tail_drops": (2, "leaf2->h5")}
 
 
 def test_a_slow_fetch_is_put_down_to_the_stores_link() -> None:
@@ -126,7 +126,7 @@ def test_a_slow_fetch_is_put_down_to_the_stores_link() -> None:
     assert of["tail_link"].where == "h6->leaf2"
 
 
-def test_of_fewer_than_a_hundred_requests_no_link_is_told() -> None:
+def test_of_fewer_than_a_hundred_requests_no_link_is_reported() -> None:
     seen = samples({"leaf2->h5": [(n, n + 0.8) for n in SLOW]})
     assert found(slow_on_the_way()[:99], seen) == {}
 
@@ -137,9 +137,9 @@ def test_the_sentence_tells_what_is_counted_from_what_is_inferred() -> None:
     assert tail_sentence("Serving", tags) == (
         "Serving: while the slowest tenth was on the network, packets waited at leaf2->h5 for 817 ms on average beyond "
         "what their own bytes need, 91 % of what they took longer, and none were dropped there. This is counted; that "
-        "it held them up is inferred: all of them had no other way.")
+        "it held them up is inferred: all of them had no other path.")
     only = {tag: m.as_json() for tag, m in found(slow_on_the_way(), samples(drops={"spine2->leaf2": [9.1]})).items()}
     assert tail_sentence("Serving", only) == (
         "Serving: spine2->leaf2 dropped 1 while the slowest tenth was on the network, and no queue was long. This is "
-        "counted; that it held them up is inferred: 0 % of them had no other way.")
+        "counted; that it held them up is inferred: 0 % of them had no other path.")
     assert tail_sentence("Serving", {}) == ""

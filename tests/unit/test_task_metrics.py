@@ -79,16 +79,17 @@ def test_metrics_of_tasks_are_means_of_the_parts_and_name_the_largest(fabric: Fa
     assert (of["task_dominant"].where, of["task_dominant"].value) == ("external", pytest.approx(1.9 / 4.8))
     assert of["task_network_share"].value == pytest.approx(0.65 / 4.8)
     assert of["task_calls"].value == 4
-    assert [of[tag].value for tag in ("tasks_done", "tasks_failed", "tasks_timed_out", "tool_errors")] == [1, 0, 0, 0]
+    assert [of[tag].value for tag in ("tasks_completed", "tasks_failed", "tasks_timed_out", "tool_errors")] == [1, 0,
+                                                                                                                0, 0]
     assert "task_time_p90" not in of
 
 
-def test_answers_of_tools_below_ten_packets_leave_the_networks_share_untold(fabric: Fabric) -> None:
+def test_answers_of_tools_below_ten_packets_leave_the_networks_share_unreported(fabric: Fabric) -> None:
     small = [dict(r, response_bytes=14_000) if r["kind"] == "tool" else r for r in ROWS]
     assert "task_network_share" not in found(fabric, TASK, *small)
 
 
-def test_replicas_of_several_hosts_leave_the_networks_share_untold(fabric: Fabric) -> None:
+def test_replicas_of_several_hosts_leave_the_networks_share_unreported(fabric: Fabric) -> None:
     spread = [r | {"prefill_fabric": 0.1} if r["kind"] == "serving" else r for r in ROWS]
     of = found(fabric, TASK, *spread)
     assert "task_network_share" not in of
@@ -100,7 +101,7 @@ def test_tasks_that_were_not_answered_have_no_time_and_are_counted(fabric: Fabri
     cut = [model(0, 0.1, 1.5), tool(1, 1.5, 2.0, status="failed", tries=3), tool(2, 1.5, 2.0, status="cancelled")]
     of = found(fabric, lost, *cut)
     assert "task_time" not in of
-    assert (of["tasks_done"].value, of["tasks_failed"].value, of["tool_errors"].value) == (0, 1, 3)
+    assert (of["tasks_completed"].value, of["tasks_failed"].value, of["tool_errors"].value) == (0, 1, 3)
     late = found(fabric, {**TASK, "status": "timeout"}, *ROWS)
     assert late["tasks_timed_out"].value == 1
 

@@ -98,8 +98,8 @@ def arrive(lease: Lease) -> None:
 
 
 def record(call: ToolCall) -> dict[str, Any]:
-    told = call.record("crew", "main", 0.0)
-    return {name: getattr(told, name) for name in ("status", "tries", "server", "response_bytes")}
+    reported = call.record("crew", "main", 0.0)
+    return {name: getattr(reported, name) for name in ("status", "tries", "server", "response_bytes")}
 
 
 def test_a_call_goes_there_takes_its_time_and_comes_back(bench: Bench) -> None:

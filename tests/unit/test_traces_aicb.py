@@ -109,7 +109,7 @@ def test_the_measured_iteration_keeps_its_time_without_collectives(fabric: Fabri
 
 
 @needs_traces
-def test_a_size_that_no_row_says_has_to_be_told() -> None:
+def test_a_size_that_no_row_says_has_to_be_reported() -> None:
     with pytest.raises(TraceError, match=r"A100_example_iter2-3.csv:10: expected the size of ep_group; found None"):
         workload(MEASURED, expand(FabricSpec()))
 

@@ -154,10 +154,10 @@ def test_a_prompt_without_tokens_still_sends_a_byte(tmp_path: Path, fabric: Fabr
     assert sizes["req/1"] == 1
 
 
-def test_clients_are_outside_hosts_and_servers_workload_hosts_unless_told(tmp_path: Path, fabric: Fabric) -> None:
+def test_clients_are_outside_hosts_and_servers_workload_hosts_unless_reported(tmp_path: Path, fabric: Fabric) -> None:
     assert workload(trace(tmp_path, *ROWS), fabric).hosts == ("ext1", "ext2", *(f"h{i + 1}" for i in range(8)))
-    told = workload(trace(tmp_path, *ROWS), fabric, clients=["h1"], servers=["h8", "h3"])
-    assert told.hosts == ("h1", "h8", "h3")
+    reported = workload(trace(tmp_path, *ROWS), fabric, clients=["h1"], servers=["h8", "h3"])
+    assert reported.hosts == ("h1", "h8", "h3")
 
 
 def test_rounds_are_even_seeded_and_bring_every_client_to_every_server(fabric: Fabric) -> None:

@@ -276,7 +276,7 @@ def test_traces_that_do_not_fit_together_are_refused_by_node(
     assert message in str(caught.value)
 
 
-def test_missing_and_foreign_files_are_told(tmp_path: Path, fabric: Fabric) -> None:
+def test_missing_and_foreign_files_are_reported(tmp_path: Path, fabric: Fabric) -> None:
     trace = write(tmp_path / "t", [[collective(0, 0, 80)]] * 4)
     (trace / "step.2.et").unlink()
     with pytest.raises(TraceError, match=r"a file for each of ranks 0 to 3; found no step.2.et"):

@@ -217,7 +217,7 @@ def test_a_rank_communicates_in_one_node_at_a_time(tmp_path: Path, fabric: Fabri
     assert by_id["n4/r0"].after == ("n3/r1",)       # a receive needs no stream
 
 
-def test_ranks_that_begin_collectives_in_different_orders_are_told_who_waits(tmp_path: Path, fabric: Fabric) -> None:
+def test_ranks_that_begin_collectives_in_different_orders_show_who_waits(tmp_path: Path, fabric: Fabric) -> None:
     a, b = ({"name": "comm_group", "int64_list": [0, 1]}, {"name": "comm_group", "int64_list": [1, 0]})
     ranks = [[with_attrs(collective(1, 0, 80), a), with_attrs(collective(2, 0, 80), b)],
              [with_attrs(collective(2, 0, 80), a), with_attrs(collective(1, 0, 80), b)]]

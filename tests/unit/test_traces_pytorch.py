@@ -252,7 +252,7 @@ def test_each_process_group_runs_over_its_own_ranks(traced: bool, tmp_path: Path
     lower(made)
 
 
-def test_groups_whose_kernels_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
+def test_groups_whose_kernels_cannot_be_reported_apart_are_refused(tmp_path: Path) -> None:
     for r in range(4):
         save(tmp_path / f"rank-{r}.json", profile(r, grouped(r), says=False))
         save(tmp_path / f"rank-{r}.et.json", execution_trace(grouped(r), groups=True))
@@ -411,7 +411,8 @@ def test_a_profile_without_steps_is_one(tmp_path: Path, fabric: Fabric) -> None:
 @pytest.mark.parametrize("names", [
     ("worker{}_step_12.169412820154{}.pt.trace.json", "dlrm_eg_{}.json"), ("trace_{}.json.gz", "et-rank{}.json.gz"),
     ("host_41.{}.json", "node7_pytorch_et_{}.json")])
-def test_ranks_are_told_by_the_names_that_people_give(names: tuple[str, str], tmp_path: Path, fabric: Fabric) -> None:
+def test_ranks_are_reported_by_the_names_that_people_give(names: tuple[str, str], tmp_path: Path,
+                                                          fabric: Fabric) -> None:
     for r in range(4):
         doc = profile(r, STEP, says=False)
         del doc["distributedInfo"]

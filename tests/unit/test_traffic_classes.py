@@ -1,4 +1,5 @@
-"""Classes that workloads choose: which hosts may, what leaves do with a DSCP that is not open to them, who is told."""
+"""Classes that workloads choose: which hosts may, what leaves do with a DSCP that is not open to them, who is
+informed."""
 
 from __future__ import annotations
 
@@ -165,7 +166,7 @@ def test_a_class_that_is_not_open_to_the_hosts_of_a_workload_is_refused_by_name(
 @pytest.mark.parametrize(("chosen", "open_to", "words"), [
     ("silver", "a", "workloads.w.traffic_class: expected one of the classes gold, bulk; found silver"),
     ("gold", "b", "fabric.classes.bulk.open_to.0: expected one of the VPCs a, default; found b")])
-def test_names_that_nobody_has_are_told_with_their_place(
+def test_names_that_nobody_has_are_reported_with_their_place(
         tmp_path: Path, chosen: str, open_to: str, words: str) -> None:
     with pytest.raises(LabError) as caught:
         checked(tmp_path / "s.yml", KINDS["udp"], chosen, open_to=open_to)
@@ -190,8 +191,8 @@ def test_a_live_change_of_one_class_keeps_what_is_not_given() -> None:
     ("bulk", "0%", None, "--min: expected a share of at least 1%; found 0%"),
     ("bulk", None, "120%", "--max: expected a share from 0% to 100%, such as 0.1%; found 120%"),
     ("bulk", None, None, "aifab class set: expected --min, --max or both; found neither")])
-def test_a_live_change_that_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch, name: str, least: str | None,
-                                              most: str | None, words: str) -> None:
+def test_a_live_change_that_cannot_be_is_reported(monkeypatch: pytest.MonkeyPatch, name: str, least: str | None,
+                                                  most: str | None, words: str) -> None:
     monkeypatch.setattr("scenarios.run.live_shares.held_classes", lambda _: of(CLASSES))
     monkeypatch.setattr("scenarios.run.live_shares.set_shares", lambda *_: pytest.fail("nothing may change"))
     with pytest.raises(LabError) as caught:

@@ -45,18 +45,19 @@ def test_a_command_goes_out_with_its_words_and_its_answer_comes_back_whole(proce
         "['tnl/neigh/set', ['leaf1', '10.255.0.2']]"
 
 
-@pytest.mark.parametrize(("answer", "told"), [
+@pytest.mark.parametrize(("answer", "reported"), [
     (b'{"id":0,"error":"no such bridge\\n","result":null}',
      "switch leaf1: expected fdb/show to succeed; found no such bridge"),
     (b'{"id":0,', "switch leaf1: expected its vswitchd to answer fdb/show; found it closed the connection"),
 ])
-def test_a_refusal_and_half_an_answer_are_told_in_words(process: SwitchProcess, answer: bytes, told: str) -> None:
+def test_a_refusal_and_half_an_answer_are_reported_in_words(process: SwitchProcess, answer: bytes,
+                                                            reported: str) -> None:
     serve(process, lambda _: answer)
     with pytest.raises(HostError) as error:
         unixctl.call(process, "fdb/show")
-    assert str(error.value).splitlines()[0] == told
+    assert str(error.value).splitlines()[0] == reported
 
 
-def test_a_daemon_that_is_not_there_is_told_with_the_place_of_its_logs(process: SwitchProcess) -> None:
+def test_a_daemon_that_is_not_there_is_reported_with_the_place_of_its_logs(process: SwitchProcess) -> None:
     with pytest.raises(HostError, match="its logs are in"):
         unixctl.call(process, "version")

@@ -50,7 +50,7 @@ def test_an_old_run_is_held_against_the_checks_of_a_file(
     ("validate:\n  a: {metric: rink.busbw, at_least: 9mbit, pass: a, fail: b}\n",
      "new.yml:2 validate.a.metric: expected"),
     ("validate:\n  a: {metric: ring.busbw, pass: a}\n", "new.yml:2 validate.a.fail: expected a value")])
-def test_what_is_wrong_with_such_a_file_is_told_with_its_line(
+def test_what_is_wrong_with_such_a_file_is_reported_with_its_line(
         monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str,
         said: str) -> None:
     run, file = run_with(tmp_path), tmp_path / "new.yml"

@@ -25,8 +25,8 @@ METRICS = {
     "ring.busbw": {"value": 9.2e6, "unit": "bit/s"}, "ring.busbw_of_limit": {"value": 0.98, "unit": ""},
     "ring.before.step_time": {"value": 1.0, "unit": "s"}, "ring.after.step_time": {"value": 2.0, "unit": "s"},
     "ring.jct": {"value": 3.0, "unit": "s"}, "ring.step_cv": {"value": 0.0, "unit": ""},
-    "fabric.after.pacing": {"value": 1.0, "unit": "", "where": "leaf1->spine1"},
-    "ring.laggard_share": {"value": 0.4, "unit": "", "where": "rank 3 on h4"}}
+    "fabric.after.bottleneck_link": {"value": 1.0, "unit": "", "where": "leaf1->spine1"},
+    "ring.straggler_lateness": {"value": 0.4, "unit": "", "where": "rank 3 on h4"}}
 PREDICTIONS = {"ring.jct": {"value": 2.9, "unit": "s"}}
 QUEUES = {"leaf1->h1": 900, "leaf1->h1 class gold": 50, "h1->leaf1": 30, "leaf2->h5": 20}
 
@@ -80,11 +80,11 @@ def answer(base: Path, level: str = "VALID", **check: Any) -> Outcome:
     ({"drops": "links", "equals": 0}, True, "0"),
     ({"drops": "leaf1->h1", "of": "queues", "at_least": 0.95}, True, "0.95 (950 / 1,000)"),
     ({"drops": "leaf1->h1", "of": "faults", "at_least": 0.95}, False, "no drops at faults: there is no ratio"),
-    ({"culprit": "fabric.after.pacing", "equals": "leaf1-spine1"}, True, "leaf1->spine1"),
-    ({"culprit": "fabric.after.pacing", "equals": "spine1->leaf1"}, False, "leaf1->spine1"),
-    ({"culprit": "fabric.after.pacing", "one_of": ["leaf1-spine2", "leaf1-spine1"]}, True, "leaf1->spine1"),
-    ({"culprit": "ring.laggard_share", "equals": "rank 3"}, True, "rank 3 on h4"),
-    ({"culprit": "ring.laggard_share", "equals": "rank 2"}, False, "rank 3 on h4"),
+    ({"culprit": "fabric.after.bottleneck_link", "equals": "leaf1-spine1"}, True, "leaf1->spine1"),
+    ({"culprit": "fabric.after.bottleneck_link", "equals": "spine1->leaf1"}, False, "leaf1->spine1"),
+    ({"culprit": "fabric.after.bottleneck_link", "one_of": ["leaf1-spine2", "leaf1-spine1"]}, True, "leaf1->spine1"),
+    ({"culprit": "ring.straggler_lateness", "equals": "rank 3"}, True, "rank 3 on h4"),
+    ({"culprit": "ring.straggler_lateness", "equals": "rank 2"}, False, "rank 3 on h4"),
     ({"verdict": "VALID"}, True, "VALID"),
     ({"verdict": ["SUSPECT", "INVALID"]}, False, "VALID"),
 ])
@@ -108,7 +108,7 @@ def test_a_scaled_metric_is_held_against_its_real_value(tmp_path: Path) -> None:
     assert (found.status, found.found) == (Status.PASS, "360 Gbit/s")
 
 
-def test_a_metric_that_was_not_measured_fails_and_near_ones_are_told(tmp_path: Path) -> None:
+def test_a_metric_that_was_not_measured_fails_and_near_ones_are_reported(tmp_path: Path) -> None:
     outcome = answer(tmp_path, metric="ring.before.step_cv", at_least=0)
     assert outcome.status is Status.FAIL
     assert outcome.found.startswith("ring.before.step_cv was not measured; did you mean ring.before.step_time")
@@ -116,9 +116,9 @@ def test_a_metric_that_was_not_measured_fails_and_near_ones_are_told(tmp_path: P
 
 
 def test_a_culprit_that_nothing_named_fails(tmp_path: Path) -> None:
-    outcome = answer(tmp_path, culprit="fabric.before.pacing", equals="leaf1-spine1")
+    outcome = answer(tmp_path, culprit="fabric.before.bottleneck_link", equals="leaf1-spine1")
     assert outcome.status is Status.FAIL
-    assert "fabric.before.pacing was not measured" in outcome.found
+    assert "fabric.before.bottleneck_link was not measured" in outcome.found
 
 
 # ---- drops of one phase: 100 packets in 20 s, phases from 0.5 to 9.5 s and from 10 to 19 s
@@ -184,7 +184,7 @@ def test_a_failed_check_that_stops_blocks_the_rest_by_name(tmp_path: Path) -> No
     assert "-> Look closer." in text
 
 
-def test_a_warning_is_told_and_fails_nothing(tmp_path: Path) -> None:
+def test_a_warning_is_reported_and_fails_nothing(tmp_path: Path) -> None:
     checks = {"it": {**SAID, "level": "warning", "drops": "queues", "at_most": 0}}
     found = validate(run_with(tmp_path, checks=checks))
     assert [o.status for o in found.outcomes] == [Status.WARN]

@@ -132,8 +132,8 @@ def test_a_counter_that_cannot_be_compared(after: int | None) -> None:
 
 @pytest.mark.parametrize("part", ["emulator_drops", "receive_errors"])
 def test_losses_that_the_ledger_lays_at_the_emulators_door(part: str) -> None:
-    books = ledger(**{part: {"h3": 2}}, received=988 if part == "emulator_drops" else 990)
-    assert "h3: 2 packets" in check(3, INVALID, ledger=books)
+    accounting = ledger(**{part: {"h3": 2}}, received=988 if part == "emulator_drops" else 990)
+    assert "h3: 2 packets" in check(3, INVALID, ledger=accounting)
 
 
 def lost_sentinel(at: int) -> Sentinel:
@@ -291,45 +291,45 @@ def test_no_sentinel_and_one_whose_clock_was_set() -> None:
 
 
 # 5 timers -----------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("p50", "slip", "level"), [
+@pytest.mark.parametrize(("p50", "lateness", "level"), [
     (None, 1e-3, VALID), (None, 1.01e-3, SUSPECT), (None, 2e-3, SUSPECT), (None, 2.01e-3, INVALID),
     (2.0, 0.1, VALID), (2.0, 0.11, SUSPECT), (2.0, 0.2, SUSPECT), (2.0, 0.201, INVALID), (0.01, 1e-3, VALID)])
-def test_the_engines_slip(p50: float | None, slip: float, level: Level) -> None:
-    check(5, level, headline_p50=p50, slip_p99={"engine": slip})
+def test_the_engines_timer_lateness(p50: float | None, lateness: float, level: Level) -> None:
+    check(5, level, headline_p50=p50, lateness_p99={"engine": lateness})
 
 
 def test_slip_that_was_not_measured() -> None:
-    assert "engine" in check(5, SUSPECT, slip_p99={})
+    assert "engine" in check(5, SUSPECT, lateness_p99={})
     assert "sender" in check(5, SUSPECT, timers=("engine", "sender"))
-    check(5, VALID, slip_p99={}, timers=())
+    check(5, VALID, lateness_p99={}, timers=())
 
 
 def test_the_slip_of_a_process_that_nobody_asked_for_counts_too() -> None:
-    check(5, SUSPECT, slip_p99={"engine": 0.0, "sender": 0.2})
+    check(5, SUSPECT, lateness_p99={"engine": 0.0, "sender": 0.2})
 
 
-@pytest.mark.parametrize(("lag", "e2e", "level"), [
+@pytest.mark.parametrize(("lag", "e2el", "level"), [
     (5e-3, 0.1, VALID), (5.1e-3, 0.1, SUSPECT), (0.02, 2.0, VALID), (0.021, 2.0, SUSPECT), (9.0, 2.0, SUSPECT)])
-def test_requests_that_leave_late(lag: float, e2e: float, level: Level) -> None:
-    told = check(5, level, replay_lag={"chat": (lag, e2e)})
-    assert level is VALID or "the requests of chat left" in told
+def test_requests_that_leave_late(lag: float, e2el: float, level: Level) -> None:
+    reported = check(5, level, replay_lag={"chat": (lag, e2el)})
+    assert level is VALID or "the requests of chat left" in reported
 
 
 # 6 ledger -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("changes", [
     {"received": 989}, {"received": 991}, {"sent": 1001}, {"unexplained": {"leaf1 (switch)": 1}},
-    {"unexplained": {"leaf1 (switch)": -1}}, {"closes": False}, {"closes": False, "in_queues": 3},
+    {"unexplained": {"leaf1 (switch)": -1}}, {"balances": False}, {"balances": False, "in_queues": 3},
     {"received": 985, "fault_losses": {"never declared": 5}}])
 def test_books_that_do_not_close(changes: dict[str, Any]) -> None:
     check(6, INVALID, ledger=ledger(**changes))
 
 
 def test_named_losses_close_the_books() -> None:
-    books = ledger(received=980, policy_drops={"leaf1 unknown-destination": 4}, fault_losses={"cut": 6})
-    check(6, VALID, ledger=books, faults=(Fault("cut", 3.0, 4.0),))
+    accounting = ledger(received=980, policy_drops={"leaf1 unknown-destination": 4}, fault_losses={"cut": 6})
+    check(6, VALID, ledger=accounting, faults=(Fault("cut", 3.0, 4.0),))
 
 
-def test_a_controller_that_ended_is_told() -> None:
+def test_a_controller_that_ended_is_reported() -> None:
     assert "controller ended" in check(6, SUSPECT, controller_ended=True)
 
 
@@ -341,7 +341,7 @@ def test_a_run_without_the_lock() -> None:
 @pytest.mark.parametrize(("missing", "number"), [
     ({"calibration": None}, 1), ({"calibration": Calibration((), (), full=True)}, 1), ({"audit": None}, 1),
     ({"emulator": None}, 3), ({"emulator": {}}, 3), ({"sentinels": ()}, 4), ({"phases": ()}, 4),
-    ({"slip_p99": {}}, 5), ({"ledger": None}, 6), ({"locked": None}, 7)])
+    ({"lateness_p99": {}}, 5), ({"ledger": None}, 6), ({"locked": None}, 7)])
 def test_missing_evidence_is_suspect_with_a_reason_in_its_own_invariant(missing: dict[str, Any], number: int) -> None:
     found = {c.number: c.level for c in judge(evidence(**missing)).checked if c.level}
     assert found[number] == SUSPECT
@@ -391,7 +391,7 @@ def test_sentinels_are_found_among_the_records() -> None:
               "latency_invalid": ""}
     packets = {"kind": "packets", "workload": "sentinel", "stream": "s1", "t": [0.1, 0.2], "delay": [0.001, None]}
     other = [{**stream, "workload": "udp"}, {**packets, "workload": "udp", "t": [9.0], "delay": [9.0]}]
-    (found,) = sentinels([*other, packets, stream, {"kind": "slip"}])
+    (found,) = sentinels([*other, packets, stream, {"kind": "timer-lateness"}])
     assert (found.where, found.sent.tolist(), found.delay[0]) == ("probe1->probe2", [0.1, 0.2], 0.001)
     assert np.isnan(found.delay[1])
 

@@ -16,7 +16,8 @@ from tests.unit.evidence_factory import at_share, calibration, evidence, ledger,
 
 # Each measurement as a badness from 0 (flawless) upwards; the scale is that of its limit.
 SCALE = {"rate": 0.03, "rtt": 0.3e-3, "lost": 1.0, "busy": 0.425, "steal": 0.05, "switch": 1 / 3, "engine": 0.15,
-         "nice": 1.0, "delay": 2.5e-3, "slip": 0.1, "books": 1.0, "link": 0.05, "windows": 1.0, "sentinels": 1.0}
+         "nice": 1.0, "delay": 2.5e-3, "lateness": 0.1, "accounting": 1.0, "link": 0.05, "windows": 1.0,
+         "sentinels": 1.0}
 BADNESS = st.fixed_dictionaries({k: st.one_of(st.just(0.0), st.floats(0, 3)) for k in SCALE})
 WORSE = st.fixed_dictionaries({k: st.one_of(st.just(0.0), st.floats(0, 2)) for k in SCALE})
 
@@ -32,8 +33,8 @@ def spoiled(badness: dict[str, float], locked: bool = True) -> Evidence:
     probe.delay[:int(x["sentinels"])] = np.nan
     return evidence(
         counters=replace(counters, cpu=tuple(cpu)), calibration=calibration(-x["rate"], x["rtt"]),
-        emulator={"leaf1": Count(3, 3 + int(x["lost"]))}, sentinels=(probe,), slip_p99={"engine": x["slip"]},
-        ledger=ledger(received=990 - int(x["books"])), locked=locked)
+        emulator={"leaf1": Count(3, 3 + int(x["lost"]))}, sentinels=(probe,), lateness_p99={"engine": x["lateness"]},
+        ledger=ledger(received=990 - int(x["accounting"])), locked=locked)
 
 
 @examples(60)
@@ -47,7 +48,7 @@ def test_making_anything_worse_never_improves_any_level(before: dict[str, float]
 
 
 MISSING: dict[str, Any] = {"counters": None, "calibration": None, "audit": None, "emulator": None, "ledger": None,
-                           "slip_p99": {}, "sentinels": (), "phases": (), "locked": None}
+                           "lateness_p99": {}, "sentinels": (), "phases": (), "locked": None}
 
 
 @examples(40)

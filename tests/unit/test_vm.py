@@ -31,13 +31,13 @@ def test_settings_have_defaults_and_come_from_the_environment(tmp_path: Path) ->
 
 @pytest.mark.parametrize("wrong", [{"AIFAB_CPUS": "0"}, {"AIFAB_CPUS": "two"}, {"AIFAB_MEMORY": "512"},
                                    {"AIFAB_MEMORY": ""}, {"AIFAB_ACCEL": "xen"}])
-def test_a_wrong_setting_is_told_by_its_name(wrong: dict[str, str]) -> None:
+def test_a_wrong_setting_is_reported_by_its_name(wrong: dict[str, str]) -> None:
     with pytest.raises(HostError) as error:
         host.settings(wrong)
     assert error.value.where == next(iter(wrong))
 
 
-def test_missing_programs_are_told_with_their_packages() -> None:
+def test_missing_programs_are_reported_with_their_packages() -> None:
     with pytest.raises(HostError, match="no-such-program") as error:
         host.require_programs({"no-such-program": "a-package", "sh": "dash"})
     assert "a-package" in error.value.hint
@@ -53,7 +53,7 @@ def test_too_little_memory_or_disk_is_refused(tmp_path: Path) -> None:
         host.require_space(tmp_path, 1e18)
 
 
-def test_virtualization_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_virtualization_that_is_not_there_is_reported(tmp_path: Path) -> None:
     host.require_virtualization(host.settings({}), tmp_path / "kvm")
     kvm = host.settings({"AIFAB_ACCEL": "kvm"})
     (tmp_path / "there").touch()
@@ -135,11 +135,11 @@ def test_boot_keeps_the_console_and_shows_progress(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().out == "== unit tests\n"
 
 
-@pytest.mark.parametrize(("program", "timeout", "told"), [
+@pytest.mark.parametrize(("program", "timeout", "reported"), [
     ("exit 3", 60, "exit code"), ("exec sleep 600", 1, "power off")])
 def test_a_machine_that_fails_or_hangs_is_an_error_and_is_gone(
-        tmp_path: Path, program: str, timeout: float, told: str) -> None:
-    with pytest.raises(RunError, match=told):
+        tmp_path: Path, program: str, timeout: float, reported: str) -> None:
+    with pytest.raises(RunError, match=reported):
         qemu.boot(["sh", "-c", program], tmp_path / "console.log", timeout)
 
 
@@ -180,14 +180,14 @@ def test_results_come_back_from_a_disk_that_is_longer_than_its_archive(tmp_path:
     assert (tmp_path / "back" / "steps.json").read_text() == "[]"
 
 
-def test_a_results_disk_that_was_never_written_is_told(tmp_path: Path) -> None:
+def test_a_results_disk_that_was_never_written_is_reported(tmp_path: Path) -> None:
     disk = tmp_path / "results.tar"
     disks.empty(disk)
     with pytest.raises(RunError, match="none"):
         disks.unpack(disk, tmp_path / "back")
 
 
-def test_a_step_is_good_by_its_exit_code_and_a_suspect_scenario_is_told() -> None:
+def test_a_step_is_good_by_its_exit_code_and_a_suspect_scenario_is_reported() -> None:
     steps = [Step("one", "true"), Step("two", "false"), Step("three", "sleep 9", timeout=5), scenario("a"),
              scenario("b"), scenario("c"), Step("last", "true")]
     codes: list[int | None] = [0, 1, None, 0, 4, 3]
@@ -234,7 +234,7 @@ def test_a_scenario_runs_once_more_only_if_calibration_made_it_invalid(
     assert times(tmp_path / "runs", "scenario loss") == found[1]
 
 
-def test_a_second_run_is_told() -> None:
+def test_a_second_run_is_reported() -> None:
     (outcome,) = outcomes([scenario("a")], [{"name": "scenario a", "exit": 4, "seconds": 1.0}], times=lambda name: 2)
     assert outcome.good
     assert outcome.found.startswith("SUSPECT (run 2: ")
@@ -291,10 +291,10 @@ def test_figures_are_held_against_what_they_must_reach(
     assert f"{queue / 1e3:.1f} kB, Cubic's 50.0 kB" in found[1].text
 
 
-@pytest.mark.parametrize(("lost", "named", "closes", "good"), [
+@pytest.mark.parametrize(("lost", "named", "balances", "good"), [
     (7, 7, True, True), (7, 6, True, False), (0, 0, True, False), (7, 7, False, False)])
 def test_an_incast_is_good_if_every_lost_packet_has_its_name(
-        tmp_path: Path, lost: int, named: int, closes: bool, good: bool) -> None:
+        tmp_path: Path, lost: int, named: int, balances: bool, good: bool) -> None:
     _run(tmp_path / "runs", "vm-incast-kernel", {}, [])
     run = next((tmp_path / "runs").iterdir())
     streams = [{"kind": "stream", "workload": "senders", "sent": 100, "received": 100 - lost,
@@ -302,7 +302,7 @@ def test_an_incast_is_good_if_every_lost_packet_has_its_name(
                {"kind": "stream", "workload": "sentinel", "sent": 9, "received": 1, "reordered": 5},
                {"kind": "packets"}]
     (run / "records.jsonl").write_text("".join(f"{json.dumps(x)}\n" for x in streams))
-    (run / "ledger.json").write_text(json.dumps({"closes": closes, "queue_drops": {"leaf1->h1": named}}))
+    (run / "ledger.json").write_text(json.dumps({"balances": balances, "queue_drops": {"leaf1->h1": named}}))
     (figure,) = figures(tmp_path)
     assert figure.good is good
     assert f"kernel datapath: {lost} packets lost, {named} named" in figure.text
@@ -319,16 +319,16 @@ def test_a_round_trip_is_held_against_delays_serialisation_and_floor(
     assert "spec's 10.00" in figure.text
 
 
-@pytest.mark.parametrize(("losses", "closes", "good"), [
+@pytest.mark.parametrize(("losses", "balances", "good"), [
     ({"leaf1->spine1": 5}, True, True), ({"leaf1->spine1": 3, "spine1->leaf1": 2}, True, True),
     ({"leaf1->spine1": 9}, True, False), ({}, True, False), ({"leaf1->spine1": 5, "h1->leaf1": 1}, True, False),
     ({"leaf1->spine1": 5}, False, False)])
 def test_losses_are_held_against_what_the_link_should_lose(
-        tmp_path: Path, losses: dict[str, int], closes: bool, good: bool) -> None:
+        tmp_path: Path, losses: dict[str, int], balances: bool, good: bool) -> None:
     _run(tmp_path / "runs", "vm-loss", {}, [])
     run = next((tmp_path / "runs").iterdir())
-    (run / "ledger.json").write_text(json.dumps({"closes": closes, "link_losses": losses}))
-    calibrated = [[9, 3000, 0, 0], [9, 3000, 0, 0]]     # what a wire carried before the books were opened
+    (run / "ledger.json").write_text(json.dumps({"balances": balances, "link_losses": losses}))
+    calibrated = [[9, 3000, 0, 0], [9, 3000, 0, 0]]     # what a wire carried before packets were accounted for
     lines = [{"kind": "header", "directions": ["spine1->leaf1", "leaf1->spine1"]},
              {"kind": "wires", "t": 1.0, "v": calibrated},
              {"kind": "wires", "t": 2.0, "v": [[9, 3100, 0, 0], [9, 3895, 0, 0]]}, {"kind": "cpu", "t": 2.0}]
@@ -339,7 +339,7 @@ def test_losses_are_held_against_what_the_link_should_lose(
         assert "0.50% of 1000 packets" in figure.text
 
 
-def test_a_verdict_is_told_with_its_reasons(tmp_path: Path) -> None:
+def test_a_verdict_is_reported_with_its_reasons(tmp_path: Path) -> None:
     _run(tmp_path, "vm-delay", {}, [])
     run = next(tmp_path.iterdir())
     (run / "verdict.json").write_text(json.dumps(

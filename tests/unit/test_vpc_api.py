@@ -1,4 +1,4 @@
-"""Intent over HTTP: answers, and how each thing that can be wrong with a request is told."""
+"""Intent over HTTP: answers, and how each thing that can be wrong with a request is reported."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_what_is_ignored_is_answered_and_not_kept(path: str, client: ControllerC
     assert client.apply(OBJECTS)["ignored"] == client.apply(OBJECTS)["objects"] == []
 
 
-def test_rates_of_links_are_taken_and_what_is_no_link_or_no_rate_is_told_whole(
+def test_rates_of_links_are_taken_and_what_is_no_link_or_no_rate_is_reported_whole(
         path: str, client: ControllerClient) -> None:
     client.set_rates({"leaf1-spine1": 2e6})
     assert client.health()["rates"] == {"leaf1-spine1": 2e6}
@@ -113,7 +113,7 @@ def test_two_writers_of_one_version(path: str, client: ControllerClient) -> None
     assert (status, kind, body["version"]) == (409, "application/problem+json", 1)
 
 
-def test_what_does_not_fit_is_told_whole_and_nothing_of_it_is_applied(path: str, client: ControllerClient) -> None:
+def test_what_does_not_fit_is_reported_whole_and_nothing_of_it_is_applied(path: str, client: ControllerClient) -> None:
     wrong = [*OBJECTS, attach("h1", "a/x"), attach("h2", "b/x")]
     status, kind, body = ask(path, "PUT", json.dumps({"objects": wrong}).encode())
     assert (status, kind, body["title"]) == (422, "application/problem+json", "Unprocessable Entity")
@@ -151,7 +151,7 @@ def test_a_subnet_in_a_range_of_the_lab_itself_is_refused_by_name(path: str, cli
     (b'{"objects": [], "empty": true}', {"If_Match": "latest"}, 400,
      "If-Match has to be a version such as 3, not latest"),
 ])
-def test_a_bad_request_is_told_as_a_problem(
+def test_a_bad_request_is_reported_as_a_problem(
         path: str, body: bytes, headers: dict[str, str], status: int, detail: str) -> None:
     found, kind, answer = ask(path, "PUT", body, **headers)
     assert (found, kind, answer["status"]) == (status, "application/problem+json", status)

@@ -1,4 +1,4 @@
-"""aifab vpc and evpn against the real API: what is printed, and how a wrong file is told."""
+"""aifab vpc and evpn against the real API: what is printed, and how a wrong file is reported."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def aifab(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(info.value.code or 0)
 
 
-def test_a_plan_is_told_and_changes_nothing(
+def test_a_plan_is_reported_and_changes_nothing(
         api: ControllerClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Path("v.yml").write_text(GOOD)
     assert aifab(monkeypatch, "vpc", "plan", "v.yml") == 0
@@ -54,7 +54,7 @@ def test_a_plan_is_told_and_changes_nothing(
     assert capsys.readouterr().out == "nothing changes\n"
 
 
-def test_every_mistake_of_a_file_is_told_with_its_line_before_anything_is_asked(
+def test_every_mistake_of_a_file_is_reported_with_its_line_before_anything_is_asked(
         api: ControllerClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Path("v.yml").write_text(GOOD.replace('"h3"', '"h33"').replace('"c/z"', '"c/zz"'))
     assert aifab(monkeypatch, "vpc", "apply", "v.yml") == 2

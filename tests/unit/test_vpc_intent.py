@@ -1,4 +1,4 @@
-"""Intent files: what is taken, and how each mistake is told, with its line."""
+"""Intent files: what is taken, and how each mistake is reported, with its line."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read(tmp_path: Path, text: str) -> Intent:
     return read_intent(path)[0]
 
 
-def told(tmp_path: Path, text: str) -> list[str]:
+def reported(tmp_path: Path, text: str) -> list[str]:
     with pytest.raises(SpecError) as info:
         read(tmp_path, text)
     error = info.value
@@ -78,11 +78,11 @@ def test_objects_read_back_as_they_were(tmp_path: Path) -> None:
     assert Intent.model_validate({"objects": as_objects(found)}) == found
 
 
-def test_every_mistake_of_a_file_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+def test_every_mistake_of_a_file_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
     text = (GOOD.replace("mode: l2vni", "mode: l2").replace("isolated: false", "dhcp: {enable: true, relay: 10.1.0.9}")
             .replace("kind: VPCAttachment", "kind: VPCAttachement")
             .replace("subnet: 10.2.0.0/24", "subnet: 10.2.0.1/24"))
-    wheres = [line.split(": expected")[0] for line in told(tmp_path, text)]
+    wheres = [line.split(": expected")[0] for line in reported(tmp_path, text)]
     assert wheres == ["vpcs.yml:5 spec.mode", "vpcs.yml:9 spec.subnets.store.dhcp.relay",
                       "vpcs.yml:14 spec.subnets.web.subnet", "vpcs.yml:16 kind"]
 
@@ -99,7 +99,7 @@ def test_every_mistake_of_a_file_is_told_at_once_with_its_line(tmp_path: Path) -
 def test_a_field_or_a_value_that_is_not_supported_is_refused_by_name(
         tmp_path: Path, old: str, new: str, words: str) -> None:
     assert old in GOOD
-    assert any(words in line for line in told(tmp_path, GOOD.replace(old, new)))
+    assert any(words in line for line in reported(tmp_path, GOOD.replace(old, new)))
 
 
 A = vpc("a", {"x": "10.1.0.0/24", "y": "10.1.1.0/24"})
@@ -147,7 +147,7 @@ C = vpc("c", {"z": "10.3.0.0/24"})
     ([A, B, C, peer(a=[], c=[]), peer(b=[], c=[])], "spec.permit", "peers whose subnets do not overlap",
      "a and b, both peers of c, overlap"),
 ])
-def test_what_does_not_fit_together_is_told_at_its_place(
+def test_what_does_not_fit_together_is_reported_at_its_place(
         objects: list[Spec], path: str, expected: str, found: str) -> None:
     problems = intent_problems(intent(*objects), FABRIC)
     match = [p for p in problems if dotted(p.path).split(".", 2)[2] == path]

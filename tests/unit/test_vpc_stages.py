@@ -25,7 +25,7 @@ from controller.southbound.reconcile import AddFlow, DeleteFlows, Installed, Pha
 from controller.stages import RuleSource, Stage, stages
 from controller.verify.reachability import Cell, matrix
 from controller.verify.walk import Delivered, Packet, Walker
-from controller.writer import Conflict, Unfit, Writer
+from controller.writer import Conflict, IntentViolation, Writer
 from tests.examples import examples
 from tests.unit.intents import attach, external, external_attach, external_peer, intent, intents, peer, vpc
 from topologies.model.addressing import GATEWAY_MAC
@@ -151,7 +151,7 @@ def test_numbers_that_are_in_use_on_the_way_mean_one_segment_only() -> None:
 
 
 class Switches:
-    """Switches that are told at once, and remember each batch."""
+    """Switches that are reported at once, and remember each batch."""
 
     def __init__(self, control: Control) -> None:
         self.control, self.batches = control, []    # type: ignore[var-annotated]
@@ -221,14 +221,14 @@ def test_a_plan_says_what_apply_will_do_and_does_nothing(control: Control, write
 
 def test_an_intent_with_one_mistake_is_not_applied_at_all(control: Control, writer: Writer, tmp_path: Path) -> None:
     wanted = control.wanted
-    with pytest.raises(Unfit) as info:
+    with pytest.raises(IntentViolation) as info:
         writer.apply(intent(*BOTH, attach("h1", "b/y"), attach("h9", "b/y")))
     assert len(info.value.problems) == 2
     assert control.wanted is wanted
     assert not (tmp_path / "intent.json").exists()
 
 
-def test_of_two_writers_one_wins_and_the_other_is_told_the_version(control: Control, writer: Writer) -> None:
+def test_of_two_writers_one_wins_and_the_other_is_reported_the_version(control: Control, writer: Writer) -> None:
     outcomes: list[str] = []
 
     def write(wanted: Intent) -> None:
@@ -319,7 +319,7 @@ def test_rates_outlive_the_controller_and_changes_of_intent(tmp_path: Path) -> N
     assert Control(fabric, Record.read(tmp_path / "intent.json")).health()["rates"] == {}
 
 
-def test_a_memory_that_is_none_is_told_in_words(tmp_path: Path) -> None:
+def test_a_memory_that_is_none_is_reported_in_words(tmp_path: Path) -> None:
     (tmp_path / "intent.json").write_text('{"version": "x"}')
     with pytest.raises(LabError, match="expected the intent as the controller wrote it; found 1 problems"):
         Record.read(tmp_path / "intent.json")

@@ -1,4 +1,4 @@
-"""What tc is told for a wire: rates, queues, bursts and who may use the sentinel's class."""
+"""What tc gets for a wire: rates, queues, bursts and who may use the sentinel's class."""
 
 from __future__ import annotations
 

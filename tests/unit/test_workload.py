@@ -126,7 +126,7 @@ def test_operations_that_cannot_run_are_refused(ops, message):
     assert message in refused(*ops)
 
 
-def test_everything_wrong_is_told_at_once():
+def test_everything_wrong_is_reported_at_once():
     text = refused(Compute("a", 9, -1.0), iterations=0, flows_per_pair=0, timeout=0.0)
     for part in ("ranks from 0 to 3", "zero or more seconds", "1 or more iterations", "flows_per_pair", "timeout"):
         assert part in text

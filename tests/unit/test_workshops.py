@@ -41,7 +41,7 @@ def made_up(base: Path, scenario: Scenario, metrics: dict[str, Any], level: str 
             **parts: Any) -> RunDirectory:
     """A finished run with these metrics: key -> value, or (value, where)."""
     pairs = {key: m if isinstance(m, tuple) else (m, None) for key, m in metrics.items()}
-    units = {"step_time": "s", "time": "s", "pacing_rate": "bit/s", "busbw": "bit/s"}
+    units = {"step_time": "s", "time": "s", "bottleneck_link_rate": "bit/s", "busbw": "bit/s"}
     return run_factory.make(
         base, scenario, verdict=run_factory.verdict(level, int(level != "VALID")), ledger=run_factory.ledger(),
         metrics={key: {"value": value, "where": where, "unit": units.get(key.rpartition(".")[2], "")}
@@ -50,7 +50,8 @@ def made_up(base: Path, scenario: Scenario, metrics: dict[str, Any], level: str 
 
 # As a lab gave them.
 MONDAY = {"ring.sunday.step_time": 0.584, "ring.monday.step_time": 4.0, "ring.repaired.step_time": 0.962,
-          "fabric.monday.pacing": (0.91, "spine3->leaf1"), "fabric.monday.pacing_rate": (1.054e6, "spine3->leaf1")}
+          "fabric.monday.bottleneck_link": (0.91, "spine3->leaf1"),
+          "fabric.monday.bottleneck_link_rate": (1.054e6, "spine3->leaf1")}
 
 
 # ---- what we ship
@@ -223,7 +224,8 @@ def test_functions_of_a_skeleton_are_called_and_what_they_print_does_no_harm(tmp
     ("return 1 / x", "ZeroDivisionError: division by zero", False), ("exit(3)", "SystemExit: 3", False),
     ("return {1, 2}", "TypeError: Object of type set is not JSON serializable", False),
     ("return float('nan')", "ValueError", False)])
-def test_what_goes_wrong_in_a_function_is_told_with_its_line(tmp_path: Path, body: str, error: str, todo: bool) -> None:
+def test_what_goes_wrong_in_a_function_is_reported_with_its_line(tmp_path: Path, body: str, error: str,
+                                                                 todo: bool) -> None:
     path = skeleton(tmp_path, f"\ndef half(x):\n    {body}\n")
     (reply,) = call(path, [("half", (0,))])
     assert reply.error.startswith(error)
@@ -275,7 +277,7 @@ def test_right_answers_pass_and_each_wrong_one_fails_its_own_check(tmp_path: Pat
     run = made_up(tmp_path / "runs", work.scenario, MONDAY)
     assert failed(after(work, before(work), run)) == []
     for old, new, name in (("leaf1-spine3", "leaf2-spine3", "link-found"), ("1.06mbit", "2mbit", "rate-found"),
-                           ("4s", "0.6s", "monday-foretold"), ("after: 1.65", "after: 2", "repair-foretold")):
+                           ("4s", "0.6s", "monday-predicted"), ("after: 1.65", "after: 2", "repair-predicted")):
         directory = solve(SLOW, tmp_path / name)
         changed(directory / "answers.yml", old, new)
         wrong = read_work(directory)
@@ -285,7 +287,7 @@ def test_right_answers_pass_and_each_wrong_one_fails_its_own_check(tmp_path: Pat
 def test_todos_that_are_left_fail_with_their_place(tmp_path: Path) -> None:
     work = read_work(start(SLOW, tmp_path / "mine"))
     found = after(work, before(work), made_up(tmp_path / "runs", work.scenario, MONDAY))
-    assert failed(found) == ["link-found", "rate-found", "monday-foretold", "repair-foretold"]
+    assert failed(found) == ["link-found", "rate-found", "monday-predicted", "repair-predicted"]
     outcome = found.outcomes[2]
     assert (outcome.found, outcome.expected) == ("TODO", f"your answer at {work.directory}/answers.yml:2 link")
     assert found.exit_code == 5
@@ -319,7 +321,7 @@ def test_functions_are_held_against_the_paths_that_the_flows_took(tmp_path: Path
     changed(work.file, "max(max(flows) / flows_per_pair, 1.0)", "sum(flows) / len([f for f in flows if f]) /"
             " flows_per_pair")
     wrong = read_work(work.directory)
-    assert failed(after(wrong, before(wrong), run)) == ["few-foretold"]
+    assert failed(after(wrong, before(wrong), run)) == ["few-predicted"]
 
 
 def test_an_invalid_run_is_not_graded_and_says_why(tmp_path: Path) -> None:
@@ -357,7 +359,7 @@ def test_a_run_that_does_not_count_is_not_kept(tmp_path: Path, spoil: dict[str, 
 
 def test_a_check_that_names_no_answer_of_its_lesson_is_refused() -> None:
     lesson = {"title": "t", "minutes": 30, "about": "a", "free": ["events"], "answers": {"link": "link"}}
-    check = {"culprit": "fabric.pacing", "equals": "$link", "pass": "p", "fail": "f"}
+    check = {"culprit": "fabric.bottleneck_link", "equals": "$link", "pass": "p", "fail": "f"}
     assert Lesson.model_validate({**lesson, "validate": {"one": check}}).checks
     with pytest.raises(ValueError, match=r"one of the answers link; found \$lnk"):
         Lesson.model_validate({**lesson, "validate": {"one": {**check, "equals": "$lnk"}}})

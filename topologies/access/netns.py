@@ -1,4 +1,4 @@
-"""Entering a network namespace for the length of a with-block; stdlib only, usable by every room.
+"""Entering a network namespace for the length of a with-block; stdlib only, usable by every package.
 
     with inside("/run/netns/af1-h1"):
         sock = socket.socket()          # stays in that namespace for good

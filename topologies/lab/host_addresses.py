@@ -14,7 +14,7 @@ SIOCGIFADDR = 0x8915        # linux/sockios.h
 
 
 def device_of(inventory: Inventory, host: str) -> str:
-    return inventory.fabric.access_link(host).end(host).port
+    return inventory.fabric.access_link(host).end(host).interface
 
 
 def address_of(inventory: Inventory, host: str) -> str:

@@ -55,7 +55,7 @@ OWNER_MARK = "AIFAB_OWNER"      # in the environment of every program that a lab
 
 
 def own_mark() -> dict[str, str]:
-    """The mark of this process: a program that outlives it (SIGKILL) can be told by that."""
+    """The mark of this process: a program that outlives it (SIGKILL) can be recognised by that."""
     return _mark(Process(os.getpid(), process_start(os.getpid()) or 0))
 
 

@@ -9,7 +9,7 @@ from topologies.lab.shell import ip_batch
 
 
 def make_namespaces(names: Sequence[str]) -> None:
-    """Namespaces without IPv6: its own chatter would be in the books."""
+    """Namespaces without IPv6: its own chatter would be in packet accounting."""
     ip_batch(f"netns add {n}" for n in names)
     for name in names:
         with inside(f"/run/netns/{name}"):

@@ -51,7 +51,7 @@ class LabNetwork(Mininet):  # type: ignore[misc]
             self._add(node)
         prefix = IPv4Network(self.fabric.spec.subnet).prefixlen
         for link in self.fabric.links:
-            ends = [{"name": e.port, "node": self.nameToNode[e.node], "port": e.number} for e in (link.a, link.b)]
+            ends = [{"name": e.interface, "node": self.nameToNode[e.node], "port": e.ofport} for e in (link.a, link.b)]
             near = self.fabric.by_name[link.a.node]
             if near.is_host:
                 ends[0] |= {"ip": near.ip, "prefix": prefix, "mac": near.mac}
@@ -165,7 +165,7 @@ def make_interfaces(fabric: Fabric, netns: dict[str, str]) -> None:
         with inside(f"/run/netns/{netns[node.name]}"):
             bring_up("lo")
             for link in fabric.links_of(node.name):
-                port = link.end(node.name).port
+                port = link.end(node.name).interface
                 if node.is_host:
                     bring_up(port, node.ip, prefix, offloads=False)
                 else:

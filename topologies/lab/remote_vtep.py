@@ -41,7 +41,7 @@ def prepare(fabric: Fabric, router: Node, vtep: RemoteVtepSpec, netns: str, host
 
 def _underlay(fabric: Fabric, router: Node) -> Iterator[str]:
     """The VTEP's addresses, and every leaf over all spines. Spines do not change MACs: a leaf's is the next hop's."""
-    devices = [link.a.port for link in fabric.uplinks(router.name)]
+    devices = [link.a.interface for link in fabric.uplinks(router.name)]
     for ip in (router.ip, *router.aliases):
         yield f"addr add {ip}/32 dev lo"
     for other in (n for n in fabric.tunnel_ends if n.name != router.name):

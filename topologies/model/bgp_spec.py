@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from topologies.model.addressing import BGP_LINKS, DEFAULT_VNI, UNDERLAY, own_networks
-from topologies.model.errors import Misfit
+from topologies.model.errors import Violation
 from topologies.model.fields import Rate, Strict
 
 HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,9}")      # its interface NAME-eth0 has to fit 15 characters
@@ -57,13 +57,13 @@ class BgpSpec(Strict):
         return {name: peer.vtep for name, peer in self.peers.items() if peer.vtep is not None}
 
 
-def misfits(bgp: BgpSpec, hosts: Set[str], subnet: str, one_fabric: bool) -> Iterator[Misfit]:
+def violations(bgp: BgpSpec, hosts: Set[str], subnet: str, one_fabric: bool) -> Iterator[Violation]:
     """What does not fit: hosts are the names that racks have given; subnet: that of the fabric's hosts; one_fabric:
     every leaf reaches every spine."""
     seen: set[str] = set()
     try:
         own = own_networks(subnet)
-    except ValueError:      # which is told at its place
+    except ValueError:      # which is reported at its place
         own = dict.fromkeys((UNDERLAY, BGP_LINKS), "")
     for router, peer in bgp.peers.items():
         at: tuple[str, ...] = ("bgp", "peers", router)
@@ -71,55 +71,55 @@ def misfits(bgp: BgpSpec, hosts: Set[str], subnet: str, one_fabric: bool) -> Ite
         for name, place in ((router, at), *((h, (*at, "vtep", "hosts", h)) for h in behind)):
             taken = name in hosts or name in seen or re.fullmatch(r"h\d+", name) or DEVICE_NAME.fullmatch(name)
             if taken or not HOST_NAME.fullmatch(name) or RESERVED_NAME.fullmatch(name):
-                yield Misfit(place, "a name of at most 10 small letters and digits that starts with a "
-                             "letter and that no host, leaf or spine has, nor a device such as eth0 or br1",
-                             name or "an empty text")
+                yield Violation(place, "a name of at most 10 small letters and digits that starts with a "
+                                "letter and that no host, leaf or spine has, nor a device such as eth0 or br1",
+                                name or "an empty text")
             seen.add(name)
         if peer.vtep is not None:
-            yield from _vtep_misfits(router, peer, peer.vtep, own, one_fabric)
+            yield from _vtep_violations(router, peer, peer.vtep, own, one_fabric)
 
 
-def _vtep_misfits(router: str, peer: BgpPeerSpec, vtep: RemoteVtepSpec, own: Networks,
-                  one_fabric: bool) -> Iterator[Misfit]:
+def _vtep_violations(router: str, peer: BgpPeerSpec, vtep: RemoteVtepSpec, own: Networks,
+                     one_fabric: bool) -> Iterator[Violation]:
     at = ("bgp", "peers", router, "vtep")
     if peer.router != "frr":
-        yield Misfit(at, "vtep with router: frr only, which programs the kernel", f"router: {peer.router}")
+        yield Violation(at, "vtep with router: frr only, which programs the kernel", f"router: {peer.router}")
     if not one_fabric:
-        yield Misfit(at, "a fabric of one side, whose spines the router has links with", "topology: bifurcated")
+        yield Violation(at, "a fabric of one side, whose spines the router has links with", "topology: bifurcated")
     if vtep.l3vni == DEFAULT_VNI:
-        yield Misfit((*at, "l3vni"), "the VNI of a VPC", f"{DEFAULT_VNI}, that of hosts in no VPC")
+        yield Violation((*at, "l3vni"), "the VNI of a VPC", f"{DEFAULT_VNI}, that of hosts in no VPC")
     gateways: dict[int, str] = {}
     owners: dict[tuple[int, str], str] = {}
     for name, host in vtep.hosts.items():
-        yield from _host_misfits((*at, "hosts", name), name, host, vtep.l3vni, own, gateways, owners)
+        yield from _host_violations((*at, "hosts", name), name, host, vtep.l3vni, own, gateways, owners)
 
 
-def _host_misfits(at: tuple[str, ...], name: str, host: RemoteHostSpec, l3vni: int | None, own: Networks,
-                  gateways: dict[int, str], owners: dict[tuple[int, str], str]) -> Iterator[Misfit]:
+def _host_violations(at: tuple[str, ...], name: str, host: RemoteHostSpec, l3vni: int | None, own: Networks,
+                     gateways: dict[int, str], owners: dict[tuple[int, str], str]) -> Iterator[Violation]:
     """own: the lab's own networks; of the hosts before this one, gateways: VNI -> gateway with length, owners: (VNI,
     address) -> host."""
     try:
         interface = ipaddress.IPv4Interface(host.address)
         gateway = ipaddress.IPv4Address(host.gateway)
     except ValueError as error:
-        yield Misfit(at, "an address such as 10.1.0.50/24 and a gateway such as 10.1.0.1", str(error))
+        yield Violation(at, "an address such as 10.1.0.50/24 and a gateway such as 10.1.0.1", str(error))
         return
     network = interface.network
     edges = (network.network_address, network.broadcast_address)
     if interface.ip in edges:
-        yield Misfit((*at, "address"), "an address that a host can have", host.address)
+        yield Violation((*at, "address"), "an address that a host can have", host.address)
     for reserved, whose in own.items():
         if network.overlaps(reserved):
-            yield Misfit((*at, "address"), f"a subnet outside of {reserved}: {whose}", host.address)
+            yield Violation((*at, "address"), f"a subnet outside of {reserved}: {whose}", host.address)
     if gateway not in network or gateway == interface.ip or gateway in edges:
-        yield Misfit((*at, "gateway"), f"another address of {network}", host.gateway)
+        yield Violation((*at, "gateway"), f"another address of {network}", host.gateway)
     if host.vni in (l3vni, DEFAULT_VNI):
-        yield Misfit((*at, "vni"), "the VNI of a subnet, not of a VPC nor of the default one", str(host.vni))
+        yield Violation((*at, "vni"), "the VNI of a subnet, not of a VPC nor of the default one", str(host.vni))
     subnet = f"{gateway}/{network.prefixlen}"
     if gateways.setdefault(host.vni, subnet) != subnet:
-        yield Misfit((*at, "vni"), f"one subnet for each VNI: {host.vni} is {gateways[host.vni]}'s", subnet)
+        yield Violation((*at, "vni"), f"one subnet for each VNI: {host.vni} is {gateways[host.vni]}'s", subnet)
     if any(vni != host.vni and ipaddress.IPv4Interface(g).network.overlaps(network) for vni, g in gateways.items()):
-        yield Misfit((*at, "address"), "one VNI for each subnet of a router", host.address)
+        yield Violation((*at, "address"), "one VNI for each subnet of a router", host.address)
     if (owner := owners.setdefault((host.vni, str(interface.ip)), name)) != name:
-        yield Misfit((*at, "address"), f"an address that no other host of VNI {host.vni} has",
-                     f"{interface.ip}, {owner}'s")
+        yield Violation((*at, "address"), f"an address that no other host of VNI {host.vni} has",
+                        f"{interface.ip}, {owner}'s")

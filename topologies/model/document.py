@@ -240,7 +240,7 @@ def _in_words(name: str) -> Iterator[None]:
 
 
 def _read_text(path: Path, name: str) -> str:
-    with suppress(OSError, ValueError):     # a name that no file system takes is told below
+    with suppress(OSError, ValueError):     # a name that no file system takes is reported below
         if not path.exists():
             raise SpecError(name, "a file", "no such file")
     data = read_bounded(path, "a YAML file", MAX_BYTES, name=name,

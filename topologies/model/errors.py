@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 
 class LabError(Exception):
-    """One problem, told completely.
+    """One problem, reported completely.
 
     where     file:line and dotted path, a host, a file, a command: the place to look at
     expected  what would have been right
@@ -38,7 +38,7 @@ class SpecError(LabError):
 
 
 class SpecErrors(SpecError):  # noqa: N818 - it is several
-    """Everything that is wrong with one file, told at once."""
+    """Everything that is wrong with one file, reported at once."""
 
     def __init__(self, errors: Sequence[LabError]) -> None:
         if not errors:
@@ -67,7 +67,7 @@ _AT_A_LINE = re.compile(r":\d+(?: |$)")
 
 
 class Gathered:
-    """Errors of several things that are checked one after the other, told at once: none hides the others."""
+    """Errors of several things that are checked one after the other, reported at once: none hides the others."""
 
     def __init__(self) -> None:
         self.errors: dict[str, LabError] = {}
@@ -102,7 +102,7 @@ def _placed(path: str, error: LabError) -> LabError:
 
 
 @dataclass(frozen=True)
-class Misfit:
+class Violation:
     """One rule that the fields of a model break together; `at` is the path of the culprit inside the model."""
 
     at: tuple[str | int, ...]
@@ -111,9 +111,9 @@ class Misfit:
     hint: str = ""
 
 
-class Misfits(ValueError):  # noqa: N818 - it is several
+class Violations(ValueError):  # noqa: N818 - it is several
     """What a model's validator raises: pydantic carries it, the loader finds each culprit's line."""
 
-    def __init__(self, misfits: Sequence[Misfit]) -> None:
-        self.misfits = tuple(misfits)
-        super().__init__("; ".join(f"{'.'.join(map(str, m.at))}: {m.expected}; found {m.found}" for m in misfits))
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(f"{'.'.join(map(str, m.at))}: {m.expected}; found {m.found}" for m in violations))

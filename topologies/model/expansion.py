@@ -92,8 +92,8 @@ def _access_links(spec: FabricSpec, scale: Scale, leaves: list[Node], hosts: lis
             number = addr.FIRST_HOST_PORT + j
             yield Link(
                 name=f"{host.name}-{leaf.name}", kind="access", mtu=spec.mtu,
-                a=End(node=host.name, port=f"{host.name}-eth0", number=0),
-                b=End(node=leaf.name, port=f"{leaf.name}-eth{number}", number=number),
+                a=End(node=host.name, interface=f"{host.name}-eth0", ofport=0),
+                b=End(node=leaf.name, interface=f"{leaf.name}-eth{number}", ofport=number),
                 rate=scale.to_emulated_rate(rate), queue=_queue_bytes(spec.queue, frame, scale),
                 discipline=_discipline(spec.queue, scale), **_impairments(spec, scale))
 
@@ -137,8 +137,8 @@ def _fabric_links(spec: FabricSpec, scale: Scale, leaves: list[Node], spines: li
             port = f"up{spine.index}" if leaf.role == "vtep" else f"{leaf.name}-eth{spine.index}"
             yield Link(
                 name=f"{leaf.name}-{spine.name}", kind="fabric", mtu=mtu,
-                a=End(node=leaf.name, port=port, number=spine.index),
-                b=End(node=spine.name, port=f"{spine.name}-eth{leaf.index}", number=leaf.index),
+                a=End(node=leaf.name, interface=port, ofport=spine.index),
+                b=End(node=spine.name, interface=f"{spine.name}-eth{leaf.index}", ofport=leaf.index),
                 rate=scale.to_emulated_rate(uplink_rate(spec, leaf)),
                 queue=_queue_bytes(queue, frame, scale), discipline=_discipline(queue, scale),
                 **_impairments(spec, scale))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from topologies.model.document import KeyPath, Problem, nearest, show
-from topologies.model.errors import Misfits
+from topologies.model.errors import Violations
 
 _PLAIN = {      # pydantic's error type -> what was expected
     "int_type": "a whole number", "int_parsing": "a whole number", "int_from_float": "a whole number",
@@ -27,14 +27,14 @@ _PLAIN = {      # pydantic's error type -> what was expected
 
 _NO_TEXT = ("int_type", "float_type", "bool_type")
 _YAML_1_1 = ("yes", "no", "on", "off", "y", "n")
-MOST_TOLD = 200         # mistakes of a file; nobody reads more, and each is compared with all keys that there are
+MOST_REPORTED = 200         # mistakes of a file; nobody reads more, and each is compared with all keys that there are
 
 
 
 def explain(error: ValidationError, model: type[BaseModel], data: object) -> list[Problem]:
     """Every mistake in `data`, one Problem a place; `model` is what the data should have been."""
     details = error.errors(include_url=False)
-    more, details = len(details) - MOST_TOLD, details[:MOST_TOLD]
+    more, details = len(details) - MOST_REPORTED, details[:MOST_REPORTED]
     found = [(detail, _clean(detail["loc"], data)) for detail in details]
     paths = [path for _, path in found]
     problems: dict[KeyPath, Problem] = {}
@@ -47,7 +47,8 @@ def explain(error: ValidationError, model: type[BaseModel], data: object) -> lis
         for problem in _problems(detail, path, model):
             first = problems.get(problem.path)
             problems[problem.path] = problem if first is None else _joined(first, problem)
-    rest = [Problem((), "fewer mistakes", f"{more:,} more that are not told", "mend these first")] if more > 0 else []
+    rest = [Problem((), "fewer mistakes", f"{more:,} more that are not reported",
+                    "mend these first")] if more > 0 else []
     return [*problems.values(), *rest]
 
 
@@ -83,8 +84,8 @@ def _is_name(part: int | str) -> bool:
 def _problems(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> list[Problem]:
     kind, context = detail["type"], detail.get("ctx", {})
     cause = context.get("error")
-    if isinstance(cause, Misfits):
-        return [Problem((*path, *m.at), m.expected, m.found, m.hint) for m in cause.misfits]
+    if isinstance(cause, Violations):
+        return [Problem((*path, *m.at), m.expected, m.found, m.hint) for m in cause.violations]
     if kind == "missing":
         return [Problem(path, _PLAIN[kind], "nothing")]
     special = _SPECIAL.get(kind)

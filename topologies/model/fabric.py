@@ -65,8 +65,8 @@ class End(_Frozen):
     """One end of a link: a node, its interface and, on a switch, its OpenFlow port."""
 
     node: str
-    port: str
-    number: int
+    interface: str       # name of the device
+    ofport: int          # 0 on a host
 
 
 class Discipline(_Frozen):

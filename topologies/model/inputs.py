@@ -31,7 +31,7 @@ def not_regular(mode: int) -> str:
 def opened(path: Path, what: str, *, name: str = "", error: type[SpecError] = SpecError) -> Iterator[BinaryIO]:
     """A regular file, open for reading. what: as errors call it, such as a trace file that can be read. Raises `error`.
 
-    Errors while it is read are told as those of opening it.
+    Errors while it is read are reported as those of opening it.
     """
     where = name or str(path)
     try:

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from topologies.model.errors import Misfit, Misfits
+from topologies.model.errors import Violation, Violations
 
 MAX_HOSTS_PER_LEAF = 200      # addressing counts a leaf's hosts in one byte, and ports from 101 below 1000
 
 
 def racks_that_follow(value: dict[str, Any]) -> dict[str, Any]:
-    """The keys of a fabric as written, with those that its topology gives. Raises Misfits for what contradicts them."""
+    """The keys of a fabric as written, with those that its topology gives. Raises Violations for what contradicts
+    them."""
     topology = value.get("topology")
     if topology == "rail-optimized":
         follows, source = _from_rails(value), "servers and rails"
@@ -21,11 +22,11 @@ def racks_that_follow(value: dict[str, Any]) -> dict[str, Any]:
         follows, source = _from_sides(value), "sides"
     else:
         return value
-    misfits = [Misfit((key,), f"no {key}: with topology: {topology} it follows from {source}",
-                      str(value[key])[:80], "take it away; over a base fabric's key, null takes it away")
-               for key, right in follows.items() if not _is_as(value.get(key), right)]
-    if misfits:
-        raise Misfits(misfits)
+    violations = [Violation((key,), f"no {key}: with topology: {topology} it follows from {source}",
+                            str(value[key])[:80], "take it away; over a base fabric's key, null takes it away")
+                  for key, right in follows.items() if not _is_as(value.get(key), right)]
+    if violations:
+        raise Violations(violations)
     return value | follows
 
 
@@ -48,22 +49,25 @@ def _is_as(given: Any, right: Any) -> bool:
 
 
 def _from_rails(value: Mapping[str, Any]) -> dict[str, Any]:
-    """What follows from servers and rails; nothing where their own rules tell. Raises Misfits for what is missing."""
+    """What follows from servers and rails; nothing where their own rules tell. Raises Violations for what is
+    missing."""
     servers, rails = value.get("servers"), value.get("rails")
     missing = [key for key, n in (("servers", servers), ("rails", rails)) if n is None]
     if missing:
-        raise Misfits([Misfit((key,), "a number of them with topology: rail-optimized", "nothing") for key in missing])
+        raise Violations([Violation((key,), "a number of them with topology: rail-optimized",
+                                    "nothing") for key in missing])
     if not (isinstance(servers, int) and isinstance(rails, int)) or max(servers, rails) > MAX_HOSTS_PER_LEAF:
         return {}
     return {"leaves": rails, "hosts_per_leaf": servers, "racks": rail_racks(servers, rails)}
 
 
 def _from_sides(value: Mapping[str, Any]) -> dict[str, Any]:
-    """What follows from sides; nothing where their own rules tell. Raises Misfits where there are none."""
+    """What follows from sides; nothing where their own rules tell. Raises Violations where there are none."""
     sides = value.get("sides")
     if sides is None:
-        raise Misfits([Misfit(("sides",), "the racks of each side with topology: bifurcated", "nothing",
-                              "such as sides: {training: [[h1, h2], [h3, h4]], inference: [[h5, h6], [h7, h8]]}")])
+        raise Violations([Violation(("sides",), "the racks of each side with topology: bifurcated", "nothing",
+                                    "such as "
+                                    "sides: {training: [[h1, h2], [h3, h4]], inference: [[h5, h6], [h7, h8]]}")])
     if not isinstance(sides, dict) or not all(
             isinstance(racks, list | tuple) and all(isinstance(rack, list | tuple) for rack in racks)
             for racks in sides.values()):

@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema
 from topologies.model import bgp_spec
 from topologies.model.addressing import BGP_LINKS, UNDERLAY
 from topologies.model.bgp_spec import HOST_NAME, RESERVED_NAME, BgpSpec
-from topologies.model.errors import Misfit, Misfits
+from topologies.model.errors import Violation, Violations
 from topologies.model.fields import Factor, Rate, Share, Size, Strict, Time
 from topologies.model.racks import MAX_HOSTS_PER_LEAF, racks_that_follow
 from topologies.model.scale import Scale
@@ -90,7 +90,7 @@ class ScaleSpec(Strict):
         if not isinstance(value, dict):
             return value
         fractions: dict[str, float] = {}
-        misfits: list[Misfit] = []
+        violations: list[Violation] = []
         for key in ("rate", "size"):
             text = value.get(key)
             if isinstance(text, str):
@@ -99,9 +99,9 @@ class ScaleSpec(Strict):
                         raise ValueError(text)      # Fraction would work out 1e999999999
                     fractions[key] = float(Fraction(text.replace(" ", "")))
                 except (ValueError, ZeroDivisionError, OverflowError):
-                    misfits.append(Misfit((key,), "a factor such as 1/40000 or 0.001", text))
-        if misfits:
-            raise Misfits(misfits)
+                    violations.append(Violation((key,), "a factor such as 1/40000 or 0.001", text))
+        if violations:
+            raise Violations(violations)
         return value | fractions
 
     @property
@@ -227,99 +227,99 @@ class FabricSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> FabricSpec:
-        misfits = [*self._one_uplink_rule(), *self._not_too_wide(), *self._keys_of_topologies(), *self._sides_fit(),
-                   *self._racks_fit(), *self._subnet_fits(), *self._routers_fit(), *self._classes_fit()]
-        if misfits:
-            raise Misfits(misfits)
+        violations = [*self._one_uplink_rule(), *self._not_too_wide(), *self._keys_of_topologies(), *self._sides_fit(),
+                      *self._racks_fit(), *self._subnet_fits(), *self._routers_fit(), *self._classes_fit()]
+        if violations:
+            raise Violations(violations)
         return self
 
-    def _one_uplink_rule(self) -> Iterator[Misfit]:
+    def _one_uplink_rule(self) -> Iterator[Violation]:
         if self.uplink_rate is not None and self.oversubscription is not None:
-            yield Misfit(("oversubscription",), "either uplink_rate or oversubscription", "both",
-                         "take one away; over a base fabric's key, null takes it away")
+            yield Violation(("oversubscription",), "either uplink_rate or oversubscription", "both",
+                            "take one away; over a base fabric's key, null takes it away")
 
-    def _not_too_wide(self) -> Iterator[Misfit]:
+    def _not_too_wide(self) -> Iterator[Violation]:
         if self.host_count > MAX_HOSTS:
             at = next((key for key in ("servers", "racks") if getattr(self, key) is not None), "hosts_per_leaf")
-            yield Misfit((at,), f"at most {MAX_HOSTS} hosts in a fabric, probes and outside hosts among them",
-                         str(self.host_count), "fewer leaves, or fewer hosts on each")
+            yield Violation((at,), f"at most {MAX_HOSTS} hosts in a fabric, probes and outside hosts among them",
+                            str(self.host_count), "fewer leaves, or fewer hosts on each")
 
-    def _keys_of_topologies(self) -> Iterator[Misfit]:
+    def _keys_of_topologies(self) -> Iterator[Violation]:
         for key, topology in (("servers", "rail-optimized"), ("rails", "rail-optimized"), ("sides", "bifurcated")):
             if self.topology != topology and getattr(self, key) is not None:
-                yield Misfit((key,), f"{key} with topology: {topology} only", str(getattr(self, key))[:80])
+                yield Violation((key,), f"{key} with topology: {topology} only", str(getattr(self, key))[:80])
 
-    def _sides_fit(self) -> Iterator[Misfit]:
+    def _sides_fit(self) -> Iterator[Violation]:
         """Two sides at least, each with two leaves, between which the lab's own packets cross its spines."""
         if self.sides is None:
             return
         if len(self.sides) < 2:
-            yield Misfit(("sides",), "at least two sides", ", ".join(self.sides) or "none")
+            yield Violation(("sides",), "at least two sides", ", ".join(self.sides) or "none")
         for name, racks in self.sides.items():
             if len(racks) < 2:
-                yield Misfit(("sides", name), "at least two racks, which its spines join", str(len(racks)))
+                yield Violation(("sides", name), "at least two racks, which its spines join", str(len(racks)))
         if self.sides and self.spines % len(self.sides):
-            yield Misfit(("spines",), f"a multiple of {len(self.sides)}, as many for each side", str(self.spines))
+            yield Violation(("spines",), f"a multiple of {len(self.sides)}, as many for each side", str(self.spines))
 
-    def _racks_fit(self) -> Iterator[Misfit]:
+    def _racks_fit(self) -> Iterator[Violation]:
         if self.racks is None:
             return
         wanted = [f"leaf{i + 1}" for i in range(self.leaves)]
         if sorted(self.racks) != sorted(wanted):
-            yield Misfit(("racks",), f"racks for exactly {', '.join(wanted)} (leaves: {self.leaves})",
-                         ", ".join(self.racks) or "none")
+            yield Violation(("racks",), f"racks for exactly {', '.join(wanted)} (leaves: {self.leaves})",
+                            ", ".join(self.racks) or "none")
         seen: dict[str, str] = {}
         for leaf, hosts in self.racks.items():
             if not 1 <= len(hosts) <= MAX_HOSTS_PER_LEAF:
-                yield Misfit(("racks", leaf), f"1 to {MAX_HOSTS_PER_LEAF} hosts", str(len(hosts)))
+                yield Violation(("racks", leaf), f"1 to {MAX_HOSTS_PER_LEAF} hosts", str(len(hosts)))
             for n, host in enumerate(hosts):
                 at = ("racks", leaf, n)
                 if not HOST_NAME.fullmatch(host) or RESERVED_NAME.fullmatch(host):
-                    yield Misfit(at, "a host name of at most 10 small letters and digits that starts with a letter "
-                                 "and is none of leafN, spineN, borderN, probeN, extN", host or "an empty text")
+                    yield Violation(at, "a host name of at most 10 small letters and digits that starts with a letter "
+                                    "and is none of leafN, spineN, borderN, probeN, extN", host or "an empty text")
                 if host in seen:
-                    yield Misfit(at, "each host in one place", f"{host} in {seen[host]} and in {leaf}")
+                    yield Violation(at, "each host in one place", f"{host} in {seen[host]} and in {leaf}")
                 seen.setdefault(host, leaf)
 
-    def _classes_fit(self) -> Iterator[Misfit]:
+    def _classes_fit(self) -> Iterator[Violation]:
         for key, expected, found in share_problems({name: (c.min, c.max) for name, c in self.classes.items()}):
-            yield Misfit(("classes", key) if key else ("classes",), expected, found)
+            yield Violation(("classes", key) if key else ("classes",), expected, found)
         owner: dict[str | int, str] = {}
         for name, c in self.classes.items():
             owned: list[tuple[str, str | int]] = [("dscp", c.dscp), *(("vpcs", vpc) for vpc in c.vpcs)]
             for key, what in owned:
                 if owner.setdefault(what, name) != name:
-                    yield Misfit(("classes", name, key), "each DSCP and each VPC in one class",
-                                 f"{what}, which is in {owner[what]}")
+                    yield Violation(("classes", name, key), "each DSCP and each VPC in one class",
+                                    f"{what}, which is in {owner[what]}")
             for vpc in c.open_to:
                 if vpc in c.vpcs:
-                    yield Misfit(("classes", name, "open_to"), "VPCs that are not in the class anyway", vpc)
+                    yield Violation(("classes", name, "open_to"), "VPCs that are not in the class anyway", vpc)
         if self.classes and (self.delay or self.loss or any(k.delay or k.loss for k in self.links.values())):
-            yield Misfit(("classes",), "classes on links without delay and loss", "links that have them")
+            yield Violation(("classes",), "classes on links without delay and loss", "links that have them")
 
-    def _subnet_fits(self) -> Iterator[Misfit]:
+    def _subnet_fits(self) -> Iterator[Violation]:
         at = ("subnet",)
         try:
             net = ipaddress.IPv4Network(self.subnet)
         except ValueError:
-            yield Misfit(at, "an IPv4 subnet such as 10.9.0.0/16", self.subnet or "an empty text")
+            yield Violation(at, "an IPv4 subnet such as 10.9.0.0/16", self.subnet or "an empty text")
             return
         if net.overlaps(UNDERLAY) or net.overlaps(BGP_LINKS):
-            yield Misfit(at, f"a subnet outside of {UNDERLAY}, which is the underlay's, and of {BGP_LINKS}, which is "
-                         "that of links with BGP routers", self.subnet)
+            yield Violation(at, f"a subnet outside of {UNDERLAY}, which is the underlay's, and of {BGP_LINKS}, which "
+                            "is that of links with BGP routers", self.subnet)
         if net.is_loopback or net.is_multicast or net.is_link_local or net.is_reserved:
-            yield Misfit(at, "a subnet that hosts can have, such as 10.9.0.0/16", self.subnet)
+            yield Violation(at, "a subnet that hosts can have, such as 10.9.0.0/16", self.subnet)
         room, need = max(net.num_addresses - 3, 0), self.host_count
         if need > room:
             probes = ", one probe a leaf among them" if self.probes else ""
-            yield Misfit(at, f"room for {need} hosts{probes}",
-                         f"{self.subnet} with {room} addresses beside network, gateway and broadcast",
-                         "a larger subnet, such as 10.9.0.0/16, or fewer hosts")
+            yield Violation(at, f"room for {need} hosts{probes}",
+                            f"{self.subnet} with {room} addresses beside network, gateway and broadcast",
+                            "a larger subnet, such as 10.9.0.0/16, or fewer hosts")
 
-    def _routers_fit(self) -> Iterator[Misfit]:
+    def _routers_fit(self) -> Iterator[Violation]:
         hosts = {host for rack in (self.racks or {}).values() for host in rack}
         if self.bgp:
-            yield from bgp_spec.misfits(self.bgp, hosts, self.subnet, one_fabric=self.sides is None)
+            yield from bgp_spec.violations(self.bgp, hosts, self.subnet, one_fabric=self.sides is None)
 
     def dscp_of(self, traffic_class: str | None) -> int:
         """DSCP of a class; 0 for none."""

@@ -110,7 +110,7 @@ def fingerprint(inventory: Inventory) -> str:
 def calibrate(inventory: Inventory, seed: int) -> Calibration:
     """The full calibration, once; then the kept one of this fabric with a fresh spot check.
 
-    One with anything beyond its limits is told but not kept: the next run measures anew.
+    One with anything beyond its limits is reported but not kept: the next run measures anew.
     """
     kept = journal.state() / "calibration" / f"{fingerprint(inventory)}.json"
     if not kept.exists():
@@ -178,7 +178,7 @@ class _Feeder:
         self.frame += bytes(self.size - len(self.frame))
         with inside(inventory.netns_path(near.node)):
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            self.socket.bind((near.port, 0))
+            self.socket.bind((near.interface, 0))
         self.socket.setblocking(False)
         self.fed, self.started = 0.0, time.monotonic()
         # Half a queue up front, so that the queue never runs empty while we sleep.

@@ -1,7 +1,7 @@
 """Packet conservation: where every packet went, to the packet.
 
 Between two quiet moments every packet that a host sent was received by a host, or a queue dropped
-it, or a rule did. The books are kept hop by hop, so that a difference has a place:
+it, or a rule did. Packets are accounted for hop by hop, so that a difference has a place:
 
     host's queue -> host's device -> wire -> switch port -> [switch] -> port -> wire's queue -> ...
       dropped?         handed on?    lost?    packet socket                    lost? dropped?
@@ -78,7 +78,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The books between two moments; packets."""
+    """Packet accounting between two moments; packets."""
 
     sent: int
     received: int
@@ -92,7 +92,7 @@ class Ledger:
     link_losses: dict[str, int] = field(default_factory=dict)   # direction -> packets that its link lost, as asked
 
     @property
-    def closes(self) -> bool:
+    def balances(self) -> bool:
         """sent = received + named drops, to the packet, and every hop as well."""
         return not self.unexplained and not self.in_queues and self.sent == self.received + self.lost
 
@@ -103,14 +103,14 @@ class Ledger:
         return sum(sum(d.values()) for d in named)
 
     def as_json(self) -> dict[str, object]:
-        return {"closes": self.closes, "lost": self.lost, **self.__dict__}
+        return {"balances": self.balances, "lost": self.lost, **self.__dict__}
 
 
 def device_key(node: str, device: str) -> str:
     return f"{node}/{device}"
 
 
-class _Books:
+class _Accounting:
     """Differences of two snapshots, hop by hop."""
 
     def __init__(self, fabric: Fabric, wires: Mapping[str, tuple[str, str]], before: Counters, after: Counters) -> None:
@@ -143,17 +143,17 @@ class _Books:
             into_queue = queue.sent + queue.dropped + queue.waiting + queue.lost
             at_host = self.fabric.by_name[near.node].is_host
             if at_host:
-                self.lose(f"{near.port} (host's device)", queue.sent - self.tx(near.node, near.port))
-            self.lose(f"{direction} (into the wire)", self.tx(near.node, near.port) - self.rx("wires", entry))
+                self.lose(f"{near.interface} (host's device)", queue.sent - self.tx(near.node, near.interface))
+            self.lose(f"{direction} (into the wire)", self.tx(near.node, near.interface) - self.rx("wires", entry))
             inside = self.tx("wires", leave) + queue.lost if at_host else into_queue
             self.lose(f"{direction} (in the wire)", self.rx("wires", entry) - inside)
             if not at_host:
                 self.lose(f"{direction} (behind the queue)", queue.sent - self.tx("wires", leave))
-            self.lose(f"{direction} (out of the wire)", self.tx("wires", leave) - self.rx(far.node, far.port))
+            self.lose(f"{direction} (out of the wire)", self.tx("wires", leave) - self.rx(far.node, far.interface))
 
     def walk_switch(self, name: str) -> None:
         """What went into a switch comes out, is dropped by a rule, or overran a port's socket."""
-        ports = [k.end(name).port for k in self.fabric.links_of(name)]
+        ports = [k.end(name).interface for k in self.fabric.links_of(name)]
         went_in = sum(self.rx(name, p) for p in ports)
         came_out = sum(self.tx(name, p) for p in ports)
         policy = sum(self.policy(name).values())
@@ -174,31 +174,32 @@ class _Books:
 
 def balance(fabric: Fabric, wires: Mapping[str, tuple[str, str]], before: Counters, after: Counters,
             faults: Iterable[Fault] = ()) -> Ledger:
-    """The books between two snapshots. wires: link -> (device at end a, device at end b)."""
-    books = _Books(fabric, wires, before, after)
+    """Packet accounting between two snapshots. wires: link -> (device at end a, device at end b)."""
+    accounting = _Accounting(fabric, wires, before, after)
     for link in fabric.links:
-        books.walk_link(link)
+        accounting.walk_link(link)
     for switch in fabric.switches:
-        books.walk_switch(switch.name)
+        accounting.walk_switch(switch.name)
     hosts = [h.name for h in fabric.all_hosts]
     directions = [d for k in fabric.links for d in k.directions]
-    found = _Attribution(fabric, books.missing, {
-        f"{s.name} {rule}": n for s in fabric.switches for rule, n in books.policy(s.name).items()})
+    found = _Attribution(fabric, accounting.missing, {
+        f"{s.name} {rule}": n for s in fabric.switches for rule, n in accounting.policy(s.name).items()})
     for fault in faults:
         found.settle(fault)
-    emulator = {f"{s.name} (port sockets)": n for s in fabric.switches if (n := books.overruns(s.name))}
+    emulator = {f"{s.name} (port sockets)": n for s in fabric.switches if (n := accounting.overruns(s.name))}
     # Routers with a VTEP are ends of the fabric, too.
-    routers = [(v.name, link.a.port) for v in fabric.vteps for link in fabric.uplinks(v.name)]
+    routers = [(v.name, link.a.interface) for v in fabric.vteps for link in fabric.uplinks(v.name)]
     return Ledger(
-        sent=sum(books.entered(h) for h in hosts) + sum(books.tx(*end) for end in routers),
-        received=sum(books.rx(h, fabric.access_link(h).a.port) for h in hosts) + sum(books.rx(*end) for end in routers),
-        queue_drops={place: n for d in directions for place, n in books.queue(d).drops(d).items()},
+        sent=sum(accounting.entered(h) for h in hosts) + sum(accounting.tx(*end) for end in routers),
+        received=sum(accounting.rx(h, fabric.access_link(h).a.interface) for h in hosts)
+        + sum(accounting.rx(*end) for end in routers),
+        queue_drops={place: n for d in directions for place, n in accounting.queue(d).drops(d).items()},
         policy_drops=found.drops, emulator_drops=emulator, fault_losses=found.in_faults,
         unexplained={p: n for p, n in found.rest.items() if n},
         receive_errors={h: n for h in hosts
                         if (n := after.host_errors.get(h, 0) - before.host_errors.get(h, 0))},
-        in_queues=sum(books.queue(d).waiting for d in directions),
-        link_losses={d: n for d in directions if (n := books.queue(d).lost)})
+        in_queues=sum(accounting.queue(d).waiting for d in directions),
+        link_losses={d: n for d in directions if (n := accounting.queue(d).lost)})
 
 
 def _beside(fabric: Fabric, fault: Fault) -> tuple[str, ...]:
@@ -206,7 +207,7 @@ def _beside(fabric: Fabric, fault: Fault) -> tuple[str, ...]:
     names: list[str] = []
     for name in fault.links:
         link = fabric.link(name)
-        names += [*link.directions, link.a.port, link.b.port]
+        names += [*link.directions, link.a.interface, link.b.interface]
         names += [n for n in (link.a.node, link.b.node) if not fabric.by_name[n].is_host and fault.switch in ("", n)]
     return tuple(f"{n} (" for n in names)
 

@@ -28,13 +28,13 @@ def problems(c: Collective) -> Iterator[tuple[str, str]]:
         return
     flat = sorted(r for group in c.groups for r in group)
     if flat != sorted(c.ranks):
-        yield "groups that hold each rank of the collective once", _told(c.groups)
+        yield "groups that hold each rank of the collective once", _reported(c.groups)
     elif len({len(group) for group in c.groups}) > 1:
         sizes = ", ".join(str(len(group)) for group in c.groups)
         yield "as many ranks in each group for hierarchical", f"groups of {sizes} ranks"
 
 
-def _told(groups: tuple[tuple[int, ...], ...]) -> str:
+def _reported(groups: tuple[tuple[int, ...], ...]) -> str:
     return "; ".join(", ".join(map(str, group)) for group in groups)
 
 

@@ -1,4 +1,4 @@
-"""python -m traffic.engine JOB.json: the traffic of one phase, told in lines of JSON (see command.py), and besides
+"""python -m traffic.engine JOB.json: the traffic of one phase, reported in lines of JSON (see command.py), and besides
 
     stdout  "ready" has "connections": those that stand (channels.Standing)
             {"event": "progress", "workload", "done", "total"}      bytes, at most 4 a second

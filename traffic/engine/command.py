@@ -49,7 +49,7 @@ S = TypeVar("S", bound=PhaseSession)
 def command_line(arguments: list[str], module: str, read: Callable[[Path], J],
                  session: Callable[[J, Inventory, RecordWriter], S],
                  ready: Callable[[S], dict[str, Any]] = lambda _: {}) -> int:
-    """`python -m MODULE JOB.json`; the exit code. ready: what else is told when the connections stand."""
+    """`python -m MODULE JOB.json`; the exit code. ready: what else is reported when the connections stand."""
     die_with_parent(signal.SIGTERM)
     try:
         if len(arguments) != 1:

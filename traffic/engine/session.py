@@ -16,9 +16,9 @@ from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job, hosts_of
 from traffic.engine.namespaces import allow_descriptors
 from traffic.engine.reporting import Reporter
-from traffic.engine.timers import Heartbeat, Slips, Timers
+from traffic.engine.timers import Heartbeat, Lateness, Timers
 from traffic.engine.watch import InterfaceWatch
-from traffic.runtime.records import EngineRecord, InterruptedRecord, RecordWriter, SlipRecord, SlipRunRecord
+from traffic.runtime.records import EngineRecord, InterruptedRecord, LatenessRecord, LatenessRunRecord, RecordWriter
 from traffic.transports.base import Host
 from traffic.transports.opening import connect_all
 from traffic.transports.registry import Networks
@@ -115,11 +115,11 @@ class Session:
         """Close all sockets and put the last records on disk. Raises LabError where the disk is full."""
         for e in self._executions:
             e.stop()
-        if self._heartbeat is not None:     # closing takes its time, which is nobody's slip
+        if self._heartbeat is not None:     # closing takes its time, which is nobody's lateness
             self._summarise(self._heartbeat.stop())
         for e in self._executions:
-            for told in e.channels.close():
-                self._writer.write(told)
+            for reported in e.channels.close():
+                self._writer.write(reported)
         self._networks.close()
         self._watch.close()
         self._timers.close()
@@ -127,9 +127,9 @@ class Session:
         gc.unfreeze()
         self._writer.flush()
 
-    def _summarise(self, slips: Slips) -> None:
+    def _summarise(self, lateness: Lateness) -> None:
         now, job = time.monotonic(), self._job
-        self._writer.write(SlipRunRecord(job.phase, slips.n, slips.p50, slips.p99, slips.max))
+        self._writer.write(LatenessRunRecord(job.phase, lateness.n, lateness.p50, lateness.p99, lateness.max))
         self._writer.write(EngineRecord(job.phase, self._wall - job.t0, now - job.t0, time.process_time() - self._cpu,
                                         sum(e.done_bytes for e in self._executions)))
 
@@ -167,9 +167,9 @@ class Session:
     def _beat(self) -> None:
         self._writer.pump(RECORDS_PER_BEAT)
 
-    def _second(self, slips: Slips) -> None:
+    def _second(self, lateness: Lateness) -> None:
         t = time.monotonic() - self._job.t0
-        self._writer.write(SlipRecord(self._job.phase, t, slips.n, slips.p50, slips.p99, slips.max))
+        self._writer.write(LatenessRecord(self._job.phase, t, lateness.n, lateness.p50, lateness.p99, lateness.max))
         self._writer.write_out()
 
     def _sweep(self, e: Execution) -> None:

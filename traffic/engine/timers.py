@@ -73,7 +73,7 @@ class Timers:
 
 
 @dataclass(frozen=True, slots=True)
-class Slips:
+class Lateness:
     """Quantiles of how late the heartbeat was, in seconds."""
 
     n: int
@@ -82,7 +82,7 @@ class Slips:
     max: float
 
     @classmethod
-    def of(cls, samples: Sequence[float]) -> Slips:
+    def of(cls, samples: Sequence[float]) -> Lateness:
         """Nearest-rank quantiles; all zero without samples."""
         if not samples:
             return cls(0, 0.0, 0.0, 0.0)
@@ -95,7 +95,7 @@ class Heartbeat:
     """A timer due every 10 ms. A loop that was blocked counts every beat that it missed, so that one
     long stop does not look like one late sample."""
 
-    def __init__(self, timers: Timers, on_beat: Callable[[], None], on_second: Callable[[Slips], None]) -> None:
+    def __init__(self, timers: Timers, on_beat: Callable[[], None], on_second: Callable[[Lateness], None]) -> None:
         self._timers, self._on_beat, self._on_second = timers, on_beat, on_second
         self._samples = array("d")
         self._since = 0         # index of the first sample of this second
@@ -113,12 +113,12 @@ class Heartbeat:
             self._due += HEARTBEAT
         if now >= self._second:
             self._second = now + 1.0
-            self._on_second(Slips.of(self._samples[self._since:]))
+            self._on_second(Lateness.of(self._samples[self._since:]))
             self._since = len(self._samples)
         self._on_beat()
         self._timers.at(self._due, self._beat)
 
-    def stop(self) -> Slips:
+    def stop(self) -> Lateness:
         """End the beat; the quantiles over all of its samples."""
         self._running = False
-        return Slips.of(self._samples)
+        return Lateness.of(self._samples)

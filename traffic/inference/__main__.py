@@ -1,4 +1,4 @@
-"""python -m traffic.inference JOB.json: the serving workloads of one phase, told in lines of JSON (see
+"""python -m traffic.inference JOB.json: the serving workloads of one phase, reported in lines of JSON (see
 traffic/engine/command.py), and besides
 
     stdout  {"event": "progress", "workload", "done", "total"}      bytes, at most 4 a second

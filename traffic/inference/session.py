@@ -13,7 +13,7 @@ from topologies.model.errors import RunError, SpecError, SpecErrors
 from topologies.model.inventory import Inventory
 from traffic.engine.namespaces import allow_descriptors
 from traffic.engine.session import Interrupted
-from traffic.engine.timers import Heartbeat, Slips, Timers
+from traffic.engine.timers import Heartbeat, Lateness, Timers
 from traffic.engine.watch import InterfaceWatch
 from traffic.inference.client import Clients, Exchange
 from traffic.inference.gateway import Gateway
@@ -26,7 +26,7 @@ from traffic.inference.replica import Replica, Roofed
 from traffic.inference.tasks import Agents, TaskRun
 from traffic.inference.tools import ToolCall
 from traffic.inference.workers import Pass, Workers
-from traffic.runtime.records import InterruptedRecord, Record, RecordWriter, SlipRecord, SlipRunRecord
+from traffic.runtime.records import InterruptedRecord, LatenessRecord, LatenessRunRecord, Record, RecordWriter
 from traffic.transports.base import Host, Network, Options
 from traffic.transports.tcp.network import TcpNetwork
 from traffic.transports.tcp.settings import prepare_namespace
@@ -171,11 +171,11 @@ class Session:
                 self._writer.write(replica.record(phase, t0))
             if r.carrier is not None:
                 r.carrier.close()
-            for told in r.links.close():
-                self._writer.write(told)
+            for reported in r.links.close():
+                self._writer.write(reported)
         if self._heartbeat is not None:
-            slips = self._heartbeat.stop()
-            self._writer.write(SlipRunRecord(phase, slips.n, slips.p50, slips.p99, slips.max, PROCESS))
+            lateness = self._heartbeat.stop()
+            self._writer.write(LatenessRunRecord(phase, lateness.n, lateness.p50, lateness.p99, lateness.max, PROCESS))
         self._network.close()
         self._watch.close()
         self._timers.close()
@@ -211,9 +211,10 @@ class Session:
     def _beat(self) -> None:
         self._writer.pump(RECORDS_PER_BEAT)
 
-    def _second(self, slips: Slips) -> None:
+    def _second(self, lateness: Lateness) -> None:
         t = time.monotonic() - self._job.t0
-        self._writer.write(SlipRecord(self._job.phase, t, slips.n, slips.p50, slips.p99, slips.max, PROCESS))
+        self._writer.write(LatenessRecord(self._job.phase, t, lateness.n, lateness.p50, lateness.p99, lateness.max,
+                                          PROCESS))
         self._writer.write_out()
 
     def _progress(self) -> None:

@@ -1,7 +1,7 @@
 """Tasks of agents while they run: a call goes out when all that it waits for has ended.
 
     user ══asks══> agent ─> calls, each when due ─> ... ─> the last one's answer ══> user
-                     ├─ a call that ends badly: the task fails, what is under way is cancelled, the user is told
+                     ├─ a call that ends badly: the task fails, what is under way is cancelled, the user is informed
                      └─ time-out: likewise, and the connection is closed
 
 Tasks are an open loop: each begins when it is due, whatever became of the others.
@@ -95,9 +95,9 @@ class TaskRun:
 
     def _tell(self, size: int) -> None:
         if self._lease is not None:
-            self._lease.answer(size, self._told)
+            self._lease.answer(size, self._reported)
 
-    def _told(self) -> None:
+    def _reported(self) -> None:
         """The answer, or the word that there is none, is with the user."""
         if self.done is None and self._lease is not None:
             self._lease.release()
@@ -143,7 +143,7 @@ class TaskRun:
 
 
 class Agents:
-    """All tasks of one workload. write_tool: told of each tool call's end; over: of each task's."""
+    """All tasks of one workload. write_tool: informed of each tool call's end; over: of each task's."""
 
     def __init__(self, serving: Serving, clients: Clients, links: Links, timers: Timers,
                  write_tool: Callable[[ToolCall], None], over: Callable[[TaskRun], None]) -> None:

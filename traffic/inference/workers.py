@@ -153,14 +153,14 @@ class Stage:
 class Workers:
     """The pace of one replica on several hosts.
 
-    told     of each step that is over, and when        failed   called when a connection between workers broke
+    reported of each step that is over, and when        failed   called when a connection between workers broke
     """
 
     def __init__(self, replica: str, parallel: Parallel, timers: Timers, links: Links,
-                 told: Callable[[Pass, float], None], failed: Over) -> None:
+                 reported: Callable[[Pass, float], None], failed: Over) -> None:
         self._hosts: Stages = parallel.stages[replica]
         self._parallel, self._timers, self._links = parallel, timers, links
-        self._told, self._failed = told, failed
+        self._reported, self._failed = reported, failed
         self._stages: list[Stage] = []
         self._leases: dict[Pair, Lease] = {}
 
@@ -222,5 +222,5 @@ class Workers:
             self._leases[pair].ask(size, arrived)
 
     def _end(self, step: Pass, now: float) -> None:
-        self._told(step, now)
+        self._reported(step, now)
         step.over(now, step.fabric)

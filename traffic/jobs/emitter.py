@@ -39,7 +39,7 @@ class Emitter:
         """A collective in each group, which the next compute of its members waits for."""
         if len(groups[0]) < 2:
             return
-        # Members may come from different collectives; each one's own is told apart by a compute of no length.
+        # Members may come from different collectives; each one's own is distinguished by a compute of no length.
         self.compute(f"{name}/join", [r for g in groups for r in g if self._cursor[r] != (self._last[r],)], 0.0)
         for rank, part in self.beside(name, kind, groups, self.sized(name, size), self.lasts(groups)).items():
             self._cursor[rank] = part

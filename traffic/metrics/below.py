@@ -2,7 +2,7 @@
 
 A class is the transfers of one collective, all requests, or all responses of a workload. One whose
 median has under 10 packets, or takes under 5 idle RTTs on the wire, is below scale: its bandwidth is
-not told and designs are not compared on it.
+not reported and designs are not compared on it.
 
 Source: docs/methods.md: scale; the rule itself is topologies.model.scale.below_scale.
 """

@@ -1,8 +1,8 @@
-"""How a serving workload did: TTFT and what it was made of, ITL, TPOT, E2E, goodput, the prefix cache, replicas.
+"""How a serving workload did: TTFT and what it was made of, ITL, TPOT, E2EL, goodput, the prefix cache, replicas.
 
     due ─ network in ─> replica: queue ─> prefill ─> first token ─ network out ─> client ... last token
     |<------------------------- TTFT ------------------------------------------>|
-    |<--------------------------------------- E2E ------------------------------------------------>|
+    |<--------------------------------------- E2EL ------------------------------------------------>|
 
 All latencies count from when a request was due. Requests that were not answered have none and count in no
 percentile; they count against goodput. ITL is the gap between two messages of an answer, divided by the tokens
@@ -25,11 +25,13 @@ from traffic.transports.tcp import TCP
 Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: serving"
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
-LONG = 100      # packets of a transfer whose rate is told: a link's idle bucket lets two pass at once (decision 003)
+# packets of a transfer whose rate is reported: a link's idle bucket lets two pass at once (decision 003)
+LONG = 100
 
 TTFT = Definition("ttft", "s", "time to first token (median)", "median of first token at the client - due", SOURCE)
 E2EL = Definition("e2el", "s", "end-to-end latency (median)", "median of last token at the client - due", SOURCE)
-TPOT = Definition("tpot", "s", "time per output token (median)", "median of (E2E - TTFT) / (output tokens - 1)", SOURCE)
+TPOT = Definition("tpot", "s", "time per output token (median)", "median of (E2EL - TTFT) / (output tokens - 1)",
+                  SOURCE)
 ITL = Definition("itl", "s", "inter-token latency (median)",
                  "median over messages of (gap to the message before) / tokens of the message", SOURCE)
 LAG = Definition("arrival_lag", "s", "lag behind the arrivals (p99)", "p99 of sent - due, of fewer than 1,000 the "
@@ -37,7 +39,7 @@ LAG = Definition("arrival_lag", "s", "lag behind the arrivals (p99)", "p99 of se
 IN = Definition("ttft_in", "s", "TTFT: network in (mean)", "mean of prompt whole at the replica - due: both hops, "
                 "rejections and retries", SOURCE)
 FETCH = Definition("ttft_fetch", "s", "TTFT: KV fetch (mean)", "mean of last block from the stores there - arrived; "
-                   "told where there are stores", SOURCE)
+                   "reported where there are stores", SOURCE)
 QUEUE = Definition("ttft_queue", "s", "TTFT: queue (mean)", "mean of admitted to the batch - arrived (with stores: "
                    "fetched)", SOURCE)
 PREFILL = Definition("ttft_prefill", "s", "TTFT: prefill (mean)", "mean of first token computed - admitted", SOURCE)
@@ -47,10 +49,10 @@ PARTS = ((IN, "scheduled", "arrived"), (FETCH, "arrived", "fetched"), (QUEUE, "f
 EXCHANGE = Definition("ttft_exchange", "s", "TTFT: of prefill, what workers exchange (mean)", "mean of seconds of the "
                       "prefill that the workers of a replica on several hosts exchanged", SOURCE)
 NETWORK = Definition("ttft_network_share", "", "share of TTFT that is the network's",
-                     "(network in + KV fetch + what workers exchange + first token out) / TTFT, of means; told where "
-                     "the median prompt has 10 packets", SOURCE)
+                     "(network in + KV fetch + what workers exchange + first token out) / TTFT, of means; reported "
+                     "where the median prompt has 10 packets", SOURCE)
 TAIL = Definition("ttft_tail", "s", "TTFT of the slowest tenth (mean)", "mean over the tenth of the answered requests "
-                  "with the largest TTFT; told from 100", SOURCE)
+                  "with the largest TTFT; reported from 100", SOURCE)
 _OF_TAIL = "(mean of {} over the slowest tenth - over all) / (the same of TTFT); can be below zero"
 TAIL_IN = Definition("tail_in", "", "tail: network in", _OF_TAIL.format("network in"), SOURCE)
 TAIL_FETCH = Definition("tail_fetch", "", "tail: KV fetch", _OF_TAIL.format("KV fetch"), SOURCE)
@@ -68,17 +70,18 @@ GOOD_TOKENS = Definition("token_goodput", "tokens/s", "output tokens per second 
                          "output tokens of requests within their SLOs / (last end - first due)", SOURCE)
 MISSED = Definition("tokens_missed", "tokens", "output tokens not served within the SLOs",
                     "output tokens that were asked for - output tokens of requests within their SLOs", SOURCE)
-TOKENS_MET = Definition("token_slo_share", "", "share of output tokens served within every SLO",
+TOKENS_MET = Definition("token_slo_attainment", "", "share of output tokens served within every SLO",
                         "output tokens of requests within their SLOs / output tokens that were asked for", SOURCE)
-MET = Definition("slo_share", "", "share of requests that met every SLO", "requests within the SLOs / requests", SOURCE)
+MET = Definition("slo_attainment", "", "share of requests that met every SLO", "requests within the SLOs / requests",
+                 SOURCE)
 COMPLETED = Definition("completed", "requests", "requests answered in full", "requests with status ok", SOURCE)
 REJECTED = Definition("rejected", "requests", "requests rejected", "requests with status rejected", SOURCE)
 TIMED_OUT = Definition("timed_out", "requests", "requests timed out", "requests with status timeout", SOURCE)
 CANCELLED = Definition("cancelled", "requests", "requests cancelled", "requests with status cancelled, whose answers "
                        "nobody waited for any more", SOURCE)
-BROKEN = Definition("broken", "requests", "requests failed", "requests with status failed", SOURCE)
-OUTCOMES = {"ok": COMPLETED, "rejected": REJECTED, "timeout": TIMED_OUT, "failed": BROKEN, "cancelled": CANCELLED}
-HITS = Definition("hit_share", "", "prompt blocks found in the prefix cache",
+FAILED = Definition("failed", "requests", "requests failed", "requests with status failed", SOURCE)
+OUTCOMES = {"ok": COMPLETED, "rejected": REJECTED, "timeout": TIMED_OUT, "failed": FAILED, "cancelled": CANCELLED}
+HITS = Definition("hit_rate", "", "prompt blocks found in the prefix cache",
                   "blocks found / blocks of all prompts that were looked up", SOURCE)
 SAVED = Definition("tokens_saved", "tokens", "prompt tokens that were not computed", "tokens of blocks found", SOURCE)
 BUSY = Definition("gpu_busy", "", "time that replicas computed (mean)",

@@ -15,19 +15,19 @@ from traffic.metrics.metric import Definition, Metric
 INTERFERENCE = Definition("interference", "", "interference factor",
                           "JCT in a phase with other workloads / JCT in a phase of its own",
                           "docs/methods.md: training")
-LATENCY = Definition("e2e_interference", "", "interference factor of the latency",
+LATENCY = Definition("e2el_interference", "", "interference factor of the latency",
                      "median end-to-end latency in a phase with other workloads / in a phase of its own",
                      "docs/methods.md: training, applied to latency")
 FIRST_TOKEN = Definition("ttft_interference", "", "interference factor of the time to first token",
                          "median TTFT in a phase with other workloads / in a phase of its own",
                          "docs/methods.md: training, applied to TTFT")
-OF_TAG = {"jct": INTERFERENCE, "ttft": FIRST_TOKEN, "e2e": LATENCY}  # a workload's is of the first time that it has
+OF_TAG = {"jct": INTERFERENCE, "ttft": FIRST_TOKEN, "e2el": LATENCY}  # a workload's is of the first time that it has
 
 
 def metrics(tag: str, values: Mapping[str, float], alone: Mapping[str, bool]) -> dict[str, Metric]:
     """Phase -> factor, for every phase that the workload shared, if it ran alone in exactly one other.
 
-    tag: jct, ttft or e2e; values: phase -> seconds; alone: phase -> whether it had the network for itself.
+    tag: jct, ttft or e2el; values: phase -> seconds; alone: phase -> whether it had the network for itself.
     """
     isolated = [values[p] for p in values if alone[p]]
     if len(isolated) != 1 or isolated[0] <= 0:

@@ -10,7 +10,7 @@ from functools import cache
 import traffic.metrics
 from traffic.metrics.metric import Definition
 
-_PERCENTILE = re.compile(r"_p(90|99|999)$")     # told beside a median, in its unit, where samples allow it
+_PERCENTILE = re.compile(r"_p(90|99|999)$")     # reported beside a median, in its unit, where samples allow it
 
 
 @cache

@@ -1,7 +1,7 @@
 """How single packets of UDP streams fared: loss, one-way latency, jitter, delay variation, reordering, outages.
 
 Delays are kernel arrival stamp - sender's stamp, both CLOCK_REALTIME of this machine; a stream whose
-clock stepped has no latency metrics, and its record says why. Percentiles are told only where the
+clock stepped has no latency metrics, and its record says why. Percentiles are reported only where the
 samples carry them (p90 from 100, p99 from 1,000, p99.9 from 10,000); the median has its range always.
 
 Sources: docs/methods.md: packets; RFC 3550 section 6.4.1 and A.8; RFC 4737 sections 3.3 and 4.2; RFC 5481

@@ -14,12 +14,12 @@ from typing import Any
 
 from topologies.model.fabric import Fabric
 from traffic.metrics import (
+    bottleneck,
     collective,
     fairness,
     interference,
-    laggard,
-    pacing,
     steps,
+    straggler,
     tail,
     utilisation,
 )
@@ -45,13 +45,13 @@ class _Job:
 
 def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload],
             link_bytes: Mapping[str, float] | None = None, idle_rtt: float = 0.0,
-            samples: pacing.Samples | None = None) -> dict[str, Metric]:
+            samples: bottleneck.Samples | None = None) -> dict[str, Metric]:
     """Every metric that the records allow, by key, in the order of the workloads.
 
     records as in docs/records.md; link_bytes: direction ('leaf1->spine1') -> bytes sent over it in the
     measured time, for the spread over ECMP links. UDP streams have no Workload: their records suffice.
     Kinds that are not known here are passed over. Of collectives below scale (by idle_rtt, seconds)
-    only the time is told. samples: of the links' queues, for the link that paced the steps.
+    only the time is reported. samples: of the links' queues, for the bottleneck link.
     """
     found: dict[str, Metric] = {}
     measured, present = _sorted(records, {(w.name, op.id) for w in workloads if w.connections == "shared"
@@ -63,34 +63,35 @@ def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload
         prefix = where if where == "fabric" else f"fabric.{where}"
         found.update({f"{prefix}.{m.tag}": m for m in metrics})
     if samples is not None:
-        found.update(_pacing(measured, samples, fabric))
+        found.update(_bottleneck(measured, samples, fabric))
         found.update(_tails(measured, samples, fabric))
     scale = fabric.spec.scale.scale
     return {key: with_real(metric, scale) for key, metric in found.items()}
 
 
-def _pacing(measured: Records, samples: pacing.Samples, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
-    """'fabric.pacing' of a run with steps in one phase; where there are several, 'fabric.PHASE.pacing' and '.jfi'."""
+def _bottleneck(measured: Records, samples: bottleneck.Samples, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+    """'fabric.bottleneck_link' of a run with steps in one phase; where there are several,
+    'fabric.PHASE.bottleneck_link' and '.jfi'."""
     steps: dict[str, list[tuple[float, float]]] = {}
     for phases in measured.values():
         for phase, kinds in phases.items():
             steps.setdefault(phase, []).extend((s["start"], s["end"]) for s in kinds.get("step", ()))
     for phase, spans in steps.items():
         prefix = "fabric" if len(steps) == 1 else f"fabric.{phase}"
-        yield from ((f"{prefix}.{m.tag}", m) for m in pacing.metrics(samples, spans, fabric))
+        yield from ((f"{prefix}.{m.tag}", m) for m in bottleneck.metrics(samples, spans, fabric))
         if len(steps) > 1:
-            spread = fairness.metrics(pacing.sent_within(samples, spans), fabric)
+            spread = fairness.metrics(bottleneck.sent_within(samples, spans), fabric)
             yield from ((f"{prefix}.{m.tag}", m) for m in spread.get("fabric", ()))
 
 
-def _tails(measured: Records, samples: pacing.Samples, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+def _tails(measured: Records, samples: bottleneck.Samples, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
     """What held the slowest requests of serving workloads up, under the same keys as their other metrics."""
     for name, phases in measured.items():
         for n, (phase, kinds) in enumerate(phases.items()):
-            told = tail.metrics(kinds.get("serving", []), kinds.get("serving-store", []),
-                                kinds.get("serving-setup", []), samples, fabric)
+            reported = tail.metrics(kinds.get("serving", []), kinds.get("serving-store", []),
+                                    kinds.get("serving-setup", []), samples, fabric)
             prefixes = [name] * (n == 0) + [f"{name}.{phase}"] * (len(phases) > 1)
-            yield from ((f"{prefix}.{m.tag}", m) for prefix in prefixes for m in told)
+            yield from ((f"{prefix}.{m.tag}", m) for prefix in prefixes for m in reported)
 
 
 def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
@@ -101,7 +102,7 @@ def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
 def _sorted(records: Iterable[Row], own: set[tuple[str, str]]) -> tuple[Records, dict[str, set[str]]]:
     """Measured records by workload, phase and kind; and phase -> all that was on the network in it.
 
-    own: (workload, op) of the transfers that are kept; those that make up collectives are many, and told by them.
+    own: (workload, op) of the transfers that are kept; those that make up collectives are many, and reported by them.
     """
     found: Records = {}
     present: dict[str, set[str]] = {}
@@ -145,7 +146,7 @@ def _of_job(job: _Job, kinds: Mapping[str, list[Row]]) -> Iterator[tuple[str, Me
         kinds.get(kind, []) for kind in ("compute", "collective", "step", "transfer"))
     yield from _collectives(job, collectives)
     for metric in (*steps.metrics(of_steps, computes, collectives, job.workload, job.fabric, sent),
-                   *laggard.metrics(of_steps, collectives, job.workload),
+                   *straggler.metrics(of_steps, collectives, job.workload),
                    *utilisation.metrics(of_steps, computes, job.workload, job.fabric.spec.scale.scale)):
         yield metric.tag, metric
 

@@ -5,7 +5,7 @@
     |<------------------------ end-to-end latency ---------->|
 
 All latencies count from when a request was due in the open loop, so a generator or a network that
-falls behind cannot hide it. Percentiles are told only where the samples carry them (p99 from 1,000,
+falls behind cannot hide it. Percentiles are reported only where the samples carry them (p99 from 1,000,
 p90 from 100); the median always comes with its range. Latencies are of requests that were answered.
 
 Source: docs/methods.md: requests; names follow vLLM's `bench serve` and AIPerf.
@@ -25,14 +25,14 @@ THROUGHPUT = Definition("throughput", "requests/s", "requests answered per secon
                         "answered / (last done - first scheduled)", SOURCE)
 PAYLOAD = Definition("payload_rate", "bit/s", "payload of answered requests",
                      "8 x (request + response bytes) / (last done - first scheduled)", SOURCE)
-E2E = Definition("e2e", "s", "end-to-end latency (median)", "median of done - scheduled", SOURCE)
+E2EL = Definition("e2el", "s", "end-to-end latency (median)", "median of done - scheduled", SOURCE)
 TTFB = Definition("ttfb", "s", "time to first byte (median)", "median of first_byte - scheduled", SOURCE)
 LAG = Definition("replay_lag", "s", "replay lag (median)",
                  "median of sent - scheduled; connection set-up included", SOURCE)
-ANSWERED = Definition("answered", "requests", "requests answered", "requests with status ok", SOURCE)
-TIMEOUTS = Definition("timeouts", "requests", "requests that timed out", "requests with status timeout", SOURCE)
+COMPLETED = Definition("completed", "requests", "requests answered", "requests with status ok", SOURCE)
+TIMED_OUT = Definition("timed_out", "requests", "requests that timed out", "requests with status timeout", SOURCE)
 FAILED = Definition("failed", "requests", "requests that failed", "requests with status failed", SOURCE)
-ERRORS = Definition("error_share", "", "share of requests without an answer", "(timeouts + failed) / requests", SOURCE)
+ERRORS = Definition("error_rate", "", "share of requests without an answer", "(timed out + failed) / requests", SOURCE)
 
 
 def metrics(requests: Sequence[Row]) -> list[Metric]:
@@ -42,7 +42,7 @@ def metrics(requests: Sequence[Row]) -> list[Metric]:
     answered = [r for r in requests if r["status"] == "ok"]
     sent = [r for r in requests if r["sent"] is not None]
     return [
-        *_rates(requests, answered), *_latencies(E2E, answered, "done"), *_latencies(TTFB, answered, "first_byte"),
+        *_rates(requests, answered), *_latencies(E2EL, answered, "done"), *_latencies(TTFB, answered, "first_byte"),
         *_latencies(LAG, sent, "sent"), *_outcomes(requests, len(answered))]
 
 
@@ -78,5 +78,5 @@ def _outcomes(requests: Sequence[Row], answered: int) -> list[Metric]:
     n = len(requests)
     timeouts = sum(r["status"] == "timeout" for r in requests)
     failed = n - answered - timeouts
-    return [ANSWERED.of(answered, n), TIMEOUTS.of(timeouts, n), FAILED.of(failed, n),
+    return [COMPLETED.of(answered, n), TIMED_OUT.of(timeouts, n), FAILED.of(failed, n),
             ERRORS.of((timeouts + failed) / n, n)]

@@ -20,7 +20,7 @@ DISCARDED = Definition("discarded", "", "share of packets received that the rece
                        "packets with a PSN above the expected one (uc: of messages that did not come whole and in "
                        "order) / packets received", IBTA)
 NAKS = Definition("naks", "packets", "NAKs for a PSN out of order", "sum over queue pairs", IBTA)
-TIMEOUTS = Definition("retransmission_timeouts", "", "times that a queue pair began again after silence",
+TIMEOUTS = Definition("retransmission_timeouts", "", "retransmission time-outs",
                       "sum over queue pairs", IBTA)
 FAILED = Definition("queue_pairs_failed", "", "queue pairs whose retries were exceeded",
                     "queue pairs that ended after 8 time-outs in a row without progress", IBTA)

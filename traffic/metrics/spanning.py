@@ -4,8 +4,8 @@
 
 The time of a step is compute + exchange + waiting for a stage. What the exchange takes on an idle network is
 arithmetic on the tokens of that very step (traffic/inference/parallel.py), so the ratio is what contention and
-collisions cost. Below 10 packets a message the share and ITL's part are not told; the ratio is not told below 100
-packets in a row, of which a link that was idle lets up to four pass at once (decisions 003 and 009).
+collisions cost. Below 10 packets a message the share and ITL's part are not reported; the ratio is not reported below
+100 packets in a row, of which a link that was idle lets up to four pass at once (decisions 003 and 009).
 
 Source: docs/methods.md: serving.
 """
@@ -23,14 +23,14 @@ from traffic.transports.tcp import TCP
 Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: serving"
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
-LONG = 100      # packets, as of a KV transfer whose rate is told
+LONG = 100      # packets, as of a KV transfer whose rate is reported
 
 STEP = Definition("replica_step", "s", "step of a replica (median)", "median of end - start, over its hosts", SOURCE)
 SHARE = Definition("fabric_share", "", "share of the steps that the fabric takes",
                    "sum over steps of seconds that workers exchanged / sum of (end - start)", SOURCE)
-STRETCH = Definition("fabric_stretch", "", "exchange against an idle network",
-                     "sum over steps of seconds that workers exchanged / sum of what an idle network takes for the "
-                     "same tokens; told where a worker sends 100 packets in a row", SOURCE)
+SLOWDOWN = Definition("communication_slowdown", "", "communication slowdown against an idle network",
+                      "sum over steps of seconds that workers exchanged / sum of what an idle network takes for the "
+                      "same tokens; reported where a worker sends 100 packets in a row", SOURCE)
 ITL_FABRIC = Definition("itl_fabric", "s", "inter-token latency: the fabric's part (median)",
                         "median, over steps that decode, of seconds that workers exchanged", SOURCE)
 WAIT = Definition("stage_wait", "", "share of the steps that waits for a pipeline stage",
@@ -48,7 +48,7 @@ def metrics(steps: Sequence[Row]) -> Iterator[Metric]:
         yield SHARE.of(fabric / seconds, len(steps))
     idle = sum(s["idle"] for s in steps)
     if idle > 0 and median(s["train"] for s in steps) >= LONG * SEGMENT:
-        yield STRETCH.of(fabric / idle, len(steps))
+        yield SLOWDOWN.of(fabric / idle, len(steps))
     decoding = [s for s in steps if s["decoding"]]
     if decoding and _above_scale(decoding):
         yield ITL_FABRIC.median([s["fabric"] for s in decoding])

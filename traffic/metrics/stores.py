@@ -1,6 +1,6 @@
 """What a workload's stores of KV blocks did: hits by tier, bytes over the network, how fast they came.
 
-Told only where there are stores. Hits of tiers that are nearer are not hits of the stores.
+Reported only where there are stores. Hits of tiers that are nearer are not hits of the stores.
 
 Source: docs/methods.md: serving.
 """
@@ -15,12 +15,12 @@ from traffic.metrics.metric import Definition, Metric
 
 Row = Mapping[str, Any]
 _SHARE = "blocks found there and in no nearer tier / blocks of all prompts that were looked up"
-HIT_GPU = Definition("hit_gpu_share", "", "prompt blocks found in the GPU", _SHARE, SOURCE)
-HIT_HOST = Definition("hit_host_share", "", "prompt blocks found in the host's memory", _SHARE, SOURCE)
-HIT_STORE = Definition("hit_store_share", "", "prompt blocks fetched from the stores", _SHARE, SOURCE)
+HIT_GPU = Definition("gpu_hit_rate", "", "prompt blocks found in the GPU", _SHARE, SOURCE)
+HIT_HOST = Definition("host_hit_rate", "", "prompt blocks found in the host's memory", _SHARE, SOURCE)
+HIT_STORE = Definition("store_hit_rate", "", "prompt blocks fetched from the stores", _SHARE, SOURCE)
 FETCHED = Definition("store_fetched", "B", "bytes fetched from the stores", "bytes of fetches that came whole", SOURCE)
 WRITTEN = Definition("store_written", "B", "bytes written to the stores", "bytes of writes that came whole", SOURCE)
-BROKEN = Definition("store_broken", "", "fetches and writes that broke off", "those that did not come whole", SOURCE)
+FAILED = Definition("store_failed", "", "fetches and writes that broke off", "those that did not come whole", SOURCE)
 FETCH_BW = Definition("fetch_bandwidth", "bit/s", "rate of a fetch from one store (median)", "median of 8 x bytes / "
                       "(last byte there - asked for), of fetches of 100 packets or more", SOURCE)
 
@@ -37,7 +37,7 @@ def metrics(requests: Sequence[Row], moves: Sequence[Row]) -> list[Metric]:
     for definition, what in ((FETCHED, "fetch"), (WRITTEN, "write")):
         mine = [m["bytes"] for m in whole if m["what"] == what]
         found.append(definition.of(sum(mine), len(mine)))
-    found.append(BROKEN.of(len(moves) - len(whole), len(moves)))
+    found.append(FAILED.of(len(moves) - len(whole), len(moves)))
     if long := [m for m in whole if m["what"] == "fetch" and m["bytes"] >= LONG * SEGMENT]:
         found.append(FETCH_BW.median([8 * m["bytes"] / (m["end"] - m["start"]) for m in long]))
     return found

@@ -9,12 +9,12 @@
     tail_link     = max over d of (mean waiting over the slowest tenth - over all) / (the same of TTFT)
 
 That packets waited at d while these requests were on the network, longer than their own bytes need, is counted. That
-they waited in that queue is inferred: certain is it only of links that all paths of a request lead over (`tail_sure`).
-It is never more than the time that the network took. Nothing is told where the slowest are hardly slower than all,
-or below LEAST, unless links dropped packets meanwhile and the network's parts grew: a lost packet waits for its
-retransmission in no queue.
+they waited in that queue is inferred: certain is it only of links that all paths of a request lead over
+(`tail_only_path_share`). It is never more than the time that the network took. Nothing is reported where the slowest
+are hardly slower than all, or below LEAST, unless links dropped packets meanwhile and the network's parts grew: a lost
+packet waits for its retransmission in no queue.
 
-Own of this lab, in the manner of queue-based bottleneck location (pacing.py).
+Own of this lab, in the manner of queue-based bottleneck location (bottleneck.py).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 
 from topologies.model.fabric import Fabric
+from traffic.metrics.bottleneck import Samples
 from traffic.metrics.inference import FETCH, IN, OUT, SOURCE, parts, ttft
 from traffic.metrics.metric import ENOUGH, Definition, Metric
-from traffic.metrics.pacing import Samples
 from traffic.transports.tcp import TCP
 
 Row = Mapping[str, Any]
@@ -43,8 +43,8 @@ LINK = Definition("tail_link", "", "tail: time in which packets waited at the li
                   "max over links of (mean waiting over the slowest tenth - over all) / (the same of TTFT)", SOURCE)
 WAIT = Definition("tail_wait", "s", "tail: waiting at that link (mean)", "mean over the slowest tenth of the seconds "
                   "on the network in which packets waited there - own bytes / rate", SOURCE)
-SURE = Definition("tail_sure", "", "tail: requests that had no other way than that link",
-                  "requests of the slowest tenth whose shortest paths all lead over it / all of these", SOURCE)
+ONLY_PATH = Definition("tail_only_path_share", "", "tail: requests that had no other path than that link",
+                       "requests of the slowest tenth whose shortest paths all lead over it / all of these", SOURCE)
 DROPS = Definition("tail_drops", "packets", "tail: packets dropped at that link", "drops of its queue while any of the "
                    "slowest tenth was on a way over it", SOURCE)
 
@@ -70,7 +70,7 @@ class Ways:
 
     @cached_property
     def by_direction(self) -> dict[str, list[tuple[Window, bool]]]:
-        """Direction -> windows that may have led over it, and whether they had no other way."""
+        """Direction -> windows that may have led over it, and whether they had no other path."""
         pairs: dict[tuple[str, str], tuple[frozenset[str], frozenset[str]]] = {}
         found: dict[str, list[tuple[Window, bool]]] = {}
         for w in self.windows:
@@ -104,8 +104,8 @@ class Ways:
                 inside[first:int(np.searchsorted(t, w.end))] = True
         return int(np.diff(drops)[inside].sum())
 
-    def sure(self, direction: str, requests: frozenset[int]) -> int:
-        """How many of these requests had no other way."""
+    def only_path(self, direction: str, requests: frozenset[int]) -> int:
+        """How many of these requests had no other path."""
         return len({w.request for w, alone in self.by_direction[direction] if alone and w.request in requests})
 
 
@@ -137,7 +137,7 @@ def metrics(requests: Sequence[Row], moves: Sequence[Row], setups: Sequence[Row]
             fabric: Fabric) -> list[Metric]:
     """The link of one workload's slowest tenth in one phase, or nothing where no link stands out.
 
-    From its serving, serving-store and serving-setup records; told from 100 answered requests, as the tail is.
+    From its serving, serving-store and serving-setup records; reported from 100 answered requests, as the tail is.
     """
     answered = [r for r in requests if r["status"] == "ok"]
     if len(answered) < ENOUGH[90] or not setups or len(samples.t) < 2:
@@ -153,13 +153,13 @@ def metrics(requests: Sequence[Row], moves: Sequence[Row], setups: Sequence[Row]
     shares = {d: float(x[slowest].mean() - x.mean()) / excess for d, x in waiting.items()}
     worst = max(shares, key=lambda d: shares[d])
     if shares[worst] >= LEAST:
-        told = [LINK.of(shares[worst], len(slowest)), WAIT.mean([float(v) for v in waiting[worst][slowest]])]
-        return [replace(m, where=worst) for m in (*told, *_seen(ways, worst, frozenset(slowest)))]
+        reported = [LINK.of(shares[worst], len(slowest)), WAIT.mean([float(v) for v in waiting[worst][slowest]])]
+        return [replace(m, where=worst) for m in (*reported, *_seen(ways, worst, frozenset(slowest)))]
     return _of_drops(answered, slowest, excess, ways)
 
 
 def _seen(ways: Ways, direction: str, slowest: frozenset[int]) -> Iterator[Metric]:
-    yield SURE.of(ways.sure(direction, slowest) / len(slowest), len(slowest))
+    yield ONLY_PATH.of(ways.only_path(direction, slowest) / len(slowest), len(slowest))
     yield DROPS.of(ways.dropped(direction, slowest), len(slowest))
 
 

@@ -8,7 +8,7 @@ A call is due at that end, after its pause, so the parts on the path add up to t
 the path cost the task nothing. Of a model call: network = prompt in, tokens out after the last one was computed,
 and a KV cache's transfer after the first token; queue; prefill; decode = the rest, preemption included. Of a
 tool call: network = there and back in the last try; the rest is the tool's, tries that came to nothing included.
-What the workers of a replica exchange is in its prefill and decode; then the network's share is not told.
+What the workers of a replica exchange is in its prefill and decode; then the network's share is not reported.
 
 Source: docs/methods.md: tasks of agents. Critical path: the longest chain of an activity network (Kelley and Walker
 1959).
@@ -47,10 +47,10 @@ PARTS = {"network": NETWORK, "queue": QUEUE, "prefill": PREFILL, "decode": DECOD
 DOMINANT = Definition("task_dominant", "", "largest part of a task", "the largest of the parts' means / mean task time",
                       SOURCE)
 SHARE = Definition("task_network_share", "", "share of a task that is the network's", "network / task time, of means; "
-                   "told where the median prompt and the median tool's answer have 10 packets, and replicas are of "
+                   "reported where the median prompt and the median tool's answer have 10 packets, and replicas are of "
                    "one host each", SOURCE)
 CALLS = Definition("task_calls", "", "calls of a task (mean)", "mean of model, tool and external calls", SOURCE)
-DONE = Definition("tasks_done", "tasks", "tasks answered", "tasks with status ok", SOURCE)
+DONE = Definition("tasks_completed", "tasks", "tasks answered", "tasks with status ok", SOURCE)
 FAILED = Definition("tasks_failed", "tasks", "tasks failed", "tasks with status failed", SOURCE)
 TIMED_OUT = Definition("tasks_timed_out", "tasks", "tasks timed out", "tasks with status timeout", SOURCE)
 OUTCOMES = {"ok": DONE, "failed": FAILED, "timeout": TIMED_OUT}

@@ -33,7 +33,7 @@ from topologies.model.fabric import Fabric
 from traffic.collectives import Move, schedule
 from traffic.metrics.collective import BUSBW, TIME, busiest_port
 from traffic.metrics.metric import Definition, Metric, spread, with_real
-from traffic.metrics.requests import E2E, THROUGHPUT
+from traffic.metrics.requests import E2EL, THROUGHPUT
 from traffic.metrics.steps import JCT, ROOFLINE, SOURCE, STEP_TIME, roofline
 from traffic.transports.overhead import Overhead
 from traffic.transports.registry import transport
@@ -48,8 +48,8 @@ _BUSBW = Definition("busbw", "bit/s", "bus bandwidth at the limit of the busiest
 _TIME = Definition("time", "s", TIME.title, "max over ports of 8 x wire bytes / rate + latency of one frame", SOURCE)
 _STEP = Definition("step_time", "s", STEP_TIME.title, _FORMULA, SOURCE)
 _JCT = Definition("jct", "s", JCT.title, f"iterations x step time; {_FORMULA}", SOURCE)
-_E2E = Definition("e2e", "s", E2E.title, "median over requests of: request + work + response on an idle network",
-                  E2E.source)
+_E2EL = Definition("e2el", "s", E2EL.title, "median over requests of: request + work + response on an idle network",
+                   E2EL.source)
 _THROUGHPUT = Definition("throughput", "requests/s", "requests offered per second",
                          "requests / (last idle answer - first arrival)", THROUGHPUT.source)
 
@@ -89,7 +89,7 @@ def _requests(workload: Workload, fabric: Fabric) -> dict[str, Metric]:
     if not done:
         return {}
     latencies = [t - due[request] for request, t in done.items()]
-    found = {"e2e": _E2E.of(median(latencies), len(latencies), spread(latencies))}
+    found = {"e2el": _E2EL.of(median(latencies), len(latencies), spread(latencies))}
     seconds = max(done.values()) - min(due.values())
     return {**({"throughput": _THROUGHPUT.of(len(done) / seconds, len(done))} if seconds > 0 else {}), **found}
 

@@ -50,7 +50,7 @@ def ranks_on(inventory: Inventory, hosts: Sequence[str], port: int = MASTER_PORT
     master = fabric.host(hosts[0]).ip
     found = []
     for number, host in enumerate(hosts):
-        interface = fabric.access_link(host).a.port
+        interface = fabric.access_link(host).a.interface
         found.append(Rank(number, host, inventory.netns_path(host), {
             "RANK": str(number), "WORLD_SIZE": str(len(hosts)),
             "LOCAL_RANK": str(local[host]), "LOCAL_WORLD_SIZE": str(size[host]),

@@ -166,10 +166,10 @@ class EngineRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class SlipRecord:
+class LatenessRecord:
     """How late a process's 10 ms timer was in the second that ended at t; seconds."""
 
-    kind: ClassVar[str] = "slip"
+    kind: ClassVar[str] = "timer-lateness"
     phase: str
     t: float
     n: int
@@ -180,10 +180,10 @@ class SlipRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class SlipRunRecord:
+class LatenessRunRecord:
     """The same over the whole phase, from all samples."""
 
-    kind: ClassVar[str] = "slip-run"
+    kind: ClassVar[str] = "timer-lateness-run"
     phase: str
     n: int
     p50: float

@@ -8,7 +8,7 @@
 Columns are known by their names. Rows are in the order of time; a file that is not was put together wrongly and is
 refused. A large file is not read whole: its window is looked up by time, and only rows of the window are checked. Of a
 small one nothing is returned unless every row could be read. (Published files end without a line end, so a last row
-that was cut off inside of its last number cannot be told from a whole one.)
+that was cut off inside of its last number cannot be distinguished from a whole one.)
 
 Source of the format: AzurePublicDataset, AzureLLMInferenceDataset2023 (Patel et al., Splitwise, ISCA 2024) and 2024
 (Stojkovic et al., DynamoLLM), AzureLMMInferenceDataset2025 (Qiu et al., ModServe, SoCC 2025).

@@ -166,7 +166,7 @@ def _parts(directory: Path, seen: Profile, calls: list[Call] | None) -> list[Par
                          "PyTorch 2.4 writes them; put the execution traces of older ones beside the profiles")
     if len({c.group for c in calls}) > 1:
         raise TraceError(seen.where, "kernels that say their collective, or one process group",
-                         f"{len({c.group for c in calls})} groups", "which kernel is whose cannot be told")
+                         f"{len({c.group for c in calls})} groups", "which kernel is whose cannot be determined")
     kernels = seen.every if len(calls) == len(seen.every) else seen.kernels
     if len(calls) != len(kernels):
         raise TraceError(kernels[0].where.rpartition(":")[0] or seen.where if kernels else str(directory),

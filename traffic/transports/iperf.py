@@ -24,7 +24,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from topologies.model.errors import HostError, LabError, Misfit, Misfits, RunError, SpecError
+from topologies.model.errors import HostError, LabError, RunError, SpecError, Violation, Violations
 from topologies.model.inventory import Inventory
 from topologies.model.scale import Scale
 from topologies.model.spec import FabricSpec
@@ -89,15 +89,17 @@ class Job(BaseModel):
 
     @model_validator(mode="after")
     def _iperf3_can(self) -> Job:
-        misfits = [Misfit(("bulks", name, "duration"), f"at most {MAX_SECONDS:,} s, which is as long as iperf3 runs",
-                          f"{whole_seconds(spec.duration):,} s") for name, spec in self.bulks.items()
-                   if whole_seconds(spec.duration) > MAX_SECONDS]
+        violations = [Violation(("bulks", name, "duration"), f"at most {MAX_SECONDS:,} s, which is as long as iperf3 "
+                                                             f"runs",
+                                f"{whole_seconds(spec.duration):,} s") for name, spec in self.bulks.items()
+                      if whole_seconds(spec.duration) > MAX_SECONDS]
         most = max(self.bulks, key=lambda name: len(self.bulks[name].pairs))
         if (count := sum(len(spec.pairs) for spec in self.bulks.values())) > MAX_PAIRS:
-            misfits.append(Misfit(("bulks", most, "pairs"), f"at most {MAX_PAIRS} bulk transfers at the same time",
-                                  str(count)))
-        if misfits:
-            raise Misfits(misfits)
+            violations.append(Violation(("bulks", most, "pairs"), f"at most {MAX_PAIRS} bulk transfers at the same "
+                                                                  f"time",
+                                        str(count)))
+        if violations:
+            raise Violations(violations)
         return self
 
     def pairs(self, fabric: FabricSpec) -> list[Pair]:

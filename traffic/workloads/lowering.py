@@ -171,16 +171,16 @@ def _transfer_problems(op: Transfer, by_id: dict[str, Op]) -> Iterator[tuple[str
     if op.behind:
         first = by_id.get(op.behind)
         if not isinstance(first, Transfer) or first.dst != op.src or first.size != op.size:
-            yield f"behind to name a transfer of {op.size} B into rank {op.src}", _told(op.behind, first)
+            yield f"behind to name a transfer of {op.size} B into rank {op.src}", _reported(op.behind, first)
     if op.reply:
         request = by_id.get(op.reply)
         if not isinstance(request, Transfer) or (request.src, request.dst) != (op.dst, op.src) or request.reply:
-            yield f"reply to name a request from rank {op.dst} to rank {op.src}", _told(op.reply, request)
+            yield f"reply to name a request from rank {op.dst} to rank {op.src}", _reported(op.reply, request)
         elif request.size == 0 and op.size:
             yield "a request of 1 or more bytes, to have a connection to answer on", f"{op.reply} of 0 B"
 
 
-def _told(name: str, op: Op | None) -> str:
+def _reported(name: str, op: Op | None) -> str:
     if isinstance(op, Transfer):
         return f"{name}, {op.size} B from rank {op.src} to rank {op.dst}"
     return f"{name}, {'a ' + type(op).__name__.lower() if op else 'which does not exist'}"

@@ -201,7 +201,7 @@ class AcceleratorSpec(Strict):
 class StoreSpec(Strict):
     """Stores of KV blocks on hosts of their own: a replica fetches over the fabric what its own tiers lack.
 
-    fetch: always | never (it is computed) | cheaper: where the fetch is foretold to take less time than the prefill.
+    fetch: always | never (it is computed) | cheaper: where the fetch is predicted to take less time than the prefill.
     """
 
     hosts: tuple[str, ...] = Field(min_length=1, description="a block belongs to one of them, by its id")

@@ -35,7 +35,7 @@ _VARIABLES = {
     **{ink: f"--s{i + 1}" for i, ink in enumerate(Ink.SERIES)},
     **{ink: f"--l{i + 1}" for i, ink in enumerate(Ink.LOAD)},
 }
-# a line is told from the others by its dashes as well as by its colour
+# a line is distinguished from the others by its dashes as well as by its colour
 DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     "-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)), (0, (3, 2.5)))
 _STYLE = {

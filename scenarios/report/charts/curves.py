@@ -14,7 +14,7 @@ from scenarios.report.measured import Json
 from scenarios.report.series import Floats, Load, WireSeries, window_edges, window_width
 from scenarios.report.text import number, percent, plural, quantity
 
-MAX_LINES = 6           # more lines in one figure cannot be told apart
+MAX_LINES = 6           # more lines in one figure cannot be distinguished
 MAX_BINS = 240          # of a latency curve
 MAX_TICKS = 150         # marks of lost packets
 
@@ -26,19 +26,19 @@ def _legend(drawing: Canvas, axes: Axes, width: float) -> None:
 
 
 def load_figure(wires: WireSeries, loads: Sequence[Load], phases: Mapping[str, float] | None = None,
-                paced: Collection[str] = ()) -> Figure:
+                bottlenecks: Collection[str] = ()) -> Figure:
     """Load of the busiest directions over time, and below it what all queues dropped.
 
     loads: the busiest first, as RunData has them. phases: name -> start, s; drawn where there are several.
-    paced: directions that paced steps, drawn whatever their load is.
+    bottlenecks: directions that were the bottleneck, drawn whatever their load is.
     """
-    blamed = [load for load in loads if load.direction in paced]
+    blamed = [load for load in loads if load.direction in bottlenecks]
     top = sorted([*blamed, *(load for load in loads if load not in blamed)][:MAX_LINES], key=lambda k: -k.mean)
     t, share = wires.share(window_width(wires.t))
     columns = [wires.directions.index(load.direction) for load in top]
     dropped = _drops_over_time(wires)
     busiest = loads[0]
-    which = f"{len(top)} busiest of {len(loads)} directions{', or that paced steps' if blamed else ''}"
+    which = f"{len(top)} busiest of {len(loads)} directions{', or that were the bottleneck' if blamed else ''}"
     caption = (f"The {which}. The busiest, {busiest.direction}, "
                f"carried {percent(busiest.mean)} of its rate on average while there was traffic, "
                f"{percent(busiest.peak)} at its peak.")

@@ -21,7 +21,7 @@ from scenarios.report.text import number
 from topologies.model.fabric import Fabric, Node
 
 CLASSES = (0.2, 0.4, 0.6, 0.8)      # of mean load; the fifth is above
-WIDTHS = (1.0, 1.8, 2.7, 3.7, 4.9)  # points, so that load can be told without colour
+WIDTHS = (1.0, 1.8, 2.7, 3.7, 4.9)  # points, so that load can be seen without colour
 SPLIT, GAP = 0.42, 0.012            # where the parts of a link meet: off the middle, where links cross
 HOST_ROOM = 0.4                     # inches across for each host
 MAX_LINKS = 24                      # between leaves and spines; more of them hide each other

@@ -21,7 +21,7 @@ from traffic.metrics.metric import ENOUGH
 
 MAX_CURVES = 6
 SHORT = ("network in", "KV fetch", "queue", "prefill", "first token out")
-LOOKS: tuple[Look, ...] = (       # told apart by pattern as well as by colour
+LOOKS: tuple[Look, ...] = (       # distinguished by pattern as well as by colour
     {"facecolor": Ink.SERIES[0], "edgecolor": Ink.SERIES[0]},
     {"facecolor": Ink.SERIES[0], "edgecolor": Ink.SERIES[0], "hatch": "xxxx", "alpha": 0.6},
     {"facecolor": "none", "edgecolor": Ink.MUTED, "hatch": "/////"},
@@ -118,19 +118,20 @@ def parts_figure(found: Sequence[Group]) -> Figure:
     bars = [p for g in found for p in parts(g)]
     caption = " ".join(f"{name}: {quantity(sum(times), 's')}, the largest part {SHORT[int(np.argmax(times))]} with "
                        f"{percent(max(times) / sum(times))}." for name, times in bars if sum(times) > 0)
-    told = [k for k in range(len(PARTS)) if PARTS[k][0] is not FETCH or any(times[k] for _, times in bars)]
-    rows = tuple((name, *(f"{times[k]:.4f}" for k in told), f"{sum(times):.4f}") for name, times in bars)
-    return figure("ttft-parts", lambda width: _draw_parts(width, bars, told), title="What the first token waited for",
+    reported = [k for k in range(len(PARTS)) if PARTS[k][0] is not FETCH or any(times[k] for _, times in bars)]
+    rows = tuple((name, *(f"{times[k]:.4f}" for k in reported), f"{sum(times):.4f}") for name, times in bars)
+    return figure("ttft-parts", lambda width: _draw_parts(width, bars, reported), title="What the first token waited "
+                                                                                        "for",
                   caption=f"Means. {caption}", alt=f"Stacked bars of the mean time to the first token. {caption}",
-                  header=("requests", *(f"{SHORT[k]} (s)" for k in told), "TTFT (s)"), rows=rows)
+                  header=("requests", *(f"{SHORT[k]} (s)" for k in reported), "TTFT (s)"), rows=rows)
 
 
-def _draw_parts(width: float, bars: Sequence[Parts], told: Sequence[int]) -> Canvas:
+def _draw_parts(width: float, bars: Sequence[Parts], reported: Sequence[int]) -> Canvas:
     drawing = canvas(width, 0.9 + 0.42 * max(len(bars), 2))
     axes = drawing.add_subplot()
     for i, (name, times) in enumerate(bars):
         left = 0.0
-        for k in told:
+        for k in reported:
             axes.barh(i, times[k], 0.5, left=left, linewidth=0.6, label=SHORT[k] if i == 0 else None, **LOOKS[k])
             left += times[k]
         if width < WIDE:    # no room beside the bars

@@ -14,7 +14,7 @@ from traffic.metrics.tasks import PARTS
 
 MAX_TASKS = 24          # bars; of more tasks the slowest are drawn
 FILL = dict(zip(PARTS, (*Ink.SERIES, "none"), strict=True))         # pauses are hollow
-HATCHES = {"prefill": "//", "external": "\\\\"}     # neighbours are told apart without colour
+HATCHES = {"prefill": "//", "external": "\\\\"}     # neighbours are distinguished without colour
 
 
 def task_figure(where: str, tasks: Sequence[Json]) -> Figure:

@@ -21,7 +21,7 @@ from traffic.metrics.inference import LONG, SEGMENT
 from traffic.transports.tcp import TCP
 
 Span = tuple[float, float]      # seconds from the step's start, and how long
-MAX_RANKS = 32          # rows that can be told apart; of more the first are drawn
+MAX_RANKS = 32          # rows that can be distinguished; of more the first are drawn
 MAX_CURVES = 6
 # a smaller one is faster than line rate by what the idle links' buckets let pass (decision 003)
 MIN_BYTES = LONG * SEGMENT

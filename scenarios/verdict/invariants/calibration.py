@@ -75,5 +75,5 @@ def _audit(findings: tuple[AuditFinding, ...] | None) -> Iterator[Reason]:
             continue
         error = abs(f.found / f.expected - 1) if f.expected else float("inf")
         level = max(Level.SUSPECT, over(error, RATE_LIMIT))
-        yield Reason(NAME, level, f"the {f.what} of {f.where} is {f.found:g} {f.unit}, its spec says "
-                     f"{f.expected:g}: something changed it behind the spec's back", f.found, f.expected, f.where)
+        yield Reason(NAME, level, f"the {f.what} of {f.where} is {f.found:g} {f.unit}, which differs from "
+                     f"the spec: {f.expected:g}", f.found, f.expected, f.where)

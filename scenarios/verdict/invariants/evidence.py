@@ -129,14 +129,14 @@ class Evidence:
 
     ledger        as in ledger.json
     emulator      counter -> its readings (softnet backlogs, port sockets ...)
-    slip_p99      process that keeps the traffic's time -> 99th percentile of its timers' slip, s
+    lateness_p99  process that keeps the traffic's time -> 99th percentile of its timers' lateness, s
     headline_p50  median of the metric that the run is about, s; None if it is no time
     host_rate, host_frame   access rate and full frame, for the sentinel's limit
     engines       watched processes that make or take traffic; () if none ran
-    timers        those of them whose clock decides when traffic leaves: each must be in slip_p99
-    replay_lag    workload of open-loop requests -> (p99 of how late they left, median E2E), s
+    timers        those of them whose clock decides when traffic leaves: each must be in lateness_p99
+    replay_lag    workload of open-loop requests -> (p99 of how late they left, median E2EL), s
     locked        False with --no-lock
-    controller_ended    the controller was gone when the books were closed
+    controller_ended    the controller was gone at the final packet accounting
     """
 
     counters: Counters | None
@@ -144,7 +144,7 @@ class Evidence:
     audit: tuple[AuditFinding, ...] | None
     emulator: Mapping[str, Count] | None
     ledger: Mapping[str, Any] | None
-    slip_p99: Mapping[str, float]
+    lateness_p99: Mapping[str, float]
     headline_p50: float | None
     sentinels: tuple[Sentinel, ...]
     host_rate: float

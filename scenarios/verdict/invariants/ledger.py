@@ -1,4 +1,4 @@
-"""Invariant 6: the books close to the packet.
+"""Invariant 6: packet accounting balances to the packet.
 
     sent = received + queue drops + link losses + policy drops + emulator drops + losses in declared faults
 
@@ -20,7 +20,7 @@ def check(evidence: Evidence) -> Check:
     """The sum, worked out again here, and the ledger's own word on every hop."""
     ledger = evidence.ledger
     if ledger is None:
-        return unchecked(NUMBER, "no books were kept")
+        return unchecked(NUMBER, "packets were not accounted for")
     named = {part: sum(ledger.get(part, {}).values()) for part in PARTS}
     rest = ledger["sent"] - ledger["received"] - sum(named.values())
     reasons = (*_reasons(ledger, rest, {f.name for f in evidence.faults}), *_without_controller(evidence))
@@ -42,10 +42,11 @@ def _reasons(ledger: Mapping[str, Any], rest: int, faults: set[str]) -> Iterator
         if n and name not in faults:
             yield Reason(NAME, Level.INVALID, f"{plural(n, 'packet')} are booked to the fault {name}, which was not "
                          "declared", n, 0, name)
-    if not ledger["closes"] and not rest and not any(ledger["unexplained"].values()):
+    if not ledger["balances"] and not rest and not any(ledger["unexplained"].values()):
         waiting = ledger.get("in_queues", 0)
-        yield Reason(NAME, Level.INVALID, f"the books were closed while {plural(waiting, 'packet')} still waited in "
-                     "queues" if waiting else "the ledger says that its books do not close", waiting, 0)
+        yield Reason(NAME, Level.INVALID, f"packets were accounted for while {plural(waiting, 'packet')} still waited "
+                     "in queues" if waiting else "the ledger says that its packet accounting does not balance",
+                     waiting, 0)
 
 
 def _without_controller(evidence: Evidence) -> Iterator[Reason]:

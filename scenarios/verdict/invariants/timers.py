@@ -1,7 +1,7 @@
 """Invariant 5: who makes the traffic kept its own time.
 
-    p99 slip <= max(1 ms, 5 % of the headline metric's p50)      beyond SUSPECT, beyond twice INVALID
-    p99 replay lag <= max(5 ms, 1 % of the median E2E)           beyond SUSPECT; of serving workloads
+    p99 timer lateness <= max(1 ms, 5 % of the headline metric's p50)      beyond SUSPECT, beyond twice INVALID
+    p99 replay lag <= max(5 ms, 1 % of the median E2EL)           beyond SUSPECT; of serving workloads
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ def limit_of(headline_p50: float | None) -> float:
 
 
 def check(evidence: Evidence) -> Check:
-    """The slip of every process that kept the traffic's time."""
+    """The timer lateness of every process that kept the traffic's time."""
     limit = limit_of(evidence.headline_p50)
     reasons = tuple(_reasons(evidence, limit))
-    if not evidence.timers and not evidence.slip_p99:
+    if not evidence.timers and not evidence.lateness_p99:
         return Check(NUMBER, "no process kept the traffic's time", reasons)
-    worst = max(evidence.slip_p99.values(), default=float("nan"))
-    said = ", ".join(f"{name} {slip * 1e3:.2f} ms" for name, slip in evidence.slip_p99.items()) or "not measured"
-    return Check(NUMBER, f"p99 slip: {said} (limit {limit * 1e3:.2f} ms)", reasons,
-                 {"slip_p99_s": worst, "limit_s": limit})
+    worst = max(evidence.lateness_p99.values(), default=float("nan"))
+    said = ", ".join(f"{name} {lateness * 1e3:.2f} ms" for name,
+                     lateness in evidence.lateness_p99.items()) or "not measured"
+    return Check(NUMBER, f"p99 timer lateness: {said} (limit {limit * 1e3:.2f} ms)", reasons,
+                 {"lateness_p99_s": worst, "limit_s": limit})
 
 
 def _reasons(evidence: Evidence, limit: float) -> Iterator[Reason]:
     for name in evidence.timers:
-        if name not in evidence.slip_p99:
+        if name not in evidence.lateness_p99:
             yield Reason(NAME, Level.SUSPECT, f"the timers of {name} were not measured", None, limit, name)
-    for name, slip in evidence.slip_p99.items():
-        if level := over(slip, limit):
-            yield Reason(NAME, level, f"timers of {name} slipped {slip * 1e3:.2f} ms (p99); the limit is "
-                         f"{limit * 1e3:.2f} ms", slip, limit, name)
-    for workload, (lag, e2e) in evidence.replay_lag.items():
-        most = max(LAG_FLOOR, LAG_SHARE * e2e)
+    for name, lateness in evidence.lateness_p99.items():
+        if level := over(lateness, limit):
+            yield Reason(NAME, level, f"timers of {name} ran late by {lateness * 1e3:.2f} ms (p99); the limit is "
+                         f"{limit * 1e3:.2f} ms", lateness, limit, name)
+    for workload, (lag, e2el) in evidence.replay_lag.items():
+        most = max(LAG_FLOOR, LAG_SHARE * e2el)
         if level := over(lag, most, twice=float("inf")):
             yield Reason(NAME, level, f"the requests of {workload} left {lag * 1e3:.1f} ms late (p99); the limit is "
                          f"{most * 1e3:.1f} ms", lag, most, workload)

@@ -13,7 +13,7 @@ from topologies.model.inventory import Inventory
 from topologies.proof.findings import Declared, Finding
 
 RATE_TOLERANCE = 1e-3       # the kernel keeps whole bytes per second
-NETEM_TOLERANCE = {"ms": 1e-3, "%": 1e-7}      # tc is told whole microseconds, the kernel keeps shares of 2^32
+NETEM_TOLERANCE = {"ms": 1e-3, "%": 1e-7}      # tc gets whole microseconds, the kernel keeps shares of 2^32
 
 
 def audit(inventory: Inventory, declared: Declared) -> Iterator[Finding]:

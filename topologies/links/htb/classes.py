@@ -1,4 +1,4 @@
-"""Traffic classes of a wire: which HTB class and which queue each has, and what tc is told of them.
+"""Traffic classes of a wire: which HTB class and which queue each has, and what tc gets for them.
 
     1: htb ---- 1:1 at the link's rate ---- 1:10 ---- 10: bfifo     in no class: what the minima leave, up to all
                                       `---- 1:11 ---- 11: bfifo     the first class of the spec: its min, up to its max
@@ -49,7 +49,7 @@ def wire_classes(spec: Mapping[str, ClassSpec]) -> tuple[WireClass, ...]:
 
 
 def htb_words(c: WireClass, rate: float, burst: int, quantum: int) -> str:
-    """What tc is told of a class on a link of `rate` bit/s."""
+    """What tc is given of a class on a link of `rate` bit/s."""
     return (f"parent 1:1 classid 1:{c.number:x} htb rate {round(c.min * rate)}bit ceil {round(c.max * rate)}bit "
             f"burst {burst} cburst {burst} quantum {quantum}")
 

@@ -20,7 +20,7 @@ def lay_wires(fabric: Fabric, netns: Mapping[str, str], wiring: str) -> None:
             # A host's device makes no super-packets: a 64 kB one would not fit the queue behind it.
             stack = node.is_host or node.role == "vtep"     # the kernel's own, which heeds a device's MAC
             host = f"address {node.mac} gso_max_segs 1 " if stack else ""
-            lines.append(f"link add {device} mtu {link.mtu} type veth peer name {end.port} {host}"
+            lines.append(f"link add {device} mtu {link.mtu} type veth peer name {end.interface} {host}"
                          f"mtu {link.mtu} netns {netns[end.node]}")
             lines.append(f"link set {device} up")
     ip_batch(lines, wiring)

@@ -116,7 +116,7 @@ def shaper(device: str, link: Link, rate: float, queue: str, sentinel: bool, imp
 
 
 def class_words(link: Link, rate: float, c: WireClass) -> str:
-    """What tc is told of a class of a link at `rate` bit/s."""
+    """What tc is given of a class of a link at `rate` bit/s."""
     return htb_words(c, rate, burst(link, rate), link.max_frame + 100)
 
 
@@ -148,7 +148,7 @@ def wire_lines(fabric: Fabric) -> Iterator[str]:
 def host_lines(fabric: Fabric, host: str) -> list[str]:
     """tc lines for one host's own interface. Its delay, if any, is the wire's."""
     link = fabric.access_link(host)
-    return list(shaper(link.a.port, link, link.rate, HOST_FIFO, carries_sentinel(fabric, link),
+    return list(shaper(link.a.interface, link, link.rate, HOST_FIFO, carries_sentinel(fabric, link),
                        classes=wire_classes(fabric.spec.classes)))
 
 
@@ -190,7 +190,8 @@ def queues(inventory: Inventory) -> list[Queue]:
         pair = inventory.wires[link.name]
         forward, back = link.directions
         if link.kind == "access":
-            found.append(Queue(forward, inventory.netns[link.a.node], link.a.port, link.name, HOST_QUEUE, link.rate,
+            found.append(Queue(forward, inventory.netns[link.a.node], link.a.interface, link.name, HOST_QUEUE,
+                               link.rate,
                                pair.b, classes))
         else:
             found.append(Queue(forward, inventory.wiring, pair.b, link.name, link.queue, link.rate, pair.b,

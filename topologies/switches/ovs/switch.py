@@ -30,7 +30,7 @@ ALLOCATOR = "glibc.malloc.tcache_max=16384:glibc.malloc.tcache_count=1024"
 
 
 def datapath_of(fabric: Fabric) -> str:
-    """user or kernel; `auto` is user, whose books close on every kernel."""
+    """user or kernel; `auto` is user, whose packet accounting balances on every kernel."""
     return "kernel" if fabric.spec.datapath == "kernel" else "user"
 
 
@@ -58,8 +58,8 @@ def _settings(fabric: Fabric, switch: Node) -> list[str]:
             words += ["--", "set", "interface", name, f"mtu_request={max(k.mtu for k in fabric.links_of(name))}"]
     for link in fabric.links_of(name):
         end = link.end(name)
-        words += ["--", "add-port", name, end.port,
-                  "--", "set", "interface", end.port, f"ofport_request={end.number}"]
+        words += ["--", "add-port", name, end.interface,
+                  "--", "set", "interface", end.interface, f"ofport_request={end.ofport}"]
     if switch.is_leaf:
         words += ["--", "add-port", name, "vx0", "--", "set", "interface", "vx0", "type=vxlan",
                   f"ofport_request={VXLAN_PORT}", "options:key=flow", "options:remote_ip=flow", "options:tos=inherit"]

@@ -5,8 +5,9 @@ That interface may outlive the daemon of a switch that was killed, and then has 
 In userspace it has addresses only so that Open vSwitch knows its tunnel's; the kernel behind it shall stay silent.
 When a link comes or goes Open vSwitch reads its routes anew and for that moment takes its tunnel for gone: a packet out
 of the fabric ends in the kernel's stack, which asks by ARP for the sender, to tell it that nobody listens. The packet
-is lost to the fault; the questions would be in the books as drops of a rule. And it sees what hosts send, beside the
-datapath: asked by ARP for an address of the tunnel it would answer, and the books would have a packet that nobody sent.
+is lost to the fault; the questions would be in packet accounting as drops of a rule. And it sees what hosts send,
+beside the datapath: asked by ARP for an address of the tunnel it would answer, and packet accounting would have a
+packet that nobody sent.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ Blocks = tuple[int, ...]
 
 @dataclass(slots=True, eq=False)
 class Move:
-    """Blocks between a replica and a store. `over` is told whether they came whole, unless nobody wants them."""
+    """Blocks between a replica and a store. `over` is informed whether they came whole, unless nobody wants them."""
 
     what: str
     request: int
@@ -79,8 +79,8 @@ class Carrier:
     """
 
     def __init__(self, serving: Serving, store: StoreSpec, links: Links, phase: str, t0: float,
-                 told: Callable[[StoreRecord], None]) -> None:
-        self._serving, self._links, self._phase, self._t0, self._told = serving, links, phase, t0, told
+                 reported: Callable[[StoreRecord], None]) -> None:
+        self._serving, self._links, self._phase, self._t0, self._reported = serving, links, phase, t0, reported
         self.events = itertools.count()
         self.stores = stores_of(serving, store)
         self._terms = terms_of(serving, store)
@@ -128,7 +128,7 @@ class Carrier:
         if move.lease is not None:
             (move.lease.release if whole else move.lease.abandon)()
         move.over(move, whole)
-        self._told(self._record(move, end))
+        self._reported(self._record(move, end))
 
     def abandon(self, move: Move) -> None:
         """Nobody wants it any more."""
@@ -144,7 +144,7 @@ class Carrier:
     def close(self) -> None:
         """Write down what was still on its way."""
         for move in self._moves:
-            self._told(self._record(move, None))
+            self._reported(self._record(move, None))
         self._moves.clear()
 
     def _record(self, move: Move, end: float | None) -> StoreRecord:
@@ -155,7 +155,7 @@ class Carrier:
 
 
 def _nobody(_move: Move, _whole: bool) -> None:
-    """Nobody is told."""
+    """Nobody is informed."""
 
 
 def stores_of(serving: Serving, store: StoreSpec) -> Stores:

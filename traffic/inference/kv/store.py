@@ -8,13 +8,13 @@ look touches every block of the prompt that a store holds. A store whose bytes a
 longest ago; of one context the end goes first, for a prefix is worth more. A store that died holds nothing and is
 offered nothing; its blocks have no other home and are computed.
 
-The policy `cheaper` fetches where that is foretold to take less time than computing the same tokens:
+The policy `cheaper` fetches where that is predicted to take less time than computing the same tokens:
 
     fetch    = max over the links of 8 x bytes over it / its payload rate, of the stores' access links and the replica's
     compute  = prefill time of the prompt without the blocks of the stores - that with them
 
 on an idle wire and an idle GPU: it knows of no queue. Source: compute-or-load as in CacheGen (Liu et al., SIGCOMM
-2024) and Mooncake (Qin et al., FAST 2025), told here for one request alone.
+2024) and Mooncake (Qin et al., FAST 2025), reported here for one request alone.
 """
 
 from __future__ import annotations

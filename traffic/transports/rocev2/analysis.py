@@ -33,7 +33,7 @@ class PairFindings:
     """One row of PSNs in one capture: the requests or the responses of a queue pair, one way. Counts are packets.
 
     place: VNI or interface that it was seen in. missing: PSNs between the lowest and the highest that the capture
-    never shows; None where it cannot be told: what a READ takes is not known, or a host joined packets.
+    never shows; None where it cannot be determined: what a READ takes is not known, or a host joined packets.
     repeated: packets whose PSN came before. go_backs: times that the sender began to repeat. naks: for a PSN out of
     order, of this row. late, late_extent: packets that came for the first time after a higher PSN, and the largest
     RFC 4737 extent of these; resent: those of them that were surely sent again, not overtaken.
@@ -202,7 +202,7 @@ def _missing(key: PairKey, row: Row) -> int | None:
 
 def _missing_responses(row: Row) -> int | None:
     """PSNs of responses that were not seen: those that a captured request asked for; without it, those in the middle
-    of a message. Between two messages the requester's other requests have theirs, so a gap there cannot be told.
+    of a message. Between two messages the requester's other requests have theirs, so a gap there cannot be determined.
     """
     missing = 0
     by_number = dict(zip(row.numbers, row.edges, strict=True))

@@ -50,20 +50,20 @@ class QueuePairs(PacketProcess):
             try:
                 Sender(self.outgoing, [e.acks for e in self.endpoints.values()], self.board).run()
             finally:
-                line.tell("pairs", pairs=[o.told() for o in self.outgoing])
+                line.tell("pairs", pairs=[o.reported() for o in self.outgoing])
         return {}
 
     def _receive(self, line: children.Line) -> dict[str, Any]:
         """The receiver child's life."""
         ports = [Port(e.data, self.incoming) for e in self.endpoints.values()]
         receive_all(ports, self.board, line.control, lambda: float(line.wait() or 0))
-        line.tell("pairs", pairs=[i.told() for i in self.incoming.values()])
+        line.tell("pairs", pairs=[i.reported() for i in self.incoming.values()])
         return {}
 
     def _write(self, watch: StepWatch, start: float) -> list[dict[str, Any]]:
         """All records, whatever happened; what a `done` tells."""
         watch.look()
-        job, told = self.job, []
+        job, reported = self.job, []
         ends = [child.said("pairs") for child in (self.sender, self.receiver)]
         with RecordWriter(Path(job.records)) as writer:
             for k, (pair, lane) in enumerate(zip(self.pairs, self.board.lanes, strict=True)):
@@ -77,11 +77,11 @@ class QueuePairs(PacketProcess):
                     writer.write(packets)
                 record = stream_record(pair, lane, found)
                 writer.write(record)
-                if sender and receiver:     # else a child has crashed, which is told after this
+                if sender and receiver:     # else a child has crashed, which is reported after this
                     zero = watch.first + round(job.t0 * 1e9)
                     writer.write(roce_record(pair, record, sender, receiver, zero))
                 writer.flush()
-                told.append(summary(record))
+                reported.append(summary(record))
             writer.write(self._cost(start))
             self._note_interruption(writer)
-        return told
+        return reported

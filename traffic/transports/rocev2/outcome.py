@@ -45,7 +45,7 @@ class RoceRecord:
 
 def roce_record(pair: QueuePair, stream: StreamRecord, sender: Mapping[str, Any], receiver: Mapping[str, Any],
                 zero: int) -> RoceRecord:
-    """The record of a queue pair from what its two ends told.
+    """The record of a queue pair from what its two ends reported.
 
     zero: CLOCK_REALTIME ns at t0. `end` is the arrival of the last packet that was delivered, so what is sent
     again after it does not count as time.

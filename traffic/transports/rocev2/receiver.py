@@ -52,8 +52,8 @@ class Incoming:
                 self.unanswered += 1
         return True
 
-    def told(self) -> dict[str, Any]:
-        """What the parent is told at the end."""
+    def reported(self) -> dict[str, Any]:
+        """What the parent gets at the end."""
         r = self.responder
         return {"delivered": r.delivered, "messages": r.messages, "discarded": r.discarded + r.begun,
                 "repeated": r.duplicates, "acks": r.acks, "naks": r.naks, "bad_icrc": self.bad_icrc,

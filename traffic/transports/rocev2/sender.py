@@ -143,8 +143,8 @@ class Outgoing:
             raise RunError(f"queue pair {self.pair.name}, host {self.pair.src}", "a host that can send",
                            f"{name}: {os.strerror(code)}", "is its interface up? What was recorded so far is kept")
 
-    def told(self) -> dict[str, Any]:
-        """What the parent is told at the end."""
+    def reported(self) -> dict[str, Any]:
+        """What the parent gets at the end."""
         r = self.requester
         return {"errors": dict(self.errors), "acked": r.acked, "highest": r.highest, "go_backs": r.go_backs,
                 "retransmission_timeouts": r.retransmission_timeouts, "blocked": self.blocked,

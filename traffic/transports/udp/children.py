@@ -63,7 +63,7 @@ class Child:
     control: int
     report: int
     heard: bytes = b""
-    told: list[dict[str, Any]] = field(default_factory=list)
+    reported: list[dict[str, Any]] = field(default_factory=list)
     alive: bool = True
 
     def listen(self) -> None:
@@ -71,10 +71,10 @@ class Child:
         piece = os.read(self.report, 65536)
         self.alive = bool(piece)
         *lines, self.heard = (self.heard + piece).split(b"\n")
-        self.told += [json.loads(line) for line in lines]
+        self.reported += [json.loads(line) for line in lines]
 
     def said(self, event: str) -> dict[str, Any] | None:
-        return next((t for t in self.told if t["event"] == event), None)
+        return next((t for t in self.reported if t["event"] == event), None)
 
     @property
     def over(self) -> bool:
@@ -89,7 +89,7 @@ class Child:
     def end(self) -> None:
         """End the process, by its pid, and collect it."""
         os.close(self.control)
-        os.kill(self.pid, signal.SIGKILL)       # its results are in shared memory and in `told` already
+        os.kill(self.pid, signal.SIGKILL)       # its results are in shared memory and in `reported` already
         os.waitpid(self.pid, 0)
         os.close(self.report)
 

@@ -113,11 +113,11 @@ class PacketProcess:
         self.receiver.order(str(drain))
         self._until(lambda: self.sender.over and self.receiver.over, watch, drain + PATIENCE)
         self._progress(always=True)
-        told = self._write(watch, start)
+        reported = self._write(watch, start)
         self._check()
         if self.interrupted:
             return INTERRUPTED_EXIT
-        emit("done", streams=told)
+        emit("done", streams=reported)
         return 0
 
     def _ordered(self, order: str) -> bool:
@@ -218,7 +218,7 @@ class UdpProcess(PacketProcess):
         raise NotImplementedError
 
     def _drops(self, i: int) -> int:
-        """Packets that the kernel dropped at the socket of stream i, of which each is told once."""
+        """Packets that the kernel dropped at the socket of stream i, of which each is reported once."""
         raise NotImplementedError
 
     def _send(self, line: children.Line) -> dict[str, Any]:
@@ -238,7 +238,7 @@ class UdpProcess(PacketProcess):
     def _write(self, watch: StepWatch, start: float) -> list[dict[str, Any]]:
         """All records, whatever happened; what a `done` tells."""
         watch.look()
-        job, told = self.job, []
+        job, reported = self.job, []
         errors = (self.sender.said("errors") or {}).get("errors", [{}] * len(job.streams))
         with RecordWriter(Path(job.records)) as writer:
             for i, (stream, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True)):
@@ -251,10 +251,10 @@ class UdpProcess(PacketProcess):
                 record = stream_record(stream, lane, found)
                 writer.write(record)
                 writer.flush()
-                told.append(summary(record))
+                reported.append(summary(record))
             writer.write(self._cost(start))
             self._note_interruption(writer)
-        return told
+        return reported
 
 
 class Streams(UdpProcess):
@@ -285,7 +285,8 @@ class Streams(UdpProcess):
 
 def command_line(arguments: list[str], module: str, model: type[J], process: Callable[[J, Inventory], PacketProcess]
                  ) -> int:
-    """`python -m MODULE JOB.json`. Exit code: 0 done, 1 an error that was told on stdout, 130 interrupted, 2 usage."""
+    """`python -m MODULE JOB.json`. Exit code: 0 done, 1 an error that was reported on stdout, 130 interrupted, 2
+    usage."""
     if len(arguments) != 1:
         print(f"usage: python -m {module} JOB.json", file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
 """From a captured frame to its IP packet: link types, VLAN tags, options and extension headers.
 
-What is no whole IP packet is told as a kind, so that whoever leaves it out can say why.
+What is no whole IP packet is reported as a kind, so that whoever leaves it out can say why.
 Source: RFC 791, RFC 8200, RFC 2675 (jumbograms), IEEE 802.1Q, RFC 7348 (VXLAN); link types: tcpdump.org/linktypes.
 """
 

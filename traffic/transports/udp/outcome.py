@@ -49,7 +49,7 @@ class StreamRecord:
     port_received: list[int]
     start: float | None
     end: float | None
-    pacing: dict[str, float] | None
+    lateness: dict[str, float] | None
     sample_step: int
     clock_step: float
     latency_invalid: str
@@ -125,7 +125,7 @@ def stream_record(stream: Stream, lane: Lane, found: Finding) -> StreamRecord:
         port_sent=list(lane.port_sent), port_received=list(lane.port_received),
         start=None if not sent else times[0] / 1e9 - found.t0,
         end=_end(times, lane, found),
-        pacing=_pacing(_rows(lane.late, lane.count[SLOTS])),
+        lateness=_lateness(_rows(lane.late, lane.count[SLOTS])),
         sample_step=sample_step(sent), clock_step=found.clock_step,
         latency_invalid=found.latency_invalid, interrupted=found.interrupted)
 
@@ -138,7 +138,7 @@ def _end(times: Numbers, lane: Lane, found: Finding) -> float | None:
     return float(max(int(times[-1]), arrival) / 1e9 - found.t0)
 
 
-def _pacing(late: Numbers) -> dict[str, float] | None:
+def _lateness(late: Numbers) -> dict[str, float] | None:
     """How late slots were served, seconds."""
     if not len(late):
         return None
@@ -168,5 +168,5 @@ def packets_records(stream: Stream, lane: Lane, phase: str, t0: float) -> Iterat
 
 
 def summary(record: StreamRecord) -> dict[str, Any]:
-    """What the parent of the process is told of a stream at its end."""
+    """What the parent of the process is informed of a stream at its end."""
     return {"stream": record.stream, "sent": record.sent, "received": record.received, "lost": record.lost}

@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from topologies.model.addressing import ETHERNET_HEADER, SENTINEL_DSCP
-from topologies.model.errors import LabError, Misfit, Misfits, SpecError
+from topologies.model.errors import LabError, SpecError, Violation, Violations
 from topologies.model.fabric import Fabric
 from topologies.model.fields import Strict
 from traffic.workloads.specs import StreamSpec
@@ -55,9 +55,9 @@ class Stream(Strict):
         if self.count is not None and self.duration is not None:
             raise ValueError("count or duration, not both")
         if self.packets is not None and self.packets > MAX_PACKETS:
-            raise Misfits([Misfit(("count" if self.duration is None else "duration",),
-                                  f"at most {MAX_PACKETS} packets in a stream", str(self.packets),
-                                  "a shorter duration, or fewer packets a second")])
+            raise Violations([Violation(("count" if self.duration is None else "duration",),
+                                        f"at most {MAX_PACKETS} packets in a stream", str(self.packets),
+                                        "a shorter duration, or fewer packets a second")])
         return self
 
     @property
@@ -92,8 +92,8 @@ class Job(Strict):
             raise ValueError(f"streams with names of their own; found {twice} twice")
         total = sum(s.packets or 0 for s in self.streams)
         if total > MAX_JOB_PACKETS:
-            raise Misfits([Misfit(("streams",), f"at most {MAX_JOB_PACKETS} packets in all streams of a phase",
-                                  str(total), "shorter, slower or fewer streams, or phases of their own")])
+            raise Violations([Violation(("streams",), f"at most {MAX_JOB_PACKETS} packets in all streams of a phase",
+                                        str(total), "shorter, slower or fewer streams, or phases of their own")])
         return self
 
 

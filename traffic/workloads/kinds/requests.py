@@ -27,7 +27,7 @@ ANSWERS = Family(("request",), lambda of, _: requests.metrics(of["request"]))
 class RequestsKind(EngineKind[RequestsSpec]):
     """Each request at its time, whatever became of the others (traffic/traces/requests.py)."""
 
-    spec, title, times = RequestsSpec, "The replayed requests", ("e2e",)
+    spec, title, times = RequestsSpec, "The replayed requests", ("e2el",)
     families = (ANSWERS,)
 
     def problems(self, spec: RequestsSpec, fabric: Fabric, at: KeyPath) -> Iterator[Problem]:

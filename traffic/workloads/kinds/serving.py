@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_size
-from traffic.inference import alone
+from traffic.inference import unloaded
 from traffic.inference.gpu import Chunk
 from traffic.inference.kv import shipping
 from traffic.inference.plan import Serving, ServingJob, serving_of
@@ -69,7 +69,7 @@ class Served(Built):
     def predictions(self, fabric: Fabric) -> dict[str, Metric]:
         scale = fabric.spec.scale.scale
         shipped = {f"{self.name}.{tag}": m for tag, m in shipping.predictions(self.serving, scale).items()}
-        return alone.predictions([self.serving], scale) | shipped
+        return unloaded.predictions([self.serving], scale) | shipped
 
 
 class ServingKind(Kind[ServingSpec, Served]):

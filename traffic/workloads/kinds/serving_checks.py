@@ -28,7 +28,7 @@ def name_problems(spec: ServingSpec, fabric: Fabric, at: KeyPath) -> Iterator[Pr
     yield from _serving_hosts(fabric, spec, at)
     if spec.agent is not None:
         yield from _agents(fabric, spec, spec.agent, (*at, "agent"))
-    yield from (Problem((*at, key), *told) for key, *told in worker_problems(spec, replica_hosts(spec, fabric)))
+    yield from (Problem((*at, key), *reported) for key, *reported in worker_problems(spec, replica_hosts(spec, fabric)))
     if spec.lacks:
         yield Problem((*at, "routing"), f"a policy that does without {spec.lacks}, which {spec.format} traces do not "
                       "have, such as least_outstanding", spec.routing)
@@ -54,11 +54,11 @@ def _serving_hosts(fabric: Fabric, spec: ServingSpec, at: KeyPath) -> Iterator[P
             yield Problem((*at, key), f"at least one of the {key}", "none")
     servers = spec.agent.servers if spec.agent is not None else ()
     stores = spec.store.hosts if spec.store is not None else ()
-    mortal = tuple(dict.fromkeys((*replica_hosts(spec, fabric), *(spec.decode or ()), *servers, *stores)))
+    killable = tuple(dict.fromkeys((*replica_hosts(spec, fabric), *(spec.decode or ()), *servers, *stores)))
     what = "a replica" + (" or a tool server" if servers else "") + (" or a store" if stores else "")
     for n, (name, _) in enumerate(spec.failures):
-        if name not in mortal:
-            yield Problem((*at, "failures", n, 0), f"{what}: {', '.join(mortal)}", name)
+        if name not in killable:
+            yield Problem((*at, "failures", n, 0), f"{what}: {', '.join(killable)}", name)
 
 
 def _stores(fabric: Fabric, spec: ServingSpec, gateway: str, at: KeyPath) -> Iterator[Problem]:

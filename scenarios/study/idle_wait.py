@@ -18,7 +18,7 @@ LOOKS = 2           # calm ones in a row
 PATIENCE = 180.0    # seconds after which there is no more waiting: then the verdict has to tell
 
 
-def wait_for_calm(look: Callable[[], float] | None = None, sleep: Callable[[float], None] = time.sleep) -> bool:
+def wait_until_idle(look: Callable[[], float] | None = None, sleep: Callable[[float], None] = time.sleep) -> bool:
     """Wait until two looks in a row find the machine calm; False when patience has run out."""
     look, calm, waited = look or stolen, 0, 0.0
     while waited < PATIENCE:

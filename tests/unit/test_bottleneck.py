@@ -1,4 +1,4 @@
-"""The link that paced the steps, from counters; the rank that came late; and how the answer tells them."""
+"""The bottleneck link, from counters; the rank that came late; and how the answer tells them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from scenarios.report.causes import laggard_sentence, model_sentence, pacing_sentences, spread_sentences
+from scenarios.report.causes import bottleneck_sentences, model_sentence, spread_sentences, straggler_sentence
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
-from traffic.metrics import laggard
-from traffic.metrics.pacing import Samples, metrics
+from traffic.metrics import straggler
+from traffic.metrics.bottleneck import Samples, metrics
 from traffic.workloads.workload import Workload
 
 FABRIC = expand(FabricSpec())
@@ -35,16 +35,16 @@ def samples(waiting: Mapping[str, float], achieved: Mapping[str, float] | None =
 
 
 def where(found: Samples, fabric: Fabric = FABRIC) -> str:
-    told = {m.tag: m for m in metrics(found, STEPS, fabric)}
-    return told["pacing"].where if told else ""
+    reported = {m.tag: m for m in metrics(found, STEPS, fabric)}
+    return reported["bottleneck_link"].where if reported else ""
 
 
 def test_the_link_whose_queue_was_never_empty_is_the_culprit() -> None:
     found = metrics(samples({"leaf1->spine2": 1.0, "h1->leaf1": 0.1}, {"leaf1->spine2": 1e6}), STEPS, FABRIC)
-    told = {m.tag: m for m in found}
-    assert told["pacing"].where == "leaf1->spine2"
-    assert told["pacing"].value == 1.0
-    assert told["pacing_rate"].value == pytest.approx(1e6, rel=0.02)
+    reported = {m.tag: m for m in found}
+    assert reported["bottleneck_link"].where == "leaf1->spine2"
+    assert reported["bottleneck_link"].value == 1.0
+    assert reported["bottleneck_link_rate"].value == pytest.approx(1e6, rel=0.02)
 
 
 def test_the_same_numbers_at_another_link_name_the_other_link() -> None:
@@ -57,7 +57,7 @@ def test_links_that_wait_alike_are_not_blamed_one_by_one() -> None:
     assert where(samples(hosts)) == "hosts to leaves"
 
 
-def test_links_that_nobody_uses_are_no_siblings_to_compare_with() -> None:
+def test_links_that_nobody_uses_are_no_peers_to_compare_with() -> None:
     """Four of eight hosts send, all alike: the four that are silent do not make one of them stand out."""
     hosts = {f"{h.name}->{h.leaf}": 0.9 for h in FABRIC.hosts[::2]}
     silent = {f"{h.name}->{h.leaf}": 1e5 for h in FABRIC.hosts[1::2]}
@@ -67,8 +67,8 @@ def test_links_that_nobody_uses_are_no_siblings_to_compare_with() -> None:
 def test_of_links_that_wait_alike_the_one_that_gets_less_through_is_blamed() -> None:
     hosts = {f"{h.name}->{h.leaf}": 0.9 for h in FABRIC.hosts}
     found = metrics(samples(hosts, {"h3->leaf1": 5e6}), STEPS, FABRIC)
-    assert {m.tag: m.where for m in found}["pacing"] == "h3->leaf1"
-    assert {m.tag: m.value for m in found}["pacing_siblings"] == pytest.approx(RATE, rel=0.02)
+    assert {m.tag: m.where for m in found}["bottleneck_link"] == "h3->leaf1"
+    assert {m.tag: m.value for m in found}["peer_link_rate"] == pytest.approx(RATE, rel=0.02)
 
 
 def test_what_waits_outside_of_the_steps_paces_nothing() -> None:
@@ -88,41 +88,41 @@ def _joins(*starts: float) -> dict[str, object]:
 def test_the_rank_that_joins_late_is_named_with_the_time_that_it_cost() -> None:
     workload = Workload(name="w", hosts=("h1", "h5", "h2"), ops=())
     step = {"start": 0.0, "end": 10.0}
-    (found,) = laggard.metrics([step], [_joins(1.0, 1.0, 3.0), _joins(5.0, 5.0, 8.0)], workload)
+    (found,) = straggler.metrics([step], [_joins(1.0, 1.0, 3.0), _joins(5.0, 5.0, 8.0)], workload)
     assert found.where == "rank 2 on h2"
     assert found.value == pytest.approx(0.5)
-    (other,) = laggard.metrics([step], [_joins(3.0, 1.0, 1.0)], workload)
+    (other,) = straggler.metrics([step], [_joins(3.0, 1.0, 1.0)], workload)
     assert other.where == "rank 0 on h1"
-    assert laggard.metrics([step], [], workload) == []
+    assert straggler.metrics([step], [], workload) == []
 
 
 def _metric(value: float, where: str = "") -> dict[str, object]:
     return {"value": value, "where": where}
 
 
-def test_the_answer_names_the_link_and_its_siblings() -> None:
-    found = {"fabric.broken.pacing": _metric(0.98, "leaf1->spine2"),
-             "fabric.broken.pacing_rate": _metric(1.06e6, "leaf1->spine2"),
-             "fabric.broken.pacing_siblings": _metric(10.4e6, "leaves to spines")}
-    assert list(pacing_sentences(found, ["healthy", "broken"])) == [
-        "In phase broken, leaf1->spine2 paced the steps: packets waited for it 98 % of the time, while it let 1.06 "
-        "Mbit/s through, and the other links from leaves to spines 10.4 Mbit/s."]
-    found["fabric.broken.pacing_rate"] = _metric(10.4e6, "leaf1->spine2")
-    assert "were as fast, but waited for less" in next(pacing_sentences(found, ["broken"]))
-    alike = {"fabric.pacing": _metric(0.9, "hosts to leaves")}
-    assert list(pacing_sentences(alike, [])) == [
-        "The links from hosts to leaves paced the steps, none of them alone: packets waited there up to 90 % of the "
-        "time."]
+def test_the_answer_names_the_link_and_its_peers() -> None:
+    found = {"fabric.broken.bottleneck_link": _metric(0.98, "leaf1->spine2"),
+             "fabric.broken.bottleneck_link_rate": _metric(1.06e6, "leaf1->spine2"),
+             "fabric.broken.peer_link_rate": _metric(10.4e6, "leaves to spines")}
+    assert list(bottleneck_sentences(found, ["healthy", "broken"])) == [
+        "In phase broken, leaf1->spine2 was the bottleneck link: packets waited for it 98 % of the time, while it let "
+        "1.06 Mbit/s through, and its peer links from leaves to spines 10.4 Mbit/s."]
+    found["fabric.broken.bottleneck_link_rate"] = _metric(10.4e6, "leaf1->spine2")
+    assert "were as fast, but waited for less" in next(bottleneck_sentences(found, ["broken"]))
+    alike = {"fabric.bottleneck_link": _metric(0.9, "hosts to leaves")}
+    assert list(bottleneck_sentences(alike, [])) == [
+        "The links from hosts to leaves were the bottleneck, none of them alone: packets waited there up to 90 % of "
+        "the time."]
 
 
 def test_the_answer_names_a_late_rank_only_where_it_mattered() -> None:
-    late = laggard_sentence({"laggard_share": _metric(0.4, "rank 3 on h4")})
+    late = straggler_sentence({"straggler_lateness": _metric(0.4, "rank 3 on h4")})
     assert late.startswith("Rank 3 on h4 came late")
     assert "40 %" in late
-    assert laggard_sentence({"laggard_share": _metric(0.01, "rank 3 on h4")}) == ""
+    assert straggler_sentence({"straggler_lateness": _metric(0.01, "rank 3 on h4")}) == ""
 
 
-def test_the_spread_over_uplinks_is_told_where_phases_differ_in_it() -> None:
+def test_the_spread_over_uplinks_is_reported_where_phases_differ_in_it() -> None:
     differ = {"fabric.jfi": _metric(0.9), "fabric.one.jfi": _metric(0.79), "fabric.many.jfi": _metric(0.98)}
     assert list(spread_sentences(differ, ["one", "many"])) == [
         "Jain's fairness over the links between leaves and spines was 0.79 in phase one, 0.98 in phase many "

@@ -1,9 +1,9 @@
 """Which rank the others waited for.
 
     lateness of rank r = time from the median rank's joining of a collective to its own, union over collectives
-    laggard_share = the largest lateness of a rank / time in steps
+    straggler_lateness = the largest lateness of a rank / time in steps
 
-Source: docs/methods.md: training (straggler share), told for one rank.
+Source: docs/methods.md: training (straggler share), reported for one rank.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from traffic.metrics.metric import Definition, Metric
 from traffic.workloads.workload import Workload
 
 Row = Mapping[str, Any]
-LAGGARD = Definition("laggard_share", "", "share of the steps for which the median rank waited for the latest one",
-                     "max over ranks of the union of [median rank_start, rank_start] / time in steps",
-                     "docs/methods.md: training")
+STRAGGLER = Definition("straggler_lateness", "", "share of the steps for which the median rank waited for the latest "
+                                                 "one",
+                       "max over ranks of the union of [median rank_start, rank_start] / time in steps",
+                       "docs/methods.md: training")
 
 
 def metrics(steps: Sequence[Row], collectives: Sequence[Row], workload: Workload) -> list[Metric]:
@@ -35,5 +36,5 @@ def metrics(steps: Sequence[Row], collectives: Sequence[Row], workload: Workload
         return []
     late = {rank: length(union(times)) for rank, times in waited.items()}
     latest = max(late, key=lambda rank: late[rank])
-    found = LAGGARD.of(late[latest] / wall, len(collectives))
+    found = STRAGGLER.of(late[latest] / wall, len(collectives))
     return [replace(found, where=f"rank {latest} on {workload.hosts[latest]}")]

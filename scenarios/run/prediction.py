@@ -3,7 +3,7 @@
     engine ready  ->  paths of its connections  ->  records.jsonl      predictions.json  ->  go
 
 The model knows TCP workloads with connections of their own. Where others share the phase (streams, RoCEv2, bulk,
-requests), or where links go down, nothing is foretold for that phase. Of hidden events it knows nothing.
+requests), or where links go down, nothing is predicted for that phase. Of hidden events it knows nothing.
 
 A prediction that cannot be made is absent, and the workload's notes say why; it never ends the run.
 """
@@ -35,15 +35,15 @@ def predict_alone(run: RunDirectory, fabric: Fabric, foreseen: Sequence[Traffic]
     """Writes what is expected of each workload by itself, before anything runs; foreseen: the traffic of each phase."""
     found: dict[str, Metric] = {}
     for built in (built for traffic in foreseen for built in traffic):
-        told = told_or_why(partial(built.predictions, fabric))
-        if isinstance(told, str):
-            _note(run, [built.name], "prediction", told)
+        reported = result_or_reason(partial(built.predictions, fabric))
+        if isinstance(reported, str):
+            _note(run, [built.name], "prediction", reported)
         else:
-            found |= told
+            found |= reported
     run.write("predictions", registry.as_json(found))
 
 
-def told_or_why(model: Callable[[], T]) -> T | str:
+def result_or_reason(model: Callable[[], T]) -> T | str:
     """What a model expects, or why there is none. A fault of the model is named and costs the prediction alone."""
     try:
         return model()
@@ -58,7 +58,7 @@ def _note(run: RunDirectory, workloads: Sequence[str], what: str, text: str) -> 
     run.write("notes", notes | {name: {**notes.get(name, {}), what: text} for name in workloads})
 
 
-class Foretelling:
+class PhasePrediction:
     """Called with the standing connections of one phase; traffic: as predictions know it."""
 
     def __init__(self, scenario: Scenario, phase: Phase, traffic: Traffic, measurement: Measurement,
@@ -72,21 +72,21 @@ class Foretelling:
         with RecordWriter(run.records_path) as writer:
             for path in paths:
                 writer.write(path)
-        if not connections or not foreseeable(self._scenario, self._phase, self._traffic):
+        if not connections or not predictable(self._scenario, self._phase, self._traffic):
             return
         known = [RateChange(0.0, d, c.rate) for c in self._measurement.proof.history.changes
                  if c.rate is not None and not c.hidden for d in lab.fabric.link(c.link).directions]
         changes = [*known, *rate_changes(self._scenario, self._phase, lab.fabric)]
         workloads = workloads_of(self._traffic)
-        told = told_or_why(lambda: on_paths(workloads, _by_workload(paths), lab.fabric, changes))
-        if isinstance(told, str):
+        reported = result_or_reason(lambda: on_paths(workloads, _by_workload(paths), lab.fabric, changes))
+        if isinstance(reported, str):
             names = [w.name for w in workloads]
-            _note(run, names, f"prediction on the observed paths in phase {self._phase.name}", told)
+            _note(run, names, f"prediction on the observed paths in phase {self._phase.name}", reported)
             return
         before = run.read("predictions") or {}
-        new = {self._key(name, tag): m for name, metrics in told.items() for tag, m in metrics.items()}
+        new = {self._key(name, tag): m for name, metrics in reported.items() for tag, m in metrics.items()}
         new |= {self._key(name, INTERFERENCE_ON_PATHS.tag): INTERFERENCE_ON_PATHS.of(factor)
-                for name, factor in self._interference(told, before)}
+                for name, factor in self._interference(reported, before)}
         run.write("predictions", before | registry.as_json(new))
 
     def _key(self, workload: str, tag: str, phase: str = "") -> str:
@@ -94,18 +94,19 @@ class Foretelling:
         several = sum(workload in p.run for p in self._scenario.phases) > 1
         return f"{workload}.{phase or self._phase.name}.{tag}" if several else f"{workload}.{tag}"
 
-    def _interference(self, told: dict[str, dict[str, Metric]], before: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    def _interference(self, reported: dict[str, dict[str, Metric]],
+                      before: dict[str, Any]) -> Iterator[tuple[str, float]]:
         """Workload -> factor, of those that had one earlier phase to themselves and now share."""
         if len(self._phase.run) < 2:
             return
-        for name, metrics in told.items():
+        for name, metrics in reported.items():
             by_itself = [p.name for p in self._scenario.phases if p.run == (name,)]
             isolated = before.get(self._key(name, JCT_ON_PATHS.tag, by_itself[0]), {}) if len(by_itself) == 1 else {}
             if isolated.get("value"):
                 yield name, metrics[JCT_ON_PATHS.tag].value / isolated["value"]
 
 
-def foreseeable(scenario: Scenario, phase: Phase, traffic: Traffic) -> bool:
+def predictable(scenario: Scenario, phase: Phase, traffic: Traffic) -> bool:
     """Whether the model knows all that goes on in a phase: collectives that share links evenly, on links that stay."""
     others = sum(w.connections == "shared" for w in workloads_of(traffic)) < len(traffic)
     classes = scenario.fabric.classes.values()

@@ -8,7 +8,7 @@ from scenarios.cost.prices import Prices
 from scenarios.cost.sensitivity import Ranking, Sensitivity, Turn
 from scenarios.report.text import number, percent, plural
 
-ALIKE = 0.005       # a smaller difference is not told as one: the digits shown would be equal
+ALIKE = 0.005       # a smaller difference is not reported as one: the digits shown would be equal
 FAR = 100.0         # a price that would have to change by more is not worth a sentence
 
 

@@ -91,13 +91,13 @@ def vpc_problems(scenario: Scenario, fabric: Fabric) -> Iterator[Problem]:
     yield from (Problem(("vpcs", *p.path[1:]), p.expected, p.found, p.hint) for p in first)
     if first:
         return
-    told: dict[KeyPath, Problem] = {}
+    reported: dict[KeyPath, Problem] = {}
     for _, n, intent in intents(scenario):
         change = scenario.schedule[n]
         for problem in intent_problems(intent, fabric):
             at = ("schedule", n, "move", *_host_of(problem.path, intent, change))
-            told.setdefault(at, Problem(at, problem.expected, problem.found, problem.hint))
-    yield from told.values()
+            reported.setdefault(at, Problem(at, problem.expected, problem.found, problem.hint))
+    yield from reported.values()
 
 
 def _host_of(path: KeyPath, intent: Intent, change: Scheduled) -> KeyPath:

@@ -10,8 +10,8 @@ import pytest
 from scenarios.evidence.tenants import with_addresses
 from scenarios.run.phases import pairs_of, traffic_of
 from scenarios.spec.load_scenario import load_scenario
-from scenarios.spec.moves import at_start, check_traffic, intents, moved, places, untouched
 from scenarios.spec.scenario import Scenario
+from scenarios.spec.vpc_schedule import at_start, check_traffic, intents, moved, places, untouched
 from tests.unit.intents import attach, intent, vpc
 from topologies.model.errors import SpecErrors
 from topologies.model.expansion import expand
@@ -121,15 +121,15 @@ schedule:
     return path
 
 
-@pytest.mark.parametrize(("move", "told"), BAD.values(), ids=BAD)
-def test_a_change_that_cannot_be_is_told_with_its_line(tmp_path: Path, move: str, told: str) -> None:
+@pytest.mark.parametrize(("move", "reported"), BAD.values(), ids=BAD)
+def test_a_change_that_cannot_be_is_reported_with_its_line(tmp_path: Path, move: str, reported: str) -> None:
     path = write(tmp_path / "s.yml", f"{{at: 1s, move: {move}}}")
     with pytest.raises(SpecErrors) as caught:
         load_scenario(str(path))
-    assert f"s.yml:11 {told}" in str(caught.value)
+    assert f"s.yml:11 {reported}" in str(caught.value)
 
 
-def test_a_mistake_in_the_vpcs_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_mistake_in_the_vpcs_is_reported_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "s.yml", "{at: 1s, move: {h2: b/y}}", subnet="d/x")
     with pytest.raises(SpecErrors, match=r"s.yml:7 vpcs.2.spec.subnet: expected one of the VPCs a, b; found d"):
         load_scenario(str(path))

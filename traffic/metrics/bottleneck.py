@@ -1,11 +1,11 @@
-"""Which link paced the steps, found from counters alone: no spec and no prediction is looked at.
+"""Which link was the bottleneck, found from counters alone: no spec and no prediction is looked at.
 
 A link that holds the others up has packets waiting nearly all the time, while elsewhere they pass at once:
 
     waiting(d) = samples of d's queue with packets in it / samples within the steps
     achieved(d) = 8 x bytes / time between samples that both found packets waiting, bit/s
 
-    pacing  = the largest waiting(d). It has a culprit if one direction stands out against its siblings, those
+    bottleneck_link = the largest waiting(d). It has a culprit if one direction stands out against its peers, those
               in use that lead from and to the same tiers: waiting more than twice as long as their median, or
               getting through less than 0.8 of the median rate of those that were as busy.
 
@@ -33,15 +33,15 @@ Ints = npt.NDArray[np.int64]
 WAITS = 0.3             # share of the steps below which nothing paces but the hosts themselves
 LONGER, SLOWER = 2.0, 0.8
 ALIKE = 0.1
-IDLE = 0.1              # of the worst one's bytes: a sibling with less carries ACKs, and compares to nothing
+IDLE = 0.1              # of the worst one's bytes: a peer with less carries ACKs, and compares to nothing
 MIN_INTERVALS = 3       # with packets waiting, to tell a rate
 
-PACING = Definition("pacing", "", "share of the steps in which packets waited for the link that paced them",
-                    "max over links of samples with packets waiting / samples within the steps", "counters alone")
-RATE = Definition("pacing_rate", "bit/s", "rate of the link that paced the steps while packets waited",
+BOTTLENECK = Definition("bottleneck_link", "", "share of the steps in which packets waited for the bottleneck link",
+                        "max over links of samples with packets waiting / samples within the steps", "counters alone")
+RATE = Definition("bottleneck_link_rate", "bit/s", "rate of the bottleneck link while packets waited",
                   "8 x bytes / time, between samples with packets waiting", "counters alone")
-SIBLINGS = Definition("pacing_siblings", "bit/s", "the same of its siblings: the median",
-                      "median over links of the same tier with packets waiting", "counters alone")
+PEERS = Definition("peer_link_rate", "bit/s", "the same of its peers: the median",
+                   "median over links of the same tier with packets waiting", "counters alone")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Seen:
 
 
 def metrics(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabric) -> list[Metric]:
-    """PACING with the culprit, or the tier, as its place; RATE and SIBLINGS where they can be told.
+    """BOTTLENECK with the culprit, or the tier, as its place; RATE and PEERS where they can be determined.
 
     steps: [start, end] of each, s. Nothing where no sample lies within a step, or hardly anything waited.
     """
@@ -76,14 +76,14 @@ def metrics(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabr
     worst = slowest(seen)
     if worst is None or worst.waiting < WAITS:
         return []
-    siblings = [s for s in seen if s.tier == worst.tier and s is not worst and s.sent >= IDLE * worst.sent]
-    alone = stands_out(worst, siblings)
-    found = [replace(PACING.of(worst.waiting, len(seen)), where=worst.direction if alone else worst.tier)]
+    peers = [s for s in seen if s.tier == worst.tier and s is not worst and s.sent >= IDLE * worst.sent]
+    alone = stands_out(worst, peers)
+    found = [replace(BOTTLENECK.of(worst.waiting, len(seen)), where=worst.direction if alone else worst.tier)]
     if worst.achieved is not None:
         found.append(replace(RATE.of(worst.achieved), where=worst.direction if alone else worst.tier))
-    rates = [s.achieved for s in siblings if s.achieved is not None]
+    rates = [s.achieved for s in peers if s.achieved is not None]
     if alone and rates:
-        found.append(replace(SIBLINGS.of(median(rates), len(rates), (min(rates), max(rates))), where=worst.tier))
+        found.append(replace(PEERS.of(median(rates), len(rates), (min(rates), max(rates))), where=worst.tier))
     return found
 
 
@@ -138,11 +138,11 @@ def slowest(seen: Sequence[Seen]) -> Seen | None:
     return min(alike, key=lambda s: (s.achieved is None, s.achieved or 0.0, -s.waiting))
 
 
-def stands_out(worst: Seen, siblings: Sequence[Seen]) -> bool:
+def stands_out(worst: Seen, peers: Sequence[Seen]) -> bool:
     """Whether a direction differs from the others of its tier enough to be blamed alone."""
-    if not siblings:
+    if not peers:
         return True
-    if worst.waiting > LONGER * median(s.waiting for s in siblings):
+    if worst.waiting > LONGER * median(s.waiting for s in peers):
         return True
-    rates = [s.achieved for s in siblings if s.achieved is not None]
+    rates = [s.achieved for s in peers if s.achieved is not None]
     return worst.achieved is not None and bool(rates) and worst.achieved < SLOWER * median(rates)

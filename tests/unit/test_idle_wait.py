@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from scenarios.study import calm
+from scenarios.study import idle_wait
 
 
 @pytest.mark.parametrize(("looks", "found", "pauses"), [
@@ -15,9 +15,9 @@ def test_it_waits_for_two_calm_looks_in_a_row_and_not_for_ever(
         looks: Sequence[float], found: bool, pauses: int) -> None:
     slept: list[float] = []
     left = iter(looks)
-    assert calm.wait_for_calm(lambda: next(left), slept.append) is found
-    assert slept == [calm.PAUSE] * pauses
+    assert idle_wait.wait_until_idle(lambda: next(left), slept.append) is found
+    assert slept == [idle_wait.PAUSE] * pauses
 
 
 def test_a_look_at_the_machine_is_a_share() -> None:
-    assert 0 <= calm.stolen() <= 1
+    assert 0 <= idle_wait.stolen() <= 1

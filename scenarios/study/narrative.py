@@ -1,6 +1,6 @@
 """What a study has found, in sentences that are computed: other data give other sentences.
 
-A difference is told as one only if its interval leaves out zero; otherwise the sentence says that none was seen.
+A difference is reported as one only if its interval leaves out zero; otherwise the sentence says that none was seen.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def lead_sentence(metric: Compared) -> str:
     else:
         words = (f"{_list(metric.leaders)} lead in {metric.label}, between them no difference was seen: "
                  f"{best} has {value}, ")
-    untold = f"; of {_list(metric.untold)} there are too few pairs" if metric.untold else ""
+    unreported = f"; of {_list(metric.unreported)} there are too few pairs" if metric.unreported else ""
     second, d = next(iter(metric.beaten.items()))
-    return f"{words}{by_how_much(d, metric.unit)} than {second}, the next ({sure(d, metric.unit)}){untold}."
+    return f"{words}{by_how_much(d, metric.unit)} than {second}, the next ({sure(d, metric.unit)}){unreported}."
 
 
 def _undecided(metric: Compared) -> str:
@@ -89,7 +89,7 @@ def _undecided(metric: Compared) -> str:
     value = quantity(metric.estimates[names[0]].median, metric.unit)
     if len(names) == 1:
         return f"In {metric.label} only {names[0]} has a usable run, {value}: there is nothing to hold it against."
-    if metric.untold:
+    if metric.unreported:
         pairs = min(f.difference.n if f.difference else 0 for f in metric.of_leader.values())
         return (f"Too few runs to say which design is best in {metric.label}: {plural(pairs, 'pair')} "
                 f"with the same seeds, and a {percent(CONFIDENCE)} interval needs {MIN_PAIRS}; {names[0]} has the best "
@@ -108,8 +108,8 @@ def answer(analysis: Analysis) -> list[str]:
 
 def findings(analysis: Analysis) -> list[str]:
     """Every design against the baseline: differences that were seen first, then those that were not."""
-    told = [(f.seen, finding_sentence(m, f)) for m in analysis.metrics for f in m.findings]
-    return [s for seen, s in told if seen] + [s for seen, s in told if not seen]
+    reported = [(f.seen, finding_sentence(m, f)) for m in analysis.metrics for f in m.findings]
+    return [s for seen, s in reported if seen] + [s for seen, s in reported if not seen]
 
 
 def caveats(analysis: Analysis) -> list[str]:
@@ -143,9 +143,9 @@ def _caveats(analysis: Analysis) -> Iterator[str]:
 
 
 def _chance(analysis: Analysis) -> Iterator[str]:
-    """Many comparisons find something by chance: how many differences that are none one would expect to be told."""
+    """Many comparisons find something by chance: how many differences that are none one would expect to be reported."""
     enough = [d for d in analysis.comparisons if d.n >= MIN_PAIRS]
     if len(enough) > 1:
         expected = sum(1 - (d.confidence or 0.0) for d in enough)
         yield (f"{len(enough)} comparisons with the baseline were made; were there no differences at all, "
-               f"about {number(round(expected, 1))} of them would be told by chance.")
+               f"about {number(round(expected, 1))} of them would be reported by chance.")
