@@ -28,8 +28,8 @@ from controller.northbound.api import build
 from controller.record import Record
 from controller.southbound import runtime
 from controller.southbound.app import FabricApp
-from controller.southbound.processes import die_with_parent
 from controller.writer import Writer
+from topologies.access.process import die_with_parent
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory
 

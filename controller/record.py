@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from controller.intent.intent import Intent
 from controller.intent.vpc import Allocation
+from topologies.access import files
 from topologies.model.errors import LabError
 from topologies.model.fields import Strict
 
@@ -29,10 +30,7 @@ class Record(Strict):
     rates: dict[str, float] = Field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Atomic: a reader sees the old file or the new one."""
-        part = path.with_suffix(".part")
-        part.write_text(self.model_dump_json(indent=1))
-        part.replace(path)
+        files.write_whole(path, self.model_dump_json(indent=1).encode(), ours=True)
 
     @classmethod
     def read(cls, path: Path) -> Record:

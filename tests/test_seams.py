@@ -39,9 +39,9 @@ from traffic.engine.channels import channels
 from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job as EngineJob
 from traffic.engine.reporting import Reporter
-from traffic.engine.timers import Timers
 from traffic.metrics import registry as metrics
 from traffic.runtime.records import ConnectionRecord, RecordWriter, lines
+from traffic.runtime.timers import Timers
 from traffic.transports.base import Host
 from traffic.transports.opening import connect_all
 from traffic.transports.registry import TRANSPORTS, Networks, transport

@@ -24,7 +24,7 @@ from http import HTTPStatus
 import h11
 
 from controller.northbound.tcp import TOKEN_FILE, admits
-from controller.southbound.processes import die_with_parent
+from topologies.access.process import die_with_parent
 from topologies.model.document import MAX_BYTES
 
 HEAD, BODY, ANSWER, SEND = 10.0, 30.0, 60.0, 30.0      # seconds

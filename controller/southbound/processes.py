@@ -1,24 +1,15 @@
-"""Whether the processes behind the switches still run, by pidfd: an end is reported as it happens, without polling. And
-our own end, with the process that started us."""
+"""Whether the processes behind the switches still run, by pidfd: an end is reported as it happens, without polling."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
-import signal
 import socket
 import struct
 import threading
 from collections.abc import Callable
 
-_PR_SET_PDEATHSIG = 1
 _CREDENTIALS = struct.Struct("3i")      # struct ucred: pid, uid, gid
-
-
-def die_with_parent() -> None:
-    """Let the kernel end this process when the thread that started it ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def peer(connection: socket.socket) -> int:

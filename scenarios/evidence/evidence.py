@@ -18,6 +18,7 @@ from topologies.model.fabric import Fabric
 from topologies.proof import ledger
 from traffic.metrics import registry, tasks, vllm
 from traffic.metrics.bottleneck import Samples
+from traffic.runtime.records import SENTINEL
 from traffic.workloads.kinds.kind import by_process
 from traffic.workloads.kinds.registry import KINDS
 from traffic.workloads.workload import Workload
@@ -102,7 +103,7 @@ def lateness(records: Iterable[Mapping[str, Any]], senders: Mapping[str, str]) -
         if r["kind"] == "timer-lateness-run":
             process = r.get("process", "engine")
             found[process] = max(found.get(process, 0.0), r["p99"])
-        elif r["kind"] == "stream" and r["workload"] != registry.SENTINEL and r["lateness"]:
+        elif r["kind"] == "stream" and r["workload"] != SENTINEL and r["lateness"]:
             sender = senders[r["workload"]]
             found[sender] = max(found.get(sender, 0.0), r["lateness"]["p99"])
     return found

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 
+from topologies.access.events import Standing
 from topologies.model.errors import RunError
 from topologies.model.fabric import Fabric, Node
 from topologies.model.inventory import Inventory
@@ -19,9 +19,9 @@ from traffic.runtime.records import PathRecord
 Gateways = Mapping[tuple[str, str], str]     # (from, to), names of hosts -> MAC that such frames are addressed to
 
 
-def observed_paths(inventory: Inventory, connections: Iterable[Mapping[str, Any]], phase: str,
+def observed_paths(inventory: Inventory, connections: Iterable[Standing], phase: str,
                    gateways: Gateways = MappingProxyType({})) -> list[PathRecord]:
-    """The path of every connection that the engine says is standing (traffic.engine.channels.Standing).
+    """The path of every connection that the engine says is standing.
 
     inventory: with the addresses that hosts have by now. gateways: where it is not the MAC of the receiver.
     Raises RunError if a switch would send one somewhere that the fabric does not know, HostError if it does

@@ -17,7 +17,6 @@ from topologies.model.fabric import Fabric
 T = TypeVar("T")
 KINDS = ("step", "compute", "collective", "transfer", "request", "stream", "packets", "tcp-settings", "connection",
          "engine", "serving", "serving-setup")
-SENTINEL = "sentinel"       # the workload name of the lab's own probe stream
 
 
 @dataclass(frozen=True)

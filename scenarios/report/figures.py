@@ -13,11 +13,12 @@ from scenarios.report.charts.serving import serving_figures
 from scenarios.report.charts.task_bars import task_figure
 from scenarios.report.charts.timeline import last_steps, slowdown_figure, timeline_figure
 from scenarios.report.charts.topology import fabric_figure
-from scenarios.report.data import SENTINEL, RunData
+from scenarios.report.data import RunData
 from scenarios.report.measured import Json, value_of
 from traffic.metrics.bottleneck import BOTTLENECK
 from traffic.metrics.on_paths import STEP_ON_PATHS
 from traffic.metrics.steps import STEP_TIME
+from traffic.runtime.records import SENTINEL
 
 
 def figures(data: RunData) -> list[Figure]:

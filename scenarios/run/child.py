@@ -1,8 +1,8 @@
-"""A process of ours that speaks JSON lines: sampler, traffic engine, streams, iperf.
+"""A process of ours that tells events: sampler, traffic engine, streams, iperf.
 
-    child ---> {"event": "ready"}      what it says on standard output
-    "go" ----> child                   what we say on its standard input
-    child ---> {"event": "progress"}, {"event": "error", where, expected, found, hint}, {"event": "done"}
+    child ---> ready                        what it tells on standard output (topologies/access/events.py)
+    "go" ----> child                        what we say on its standard input
+    child ---> progress, error, done
 
 It dies with us; its standard error goes to a log in the run directory.
 """
@@ -10,36 +10,42 @@ It dies with us; its standard error goes to a log in the run directory.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from topologies.access import files, start
+from topologies.access.events import Done, Event, Failed, Ready, parse
 from topologies.model.errors import LabError, RunError
 
-Event = dict[str, Any]
+E = TypeVar("E", bound=Event)
 END_WAIT = 10.0     # seconds that a child has to write what it holds before it is forced
 
 
 class Child:
-    """One running process; `name` is what errors call it."""
+    """One running process.
 
-    def __init__(self, name: str, module: str, *arguments: str, log: Path) -> None:
-        self.name, self.log = name, log
-        self._log = os.fdopen(files.append(log), "a")
+    name      of its log and in records, and that under which the sampler watches it: 'engine'
+    title     what errors call it
+    watched   name -> pid of all that the sampler is to watch: the process, and those of its own that it reported
+    """
+
+    def __init__(self, name: str, title: str, module: str, *arguments: str, logs: Path) -> None:
+        self.name, self.title, self.log = name, title, logs / f"{name}.log"
+        self._log = os.fdopen(files.append(self.log), "a")
         self.process = subprocess.Popen(
             start.command(module, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self._log, text=True, bufsize=1, start_new_session=True)
+        self.watched = {name: self.process.pid}
         self.events: queue.Queue[Event | None] = queue.Queue()
         self.finished = False
-        self._reader = threading.Thread(target=self._read, daemon=True, name=f"{name} events")
+        self._reader = threading.Thread(target=self._read, daemon=True, name=f"{title} events")
         self._reader.start()
 
     @property
@@ -48,8 +54,8 @@ class Child:
 
     def _read(self) -> None:
         for line in self.process.stdout or ():
-            with contextlib.suppress(ValueError):
-                self.events.put(json.loads(line))
+            if (event := parse(line)) is not None:
+                self.events.put(event)
         self.events.put(None)
 
     def say(self, line: str) -> None:
@@ -59,37 +65,42 @@ class Child:
                 self.process.stdin.write(line + "\n")
                 self.process.stdin.flush()
 
-    def wait_for(self, wanted: str, timeout: float | None, on_event: Callable[[Event], None] | None = None) -> None:
-        """Until the child says `wanted`. Raises what it reports as an error, and RunError on silence."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def ready(self, timeout: float) -> Ready:
+        """What it tells when all is prepared."""
+        reported = self.wait_for(Ready, timeout)
+        self.watched |= reported.pids
+        return reported
+
+    def wait_for(self, wanted: type[E], timeout: float) -> E:
+        """The next event of this kind. Raises what the child reports as an error, and RunError on silence."""
+        deadline = time.monotonic() + timeout
         while True:
-            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             try:
-                event = self.events.get(timeout=left)
+                event = self.events.get(timeout=max(deadline - time.monotonic(), 0.0))
             except queue.Empty:
-                raise RunError(self.name, f"'{wanted}' within {timeout:g} s", "nothing",
+                raise RunError(self.title, f"'{wanted.event}' within {timeout:g} s", "nothing",
                                f"its log is {self.log}") from None
-            if event is None:
-                raise self.ended(wanted)
-            if self.take(event, on_event) == wanted:
-                return
+            if isinstance(taken := self._take(event, wanted.event), wanted):
+                return taken
 
-    def take(self, event: Event, on_event: Callable[[Event], None] | None = None) -> str:
-        """The kind of one event, with its consequences. Raises LabError if it is an error."""
-        kind = str(event.get("event"))
-        if kind == "error":
-            raise RunError(*(str(event.get(k, "")) for k in ("where", "expected", "found", "hint")))
-        if kind == "done":
-            self.finished = True
-        if on_event is not None:
-            on_event(event)
-        return kind
+    def drain(self) -> Iterator[Event]:
+        """Every event that the child has reported so far. Raises LabError if it failed or ended too early."""
+        while not self.finished and not self.events.empty():
+            yield self._take(self.events.get(), Done.event)
 
-    def ended(self, wanted: str) -> LabError:
+    def _take(self, event: Event | None, wanted: str) -> Event:
+        if event is None:
+            raise self._ended(wanted)
+        if isinstance(event, Failed):
+            raise event.error()
+        self.finished |= isinstance(event, Done)
+        return event
+
+    def _ended(self, wanted: str) -> LabError:
         """The error for a child that has gone without a word."""
         code = self.process.wait()
         last = self.log.read_text().strip().splitlines()[-1:] or [f"exit code {code}"]
-        return RunError(self.name, f"'{wanted}' from process {self.pid}", f"it ended: {last[0][:300]}",
+        return RunError(self.title, f"'{wanted}' from process {self.pid}", f"it ended: {last[0][:300]}",
                         f"its log is {self.log}")
 
     def end(self, number: int = signal.SIGTERM) -> None:
@@ -110,5 +121,5 @@ class Child:
         """Ask it to finish what it does ('stop' on its standard input) and wait for its 'done'."""
         self.say("stop")
         if not self.finished:
-            self.wait_for("done", timeout)
+            self.wait_for(Done, timeout)
         self.process.wait(END_WAIT)

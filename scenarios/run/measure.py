@@ -19,6 +19,7 @@ from topologies.proof.calibrate import Calibration, calibrate
 from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
 from topologies.proof.findings import Finding
 from topologies.proof.ledger import Counters, Ledger, balance
+from traffic.runtime.records import SENTINEL
 from traffic.transports.udp.plan import sentinel_job
 
 READY = 20.0        # seconds for a helper process to be ready
@@ -56,23 +57,21 @@ class Measurement:
         self.proof.audits += audit(inventory)
         watched = [f"{name}={p.pid}" for name, p in inventory.switches.items()]
         self.sampler = Child(
-            "the sampler", "topologies.proof.sampler", "--inventory", str(self.lab.net.inventory_path), "--output",
-            str(self.run.counters_path), "--t0", repr(self.t0), "--watch", *watched, log=self.run.logs / "sampler.log")
-        self.sampler.wait_for("ready", READY)
+            "sampler", "the sampler", "topologies.proof.sampler", "--inventory", str(self.lab.net.inventory_path),
+            "--output", str(self.run.counters_path), "--t0", repr(self.t0), "--watch", *watched, logs=self.run.logs)
+        self.sampler.ready(READY)
         wait_quiet(inventory)
         self.proof.before = snapshot(inventory, self.lab.policy_drops)
         self._start_sentinel()
 
     def _start_sentinel(self) -> None:
-        job = sentinel_job(self.lab.fabric, str(self.lab.net.inventory_path), self.t0, str(self.run.records_path),
-                           self.seed)
+        job = sentinel_job(self.lab.fabric, self.lab.net.inventory_path, self.t0, self.run.records_path, self.seed)
         if job is None:
             return
-        path = self.run.logs / "sentinel.job.json"
+        path = self.run.logs / f"{SENTINEL}.job.json"
         write_whole(path, job.model_dump_json().encode())
-        self.sentinel = Child("the sentinel stream", "traffic.transports.udp", str(path),
-                              log=self.run.logs / "sentinel.log")
-        self.sentinel.wait_for("ready", READY)
+        self.sentinel = Child(SENTINEL, "the sentinel stream", "traffic.transports.udp", str(path), logs=self.run.logs)
+        self.sentinel.ready(READY)
         self.sentinel.say("go")
         self.proof.sentinel = True
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from scenarios.evidence.results import write_whole
 from scenarios.evidence.tenants import Tenants
-from scenarios.run.child import Child, Event
+from scenarios.run.child import Child
 from scenarios.run.jobs import jobs_of, setting_of
 from scenarios.run.measure import Measurement
 from scenarios.run.timed import Timed
 from scenarios.spec.events import Player
 from scenarios.spec.scenario import LinkEvent, Phase, RankEvent, Scenario, SwitchEvent
 from scenarios.spec.vpc_schedule import Pairs
+from topologies.access.events import Progress, Standing
 from topologies.access.netns import inside
 from topologies.lab.interfaces import is_up
 from topologies.model.errors import Gathered, LabError, RunError
@@ -29,8 +29,8 @@ from traffic.workloads.kinds.registry import build
 READY = 60.0            # seconds to open the connections of thousands of pairs
 POLL = 0.05             # seconds between looks at the children
 Traffic = tuple[Built, ...]      # the workloads of a phase
-Progress = Callable[[str, float, float | None], None]       # workload, bytes done, bytes in all
-Standing = Callable[[list[dict[str, Any]]], None]           # connections, as traffic.engine.channels.Standing
+OnProgress = Callable[[str, float, float | None], None]       # workload, bytes done, bytes in all
+Observe = Callable[[Sequence[Standing]], None]              # connections that stand
 
 
 def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
@@ -74,8 +74,7 @@ class PhaseRun:
     def __init__(self, measurement: Measurement, scenario: Scenario, phase: Phase, traffic: Traffic,
                  tenants: Tenants) -> None:
         self.measurement, self.scenario, self.phase, self.tenants = measurement, scenario, phase, tenants
-        logs = measurement.run.logs
-        self.children = [Child(f"phase {phase.name}: {what}", module, str(job), log=logs / f"{what}.log")
+        self.children = [Child(what, f"phase {phase.name}: {what}", module, str(job), logs=measurement.run.logs)
                          for what, module, job in self._jobs(traffic)]
 
     def _jobs(self, traffic: Traffic) -> Iterator[tuple[str, str, Path]]:
@@ -89,23 +88,14 @@ class PhaseRun:
             write_whole(path, json.dumps(job.dump()).encode())
             yield job.what, job.module, path
 
-    def run(self, progress: Progress, standing: Standing) -> tuple[float, float]:
+    def run(self, progress: OnProgress, standing: Observe) -> tuple[float, float]:
         """From ready to the last end; (start, end) in seconds since t0. Raises what a child reports.
 
         `standing` is given the engine's connections when all is ready and nothing has started.
         """
         m = self.measurement
-        watched: dict[str, int] = {}
-        connections: list[dict[str, Any]] = []
-
-        def ready(event: Event) -> None:
-            watched.update(event.get("pids", {}))
-            connections.extend(event.get("connections", ()))
-
-        for child in self.children:
-            child.wait_for("ready", READY, ready)
-            watched[child.name.rsplit(" ", 1)[-1]] = child.pid
-        standing(connections)
+        standing([c for child in self.children for c in child.ready(READY).connections])
+        watched = {name: pid for child in self.children for name, pid in child.watched.items()}
         for name, pid in watched.items():
             m.watch(name, pid)
         events: tuple[LinkEvent | SwitchEvent, ...] = (
@@ -132,30 +122,18 @@ class PhaseRun:
         m.begin_second()
         return start, end
 
-    def _until_done(self, progress: Progress) -> None:
-        def on_event(event: Event) -> None:
-            if event.get("event") == "progress":
-                progress(str(event["workload"]), float(event["done"]), event.get("total"))
-
+    def _until_done(self, progress: OnProgress) -> None:
         while not all(c.finished for c in self.children):
-            for child in (c for c in self.children if not c.finished):
-                drain_events(child, on_event)
+            for child in self.children:
+                for event in child.drain():
+                    if isinstance(event, Progress):
+                        progress(event.workload, event.done, event.total)
             time.sleep(POLL)
 
     def end(self) -> None:
         """End what still runs; the children keep their records."""
         for child in self.children:
             child.end()
-
-
-def drain_events(child: Child, on_event: Callable[[Event], None]) -> None:
-    """Take every event that a child has said so far. Raises LabError if it failed or ended too early."""
-    while not child.events.empty():
-        event = child.events.get()
-        if event is None:
-            raise child.ended("done")
-        if child.take(event, on_event) == "done":
-            return
 
 
 def check_hosts_alive(measurement: Measurement, error: LabError) -> LabError:

@@ -20,6 +20,7 @@ from scenarios.evidence.tenants import Tenants
 from scenarios.run.measure import Measurement
 from scenarios.run.phases import Traffic
 from scenarios.spec.scenario import Phase, Scenario
+from topologies.access.events import Standing
 from topologies.model.fabric import Fabric
 from traffic.metrics import registry
 from traffic.metrics.metric import Metric
@@ -66,7 +67,7 @@ class PhasePrediction:
         self._scenario, self._phase, self._traffic, self._measurement = scenario, phase, traffic, measurement
         self._tenants = tenants
 
-    def __call__(self, connections: list[dict[str, Any]]) -> None:
+    def __call__(self, connections: Sequence[Standing]) -> None:
         run, lab = self._measurement.run, self._measurement.lab
         paths = observed_paths(self._tenants.addressed, connections, self._phase.name, self._tenants.gateways())
         with RecordWriter(run.records_path) as writer:

@@ -23,8 +23,8 @@ from scenarios.evidence.tenants import Tenants
 from scenarios.run.lab import Lab, lab
 from scenarios.run.measure import Measurement, Proof
 from scenarios.run.phases import (
+    OnProgress,
     PhaseRun,
-    Progress,
     Traffic,
     as_run,
     check_hosts_alive,
@@ -155,7 +155,7 @@ def _prepare_hosts(it: Lab, traffic: Sequence[Traffic], run: RunDirectory) -> No
             writer.write(prepare_namespace(it.inventory.netns[host], it.fabric.spec.tcp, host))
 
 
-def _run_phase(phase: PhaseRun, measurement: Measurement, progress: Progress, prediction: PhasePrediction) -> None:
+def _run_phase(phase: PhaseRun, measurement: Measurement, progress: OnProgress, prediction: PhasePrediction) -> None:
     try:
         start, end = phase.run(progress, prediction)
         measurement.proof.phases.append((phase.phase.name, start, end))

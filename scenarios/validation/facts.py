@@ -12,10 +12,10 @@ from scenarios.validation.names import ALL_DROPS
 from scenarios.verdict.invariants.evidence import Level
 from topologies.model.document import show
 from topologies.model.errors import LabError
+from traffic.runtime.records import SENTINEL
 
 Json = dict[str, Any]
 _BEGINS, _ENDS = ("start", "scheduled"), ("end", "done")        # of records
-SENTINEL = "sentinel"       # the lab's own probes, which run through all phases
 
 
 class Facts:

@@ -18,6 +18,7 @@ from scenarios.study.idle_wait import wait_until_idle
 from scenarios.verdict.invariants.headroom import STEAL
 from tests.bench.book import Book
 from tests.workloads import workload_of
+from topologies.access.events import Done
 from topologies.lab.host_limits import measuring_lock
 from topologies.links.htb.counters import sent_bytes
 from topologies.model.expansion import expand
@@ -72,7 +73,7 @@ def run_streams(it: Lab, specs: Mapping[str, StreamSpec], work: Path, seed: int 
     streams = tuple(s for name, spec in specs.items() for s in streams_of(spec, it.fabric, name, seed))
     stem = work / f"streams-{time.monotonic_ns()}"
     records = stem.with_suffix(".jsonl")
-    job = Job(inventory=str(it.net.inventory_path), t0=time.monotonic(), records=str(records), phase="bench",
+    job = Job(inventory=it.net.inventory_path, t0=time.monotonic(), records=records, phase="bench",
               streams=streams, drain=drain_time(it.fabric))
     _run("UDP streams", "traffic.transports.udp", job.model_dump_json(), stem, during)
     return list(lines(records))
@@ -91,13 +92,13 @@ def run_collective(it: Lab, spec: CollectiveSpec, work: Path, seed: int = 1) -> 
 def _run(name: str, module: str, job: str, stem: Path, during: Callable[[], None] | None) -> None:
     path = stem.with_suffix(".job.json")
     path.write_text(job)
-    child = Child(name, module, str(path), log=stem.with_suffix(".log"))
+    child = Child(stem.name, name, module, str(path), logs=stem.parent)
     try:
-        child.wait_for("ready", READY)
+        child.ready(READY)
         child.say("go")
         if during is not None:
             during()
-        child.wait_for("done", END)
+        child.wait_for(Done, END)
     finally:
         child.end()
 

@@ -95,8 +95,9 @@ def sink(directory: Path) -> Iterator[tuple[Fabric, Path]]:
         run(f"ip -n {names['h2']} addr add {h2.ip}/32 dev lo")
         run(f"ip -n {names['h2']} link set lo up")
         path = directory / "inventory.json"
-        Inventory(lab="sink", directory=str(directory), fabric=fabric, netns=names, wiring=names["h1"], wires={},
-                  switches={}, datapath="user", controller_socket="", api_socket="").write(path)
+        path.write_text(Inventory(
+            lab="sink", directory=str(directory), fabric=fabric, netns=names, wiring=names["h1"], wires={},
+            switches={}, datapath="user", controller_socket="", api_socket="").model_dump_json())
         yield fabric, path
     finally:
         for netns in made:

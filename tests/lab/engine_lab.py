@@ -160,9 +160,10 @@ def engine_lab(directory: Path, hosts: int, rate: str = "20mbit") -> Iterator[En
         for h in fabric.hosts:
             _attach(fabric, prefix, h.name, rate)
         lab = EngineLab(fabric, directory, prefix)
-        Inventory(lab="engine", directory=str(directory), fabric=fabric, netns={h: prefix + h for h in lab.hosts},
-                  wiring=f"{prefix}sw", wires={}, switches={}, datapath="user", controller_socket="",
-                  api_socket="").write(lab.inventory)
+        lab.inventory.write_text(Inventory(
+            lab="engine", directory=str(directory), fabric=fabric, netns={h: prefix + h for h in lab.hosts},
+            wiring=f"{prefix}sw", wires={}, switches={}, datapath="user", controller_socket="", api_socket="",
+        ).model_dump_json())
         yield lab
     finally:
         for netns in reversed(made):

@@ -80,9 +80,10 @@ def stream_lab(directory: Path, rate: str = "20mbit", limit: int = 60_000) -> It
             "burst 3028 cburst 3028")
         run(f"ip netns exec {switch} tc qdisc add dev h4 parent 1:10 handle 10: bfifo limit {limit}")
         path = directory / "inventory.json"
-        Inventory(lab="streams", directory=str(directory), fabric=fabric, netns={h: prefix + h for h in HOSTS},
-                  wiring=switch, wires={}, switches={}, datapath="user", controller_socket="",
-                  api_socket="").write(path)
+        path.write_text(Inventory(
+            lab="streams", directory=str(directory), fabric=fabric, netns={h: prefix + h for h in HOSTS},
+            wiring=switch, wires={}, switches={}, datapath="user", controller_socket="", api_socket="",
+        ).model_dump_json())
         yield StreamLab(fabric, path, prefix, switch)
     finally:
         for netns in reversed(made):

@@ -128,7 +128,7 @@ def lab(tmp_path: Path) -> Iterator[Inventory]:
                  names["h1"])
         inventory = Inventory(lab="x", directory=str(tmp_path), fabric=fabric, netns=names, wiring=wiring, wires=pairs,
                               switches={}, datapath="user", controller_socket="", api_socket="")
-        inventory.write(tmp_path / "inventory.json")
+        (tmp_path / "inventory.json").write_text(inventory.model_dump_json())
         yield inventory
 
 
@@ -282,7 +282,7 @@ def test_a_full_disk_is_reported_and_leaves_whole_lines(lab: Inventory, tmp_path
 
 def test_an_inventory_of_another_lab_is_refused(lab: Inventory, tmp_path: Path) -> None:
     other = lab.model_copy(update={"netns": {**lab.netns, "h1": "no-such-namespace"}})
-    other.write(tmp_path / "inventory.json")
+    (tmp_path / "inventory.json").write_text(other.model_dump_json())
     sampling = Sampling(tmp_path)
     assert sampling.first["event"] == "error"
     assert "no-such-namespace" in sampling.first["where"]

@@ -12,6 +12,7 @@ from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.fields import Strict
 from traffic.metrics.metric import Definition
+from traffic.runtime.job import PhaseJob
 from traffic.workloads.kinds.kind import Built, Family, Json, Kind, Pair, Process, Setting, checked_job
 from traffic.workloads.kinds.names import pair_problems
 
@@ -27,13 +28,9 @@ class BeaconSpec(Strict):
     count: int = Field(10, ge=1)
 
 
-class Job(Strict):
+class Job(PhaseJob):
     """What the process is asked to do."""
 
-    inventory: str
-    t0: float
-    records: str
-    phase: str
     beacons: dict[str, int] = Field(description="workload -> how many")
 
 

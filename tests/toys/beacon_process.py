@@ -6,19 +6,19 @@ import sys
 from pathlib import Path
 
 from tests.toys.beacon import BeaconRecord, Job
-from traffic.runtime.protocol import emit
+from topologies.access.events import Done, Ready, emit
 from traffic.runtime.records import RecordWriter
 
 
 def main(path: str) -> None:
-    job = Job.model_validate_json(Path(path).read_text())
-    emit({"event": "ready"})
+    job = Job.read(Path(path))
+    emit(Ready())
     sys.stdin.readline()
-    with RecordWriter(Path(job.records)) as writer:
+    with RecordWriter(job.records) as writer:
         for name, count in job.beacons.items():
             for n in range(count):
                 writer.write(BeaconRecord(name, job.phase, n, 0.01))
-    emit({"event": "done"})
+    emit(Done())
 
 
 if __name__ == "__main__":

@@ -12,17 +12,18 @@ from collections.abc import Callable
 
 import pytest
 
+from topologies.access.events import Failed, emit
 from topologies.model.errors import LabError, SpecError, SpecErrors
 from topologies.model.expansion import expand
 from topologies.model.inventory import Inventory
 from topologies.model.spec import FabricSpec
 from traffic.engine.execution import Callbacks, Execution
-from traffic.engine.job import Job, hosts_of
+from traffic.engine.job import Job
 from traffic.engine.reporting import Reporter
-from traffic.engine.timers import Lateness, Timers
-from traffic.engine.watch import links_down
-from traffic.runtime.protocol import error_event
+from traffic.runtime.interfaces import links_down
 from traffic.runtime.records import ComputeRecord, RecordWriter, StepRecord, TransferRecord, records
+from traffic.runtime.session import hosts_of
+from traffic.runtime.timers import Lateness, Timers
 from traffic.transports import pool
 from traffic.transports.flow import SLICE, Flow, Meter
 from traffic.transports.tcp.connection import TcpInfo
@@ -379,14 +380,14 @@ def test_hosts_that_the_lab_does_not_have_are_named():
     fabric = expand(FabricSpec(leaves=1, hosts_per_leaf=2))
     inventory = Inventory(lab="l", directory="/nowhere", fabric=fabric, netns={"h1": "n1", "h2": "n2"}, wiring="w",
                           wires={}, switches={}, datapath="user", controller_socket="", api_socket="")
-    program = lower(Workload("w", ("h1", "h9"), ()))
     with pytest.raises(SpecErrors, match=r"hosts of the lab: h1, h2.*found h9"):
-        hosts_of([program], inventory)
-    assert hosts_of([lower(Workload("w", ("h2",), ()))], inventory)["h2"].netns == "/run/netns/n2"
+        hosts_of(["h1", "h9"], inventory)
+    assert hosts_of(["h2"], inventory)["h2"].netns == "/run/netns/n2"
 
 
-def test_an_error_is_reported_completely():
-    assert error_event(LabError("here", "this", "that", "try")) == {
+def test_an_error_is_reported_completely(capfd):
+    emit(Failed.of(LabError("here", "this", "that", "try")))
+    assert json.loads(capfd.readouterr().out) == {
         "event": "error", "where": "here", "expected": "this", "found": "that", "hint": "try"}
 
 

@@ -20,7 +20,6 @@ from traffic.transports.iperf import Job as IperfJob
 from traffic.transports.replay.plan import ReplayJob
 from traffic.transports.rocev2.plan import RoceJob
 from traffic.transports.udp.plan import Job as StreamsJob
-from traffic.transports.udp.plan import read_job_of
 from traffic.workloads.kinds.kind import Setting
 
 pytestmark = pytest.mark.large
@@ -153,13 +152,13 @@ def test_every_job_of_the_library_is_what_its_process_reads(name: str, tmp_path:
 
 
 _READ: dict[str, Callable[[Path], object]] = {
-    "streams": lambda path: read_job_of(path, StreamsJob), "roce": lambda path: read_job_of(path, RoceJob),
-    "replay": lambda path: read_job_of(path, ReplayJob), "inference": ServingJob.read, "iperf": IperfJob.read,
+    "streams": StreamsJob.read, "roce": RoceJob.read, "replay": ReplayJob.read, "inference": ServingJob.read,
+    "iperf": IperfJob.read,
     "engine": lambda path: json.loads(path.read_text())}
 
 
 @pytest.mark.parametrize(("read", "data"), [
-    (lambda path: read_job_of(path, StreamsJob), {**NOWHERE, "streams": []}), (ServingJob.read, NOWHERE),
+    (StreamsJob.read, {**NOWHERE, "streams": []}), (ServingJob.read, NOWHERE),
     (IperfJob.read, {**NOWHERE, "bulks": {"b": {"kind": "bulk", "pairs": [["h1", "h2"]], "duration": "25h"}}})])
 def test_a_job_that_is_wrong_is_an_error_of_its_process_and_no_traceback(
         tmp_path: Path, read: Callable[[Path], object], data: dict[str, object]) -> None:

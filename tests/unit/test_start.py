@@ -47,9 +47,9 @@ def test_the_same_files_are_imported_by_python_m_there(hostile: Path) -> None:
 
 
 def test_children_and_a_learners_file_are_started_like_that(hostile: Path) -> None:
-    child = Child("the engine", "traffic.engine", "nowhere.json", log=hostile / "log")
+    child = Child("engine", "the engine", "traffic.engine", "nowhere.json", logs=hostile)
     with pytest.raises(LabError, match=r"nowhere\.json"):
-        child.wait_for("ready", 30)
+        child.ready(30)
     child.end()
     file = hostile / "mine.py"
     file.write_text("def double(x):\n    return 2 * x\n")

@@ -10,11 +10,11 @@ import pytest
 
 from topologies.model.expansion import expand
 from topologies.model.load import load_fabric
-from traffic.engine.timers import Timers
 from traffic.inference.agent import Call, Task
 from traffic.inference.links import Links
 from traffic.inference.plan import serving_of
 from traffic.inference.tools import ToolCall, Tools
+from traffic.runtime.timers import Timers
 from traffic.workloads.specs import ServingSpec
 
 Over = Callable[[], None]

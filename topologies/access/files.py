@@ -1,4 +1,5 @@
-"""Files that root writes where others may have put something: made new, never through a link, owned by who called sudo.
+"""Files that root writes where others may have put something: made new, never through a link, owned by who called sudo
+(or by root, where they are a lab's own state).
 
     open the directory step by step  ->  a new file under a name of its own  ->  its owner  ->  rename over the old one
 
@@ -53,13 +54,14 @@ def _owner_of(link: Path) -> int:
     return target.stat().st_uid
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file: one that exists is whole. What is there must be a plain file, or nothing."""
+def write_whole(path: Path, content: bytes, *, ours: bool = False) -> None:
+    """Write a file: one that exists is whole, so a reader sees the old one or the new one. What is there must be a
+    plain file, or nothing. ours: it is the lab's own state, and stays root's."""
     with _directory(path.parent) as there:
         _check_plain(path.name, there)
         part = f".{path.name}.{secrets.token_hex(4)}.part"
         try:
-            with os.fdopen(_new(part, there), "wb") as file:
+            with os.fdopen(_new(part, there, owner=None if ours else caller()), "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -76,7 +78,7 @@ def new_file(path: Path) -> int:
         _check_plain(path.name, there)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path.name, dir_fd=there)
-        return _new(path.name, there)
+        return _new(path.name, there, caller())
 
 
 def append(path: Path) -> int:
@@ -84,7 +86,7 @@ def append(path: Path) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     with _directory(path.parent) as there:
         try:
-            return _new(path.name, there, flags)
+            return _new(path.name, there, caller(), flags)
         except FileExistsError:
             _check_plain(path.name, there)
         opened = os.open(path.name, flags | os.O_NONBLOCK, dir_fd=there)
@@ -99,7 +101,7 @@ def check_writable(path: Path) -> None:
     with _directory(path.parent) as there:
         _check_plain(path.name, there)
         part = f".{path.name}.{secrets.token_hex(4)}.part"
-        os.close(_new(part, there))
+        os.close(_new(part, there, caller()))
         os.unlink(part, dir_fd=there)
 
 
@@ -187,11 +189,10 @@ def _check_plain(name: str, there: int) -> None:
         raise OSError(errno.EINVAL, "a device or a pipe")
 
 
-def _new(name: str, there: int, flags: int = os.O_WRONLY) -> int:
+def _new(name: str, there: int, owner: tuple[int, int] | None, flags: int = os.O_WRONLY) -> int:
     made = os.open(name, flags | _NEW, 0o644, dir_fd=there)
-    who = caller()
-    if who is not None:
-        os.fchown(made, *who)
+    if owner is not None:
+        os.fchown(made, *owner)
     return made
 
 

@@ -1,10 +1,11 @@
-"""Entering a network namespace for the length of a with-block; stdlib only, usable by every package.
+"""Entering a network namespace for the length of a with-block.
 
     with inside("/run/netns/af1-h1"):
         sock = socket.socket()          # stays in that namespace for good
 
-setns moves the calling *thread*; /proc/self/net follows the main thread, so read
-/proc/thread-self/net inside of the block.
+A socket belongs for life to the namespace that its thread is in when it is made; any event loop may use it from then
+on. Keep the block short and without await: everything on this thread is in there. setns moves the calling *thread*;
+/proc/self/net follows the main thread, so read /proc/thread-self/net inside of the block.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from topologies.access import files
 from topologies.access.netns import get_sysctl, set_sysctl
 from topologies.lab import journal
 from topologies.links.htb import requirements as wires
@@ -127,9 +128,7 @@ def _held_settings() -> Iterator[dict[str, dict[str, str] | list[str]]]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         state = json.loads(path.read_text()) if path.exists() else {"holders": [], "original": {}}
         yield state
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(state))
-        part.replace(path)
+        files.write_whole(path, json.dumps(state).encode(), ours=True)
 
 
 def hold_settings(lab: str) -> None:
@@ -139,7 +138,7 @@ def hold_settings(lab: str) -> None:
             state["original"] = {key: get_setting(key) for key in settings()}
         state["holders"] = [*state["holders"], lab]
         # The old values are on disk before the first new one is set: a kill in between loses nothing.
-        (journal.BASE / "sysctl.json").write_text(json.dumps(state))
+        files.write_whole(journal.BASE / "sysctl.json", json.dumps(state).encode(), ours=True)
         for key, value in settings().items():
             set_setting(key, value)
 

@@ -24,6 +24,7 @@ import topologies.lab.mininet_first  # noqa: F401
 from mininet.cli import CLI
 from mininet.net import Mininet
 
+from topologies.access import files
 from topologies.access.netns import inside
 from topologies.lab import bgp_routers, clean, host_limits
 from topologies.lab.interfaces import bring_up
@@ -154,7 +155,7 @@ def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
         api_socket=f"{journal.directory}/{API_SOCKET}",
         speaker=bgp_routers.speaker_netns(journal.lab) if bgp else "",
         routers=bgp_routers.start_routers(fabric, bgp, journal) if bgp else {})
-    inventory.write(journal.directory / "inventory.json")
+    files.write_whole(journal.directory / "inventory.json", inventory.model_dump_json(indent=1).encode(), ours=True)
     return inventory
 
 

@@ -56,12 +56,6 @@ class Inventory(BaseModel):
     def netns_path(self, node: str) -> str:
         return f"/run/netns/{(self.netns | self.routers)[node]}"
 
-    def write(self, path: Path) -> None:
-        """Atomic: a reader sees the old file or the new one."""
-        part = path.with_suffix(".part")
-        part.write_text(self.model_dump_json(indent=1))
-        part.replace(path)
-
     @classmethod
     def read(cls, path: Path) -> Inventory:
         try:

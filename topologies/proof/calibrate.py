@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from topologies.access import files
 from topologies.access.netns import inside
 from topologies.lab import journal
 from topologies.lab.shell import run
@@ -129,9 +130,7 @@ def calibrate(inventory: Inventory, seed: int) -> Calibration:
 
 def _keep(path: Path, done: Calibration) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(done.as_json()))
-    part.replace(path)
+    files.write_whole(path, json.dumps(done.as_json()).encode(), ours=True)
 
 
 def settled_rates(inventory: Inventory, wanted: Sequence[Queue]) -> list[RateCheck]:

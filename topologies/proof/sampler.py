@@ -21,28 +21,26 @@ t is the middle of a reading that took `took` seconds and began `late` seconds b
 Standard input: "watch NAME PID", "unwatch NAME", "second", "stop"; end of file stops too. A process watched
 this way may end within the second: what it did until then is in the next cpu line. "second" ends the second here
 and begins the next one, so that no cpu line lies half in a phase; a rest too short to tell of goes on. Standard output:
-{"event":"ready"}, {"event":"done"} or {"event":"error",where,expected,found,hint}. The process ends
-with its parent (strictly: with the parent's thread that started it).
+ready, then done or error (topologies/access/events.py). The process ends with its parent (strictly: with the
+parent's thread that started it).
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import json
 import math
 import os
-import resource
 import select
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from topologies.access import files
+from topologies.access.events import Done, Failed, Ready, emit
+from topologies.access.process import allow_most_files, die_with_parent
 from topologies.links.htb.sampling import Reading, Wires
 from topologies.links.htb.wires import queues
 from topologies.model.errors import LabError, RunError
@@ -55,7 +53,6 @@ OWN_SHARE = 0.03        # of a core; a fabric that costs more is sampled more sl
 PERIOD_STEP = 0.01
 CPU_PERIOD = 1.0
 MIN_CPU_PERIOD = 0.5    # /proc/stat counts in hundredths of a second: a shorter rest would say nothing
-PR_SET_PDEATHSIG = 1
 FIFO_PRIORITY = 5       # above the switches, which are watched
 
 
@@ -71,7 +68,7 @@ class Output:
             raise RunError(str(path), "a file for the counters", error.strerror or str(error)) from None
         self._size = 0
 
-    def add(self, line: dict[str, Any]) -> None:
+    def add(self, line: dict[str, object]) -> None:
         self._lines.append(json.dumps(line, separators=(",", ":")) + "\n")
 
     def flush(self) -> None:
@@ -138,7 +135,7 @@ class Sampler:
         scheduler = _real_time()
         period, first = self._choose_period()
         self._output.add(self._header(period, first, scheduler))
-        _say(event="ready")
+        emit(Ready())
         commands = _Commands(self)
         due = self._cpu_from = time.monotonic()
         while not self.stopping:
@@ -168,7 +165,7 @@ class Sampler:
         needed = math.ceil(min(costs) / OWN_SHARE / PERIOD_STEP) * PERIOD_STEP
         return max(self._asked, needed), first
 
-    def _header(self, period: float, first: list[Reading], scheduler: str) -> dict[str, Any]:
+    def _header(self, period: float, first: list[Reading], scheduler: str) -> dict[str, object]:
         where, links = self._wires.queues, self._inventory.fabric.links_by_name
         return {"kind": "header", "period": period, "asked": self._asked, "scheduler": scheduler,
                 "cores": os.cpu_count(), "directions": [q.direction for q in where],
@@ -188,7 +185,7 @@ class Sampler:
         """One cpu line about the time since the last one."""
         now = time.monotonic()
         seconds, self._cpu_from, self._counted = now - self._cpu_from, now, True
-        line: dict[str, Any] = {"kind": "cpu", "t": round(now - self._t0, 6), "seconds": round(seconds, 6)}
+        line: dict[str, object] = {"kind": "cpu", "t": round(now - self._t0, 6), "seconds": round(seconds, 6)}
         line |= {k: round(v, 4) for k, v in self._machine.step()._asdict().items()}
         steps = {name: process.step() for name, process in self._watched.items()}
         alive = self._ended | {name: step for name, step in steps.items() if step is not None}
@@ -234,18 +231,6 @@ def _real_time() -> str:
     return "fifo"
 
 
-def _allow_files() -> None:
-    """Two files of each watched thread stay open: a wide fabric has more of them than the usual limit of 1,024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _say(**event: object) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(event), flush=True)
-
-
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m topologies.proof.sampler",
                                      description="Sample the counters of a lab.")
@@ -268,8 +253,8 @@ def _watch_all(sampler: Sampler, pairs: Sequence[str]) -> None:
 def main(argv: Sequence[str]) -> int:
     """Exit code 0 after a clean stop, 1 after an error event."""
     arguments = _arguments(argv)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    _allow_files()
+    die_with_parent()
+    allow_most_files()      # two of each watched thread stay open: on a wide fabric more than the usual limit of 1,024
     try:
         sampler = Sampler(Inventory.read(arguments.inventory), arguments.output, arguments.t0, arguments.period)
 
@@ -281,9 +266,9 @@ def main(argv: Sequence[str]) -> int:
         _watch_all(sampler, arguments.watch)
         sampler.run()
     except LabError as error:
-        _say(event="error", where=error.where, expected=error.expected, found=error.found, hint=error.hint)
+        emit(Failed.of(error))
         return error.exit_code
-    _say(event="done")
+    emit(Done())
     return 0
 
 

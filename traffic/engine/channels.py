@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, Protocol, TypedDict
+from typing import Protocol
 
+from topologies.access.events import Standing
 from topologies.model.errors import LabError
 from traffic.runtime.records import ConnectionRecord
 from traffic.transports.base import Connection, Dial, Host, Network, Options
@@ -18,19 +19,6 @@ from traffic.workloads.workload import Transfer
 
 Lanes = Callable[[Sequence[Lane]], None]
 Broken = Callable[[str, LabError], None]    # operation ('' if none was using it), what happened
-
-
-class Standing(TypedDict):
-    """A connection of a pair of ranks: which one of the pair's, between which hosts, from which port to which."""
-
-    workload: str
-    ranks: tuple[int, int]
-    number: int
-    src: str
-    dst: str
-    protocol: Literal["tcp", "udp"]
-    sport: int
-    dport: int
 
 
 class Channels(Protocol):

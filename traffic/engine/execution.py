@@ -16,7 +16,7 @@ from traffic.collectives import part
 from traffic.engine.channels import Channels
 from traffic.engine.reporting import Reporter
 from traffic.engine.task import Task
-from traffic.engine.timers import Timers
+from traffic.runtime.timers import Timers
 from traffic.transports.flow import Flow, Lane
 from traffic.workloads.jitter import lengths
 from traffic.workloads.lowering import Program

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from traffic.engine.timers import Timers
 from traffic.inference.gateway import Call, Gateway
 from traffic.inference.links import Links
 from traffic.inference.plan import Serving
 from traffic.inference.records import ServingRecord
 from traffic.inference.requests import Request
+from traffic.runtime.timers import Timers
 from traffic.transports.pool import Lease
 
 Done = Callable[["Exchange"], None]

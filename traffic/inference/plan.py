@@ -5,10 +5,7 @@ Sizes of the GPU's memory stay real: only time, and what crosses the fabric, is 
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from topologies.model.errors import SpecError
 from topologies.model.fabric import Fabric
@@ -17,6 +14,7 @@ from traffic.inference.agent import Task, tasks_of
 from traffic.inference.gpu import Roofline
 from traffic.inference.parallel import Parallel, fused, pairs_of, parallel_of, problems, replica_hosts, replicas_of
 from traffic.inference.requests import Request, requests_of, trace_notes
+from traffic.runtime.job import PhaseJob
 from traffic.transports.tcp import TCP
 from traffic.workloads.specs import ServingSpec
 
@@ -126,25 +124,12 @@ class Serving(BaseModel):
         return max(round(tokens * self.token_bytes), 1)
 
 
-class ServingJob(BaseModel):
+class ServingJob(PhaseJob):
     """JOB.json of python -m traffic.inference."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    inventory: Path
-    t0: float
-    records: Path
-    phase: str
+    what = "a job of the serving runtime"
     seed: int = 1
     workloads: tuple[Serving, ...] = Field(min_length=1)
-
-    @classmethod
-    def read(cls, path: Path) -> ServingJob:
-        """Raises SpecError for a missing file or one that is no job."""
-        try:
-            return cls.model_validate(json.loads(path.read_text()))
-        except (OSError, ValueError) as error:
-            found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            raise SpecError(str(path), "a job of the serving runtime as JSON", found) from None
 
 
 def serving_of(spec: ServingSpec, fabric: Fabric, name: str, seed: int) -> Serving:

@@ -16,7 +16,6 @@ from functools import partial
 from time import monotonic
 from typing import Protocol
 
-from traffic.engine.timers import Timers
 from traffic.inference.batching import Batch, Sequence, Step
 from traffic.inference.kv.cache import Hierarchy, Tier
 from traffic.inference.kv.carrier import Carrier, Fetch
@@ -25,6 +24,7 @@ from traffic.inference.plan import Serving
 from traffic.inference.records import ReplicaRecord
 from traffic.inference.requests import Request
 from traffic.inference.routing import ReplicaView
+from traffic.runtime.timers import Timers
 
 Emit = Callable[[int], None]        # tokens of a message
 StepOver = Callable[[float, float], None]   # when it was over, by the clock of the model; seconds of it on the network

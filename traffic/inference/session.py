@@ -1,20 +1,13 @@
-"""One phase of serving: connections, go, requests, the end; its events go to `emit`."""
+"""One phase of serving: its requests from the first that is due to the last answer."""
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
-from topologies.model.errors import RunError, SpecError, SpecErrors
+from topologies.access.events import Progress
+from topologies.access.process import allow_files
 from topologies.model.inventory import Inventory
-from traffic.engine.namespaces import allow_descriptors
-from traffic.engine.session import Interrupted
-from traffic.engine.timers import Heartbeat, Lateness, Timers
-from traffic.engine.watch import InterfaceWatch
 from traffic.inference.client import Clients, Exchange
 from traffic.inference.gateway import Gateway
 from traffic.inference.kv.carrier import Carrier
@@ -26,17 +19,13 @@ from traffic.inference.replica import Replica, Roofed
 from traffic.inference.tasks import Agents, TaskRun
 from traffic.inference.tools import ToolCall
 from traffic.inference.workers import Pass, Workers
-from traffic.runtime.records import InterruptedRecord, LatenessRecord, LatenessRunRecord, Record, RecordWriter
-from traffic.transports.base import Host, Network, Options
+from traffic.runtime.records import Record, RecordWriter
+from traffic.runtime.session import Session, hosts_of
+from traffic.runtime.timers import Timers
+from traffic.transports.base import Network, Options
 from traffic.transports.tcp.network import TcpNetwork
-from traffic.transports.tcp.settings import prepare_namespace
 
-Emit = Callable[[dict[str, Any]], None]
-
-PROCESS = "inference"       # its name in records and in the verdict
-PROGRESS_EVERY = 0.25       # seconds
-RECORDS_PER_BEAT = 20       # encoded in one go
-DESCRIPTORS = 8192          # sockets of requests that are open at the same time
+FILES = 8192                # sockets of requests that are open at the same time
 READY = 30.0                # seconds for a connection of each pair to stand
 
 
@@ -111,27 +100,21 @@ class Runtime:
             self._over()
 
 
-class Session:
-    """Runs a job. Whatever happens, `close` leaves every record on disk."""
+class ServingSession(Session):
+    """Runs a job of serving."""
 
-    def __init__(self, job: ServingJob, inventory: Inventory, emit: Emit, writer: RecordWriter) -> None:
-        self._job, self._emit, self._writer = job, emit, writer
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(self._escaped)
-        hosts = hosts_of(job, inventory)
-        for name in hosts:
-            writer.write(prepare_namespace(inventory.netns[name], inventory.fabric.spec.tcp, name))
-        self._timers = Timers(self._loop)
+    process, records_per_beat = "inference", 20
+
+    def __init__(self, job: ServingJob, inventory: Inventory, writer: RecordWriter) -> None:
+        hosts = hosts_of((name for s in job.workloads for name in s.hosts), inventory)
+        super().__init__(job, hosts, inventory, writer)
         self._network = TcpNetwork(self._loop, hosts)
-        self._end: asyncio.Future[None] = self._loop.create_future()
-        self._runtimes = {s.name: Runtime(s, self._network, self._timers, job, writer.write, self._over)
+        self._runtimes = {s.name: Runtime(s, self._network, self._timers, job, writer.write, self._finished)
                           for s in job.workloads}
-        self._heartbeat: Heartbeat | None = None
-        self._watch = InterfaceWatch(self._loop, list(hosts.values()), self._interface_down)
 
     async def connect(self) -> None:
         """One connection of each pair stands before traffic starts; more open on demand. Raises LabError."""
-        allow_descriptors(DESCRIPTORS)
+        allow_files(FILES, "the connections of requests", "fewer requests at the same time")
         for r in self._runtimes.values():
             for _, server in r.serving.pairs:
                 self._network.listen(self._network.hosts[server])
@@ -140,97 +123,27 @@ class Session:
             for workers in r.workers.values():
                 workers.hold()
 
-    async def run(self) -> None:
-        """Start everything and wait for the end. Raises LabError or Interrupted."""
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        now = time.monotonic()
-        self._heartbeat = Heartbeat(self._timers, self._beat, self._second)
-        self._timers.at(now + PROGRESS_EVERY, self._progress)
+    def _begin(self, now: float) -> None:
         for r in self._runtimes.values():
             spec, scale = r.serving.spec, r.serving.time
-            self._writer.write(ServingSetupRecord(r.serving.name, self._job.phase, spec.routing,
+            self._writer.write(ServingSetupRecord(r.serving.name, self._phase, spec.routing,
                                                   spec.slo_ttft * scale, spec.slo_tpot * scale, r.serving.gateway))
             r.start(now)
-        await self._end
-        self._show_progress()
 
-    async def wait(self, go: asyncio.Future[None]) -> None:
-        """Wait for `go`, or for a failure that comes first."""
-        await asyncio.wait((go, self._end), return_when=asyncio.FIRST_COMPLETED)
-        if self._end.done():
-            await self._end
-        await go
-
-    def close(self) -> None:
-        """Close all sockets and put the last records on disk."""
-        t0, phase = self._job.t0, self._job.phase
+    def _release(self) -> None:
         for r in self._runtimes.values():
             for replica in r.replicas.values():
-                self._writer.write(replica.record(phase, t0))
+                self._writer.write(replica.record(self._phase, self._t0))
             if r.carrier is not None:
                 r.carrier.close()
             for reported in r.links.close():
                 self._writer.write(reported)
-        if self._heartbeat is not None:
-            lateness = self._heartbeat.stop()
-            self._writer.write(LatenessRunRecord(phase, lateness.n, lateness.p50, lateness.p99, lateness.max, PROCESS))
         self._network.close()
-        self._watch.close()
-        self._timers.close()
-        gc.enable()
-        gc.unfreeze()
-        self._writer.flush()
 
-    # -- what happens meanwhile ---------------------------------------------------------------------
+    def _finished(self) -> None:
+        if not any(r.left for r in self._runtimes.values()):
+            self.over()
 
-    def _over(self) -> None:
-        if not any(r.left for r in self._runtimes.values()) and not self._end.done():
-            self._end.set_result(None)
-
-    def fail(self, error: BaseException) -> None:
-        """End the phase with an error; only the first one counts."""
-        if not self._end.done():
-            self._end.set_exception(error)
-
-    def interrupt(self, reason: str) -> None:
-        """End the phase because somebody wants it."""
-        if not self._end.done():
-            self._writer.write(InterruptedRecord(self._job.phase, time.monotonic() - self._job.t0, reason))
-        self.fail(Interrupted(reason))
-
-    def _interface_down(self, host: Host, interface: str) -> None:
-        self.fail(RunError(f"host {host.name}", "its interface to stay up during the run", f"{interface} went down",
-                           "records up to now are kept; bring it up and run again"))
-
-    def _escaped(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An exception in a callback ends the phase; it must not be a line in a log."""
-        self.fail(context.get("exception") or RuntimeError(context["message"]))
-
-    def _beat(self) -> None:
-        self._writer.pump(RECORDS_PER_BEAT)
-
-    def _second(self, lateness: Lateness) -> None:
-        t = time.monotonic() - self._job.t0
-        self._writer.write(LatenessRecord(self._job.phase, t, lateness.n, lateness.p50, lateness.p99, lateness.max,
-                                          PROCESS))
-        self._writer.write_out()
-
-    def _progress(self) -> None:
-        self._show_progress()
-        self._timers.at(time.monotonic() + PROGRESS_EVERY, self._progress)
-
-    def _show_progress(self) -> None:
+    def _progress(self) -> Iterator[Progress]:
         for name, r in self._runtimes.items():
-            self._emit({"event": "progress", "workload": name, "done": r.links.meter.bytes, "total": r.total})
-
-
-def hosts_of(job: ServingJob, inventory: Inventory) -> dict[str, Host]:
-    """The hosts that these workloads use, by name. Raises SpecErrors naming those that do not exist."""
-    wanted = sorted({name for s in job.workloads for name in s.hosts})
-    unknown = [name for name in wanted if name not in inventory.netns]
-    if unknown:
-        known = ", ".join(h.name for h in inventory.fabric.all_hosts)
-        raise SpecErrors([SpecError("workload hosts", f"hosts of the lab: {known[:300]}", ", ".join(unknown))])
-    return {name: Host(name, inventory.fabric.host(name).ip, inventory.netns_path(name)) for name in wanted}
+            yield Progress(name, r.links.meter.bytes, r.total)

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from traffic.engine.timers import Timers
 from traffic.inference.agent import Call, Task
 from traffic.inference.client import Clients, Exchange
 from traffic.inference.links import CONTROL_BYTES, Links
 from traffic.inference.plan import Serving
 from traffic.inference.records import TaskRecord
 from traffic.inference.tools import ToolCall, Tools
+from traffic.runtime.timers import Timers
 from traffic.transports.pool import Lease
 
 

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from traffic.engine.timers import Timers
 from traffic.inference.agent import Call, Task
 from traffic.inference.links import Links
 from traffic.inference.plan import Serving
 from traffic.inference.records import ToolRecord
+from traffic.runtime.timers import Timers
 from traffic.transports.pool import Lease
 
 Over = Callable[["ToolCall"], None]

@@ -18,11 +18,11 @@ from time import monotonic
 
 from topologies.model.errors import RunError
 from traffic.collectives import Move, schedule
-from traffic.engine.timers import Timers
 from traffic.inference.batching import Step
 from traffic.inference.links import Links
 from traffic.inference.parallel import Pair, Parallel, Stages, pairs_of, ring_pairs
 from traffic.inference.replica import StepOver
+from traffic.runtime.timers import Timers
 from traffic.transports.flow import Flow, Lane
 from traffic.transports.pool import Lease
 from traffic.workloads.workload import Collective

@@ -25,12 +25,12 @@ from traffic.metrics import (
 )
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Metric, with_real
+from traffic.runtime.records import SENTINEL
 from traffic.workloads.kinds.registry import families
 from traffic.workloads.workload import Collective, Transfer, Workload
 
 Row = Mapping[str, Any]
 ENGINE = ("step", "compute", "collective")      # records of what the TCP engine runs in iterations
-SENTINEL = "sentinel"       # the lab's own probe stream, which takes nothing from the workloads
 Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
 
 

@@ -1,30 +1,12 @@
-"""How a traffic process talks to the one that started it: lines of JSON out, one line in to start."""
+"""A line on standard input starts a process of traffic; its events are in topologies/access/events.py."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
-from typing import Any
-
-from topologies.model.errors import LabError
 
 INTERRUPTED = 130       # exit code of a phase that was ended from outside
-
-
-def emit(event: dict[str, Any]) -> None:
-    """One event as a line on stdout, at once. A reader that has gone away is no reason to stop."""
-    try:
-        os.write(sys.stdout.fileno(), json.dumps(event, separators=(",", ":")).encode() + b"\n")
-    except BrokenPipeError:
-        return
-
-
-def error_event(error: LabError) -> dict[str, Any]:
-    """An error as the last event that the parent reads."""
-    return {"event": "error", "where": error.where, "expected": error.expected, "found": error.found,
-            "hint": error.hint}
 
 
 def go_line(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from topologies.access import files
 from topologies.model.errors import LabError
 
+SENTINEL = "sentinel"       # workload and phase of the lab's own probe stream, which runs through all phases
 DECIMALS = 6        # of a stored number: microseconds, below what a user-space stamp can tell
 
 

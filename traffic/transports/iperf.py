@@ -20,17 +20,20 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from topologies.model.errors import HostError, LabError, RunError, SpecError, Violation, Violations
+from topologies.access.events import Done, Progress, Ready, emit
+from topologies.access.process import die_with_parent
+from topologies.model.errors import HostError, RunError, Violation, Violations
 from topologies.model.inventory import Inventory
 from topologies.model.scale import Scale
 from topologies.model.spec import FabricSpec
-from traffic.engine.namespaces import die_with_parent
-from traffic.runtime.protocol import INTERRUPTED, emit, error_event, go_line
+from traffic.runtime.command import run_job
+from traffic.runtime.job import PhaseJob
+from traffic.runtime.protocol import INTERRUPTED, go_line
 from traffic.runtime.records import InterruptedRecord, IperfRecord, Record, RecordWriter
+from traffic.runtime.session import Interrupted
 from traffic.transports.tcp import TCP
 from traffic.transports.tcp.settings import prepare_namespace
 from traffic.workloads.specs import BulkSpec
@@ -68,24 +71,11 @@ def whole_seconds(seconds: float) -> int:
     return max(math.ceil(seconds), 1)
 
 
-class Job(BaseModel):
+class Job(PhaseJob):
     """A job as it is written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    inventory: Path
-    t0: float
-    records: Path
-    phase: str
+    what = "a job of bulk flows"
     bulks: dict[str, BulkSpec] = Field(min_length=1)
-
-    @classmethod
-    def read(cls, path: Path) -> Job:
-        """Raises SpecError for a missing file or one that is no job."""
-        try:
-            return cls.model_validate(json.loads(path.read_text()))
-        except (OSError, ValueError) as error:
-            found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            raise SpecError(str(path), "a job of bulk flows as JSON", found) from None
 
     @model_validator(mode="after")
     def _iperf3_can(self) -> Job:
@@ -215,10 +205,6 @@ def measure(inventory: Inventory, pair: Pair, t0: float = 0.0, phase: str = "cal
     return asyncio.run(_measured(inventory, pair, t0, phase))
 
 
-class Interrupted(Exception):  # noqa: N818 - a wish, not an error
-    """Somebody outside wants the phase to end."""
-
-
 async def _phase(job: Job, inventory: Inventory, writer: RecordWriter) -> None:
     """All flows, or Interrupted with the name of a signal."""
     loop = asyncio.get_running_loop()
@@ -233,8 +219,10 @@ async def _phase(job: Job, inventory: Inventory, writer: RecordWriter) -> None:
         loop.add_signal_handler(number, stop, signal.Signals(number).name)
     try:
         await flows
-    except asyncio.CancelledError:
-        raise Interrupted(signals[0]) from None
+    except (asyncio.CancelledError, EOFError) as reason:
+        text = signals[0] if signals else str(reason)
+        writer.write(InterruptedRecord(job.phase, time.monotonic() - job.t0, text))
+        raise Interrupted(text) from None
 
 
 async def _flows(job: Job, inventory: Inventory, writer: RecordWriter) -> None:
@@ -246,7 +234,7 @@ async def _flows(job: Job, inventory: Inventory, writer: RecordWriter) -> None:
         for pair in pairs:
             await servers.enter_async_context(serving(inventory, pair))
         go = go_line(asyncio.get_running_loop())
-        emit({"event": "ready"})
+        emit(Ready())
         await go
         clients = [asyncio.create_task(_recorded(inventory, p, job, writer)) for p in pairs]
         ticker = asyncio.create_task(_progress(job))
@@ -271,31 +259,19 @@ async def _progress(job: Job) -> None:
         passed = time.monotonic() - start
         for name, spec in job.bulks.items():
             total = whole_seconds(spec.duration)
-            emit({"event": "progress", "workload": name, "done": round(1000 * min(passed, total)),
-                  "total": 1000 * total})
+            emit(Progress(name, round(1000 * min(passed, total)), 1000 * total))
         await asyncio.sleep(PROGRESS_EVERY)
 
 
-def main(arguments: list[str]) -> int:
-    """Run the job and return the exit code."""
-    die_with_parent(signal.SIGTERM)
-    try:
-        if len(arguments) != 1:
-            raise LabError("python -m traffic.transports.iperf", "one argument, a job as JSON", f"{len(arguments)}")
-        job = Job.read(Path(arguments[0]))
-        inventory = Inventory.read(job.inventory)
-        with RecordWriter(job.records) as writer:
-            try:
-                asyncio.run(_phase(job, inventory, writer))
-            except (Interrupted, EOFError) as reason:
-                writer.write(InterruptedRecord(job.phase, time.monotonic() - job.t0, str(reason)))
-                return INTERRUPTED
-    except LabError as error:
-        emit(error_event(error))
-        return 1
-    emit({"event": "done"})
+def _work(job: Job, inventory: Inventory) -> int:
+    with RecordWriter(job.records) as writer:
+        try:
+            asyncio.run(_phase(job, inventory, writer))
+        except Interrupted:
+            return INTERRUPTED
+    emit(Done())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_job(sys.argv[1:], "traffic.transports.iperf", Job, _work))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 from topologies.model.inventory import Inventory
 from traffic.runtime.records import RecordWriter
@@ -17,7 +16,7 @@ from traffic.transports.udp import children
 from traffic.transports.udp.board import board
 from traffic.transports.udp.clock import StepWatch
 from traffic.transports.udp.job import PacketProcess
-from traffic.transports.udp.outcome import Finding, packets_records, stream_record, summary
+from traffic.transports.udp.outcome import Finding, StreamRecord, write_stream
 from traffic.transports.udp.receiver import receive_all
 from traffic.transports.udp.wire import allow_sockets, socket_drops
 
@@ -44,44 +43,29 @@ class QueuePairs(PacketProcess):
                                                     self.endpoints[pair.dst].answers)
         self.start()
 
-    def _send(self, line: children.Line) -> dict[str, Any]:
+    def _send(self, line: children.Line) -> None:
         """The sender child's life."""
         if line.wait() == "go":
             try:
                 Sender(self.outgoing, [e.acks for e in self.endpoints.values()], self.board).run()
             finally:
                 line.tell("pairs", pairs=[o.reported() for o in self.outgoing])
-        return {}
 
-    def _receive(self, line: children.Line) -> dict[str, Any]:
+    def _receive(self, line: children.Line) -> None:
         """The receiver child's life."""
         ports = [Port(e.data, self.incoming) for e in self.endpoints.values()]
         receive_all(ports, self.board, line.control, lambda: float(line.wait() or 0))
         line.tell("pairs", pairs=[i.reported() for i in self.incoming.values()])
-        return {}
 
-    def _write(self, watch: StepWatch, start: float) -> list[dict[str, Any]]:
-        """All records, whatever happened; what a `done` tells."""
-        watch.look()
-        job, reported = self.job, []
-        ends = [child.said("pairs") for child in (self.sender, self.receiver)]
-        with RecordWriter(Path(job.records)) as writer:
-            for k, (pair, lane) in enumerate(zip(self.pairs, self.board.lanes, strict=True)):
-                sender, receiver = (end["pairs"][k] if end else None for end in ends)
-                found = Finding(
-                    phase=job.phase, t0=job.t0, offset=watch.first, number=FIRST_QPN + k, sport=pair.ports(),
-                    dport=ROCE_PORT, send_errors=sender["errors"] if sender else {},
-                    socket_drops=socket_drops(self.endpoints[pair.dst].data), clock_step=watch.step,
-                    latency_invalid=watch.why_invalid, interrupted=bool(self.interrupted))
-                for packets in packets_records(pair, lane, job.phase, job.t0):
-                    writer.write(packets)
-                record = stream_record(pair, lane, found)
-                writer.write(record)
-                if sender and receiver:     # else a child has crashed, which is reported after this
-                    zero = watch.first + round(job.t0 * 1e9)
-                    writer.write(roce_record(pair, record, sender, receiver, zero))
-                writer.flush()
-                reported.append(summary(record))
-            writer.write(self._cost(start))
-            self._note_interruption(writer)
-        return reported
+    def _write(self, writer: RecordWriter, watch: StepWatch) -> Iterator[StreamRecord]:
+        job, ends = self.job, [child.said("pairs") for child in (self.sender, self.receiver)]
+        for k, (pair, lane) in enumerate(zip(self.pairs, self.board.lanes, strict=True)):
+            sender, receiver = (end["pairs"][k] if end else None for end in ends)
+            record = write_stream(writer, pair, lane, Finding(
+                phase=job.phase, t0=job.t0, offset=watch.first, number=FIRST_QPN + k, sport=pair.ports(),
+                dport=ROCE_PORT, send_errors=sender["errors"] if sender else {},
+                socket_drops=socket_drops(self.endpoints[pair.dst].data), clock_step=watch.step,
+                latency_invalid=watch.why_invalid, interrupted=bool(self.interrupted)))
+            if sender and receiver:     # else a child has crashed, which is reported after this
+                writer.write(roce_record(pair, record, sender, receiver, watch.first + round(job.t0 * 1e9)))
+            yield record

@@ -16,20 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from topologies.access.process import die_with_parent
 from topologies.model.errors import LabError
 
-PR_SET_PDEATHSIG = 1
 PR_SET_TIMERSLACK = 29
 TIMER_SLACK = 1             # ns, instead of the default 50 us
 FIFO_PRIORITY = 10
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent(parent: int, by: signal.Signals) -> None:
-    """Receive `by` when the parent (its forking thread) ends; at once if it has ended already."""
-    _libc.prctl(PR_SET_PDEATHSIG, int(by), 0, 0, 0)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), by)
 
 
 @dataclass
@@ -50,7 +43,7 @@ class Line:
         line, _, self.heard = self.heard.partition(b"\n")
         return line.decode()
 
-    def tell(self, event: str, **body: Any) -> None:
+    def tell(self, event: str, **body: object) -> None:
         os.write(self.report, json.dumps({"event": event, **body}).encode() + b"\n")
 
 
@@ -77,6 +70,16 @@ class Child:
         return next((t for t in self.reported if t["event"] == event), None)
 
     @property
+    def cpu(self) -> float:
+        """Seconds of CPU that it took; 0 of one that did not finish."""
+        return float((self.said("finished") or {}).get("cpu", 0.0))
+
+    @property
+    def scheduler(self) -> str:
+        """What it is scheduled by; '' before it is ready."""
+        return str((self.said("ready") or {}).get("scheduler", ""))
+
+    @property
     def over(self) -> bool:
         return not self.alive or self.said("finished") is not None or self.said("failed") is not None
 
@@ -94,8 +97,8 @@ class Child:
         os.close(self.report)
 
 
-def start(name: str, work: Callable[[Line], dict[str, Any]], realtime: bool) -> Child:
-    """Fork a child that runs `work` and reports `finished` with its result, or `failed`."""
+def start(name: str, work: Callable[[Line], None], realtime: bool) -> Child:
+    """Fork a child that runs `work` and reports `finished`, or `failed`."""
     control, report = os.pipe(), os.pipe()
     parent = os.getpid()
     pid = os.fork()
@@ -108,17 +111,17 @@ def start(name: str, work: Callable[[Line], dict[str, Any]], realtime: bool) -> 
     return Child(name, pid, control[1], report[0])
 
 
-def _live(line: Line, work: Callable[[Line], dict[str, Any]], realtime: bool, parent: int) -> NoReturn:
+def _live(line: Line, work: Callable[[Line], None], realtime: bool, parent: int) -> NoReturn:
     """All of a child. It never returns into the parent's code, whatever happens."""
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)       # the parent decides: Ctrl-C reaches the whole group
-        die_with_parent(parent, signal.SIGKILL)
+        die_with_parent(signal.SIGKILL, parent)
         _libc.prctl(PR_SET_TIMERSLACK, TIMER_SLACK, 0, 0, 0)
         gc.disable()
         line.tell("ready", scheduler=_scheduler(realtime))
-        result = work(line)
-        line.tell("finished", cpu=time.process_time(), **result)
+        work(line)
+        line.tell("finished", cpu=time.process_time())
     except LabError as error:
         line.tell("failed", where=error.where, expected=error.expected, found=error.found, hint=error.hint)
     except BaseException:       # a child must end here; the parent shows it as the bug of ours that it is

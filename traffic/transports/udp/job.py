@@ -1,6 +1,6 @@
 """The process of streams: sets up, starts its two children, follows orders, writes the records.
 
-    stdin   "go", then perhaps "stop"          stdout   {"event": ready | progress | error | done}
+    stdin   "go", then perhaps "stop"          stdout   events (topologies/access/events.py)
 
 A stop ends the schedules early but in peace: the tail is waited for. SIGINT and SIGTERM do the same,
 mark the records as interrupted and exit with 130.
@@ -8,27 +8,27 @@ mark the records as interrupted and exit with 130.
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
-from topologies.model.errors import LabError, RunError
+from topologies.access.events import Done, Progress, Ready, emit
+from topologies.model.errors import RunError
 from topologies.model.inventory import Inventory
+from traffic.runtime.command import run_job
+from traffic.runtime.protocol import INTERRUPTED
 from traffic.runtime.records import InterruptedRecord, RecordWriter
 from traffic.transports.udp import children
 from traffic.transports.udp.board import RECEIVED, SENT, Board, board
 from traffic.transports.udp.clock import StepWatch
-from traffic.transports.udp.outcome import Finding, StreamsRecord, packets_records, stream_record, summary
-from traffic.transports.udp.plan import MAX_PACKETS, J, Job, read_job_of, source_ports
+from traffic.transports.udp.outcome import Finding, StreamRecord, StreamsRecord, summary, write_stream
+from traffic.transports.udp.plan import MAX_PACKETS, Job, source_ports
 from traffic.transports.udp.receiver import Inlet, Source, receive_all
 from traffic.transports.udp.sender import Flow, send_all
 from traffic.transports.udp.wire import allow_sockets, open_receiver, open_sender, socket_drops
@@ -36,16 +36,8 @@ from traffic.transports.udp.wire import allow_sockets, open_receiver, open_sende
 TICK = 0.25             # seconds between progress lines and looks at the clock
 IMPATIENCE = 1.0        # drain time at most when interrupted
 PATIENCE = 30.0         # beyond drain, for a child to report after it was told to end
-INTERRUPTED_EXIT = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def emit(event: str, **body: Any) -> None:
-    """One line to whoever started us; nobody there is no reason to lose records."""
-    try:
-        print(json.dumps({"event": event, **body}), flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+J = TypeVar("J", bound=Job)
 
 
 class PacketProcess:
@@ -70,16 +62,16 @@ class PacketProcess:
         self.receiver = children.start("receiver", self._receive, self.job.realtime)
         self.sender = children.start("sender", self._send, self.job.realtime)
 
-    def _send(self, line: children.Line) -> dict[str, Any]:
+    def _send(self, line: children.Line) -> None:
         """The sender child's life."""
         raise NotImplementedError
 
-    def _receive(self, line: children.Line) -> dict[str, Any]:
+    def _receive(self, line: children.Line) -> None:
         """The receiver child's life."""
         raise NotImplementedError
 
-    def _write(self, watch: StepWatch, start: float) -> list[dict[str, Any]]:
-        """All records, whatever happened; what a `done` tells."""
+    def _write(self, writer: RecordWriter, watch: StepWatch) -> Iterator[StreamRecord]:
+        """Write all of each stream, whatever happened; its record."""
         raise NotImplementedError
 
     def interrupt(self, number: int, _frame: FrameType | None) -> None:
@@ -94,14 +86,14 @@ class PacketProcess:
         self._poll.register(0, selectors.EVENT_READ)
         self._until(lambda: all(c.said("ready") or c.over for c in (self.sender, self.receiver)))
         self._check()
-        emit("ready", pids=dict(zip(self.names, (self.sender.pid, self.receiver.pid), strict=True)))
+        emit(Ready(dict(zip(self.names, (self.sender.pid, self.receiver.pid), strict=True))))
         self._until(lambda: self._ordered("go") or self._leaving)
         if self._ordered("go"):
             return self._traffic()
         if self.interrupted:
-            with RecordWriter(Path(self.job.records)) as writer:
+            with RecordWriter(self.job.records) as writer:
                 self._note_interruption(writer)
-            return INTERRUPTED_EXIT
+            return INTERRUPTED
         return 0
 
     def _traffic(self) -> int:
@@ -113,11 +105,18 @@ class PacketProcess:
         self.receiver.order(str(drain))
         self._until(lambda: self.sender.over and self.receiver.over, watch, drain + PATIENCE)
         self._progress(always=True)
-        reported = self._write(watch, start)
+        watch.look()
+        ended = []
+        with RecordWriter(self.job.records) as writer:
+            for record in self._write(writer, watch):
+                writer.flush()
+                ended.append(summary(record))
+            writer.write(self._cost(start))
+            self._note_interruption(writer)
         self._check()
         if self.interrupted:
-            return INTERRUPTED_EXIT
-        emit("done", streams=reported)
+            return INTERRUPTED
+        emit(Done(ended))
         return 0
 
     def _ordered(self, order: str) -> bool:
@@ -161,9 +160,10 @@ class PacketProcess:
         for workload in dict.fromkeys(s.workload for s in self.job.streams):
             mine = [(s, k) for s, k in zip(self.job.streams, self.board.lanes, strict=True) if s.workload == workload]
             endless = any(s.packets is None for s, _ in mine)
-            emit("progress", workload=workload, done=sum(k.count[RECEIVED] * s.frame for s, k in mine),
-                 total=None if endless else sum((s.packets or 0) * s.frame for s, _ in mine),
-                 sent=sum(k.count[SENT] for _, k in mine), received=sum(k.count[RECEIVED] for _, k in mine))
+            emit(Progress(
+                workload, sum(k.count[RECEIVED] * s.frame for s, k in mine),
+                None if endless else sum((s.packets or 0) * s.frame for s, _ in mine),
+                sum(k.count[SENT] for _, k in mine), sum(k.count[RECEIVED] for _, k in mine)))
 
     def _check(self) -> None:
         """Raise what a child failed of."""
@@ -181,13 +181,11 @@ class PacketProcess:
             writer.write(InterruptedRecord(self.job.phase, time.monotonic() - self.job.t0, self.interrupted))
 
     def _cost(self, start: float) -> StreamsRecord:
-        def of(child: children.Child, event: str, key: str, missing: Any) -> Any:
-            return (child.said(event) or {}).get(key, missing)
+        sender, receiver = self.sender, self.receiver
         return StreamsRecord(
             phase=self.job.phase, start=start - self.job.t0, end=time.monotonic() - self.job.t0,
-            sender_cpu=of(self.sender, "finished", "cpu", 0.0), receiver_cpu=of(self.receiver, "finished", "cpu", 0.0),
-            sender_scheduler=of(self.sender, "ready", "scheduler", ""),
-            receiver_scheduler=of(self.receiver, "ready", "scheduler", ""))
+            sender_cpu=sender.cpu, receiver_cpu=receiver.cpu, sender_scheduler=sender.scheduler,
+            receiver_scheduler=receiver.scheduler)
 
     def close(self) -> None:
         """End both children, by their pids."""
@@ -221,40 +219,25 @@ class UdpProcess(PacketProcess):
         """Packets that the kernel dropped at the socket of stream i, of which each is reported once."""
         raise NotImplementedError
 
-    def _send(self, line: children.Line) -> dict[str, Any]:
+    def _send(self, line: children.Line) -> None:
         """The sender child's life."""
         if line.wait() == "go":
             try:
                 self._play()
             finally:
                 line.tell("errors", errors=[dict(flow.errors) for flow in self.flows])
-        return {}
 
-    def _receive(self, line: children.Line) -> dict[str, Any]:
+    def _receive(self, line: children.Line) -> None:
         """The receiver child's life."""
         receive_all(self.inlets, self.board, line.control, lambda: float(line.wait() or 0))
-        return {}
 
-    def _write(self, watch: StepWatch, start: float) -> list[dict[str, Any]]:
-        """All records, whatever happened; what a `done` tells."""
-        watch.look()
-        job, reported = self.job, []
-        errors = (self.sender.said("errors") or {}).get("errors", [{}] * len(job.streams))
-        with RecordWriter(Path(job.records)) as writer:
-            for i, (stream, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True)):
-                found = Finding(
-                    phase=job.phase, t0=job.t0, offset=watch.first, number=i, sport=self.ports[i],
-                    dport=self.dports[i], send_errors=errors[i], socket_drops=self._drops(i),
-                    clock_step=watch.step, latency_invalid=watch.why_invalid, interrupted=bool(self.interrupted))
-                for packets in packets_records(stream, lane, job.phase, job.t0):
-                    writer.write(packets)
-                record = stream_record(stream, lane, found)
-                writer.write(record)
-                writer.flush()
-                reported.append(summary(record))
-            writer.write(self._cost(start))
-            self._note_interruption(writer)
-        return reported
+    def _write(self, writer: RecordWriter, watch: StepWatch) -> Iterator[StreamRecord]:
+        job, errors = self.job, (self.sender.said("errors") or {}).get("errors", [{}] * len(self.job.streams))
+        for i, (stream, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True)):
+            yield write_stream(writer, stream, lane, Finding(
+                phase=job.phase, t0=job.t0, offset=watch.first, number=i, sport=self.ports[i],
+                dport=self.dports[i], send_errors=errors[i], socket_drops=self._drops(i),
+                clock_step=watch.step, latency_invalid=watch.why_invalid, interrupted=bool(self.interrupted)))
 
 
 class Streams(UdpProcess):
@@ -285,28 +268,15 @@ class Streams(UdpProcess):
 
 def command_line(arguments: list[str], module: str, model: type[J], process: Callable[[J, Inventory], PacketProcess]
                  ) -> int:
-    """`python -m MODULE JOB.json`. Exit code: 0 done, 1 an error that was reported on stdout, 130 interrupted, 2
-    usage."""
-    if len(arguments) != 1:
-        print(f"usage: python -m {module} JOB.json", file=sys.stderr)
-        return 2
-    try:
-        job = read_job_of(Path(arguments[0]), model)
-        return run(job, lambda inventory: process(job, inventory))
-    except LabError as error:
-        emit("error", where=error.where, expected=error.expected, found=error.found, hint=error.hint)
-        return 1
-
-
-def run(job: Job, process: Callable[[Inventory], PacketProcess]) -> int:
-    """Run one job by the protocol above, as what `process` makes; the exit code. Raises LabError."""
-    children.die_with_parent(os.getppid(), signal.SIGTERM)
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)       # until there is something that can be interrupted
-    packets = process(Inventory.read(Path(job.inventory)))
-    try:
-        for number in SIGNALS:
-            signal.signal(number, packets.interrupt)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        return packets.run()
-    finally:
-        packets.close()
+    """`python -m MODULE JOB.json`. Exit code: 0 done, 1 an error that was reported, 130 interrupted."""
+    def work(job: J, inventory: Inventory) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)       # until there is something that can be interrupted
+        packets = process(job, inventory)
+        try:
+            for number in SIGNALS:
+                signal.signal(number, packets.interrupt)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            return packets.run()
+        finally:
+            packets.close()
+    return run_job(arguments, module, model, work)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from traffic.metrics.packets import longest_outage, loss_runs, reordering
+from traffic.runtime.records import RecordWriter
 from traffic.transports.udp.board import DUPLICATES, FOREIGN, LAST_ARRIVAL, RECEIVED, SENT, SLOTS, Lane
 from traffic.transports.udp.plan import Stream
 
@@ -167,6 +168,15 @@ def packets_records(stream: Stream, lane: Lane, phase: str, t0: float) -> Iterat
                    for d, there in zip(delays[part].tolist(), arrived[part].tolist(), strict=True)])
 
 
-def summary(record: StreamRecord) -> dict[str, Any]:
+def write_stream(writer: RecordWriter, stream: Stream, lane: Lane, found: Finding) -> StreamRecord:
+    """Write the packets of a stream and what became of it, which is returned."""
+    for packets in packets_records(stream, lane, found.phase, found.t0):
+        writer.write(packets)
+    record = stream_record(stream, lane, found)
+    writer.write(record)
+    return record
+
+
+def summary(record: StreamRecord) -> dict[str, object]:
     """What the parent of the process is informed of a stream at its end."""
     return {"stream": record.stream, "sent": record.sent, "received": record.received, "lost": record.lost}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from topologies.model.addressing import ETHERNET_HEADER, SENTINEL_DSCP
-from topologies.model.errors import LabError, SpecError, Violation, Violations
+from topologies.model.errors import SpecError, Violation, Violations
 from topologies.model.fabric import Fabric
 from topologies.model.fields import Strict
+from traffic.runtime.job import PhaseJob
+from traffic.runtime.records import SENTINEL
 from traffic.workloads.specs import StreamSpec
 
 FRAME_OVERHEAD = 42             # Ethernet 14 + IPv4 20 + UDP 8
@@ -26,7 +26,6 @@ MAX_DRAIN = 600.0               # seconds of silence that a job waits for at mos
 FIRST_PORT = 12_000             # destination port of a job's first stream; the others follow
 SENTINEL_FIRST_PORT = 11_000
 SOURCE_PORTS = range(20_000, 32_000)    # below the kernel's own choice, so that a seed always finds its ports free
-SENTINEL = "sentinel"
 SENTINEL_PPS = 250.0             # of one stream, and
 SENTINEL_TOTAL_PPS = 500.0       # of all: at 39 us a packet and switch they take 6 % of a core
 SENTINEL_FRAME = 90
@@ -72,13 +71,10 @@ class Stream(Strict):
         return self.frame - FRAME_OVERHEAD
 
 
-class Job(Strict):
+class Job(PhaseJob):
     """What one process of streams does. `drain`: seconds of silence after which missing packets are lost."""
 
-    inventory: str
-    t0: float                   # CLOCK_MONOTONIC of the run
-    records: str
-    phase: str
+    what = "a job of UDP streams"
     streams: tuple[Stream, ...] = Field(min_length=1, max_length=MAX_STREAMS)
     drain: float = Field(1.0, gt=0, le=MAX_DRAIN)
     first_port: int = Field(FIRST_PORT, ge=1024, le=19_000)
@@ -95,29 +91,6 @@ class Job(Strict):
             raise Violations([Violation(("streams",), f"at most {MAX_JOB_PACKETS} packets in all streams of a phase",
                                         str(total), "shorter, slower or fewer streams, or phases of their own")])
         return self
-
-
-J = TypeVar("J", bound=Job)
-
-
-def read_job(path: Path) -> Job:
-    """The job at `path`. Raises LabError for whatever is wrong with the file."""
-    return read_job_of(path, Job)
-
-
-def read_job_of(path: Path, model: type[J]) -> J:
-    """The same for a job of that model."""
-    try:
-        return model.model_validate_json(path.read_text())
-    except OSError as error:
-        raise LabError(str(path), "a job of UDP streams", os.strerror(error.errno or 0)) from None
-    except UnicodeDecodeError:
-        raise LabError(str(path), "a job of UDP streams", "a binary file") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SpecError(f"{path} {where}".strip(), "a job of UDP streams",
-                        f"{error.error_count()} problem(s), first: {first['msg']}") from None
 
 
 def streams_of(spec: StreamSpec, fabric: Fabric, name: str, seed: int) -> tuple[Stream, ...]:
@@ -164,7 +137,7 @@ def sentinel_streams(fabric: Fabric, seed: int) -> tuple[Stream, ...]:
                  for i, (src, dst) in enumerate(pairs))
 
 
-def sentinel_job(fabric: Fabric, inventory: str, t0: float, records: str, seed: int) -> Job | None:
+def sentinel_job(fabric: Fabric, inventory: Path, t0: float, records: Path, seed: int) -> Job | None:
     """The job of the sentinel through a whole run; None where the fabric has no two probe hosts."""
     streams = sentinel_streams(fabric, seed)
     if not streams:

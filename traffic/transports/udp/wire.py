@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import struct
 
 from topologies.access.netns import inside
-from topologies.model.errors import HostError, LabError, RunError
+from topologies.access.process import allow_files
+from topologies.model.errors import LabError, RunError
 from topologies.model.inventory import Inventory
 from traffic.transports.udp.plan import Stream
 
@@ -32,13 +32,7 @@ OTHER_FILES = 64                # pipes, namespaces, standard streams, records
 
 def allow_sockets(count: int) -> None:
     """Raise this process's limit of open files for `count` sockets. Raises HostError if it cannot go so far."""
-    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = count + OTHER_FILES
-    if most != resource.RLIM_INFINITY and need > most:
-        raise HostError("UDP streams", f"room for {count} sockets", f"a hard limit of {most} open files",
-                        "fewer flows, or a higher limit: ulimit -Hn")
-    if soft != resource.RLIM_INFINITY and soft < need:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (need, most))
+    allow_files(count + OTHER_FILES, f"{count} sockets of packet streams", "fewer flows")
 
 
 def _udp(netns: str) -> socket.socket:

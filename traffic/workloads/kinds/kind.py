@@ -64,7 +64,8 @@ class Family:
 
 
 class Process(ABC, Generic[B]):
-    """A sort of process. It speaks as traffic/runtime/protocol.py says: ready, go, progress, done.
+    """A sort of process. Its events are in topologies/access/events.py: ready, then after a line on stdin progress,
+    done.
 
     what       names its job and its log in a run directory     module    what Python runs, with the job as argument
     sends      the name under which the sampler watches what sends on time, and its timers are judged: `what`, or one

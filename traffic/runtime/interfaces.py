@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 
-from traffic.engine.namespaces import inside
+from topologies.access.netns import inside
 from traffic.transports.base import Host
 
 RTMGRP_LINK = 1
