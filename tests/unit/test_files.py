@@ -22,7 +22,9 @@ from traffic.runtime.records import RecordWriter
 
 PRECIOUS = "precious"
 WRITERS: dict[str, Callable[[Path], object]] = {
-    "write_whole": lambda path: write_whole(path, b"new"), "new_file": lambda path: os.close(files.new_file(path)),
+    "write_whole": lambda path: write_whole(path, b"new"),
+    "state of a lab": lambda path: files.write_whole(path, b"new", ours=True),
+    "new_file": lambda path: os.close(files.new_file(path)),
     "append": lambda path: os.close(files.append(path)), "check_writable": files.check_writable,
     "junit": lambda path: write(path, []), "junit before the run": check_writable,
     "schema": lambda path: schema(Kind.fabric, path), "records": lambda path: RecordWriter(path).close(),
@@ -138,3 +140,14 @@ def test_only_root_has_a_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("0", "-1", "root", ""):
         monkeypatch.setenv("SUDO_UID", wrong)
         assert files.caller() is None
+
+
+def test_a_labs_state_stays_roots_and_what_a_user_asked_for_is_theirs(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owners: list[tuple[int, int]] = []
+    monkeypatch.setattr(files, "caller", lambda: (1234, 1234))
+    monkeypatch.setattr(os, "fchown", lambda _file, *who: owners.append(who))
+    files.write_whole(tmp_path / "inventory.json", b"{}", ours=True)
+    assert owners == []
+    files.write_whole(tmp_path / "report.html", b"")
+    assert owners == [(1234, 1234)]
