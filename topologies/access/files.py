@@ -61,7 +61,7 @@ def write_whole(path: Path, content: bytes, *, ours: bool = False) -> None:
         _check_plain(path.name, there)
         part = f".{path.name}.{secrets.token_hex(4)}.part"
         try:
-            with os.fdopen(_new(part, there, owner=None if ours else caller()), "wb") as file:
+            with os.fdopen(_new(part, there, None if ours else caller()), "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
