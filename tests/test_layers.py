@@ -66,8 +66,6 @@ BACKENDS = {
     "topologies/links/htb": Backend(
         re.compile(r"\bhtb\b|\bbfifo\b|qdisc|\bnetem\b|\bsch_\w+|\btc_batch\b|\btc\b", re.IGNORECASE), {
             "topologies/lab/shell.py": "runs tc as it runs ip",
-            "topologies/lab/host_limits.py": "a queue discipline's kernel module bears its name",
-            "topologies/lab/features.py": "the same",
             "topologies/switches/ovs/vtep.py": "silences the kernel behind a tunnel end, which is no wire"}),
 }
 

@@ -17,10 +17,11 @@ from scenarios.evidence.outages import Outage, Watch, bring_up, take_down
 from scenarios.run.timed import Timed
 from scenarios.spec.scenario import LinkEvent, Scenario, SwitchEvent
 from topologies.links.htb import wires
+from topologies.model.disciplines import QueueSpec
 from topologies.model.fabric import Fabric, Link
 from topologies.model.inventory import Inventory
 from topologies.model.scale import Scale
-from topologies.model.spec import ClassSpec, QueueSpec
+from topologies.model.spec import ClassSpec
 from topologies.proof.findings import Declared
 from topologies.proof.ledger import Fault
 

@@ -98,7 +98,7 @@ def _queue_event(scenario: Scenario, event: LinkEvent, link: Link, at: KeyPath) 
     if event.queue.kind != "fifo":
         yield Problem(at, "a length such as 60kB: a queue keeps its kind", f"kind: {event.queue.kind}")
     own = scenario.fabric.links.get(link.name)
-    kind = own.queue.kind if own and own.queue else link.discipline.kind
-    if kind != "fifo":
-        yield Problem(at, "a link with a plain queue", f"{link.name}, whose queue is of kind {kind}",
+    has = own.queue.discipline(scenario.fabric.scale.scale) if own and own.queue else link.discipline
+    if not has.resizable:
+        yield Problem(at, "a link with a plain queue", f"{link.name}, whose queue is of kind {has.kind}",
                       "of another kind the kernel throws away what waits, and counts it as no drop")

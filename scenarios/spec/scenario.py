@@ -14,9 +14,10 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from controller.intent.intent import MAX_OBJECTS, Intent, IntentObject
 from controller.intent.intent_fields import SubnetRef
 from scenarios.validation.spec import CheckName, CheckSpec
+from topologies.model.disciplines import Queue
 from topologies.model.errors import Violation, Violations
 from topologies.model.fields import Rate, Share, Strict, Time
-from topologies.model.spec import LEAST_SHARE, FabricSpec, QueueSpec
+from topologies.model.spec import LEAST_SHARE, FabricSpec
 from traffic.workloads.kinds.registry import any_spec
 
 MOST = 256              # workloads, phases, events, changes of a schedule, checks
@@ -66,7 +67,7 @@ class LinkEvent(OneThing):
     link: str
     state: Literal["up", "down"] | None = None
     rate: Rate | None = Field(None, gt=0)
-    queue: QueueSpec | None = None
+    queue: Queue | None = None
     flap: Flap | None = Field(None, description="down and up again, count times")
     hidden: bool = Field(False, description="a misconfiguration: predictions and answers are not informed of it")
 

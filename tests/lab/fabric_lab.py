@@ -15,11 +15,12 @@ from pathlib import Path
 from scenarios.run.lab import Lab
 from topologies.access.netns import inside
 from topologies.lab.journal import BASE, Process
-from topologies.model.spec import FabricSpec, QueueSpec
+from topologies.model.disciplines import FifoQueue
+from topologies.model.spec import FabricSpec
 from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
 from topologies.proof.ledger import Fault, Ledger, balance
 
-SMALL = FabricSpec(name="shared", leaves=2, spines=2, hosts_per_leaf=4, queue=QueueSpec(packets=40))
+SMALL = FabricSpec(name="shared", leaves=2, spines=2, hosts_per_leaf=4, queue=FifoQueue(packets=40))
 PORT = 9000
 PAYLOAD = 1472      # a full frame of 1514 bytes
 

@@ -89,7 +89,8 @@ def test_the_schema_knows_the_short_forms_and_refuses_unknown_keys() -> None:
     assert "base" in definitions["FabricOverBase"]["properties"]
     assert over_base["$ref"].endswith("FabricOverBase")
     assert inline["$ref"].endswith("FabricSpec")
-    assert "string" in {choice.get("type") for choice in definitions["QueueSpec"]["anyOf"]}
+    queue = definitions["FabricSpec"]["properties"]["queue"]["anyOf"]
+    assert "string" in {choice.get("type") for choice in queue}
     assert definitions["FabricSpec"]["properties"]["host_rate"]["type"] == "string"
     assert scenario["additionalProperties"] is definitions["FabricSpec"]["additionalProperties"] is False
 

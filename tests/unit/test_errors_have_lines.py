@@ -12,11 +12,12 @@ from scenarios import cli
 from scenarios.spec.compiling import compiled
 from scenarios.spec.load_scenario import load_scenario
 from scenarios.workshops.work import read_scenario as read_work_scenario
+from topologies.model.disciplines import FifoQueue
 from topologies.model.document import other_encoding, read_document
 from topologies.model.errors import Gathered, SpecError, SpecErrors, TraceError
 from topologies.model.expansion import expand
 from topologies.model.load import load_fabric
-from topologies.model.spec import FabricSpec, QueueSpec, ScaleSpec
+from topologies.model.spec import FabricSpec, ScaleSpec
 from traffic.traces.rows import json_rows, text_lines
 
 HEAD = "name: s\nquestion: Q?\nfabric: small\n"
@@ -123,11 +124,11 @@ def test_a_hint_never_suggests_the_key_that_was_found(here: Path, key: str) -> N
 
 
 def test_a_queue_in_bytes_is_as_long_as_it_says_and_holds_a_frame(here: Path) -> None:
-    assert {k.queue for k in expand(FabricSpec(queue=QueueSpec(bytes=1600))).links if k.kind == "access"} == {1600}
+    assert {k.queue for k in expand(FabricSpec(queue=FifoQueue(bytes=1600))).links if k.kind == "access"} == {1600}
     Path("f.yml").write_text("queue: 1513B\n")
     with pytest.raises(SpecErrors, match=r"f.yml:1 queue: expected a queue of at least 1514 B, one full frame"):
         load_fabric("f.yml")
-    scaled = FabricSpec(queue=QueueSpec(bytes=60_000), scale=ScaleSpec(size=1e-3))      # packets are not scaled
+    scaled = FabricSpec(queue=FifoQueue(bytes=60_000), scale=ScaleSpec(size=1e-3))      # packets are not scaled
     assert {k.queue for k in expand(scaled).links if k.kind == "access"} == {2 * 1514}
 
 

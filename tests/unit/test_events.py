@@ -14,10 +14,11 @@ from scenarios.spec.events import SETTLE, Change, History, Player
 from scenarios.spec.load_scenario import LIBRARY, load_scenario
 from scenarios.spec.scenario import LinkEvent, Scenario
 from tests.workloads import workload_of
+from topologies.model.disciplines import FifoQueue
 from topologies.model.errors import HostError, LabError, SpecError
 from topologies.model.expansion import expand
 from topologies.model.inventory import Inventory
-from topologies.model.spec import FabricSpec, QueueSpec
+from topologies.model.spec import FabricSpec
 from traffic.workloads.kinds.engine import slowed
 from traffic.workloads.workload import Compute, Workload
 
@@ -91,7 +92,7 @@ def test_a_window_is_never_shorter_than_its_fault(done: list[tuple[str, str, obj
 
 def test_rates_and_queues_are_converted_by_the_scale(done: list[tuple[str, str, object]]) -> None:
     fabric = expand(FabricSpec(name="s", leaves=1, spines=1, hosts_per_leaf=1, host_rate="400Gb/s",
-                               queue=QueueSpec(bytes=60_000_000), scale={"rate": "1/40000", "size": "1/1000"}))
+                               queue=FifoQueue(bytes=60_000_000), scale={"rate": "1/40000", "size": "1/1000"}))
     inventory = INVENTORY.model_copy(update={"fabric": fabric})
     event = LinkEvent(at="0s", link="h1-leaf1", rate="200Gb/s", queue="30MB")
     noted: list[Change] = []

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from scenarios.spec.references import reference_problems
 from scenarios.spec.scenario import Scenario
 from tests.unit.test_ledger import FABRIC, NOTHING, OUT, WIRES
 from tests.unit.test_qdisc import DONE, Kernel, ask, attribute, message, tcmsg
 from topologies.lab import host_limits
-from topologies.links.htb import counters, qdisc, wires
+from topologies.links.htb import counters, disciplines, qdisc, wires
+from topologies.model.disciplines import Queue
 from topologies.model.errors import HostError, SpecError
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric, Link
 from topologies.model.inventory import Inventory, SwitchProcess
-from topologies.model.spec import FabricSpec, QueueSpec
+from topologies.model.spec import FabricSpec
 from topologies.model.units import parse_share
 from topologies.proof.ledger import Counters, QueueCount, balance
 from topologies.switches.ovs import losses
@@ -55,7 +56,7 @@ def test_a_saved_spec_reads_back_as_it_was() -> None:
     {"bytes": "60kB", "ecn": True}, {"bytes": "60kB", "kind": "pie"}, {"kind": "fq_codel"}])
 def test_a_queue_that_makes_no_sense_is_refused(queue: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        QueueSpec.model_validate(queue)
+        TypeAdapter(Queue).validate_python(queue)
 
 
 def test_impairments_of_the_fabric_hold_for_every_link_unless_it_has_its_own() -> None:
@@ -106,20 +107,20 @@ def test_a_lossy_link_loses_in_both_directions_before_the_queue() -> None:
 def test_red_between_two_lengths_follows_its_average() -> None:
     link = access(host_rate="10mbit", queue={"bytes": "60kB", "kind": "red", "min": "15kB", "max": "45kB"})
     # (2 x 15000 + 45000) / (3 x 1514) = 16.5, rounded up, and one more
-    assert wires.queue_words(link, link.queue) == (
+    assert disciplines.queue_words(link, link.queue) == (
         "red limit 60000 min 15000 max 45000 avpkt 1514 burst 18 probability 0.1 bandwidth 10000kbit")
 
 
 def test_red_with_one_length_marks_all_above_it() -> None:
     link = access(queue={"bytes": "60kB", "kind": "red", "min": "15kB", "max": "15kB", "ecn": True})
-    assert "probability 1.0" in wires.queue_words(link, link.queue)
-    assert wires.queue_words(link, link.queue).endswith(" ecn")
+    assert "probability 1.0" in disciplines.queue_words(link, link.queue)
+    assert disciplines.queue_words(link, link.queue).endswith(" ecn")
 
 
 def test_fq_codel_counts_full_frames_and_marks_only_if_asked() -> None:
     link = access(queue={"bytes": "60kB", "kind": "fq_codel"})
-    assert wires.queue_words(link, link.queue) == "fq_codel limit 39 noecn"
-    assert wires.kernel_limit(link, 100) == 1
+    assert disciplines.queue_words(link, link.queue) == "fq_codel limit 39 noecn"
+    assert disciplines.kernel_limit(link, 100) == 1
 
 
 def test_a_hosts_own_queue_stays_plain() -> None:

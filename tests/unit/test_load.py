@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from scenarios.spec.load_scenario import LIBRARY, load_scenario
 from tests.examples import examples
 from tests.golden import cases
+from topologies.model.disciplines import FifoQueue
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.expansion import expand
 from topologies.model.load import CATALOG, load_fabric, load_model, ready_files
-from topologies.model.spec import FabricSpec, QueueSpec
+from topologies.model.spec import FabricSpec
 from traffic.workloads.specs import CollectiveSpec, RequestsSpec, StreamSpec, TrainingTraceSpec
 
 GOLDEN = dict(cases())
@@ -136,7 +137,7 @@ def test_an_option_changes_a_fabric_before_it_is_checked(tmp_path: Path) -> None
     spec = load_model(path, FabricSpec, ["host_rate=5mbit", "queue.packets=7", "border={hosts: 3, rate: 1mbit}",
                                          "border.hosts=4", "links.leaf1-spine1.rate=2mbit"])
     assert spec.host_rate == 5e6
-    assert spec.queue == QueueSpec(packets=7)
+    assert spec.queue == FifoQueue(packets=7)
     assert spec.border is not None
     assert spec.border.hosts == 4
     assert spec.links["leaf1-spine1"].rate == 2e6

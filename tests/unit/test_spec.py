@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from scenarios.spec.scenario import Scenario
+from topologies.model.disciplines import FifoQueue, Queue
 from topologies.model.errors import Violations
-from topologies.model.spec import FabricSpec, QueueSpec
+from topologies.model.spec import FabricSpec
 
 
 def violations(**keys: object) -> list[str]:
@@ -32,18 +33,18 @@ def test_a_saved_spec_reads_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(("text", "queue"), [
-    ("60kB", QueueSpec(bytes=60_000)), ("40packets", QueueSpec(packets=40)), ("1 packet", QueueSpec(packets=1)),
-    ({"packets": 3}, QueueSpec(packets=3)),
+    ("60kB", FifoQueue(bytes=60_000)), ("40packets", FifoQueue(packets=40)), ("1 packet", FifoQueue(packets=1)),
+    ({"packets": 3}, FifoQueue(packets=3)),
 ])
-def test_a_queue_is_in_bytes_or_in_packets(text: object, queue: QueueSpec) -> None:
-    assert QueueSpec.model_validate(text) == queue
+def test_a_queue_is_in_bytes_or_in_packets(text: object, queue: FifoQueue) -> None:
+    assert TypeAdapter(Queue).validate_python(text) == queue
 
 
 @pytest.mark.parametrize("text", [
     "60", "0packets", "-1packets", "2.5packets", "60kbit", "0kB", 60, [], {}, {"bytes": 1, "packets": 1}])
 def test_other_queues_are_refused(text: object) -> None:
     with pytest.raises(ValidationError):
-        QueueSpec.model_validate(text)
+        TypeAdapter(Queue).validate_python(text)
 
 
 @pytest.mark.parametrize(("keys", "paths"), [

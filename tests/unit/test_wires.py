@@ -6,13 +6,14 @@ import pytest
 
 from topologies.links.htb import wires
 from topologies.model.addressing import VXLAN_OVERHEAD
+from topologies.model.disciplines import FifoQueue
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
-from topologies.model.spec import FabricSpec, LinkOverride, QueueSpec
+from topologies.model.spec import FabricSpec, LinkOverride
 
 FABRIC = expand(FabricSpec(name="w", leaves=2, spines=1, hosts_per_leaf=1, host_rate="10mbit", uplink_rate="20mbit",
-                           queue=QueueSpec(bytes=60_000), uplink_queue=QueueSpec(bytes=90_000)))
+                           queue=FifoQueue(bytes=60_000), uplink_queue=FifoQueue(bytes=90_000)))
 
 
 def _inventory(fabric: Fabric) -> Inventory:

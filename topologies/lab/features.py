@@ -9,6 +9,7 @@ from pathlib import Path
 
 from topologies.lab.bgp_routers import PACKAGES, router_program
 from topologies.lab.host_limits import PROGRAMS, congestion_controls, find_program, has_module
+from topologies.links.htb import disciplines
 from topologies.links.htb import requirements as wires
 from topologies.switches.ovs import requirements as switches
 
@@ -29,9 +30,8 @@ class Feature:
 
 
 _MODULES = {
-    wires.NETEM: "link delay, jitter, loss and reordering",
-    "sch_red": "RED queues with ECN",
-    "sch_fq_codel": "FQ-CoDel queues",
+    wires.IMPAIRMENTS: "link delay, jitter, loss and reordering",
+    **disciplines.modules(),
     switches.KERNEL_DATAPATH: "datapath: kernel",
     "tcp_dctcp": "DCTCP",
     "vrf": "routing behind a router's own VTEP (bgp: vtep: l3vni)",

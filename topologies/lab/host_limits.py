@@ -19,6 +19,7 @@ from pathlib import Path
 from topologies.access import files
 from topologies.access.netns import get_sysctl, set_sysctl
 from topologies.lab import journal
+from topologies.links.htb import disciplines
 from topologies.links.htb import requirements as wires
 from topologies.links.htb.requirements import MODULE_PARAMETERS
 from topologies.model.errors import HostError
@@ -115,9 +116,9 @@ def require_features(fabric: Fabric) -> None:
 def _modules_of(link: Link) -> Iterator[tuple[str, str]]:
     """(key of the spec, kernel module) of all that a link asks for beyond a rate and a plain queue."""
     if link.impaired:
-        yield "delay" if link.delay else "loss", wires.NETEM
-    if link.discipline.kind != "fifo":
-        yield f"queue of kind {link.discipline.kind}", f"sch_{link.discipline.kind}"
+        yield "delay" if link.delay else "loss", wires.IMPAIRMENTS
+    if module := disciplines.of(link).module:
+        yield f"queue of kind {link.discipline.kind}", module
 
 
 @contextmanager

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topologies.model import addressing as addr
+from topologies.model.disciplines import QueueSpec
 from topologies.model.errors import SpecError
-from topologies.model.fabric import Discipline, End, Fabric, Link, Node, Role
+from topologies.model.fabric import End, Fabric, Link, Node, Role
 from topologies.model.scale import Scale
-from topologies.model.spec import FabricSpec, LinkOverride, QueueSpec
+from topologies.model.spec import FabricSpec, LinkOverride
 
 NON_BLOCKING = 1.06     # uplink headroom that was measured to be enough for VXLAN's 3.3 % and bursts
 MIN_QUEUE_FRAMES = 2
@@ -71,11 +72,6 @@ def _queue_bytes(queue: QueueSpec, frame: int, scale: Scale) -> int:
     return size if scale.is_identity else max(size, MIN_QUEUE_FRAMES * frame)
 
 
-def _discipline(queue: QueueSpec, scale: Scale) -> Discipline:
-    low, high = (round(scale.to_emulated_size(v or 0)) for v in (queue.min, queue.max))
-    return Discipline(kind=queue.kind, min=low, max=high, ecn=queue.ecn)
-
-
 def _impairments(spec: FabricSpec | LinkOverride, scale: Scale) -> dict[str, float]:
     """delay, jitter, loss, reorder in emulated units; what an override leaves out is left out."""
     times = {k: v for k, v in (("delay", spec.delay), ("jitter", spec.jitter)) if v is not None}
@@ -95,7 +91,7 @@ def _access_links(spec: FabricSpec, scale: Scale, leaves: list[Node], hosts: lis
                 a=End(node=host.name, interface=f"{host.name}-eth0", ofport=0),
                 b=End(node=leaf.name, interface=f"{leaf.name}-eth{number}", ofport=number),
                 rate=scale.to_emulated_rate(rate), queue=_queue_bytes(spec.queue, frame, scale),
-                discipline=_discipline(spec.queue, scale), **_impairments(spec, scale))
+                discipline=spec.queue.discipline(scale), **_impairments(spec, scale))
 
 
 def _spines_for(spec: FabricSpec, leaf: Node) -> range:
@@ -140,7 +136,7 @@ def _fabric_links(spec: FabricSpec, scale: Scale, leaves: list[Node], spines: li
                 a=End(node=leaf.name, interface=port, ofport=spine.index),
                 b=End(node=spine.name, interface=f"{spine.name}-eth{leaf.index}", ofport=leaf.index),
                 rate=scale.to_emulated_rate(uplink_rate(spec, leaf)),
-                queue=_queue_bytes(queue, frame, scale), discipline=_discipline(queue, scale),
+                queue=_queue_bytes(queue, frame, scale), discipline=queue.discipline(scale),
                 **_impairments(spec, scale))
 
 
@@ -170,5 +166,5 @@ def _changes(over: LinkOverride, link: Link, scale: Scale) -> dict[str, object]:
         changes["rate"] = scale.to_emulated_rate(over.rate)
     if over.queue is not None:
         changes["queue"] = _queue_bytes(over.queue, link.max_frame, scale)
-        changes["discipline"] = _discipline(over.queue, scale)
+        changes["discipline"] = over.queue.discipline(scale)
     return changes

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from topologies.model import addressing as addr
+from topologies.model.disciplines import AnyDiscipline, Fifo
 from topologies.model.errors import SpecError
 from topologies.model.spec import FabricSpec
 
@@ -69,15 +70,6 @@ class End(_Frozen):
     ofport: int          # 0 on a host
 
 
-class Discipline(_Frozen):
-    """When a queue drops or marks (spec.QueueSpec); min and max in bytes, red only."""
-
-    kind: Literal["fifo", "red", "fq_codel"] = "fifo"
-    min: int = 0
-    max: int = 0
-    ecn: bool = False
-
-
 class Link(_Frozen):
     """A point-to-point link with the same rate, queue, delay and impairments in both directions.
 
@@ -96,7 +88,7 @@ class Link(_Frozen):
     jitter: float = 0.0
     loss: float = 0.0
     reorder: float = 0.0
-    discipline: Discipline = Discipline()
+    discipline: AnyDiscipline = Fifo()
 
     @property
     def impaired(self) -> bool:

@@ -12,70 +12,19 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
-from pydantic_core import CoreSchema
+from pydantic import Field, model_validator
 
 from topologies.model import bgp_spec
 from topologies.model.addressing import BGP_LINKS, UNDERLAY
 from topologies.model.bgp_spec import HOST_NAME, RESERVED_NAME, BgpSpec
+from topologies.model.disciplines import FifoQueue, Queue
 from topologies.model.errors import Violation, Violations
-from topologies.model.fields import Factor, Rate, Share, Size, Strict, Time
+from topologies.model.fields import Factor, Rate, Share, Strict, Time
 from topologies.model.racks import MAX_HOSTS_PER_LEAF, racks_that_follow
 from topologies.model.scale import Scale
-from topologies.model.units import parse_size
 
 MAX_HOSTS = 2048        # of a fabric, probes among them: more than any machine emulates, and `check` answers in seconds
 _FACTOR = re.compile(r"[+]?[\d.]{1,20}(e[-+]?\d{1,2})?(/[\d.]{1,20})?", re.IGNORECASE)    # of what Fraction takes
-
-
-class QueueSpec(Strict):
-    """A queue: its length in bytes or in full frames (exactly one of the two), and when it drops or marks.
-
-    fifo drops from the tail. red drops by chance between two averaged lengths, with ecn it marks
-    instead; with min = max it marks above that length, as DCTCP wants it. fq_codel is RFC 8290's.
-    """
-
-    bytes: Annotated[int, BeforeValidator(lambda v: parse_size(v) if isinstance(v, str) else v)] | None = Field(
-        None, gt=0)
-    packets: int | None = Field(None, gt=0)
-    kind: Literal["fifo", "red", "fq_codel"] = "fifo"
-    min: Size | None = Field(None, gt=0, description="red: below this length nothing is dropped or marked")
-    max: Size | None = Field(None, gt=0, description="red: above this length everything is")
-    ecn: bool = Field(False, description="red, fq_codel: mark what can be marked, instead of dropping it")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        if isinstance(value, dict | QueueSpec):
-            return value
-        text = value.strip() if isinstance(value, str) else ""
-        for word in ("packets", "packet"):
-            if text.endswith(word):
-                number = text[: -len(word)].strip()
-                if not number.isdigit() or int(number) == 0:
-                    raise ValueError("a queue in bytes or packets, such as 60kB or 40packets")
-                return {"packets": int(number)}
-        try:
-            return {"bytes": parse_size(text)}
-        except ValueError:
-            raise ValueError("a queue in bytes or packets, such as 60kB or 40packets") from None
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        text = {"type": "string", "examples": ["60kB", "40packets"]}
-        return {"anyOf": [text, handler.resolve_ref_schema(handler(schema))]}
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> QueueSpec:
-        if (self.bytes is None) == (self.packets is None):
-            raise ValueError("a queue in bytes or packets, such as 60kB or 40packets")
-        if self.kind == "red" and not (self.min and self.max and self.min <= self.max):
-            raise ValueError("min and max with kind: red, min not above max")
-        if self.kind != "red" and (self.min or self.max):
-            raise ValueError("min and max with kind: red only")
-        if self.kind == "fifo" and self.ecn:
-            raise ValueError("ecn with kind: red or fq_codel only")
-        return self
 
 
 class ScaleSpec(Strict):
@@ -130,7 +79,7 @@ class LinkOverride(Strict):
     """What one named link has otherwise than its kind."""
 
     rate: Rate | None = None
-    queue: QueueSpec | None = None
+    queue: Queue | None = None
     delay: Time | None = None
     jitter: Time | None = None
     loss: Share | None = None
@@ -197,8 +146,8 @@ class FabricSpec(Strict):
     host_rate: Rate = 10e6
     uplink_rate: Rate | None = None
     oversubscription: float | None = Field(None, gt=0, le=1000)
-    queue: QueueSpec = QueueSpec(bytes=60_000)
-    uplink_queue: QueueSpec | None = None
+    queue: Queue = FifoQueue(bytes=60_000)
+    uplink_queue: Queue | None = None
     mtu: int = Field(1500, ge=576, le=9000)
     delay: Time = 0.0
     jitter: Time = Field(0.0, description="the delay varies evenly by so much to either side")

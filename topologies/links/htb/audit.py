@@ -7,7 +7,8 @@ from socket import socket
 
 from topologies.links.htb import qdisc
 from topologies.links.htb.classes import PARENT_CLASS, wire_classes
-from topologies.links.htb.wires import NETEM_LIMIT, UNSHAPED_RATE, Queue, kernel_limit, queues
+from topologies.links.htb.disciplines import kernel_limit
+from topologies.links.htb.wires import NETEM_LIMIT, UNSHAPED_RATE, Queue, queues
 from topologies.model.fabric import Link
 from topologies.model.inventory import Inventory
 from topologies.proof.findings import Declared, Finding

@@ -19,6 +19,7 @@ import struct
 from typing import NamedTuple
 
 from topologies.access.netns import inside
+from topologies.links.htb.disciplines import DISCIPLINES
 from topologies.model.errors import HostError
 
 TRAFFIC_QUEUE = 0x0010_0000     # 10:, the emulated queue of a direction
@@ -31,7 +32,6 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
 TCA_KIND, TCA_OPTIONS, TCA_STATS2 = 1, 2, 7
 TCA_STATS_BASIC, TCA_STATS_QUEUE, TCA_STATS_PKT64 = 1, 3, 8
-TCA_RED_PARMS, TCA_FQ_CODEL_LIMIT = 1, 2
 TCA_HTB_PARMS, TCA_HTB_RATE64, TCA_HTB_CEIL64 = 1, 6, 7
 TCA_NETEM_REORDER, TCA_NETEM_CORRUPT, TCA_NETEM_LOSS, TCA_NETEM_RATE, TCA_NETEM_RATE64 = 3, 4, 5, 6, 8
 TCA_NETEM_LATENCY64, TCA_NETEM_JITTER64 = 10, 11
@@ -51,6 +51,7 @@ _RATESPEC_RATE, _RATESPEC_SIZE = 8, 12          # u32 bytes/s is the last field 
 _RECEIVE = 1 << 16      # the kernel fills at most 32 kB of it
 _TRIES = 5              # a dump that a change of the devices ran into is done again
 _TIMEOUT = 5.0
+_NESTED = {wire.tc: wire.nested for wire in DISCIPLINES.values() if wire.nested is not None}
 
 
 class Qdisc(NamedTuple):
@@ -186,9 +187,9 @@ def _qdisc(data: memoryview, start: int, end: int, ifindex: int, handle: int, pa
 
 
 def _limit(data: memoryview, kind: str, options: tuple[int, int]) -> int | None:
-    """tc_fifo_qopt and tc_red_qopt begin with the limit; fq_codel has it in an attribute of its own."""
+    """Where the discipline has it (disciplines.Wire.nested); None for another kind."""
     at: int | None = options[0] if kind in ("bfifo", "pfifo") else None
-    nested = {"red": TCA_RED_PARMS, "fq_codel": TCA_FQ_CODEL_LIMIT}.get(kind)
+    nested = _NESTED.get(kind)
     if nested is not None:
         at = _attributes(data, *options).get(nested, (None,))[0]
     return None if at is None else int(_U32.unpack_from(data, at)[0])

@@ -22,12 +22,12 @@ queueing are exact, but a frame that meets empty queues does not pay for its own
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from topologies.lab.shell import run, tc_batch
 from topologies.links.htb.classes import WireClass, class_lines, htb_words, wire_classes
+from topologies.links.htb.disciplines import queue_words
 from topologies.links.htb.qdisc import TRAFFIC_QUEUE
 from topologies.model.addressing import SENTINEL_DSCP, VXLAN_OVERHEAD
 from topologies.model.errors import HostError
@@ -56,30 +56,6 @@ def burst(link: Link, rate: float) -> int:
 def _rate(link: Link, rate: float) -> str:
     b = burst(link, rate)
     return f"htb rate {round(rate)}bit ceil {round(rate)}bit burst {b} cburst {b} quantum {link.max_frame + 100}"
-
-
-def queue_words(link: Link, size: int) -> str:
-    """A link's queueing discipline for tc, `size` bytes long.
-
-    RED's burst, how many frames may pass before its average follows, is (2 min + max) / (3 x frame) as
-    tc-red(8) advises, its probability at max 0.1 (Floyd 1997). Where min = max the average is of two
-    frames and everything above is marked: DCTCP's step (Alizadeh et al., SIGCOMM 2010, 3.1).
-    """
-    how, frame = link.discipline, link.max_frame
-    ecn = " ecn" if how.ecn else ""
-    if how.kind == "red":
-        step = how.min == how.max
-        burst = math.ceil(how.min / frame if step else (2 * how.min + how.max) / (3 * frame)) + 1
-        return (f"red limit {size} min {how.min} max {how.max} avpkt {frame} burst {burst} "
-                f"probability {1.0 if step else 0.1} bandwidth {link.rate / 1e3:.0f}kbit{ecn}")
-    if how.kind == "fq_codel":      # its limit is in packets, and it marks unless told not to
-        return f"fq_codel limit {kernel_limit(link, size)}{ecn or ' noecn'}"
-    return f"bfifo limit {size}"
-
-
-def kernel_limit(link: Link, size: int) -> int:
-    """`size` bytes as the kernel holds them: fq_codel counts full frames."""
-    return max(size // link.max_frame, 1) if link.discipline.kind == "fq_codel" else size
 
 
 def impairment_words(link: Link) -> str:
