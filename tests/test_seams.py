@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from scenarios.commands.schema import Kind as Schema
 from scenarios.commands.schema import schema_of
@@ -31,10 +32,17 @@ from scenarios.spec.load_scenario import load_scenario
 from scenarios.spec.scenario import Scenario, WorkloadName
 from tests.toys.beacon import BeaconKind
 from tests.toys.gather import GatherKind, GatherSpec
+from tests.toys.head_drop import HeadDrop, HeadDropQueue, HeadDropWire
 from tests.toys.pipe import PIPE
 from tests.unit import run_factory
-from topologies.model.errors import SpecError, SpecErrors
-from topologies.model.fabric import Fabric
+from topologies.lab import host_limits
+from topologies.links.htb.disciplines import DISCIPLINES
+from topologies.links.htb.wires import wire_lines
+from topologies.model.disciplines import QUEUES, any_discipline, any_queue
+from topologies.model.errors import HostError, SpecError, SpecErrors
+from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric, Link
+from topologies.model.spec import FabricSpec
 from traffic.engine.channels import channels
 from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job as EngineJob
@@ -71,6 +79,49 @@ def report(base: Path, of: Scenario, found: dict[str, Any], records: list[dict[s
     run = run_factory.make(base, of, records=records, metrics=found, verdict=run_factory.verdict(),
                            ledger=run_factory.ledger())
     return "\n".join([*sentences(load(run)), build(run)])
+
+
+# ---- queue disciplines
+
+
+def rebuilt() -> None:
+    """The models that hold a queue, with the kinds that are registered by now."""
+    for model, field, of in ((FabricSpec, "queue", any_queue()), (Link, "discipline", any_discipline())):
+        model.model_fields[field].annotation = of
+    for model in (FabricSpec, Link, Fabric):
+        model.model_rebuild(force=True)
+
+
+@contextmanager
+def head_drop() -> Iterator[None]:
+    QUEUES.append((HeadDropQueue, HeadDrop))
+    DISCIPLINES["head_drop"] = HeadDropWire()
+    rebuilt()
+    try:
+        yield
+    finally:
+        QUEUES.pop()
+        del DISCIPLINES["head_drop"]
+        rebuilt()
+
+
+def test_a_queue_discipline_is_a_class_of_the_model_and_one_of_the_wires(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"bytes": "60kB", "kind": "head_drop", "spare": 2}
+    with head_drop():
+        fabric = expand(FabricSpec.model_validate({"queue": wanted}))
+        assert any(" handle 10: pfifo_head_drop limit 41" in line for line in wire_lines(fabric)), "60 kB, full frames"
+        assert Fabric.model_validate_json(fabric.model_dump_json()) == fabric, "what a report reads"
+        with pytest.raises(ValidationError, match="spare"):
+            FabricSpec.model_validate({"queue": {**wanted, "spare": "many"}})
+        monkeypatch.setattr(host_limits, "has_module", lambda name: name != "sch_head_drop")
+        with pytest.raises(HostError, match="queue of kind head_drop: expected a kernel with the module sch_head_drop"):
+            host_limits.require_features(fabric)
+    with pytest.raises(ValidationError, match="head_drop"):
+        FabricSpec.model_validate({"queue": wanted})
+
+
+def test_every_discipline_of_the_model_has_its_wires() -> None:
+    assert {made.model_fields["kind"].default for _, made in QUEUES} == set(DISCIPLINES)
 
 
 # ---- workloads
