@@ -15,7 +15,7 @@ from scenarios.spec.scenario import Scenario
 from topologies.model.fabric import Fabric
 from topologies.model.fields import Strict
 from traffic.inference import plan
-from traffic.metrics.inference import GOOD_TOKENS, TOKENS_MET
+from traffic.metrics.serving.inference import GOOD_TOKENS, TOKENS_MET
 from traffic.metrics.steps import STEP_TIME
 from traffic.metrics.utilisation import IDEAL
 from traffic.workloads.kinds.engine import Operations

@@ -16,8 +16,9 @@ from scenarios.verdict.invariants.samples import Counters
 from scenarios.verdict.verdict import sentinels
 from topologies.model.fabric import Fabric
 from topologies.proof import ledger
-from traffic.metrics import registry, tasks, vllm
+from traffic.metrics import registry
 from traffic.metrics.bottleneck import Samples
+from traffic.metrics.serving import tasks, vllm
 from traffic.runtime.records import SENTINEL
 from traffic.workloads.kinds.kind import by_process
 from traffic.workloads.kinds.registry import KINDS

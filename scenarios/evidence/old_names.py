@@ -23,6 +23,8 @@ RECORDS = {"slip": "timer-lateness", "slip-run": "timer-lateness-run"}      # ki
 _STREAM = {"pacing": "lateness"}
 _LEDGER = {"closes": "balances"}
 _END = {"port": "interface", "number": "ofport"}        # of a link
+_QUEUE = {"bytes", "packets", "kind", "min", "max", "ecn"}      # of every queue, once
+_OF_A_KIND = {"red": {"min", "max", "ecn"}, "fq_codel": {"ecn"}}
 _SUBJECTS = ("metric", "of", "of_prediction", "culprit")    # keys of a check that name a metric
 
 
@@ -82,7 +84,20 @@ def _design(value: Json) -> dict[str, Any]:
 
 def _scenario(value: dict[str, Any]) -> dict[str, Any]:
     return {key: {name: _check(c) if isinstance(c, dict) else c for name, c in part.items()}
-            if key in ("validate", "checks") and isinstance(part, dict) else part for key, part in value.items()}
+            if key in ("validate", "checks") and isinstance(part, dict) else _queues(part)
+            for key, part in value.items()}
+
+
+def _queues(value: Any) -> Any:
+    """The same with queues that have the keys of their own kind alone; each had those of all."""
+    if isinstance(value, list):
+        return [_queues(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == _QUEUE:
+        others = {"min", "max", "ecn"} - _OF_A_KIND.get(value["kind"], set())
+        return {key: v for key, v in value.items() if key not in others}
+    return {key: _queues(v) for key, v in value.items()}
 
 
 def _check(value: Json) -> dict[str, Any]:
@@ -95,7 +110,7 @@ def _inventory(value: dict[str, Any]) -> dict[str, Any]:
         return value
     links = [{k: _renamed(v, _END) if k in ("a", "b") and isinstance(v, dict) else v for k, v in link.items()}
              if isinstance(link, dict) else link for link in fabric["links"]]
-    return {**value, "fabric": {**fabric, "links": links}}
+    return {**value, "fabric": {**_queues(fabric), "links": links}}
 
 
 def _metric(value: Any) -> Any:

@@ -21,8 +21,9 @@ from scenarios.report.series import Load
 from scenarios.report.sharing import ALIKE, sharing_sentences
 from scenarios.report.tasks import difference_sentence, tasks_text
 from scenarios.report.text import number, percent, plural, quantity
-from traffic.metrics import collective, inference, packets, requests, roce, spanning, steps, tasks
+from traffic.metrics import collective, packets, roce, steps
 from traffic.metrics.metric import Definition
+from traffic.metrics.serving import inference, requests, spanning, tasks
 from traffic.workloads.kinds.registry import kind_of
 
 Order = Sequence[tuple[Definition, bool]]       # metrics, most telling first; whether more of it is better

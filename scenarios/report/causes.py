@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from scenarios.report.measured import Json, Tags, metric_of
 from scenarios.report.text import number, percent, quantity
-from traffic.metrics import bottleneck, fairness, interference, steps, straggler, tail
+from traffic.metrics import bottleneck, fairness, interference, steps, straggler
 from traffic.metrics.on_paths import INTERFERENCE_ON_PATHS, STEP_ON_PATHS
+from traffic.metrics.serving import tail
 
 UNEVEN = 0.02       # difference of fairness between phases from which on it is reported
 TELLING = 0.05      # share of the steps from which on a late rank is reported

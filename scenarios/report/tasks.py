@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from scenarios.report.measured import Tags, value_of
 from scenarios.report.text import number, percent, plural, quantity
-from traffic.metrics.inference import HITS
-from traffic.metrics.tasks import DONE, ERRORS, FAILED, PARTS, TIME, TIMED_OUT
+from traffic.metrics.serving.inference import HITS
+from traffic.metrics.serving.tasks import DONE, ERRORS, FAILED, PARTS, TIME, TIMED_OUT
 
 WORDS = {"external": "external services", "think": "pauses"}
 ALIKE = 0.01        # of the mean task time; a smaller difference is not reported

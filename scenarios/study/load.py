@@ -5,17 +5,13 @@ Errors are those of scenarios: each with file, line, path, what was expected and
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import traffic.metrics
 from scenarios.cost.study import check_prices
 from scenarios.evidence.old_names import renamed
 from scenarios.spec.compiling import compiled, located
@@ -37,7 +33,7 @@ from topologies.model.load import (
     ready_files,
     validate,
 )
-from traffic.metrics.metric import Definition
+from traffic.metrics.known import definitions, unit_of
 
 SUFFIX = ".study.yml"
 MAX_STUDY_OPS = 250_000         # of all designs, which are compiled one after another
@@ -244,15 +240,7 @@ def _metric_problems(metrics: Sequence[MetricChoice], designs: dict[str, Planned
         if owner not in owners:
             yield Problem(("metrics", n, "metric"), f"a key WORKLOAD.TAG, of one of {', '.join(owners)}", choice.metric,
                           nearest(owner, {o: f"{o}.{rest}" for o in owners}))
-        elif tag not in known_tags() and rest.rsplit(".", 1)[-1] not in known_tags():
+        elif unit_of(rest.rsplit(".", 1)[-1]) is None:
+            known = {t: f"{owner}.{t}" for t in sorted(definitions())}
             yield Problem(("metrics", n, "metric"), "a tag of docs/methods.md after the workload's name",
-                          rest or "nothing", renamed(rest) or nearest(tag, {t: f"{owner}.{t}" for t in known_tags()}))
-
-
-@cache
-def known_tags() -> tuple[str, ...]:
-    """Tags of every metric that has a definition; percentiles are those of a tag with _p90, _p99, _p999."""
-    names = [m.name for m in pkgutil.iter_modules(traffic.metrics.__path__)]
-    modules = [importlib.import_module(f"traffic.metrics.{name}") for name in names]
-    found = {d.tag for module in modules for d in vars(module).values() if isinstance(d, Definition)}
-    return tuple(sorted(found))
+                          rest or "nothing", renamed(rest) or nearest(tag, known))

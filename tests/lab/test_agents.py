@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
 from tests.lab.serving_lab import ServingRun, serve
-from traffic.metrics.tasks import anatomies
+from traffic.metrics.serving.tasks import anatomies
 
 pytestmark = pytest.mark.lab
 AGENT: dict[str, Any] = {"hosts": ["h3"], "steps": [2, 3], "fan_out": [1, 2],

@@ -15,7 +15,7 @@ from tests.lab.serving_lab import ServingRun, serve
 from traffic.inference.parallel import pairs_of
 from traffic.inference.unloaded import predict
 from traffic.inference.workers import ring_moves
-from traffic.metrics.spanning import metrics
+from traffic.metrics.serving.spanning import metrics
 
 pytestmark = pytest.mark.lab
 WORKERS = ["h3", "h4", "h5", "h6"]

@@ -92,3 +92,16 @@ def test_a_scenario_that_asks_for_an_old_name_is_refused_with_the_new_one() -> N
     check = CheckSpec.model_validate({"metric": "ring.laggard_share", "at_most": 0.1, "pass": "p", "fail": "f"})
     (problem,) = check_problems(scenario, expand(scenario.fabric), {"late": check})
     assert problem.hint == "it is called straggler_lateness now"
+
+
+@pytest.mark.parametrize(("kind", "own"), [("fifo", {}), ("fq_codel", {"ecn": False}),
+                                           ("red", {"min": "9000B", "max": "9000B", "ecn": False})])
+def test_a_queue_of_an_old_run_loses_the_keys_of_other_kinds(tmp_path: Path, kind: str, own: dict[str, object]) -> None:
+    queue = {"bytes": 60_000, "packets": None, "kind": kind, **own}
+    run = run_factory.make(tmp_path)
+    spec = json.loads((run.path / "scenario.json").read_text())
+    spec["fabric"]["links"] = {"h1-leaf1": {"queue": {"min": None, "max": None, "ecn": False, **queue}}}
+    (run.path / "scenario.json").write_text(json.dumps(spec))
+    found = load(run).scenario.fabric.links["h1-leaf1"].queue
+    assert found is not None
+    assert found.model_dump(mode="json") == queue

@@ -12,7 +12,7 @@ from topologies.model.fabric import Fabric
 from topologies.model.scale import Scale
 from topologies.model.spec import FabricSpec
 from traffic.metrics.registry import compute
-from traffic.metrics.vllm import bench_serve
+from traffic.metrics.serving.vllm import bench_serve
 
 Row = dict[str, Any]
 SETUP: Row = {"kind": "serving-setup", "workload": "chat", "phase": "main", "routing": "random", "slo_ttft": 0.5,

@@ -14,7 +14,7 @@ from topologies.model.fabric import Fabric
 from topologies.model.spec import BorderSpec, FabricSpec
 from traffic.metrics.bottleneck import Samples
 from traffic.metrics.registry import compute
-from traffic.metrics.tail import directions
+from traffic.metrics.serving.tail import directions
 
 Row = dict[str, Any]
 FABRIC = expand(FabricSpec(border=BorderSpec(hosts=1, rate="20mbit")))

@@ -16,7 +16,7 @@ from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
 from traffic.metrics.registry import compute
-from traffic.metrics.tasks import Step, anatomies, critical_path, parts_of_model, parts_of_tool
+from traffic.metrics.serving.tasks import Step, anatomies, critical_path, parts_of_model, parts_of_tool
 
 Row = dict[str, Any]
 BASE: Row = {"workload": "crew", "phase": "main", "task": 0, "status": "ok"}

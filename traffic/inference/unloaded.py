@@ -17,9 +17,9 @@ from topologies.model.scale import Scale
 from traffic.inference.gpu import Chunk
 from traffic.inference.parallel import Parallel
 from traffic.inference.plan import Serving
-from traffic.metrics.inference import PREFILL, TPOT
 from traffic.metrics.metric import Metric, with_real
-from traffic.metrics.spanning import SHARE
+from traffic.metrics.serving.inference import PREFILL, TPOT
+from traffic.metrics.serving.spanning import SHARE
 
 _ALONE = "of the median request alone on an idle network: stages x roofline + bytes exchanged at the busiest port"
 _PREFILL = replace(PREFILL, formula=f"prefill {_ALONE}")

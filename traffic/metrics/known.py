@@ -15,9 +15,9 @@ _PERCENTILE = re.compile(r"_p(90|99|999)$")     # reported beside a median, in i
 
 @cache
 def definitions() -> dict[str, Definition]:
-    """Tag -> its definition, over all modules of this package."""
-    modules = [importlib.import_module(f"traffic.metrics.{m.name}")
-               for m in pkgutil.iter_modules(traffic.metrics.__path__)]
+    """Tag -> its definition, over all modules of this package and those in it."""
+    modules = [importlib.import_module(m.name)
+               for m in pkgutil.walk_packages(traffic.metrics.__path__, prefix="traffic.metrics.")]
     return {d.tag: d for module in modules for d in vars(module).values() if isinstance(d, Definition)}
 
 

@@ -13,18 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from topologies.model.fabric import Fabric
-from traffic.metrics import (
-    bottleneck,
-    collective,
-    fairness,
-    interference,
-    steps,
-    straggler,
-    tail,
-    utilisation,
-)
+from traffic.metrics import bottleneck, collective, fairness, interference, steps, straggler, utilisation
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Metric, with_real
+from traffic.metrics.serving import tail
 from traffic.runtime.records import SENTINEL
 from traffic.workloads.kinds.registry import families
 from traffic.workloads.workload import Collective, Transfer, Workload

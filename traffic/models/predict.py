@@ -33,7 +33,7 @@ from topologies.model.fabric import Fabric
 from traffic.collectives import Move, schedule
 from traffic.metrics.collective import BUSBW, TIME, busiest_port
 from traffic.metrics.metric import Definition, Metric, spread, with_real
-from traffic.metrics.requests import E2EL, THROUGHPUT
+from traffic.metrics.serving.requests import E2EL, THROUGHPUT
 from traffic.metrics.steps import JCT, ROOFLINE, SOURCE, STEP_TIME, roofline
 from traffic.transports.overhead import Overhead
 from traffic.transports.registry import transport

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure as Canvas
 from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, Look, canvas, figure
 from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
-from traffic.metrics.inference import FETCH, PARTS, met, stamp, ttft
 from traffic.metrics.metric import ENOUGH
+from traffic.metrics.serving.inference import FETCH, PARTS, met, stamp, ttft
 
 MAX_CURVES = 6
 SHORT = ("network in", "KV fetch", "queue", "prefill", "first token out")

@@ -10,7 +10,7 @@ from scenarios.report.charts.canvas import WIDE, Figure, Ink, canvas, figure
 from scenarios.report.measured import Json
 from scenarios.report.tasks import WORDS
 from scenarios.report.text import plural, quantity
-from traffic.metrics.tasks import PARTS
+from traffic.metrics.serving.tasks import PARTS
 
 MAX_TASKS = 24          # bars; of more tasks the slowest are drawn
 FILL = dict(zip(PARTS, (*Ink.SERIES, "none"), strict=True))         # pauses are hollow

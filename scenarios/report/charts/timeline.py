@@ -17,7 +17,7 @@ from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, Look, canv
 from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
 from topologies.model.fabric import Fabric
-from traffic.metrics.inference import LONG, SEGMENT
+from traffic.metrics.serving.inference import LONG, SEGMENT
 from traffic.transports.tcp import TCP
 
 Span = tuple[float, float]      # seconds from the step's start, and how long

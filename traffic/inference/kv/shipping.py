@@ -25,8 +25,8 @@ from time import monotonic
 from topologies.model.scale import Scale
 from traffic.inference.gpu import Chunk
 from traffic.inference.plan import Serving
-from traffic.metrics.inference import KV_WAIT
 from traffic.metrics.metric import Metric, with_real
+from traffic.metrics.serving.inference import KV_WAIT
 from traffic.transports.pool import Lease
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_size, show_time
-from traffic.metrics import requests
+from traffic.metrics.serving import requests
 from traffic.traces.requests import requests_workload
 from traffic.workloads.kinds.engine import EngineKind, Operations
 from traffic.workloads.kinds.kind import Family

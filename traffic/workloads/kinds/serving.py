@@ -12,8 +12,8 @@ from traffic.inference import unloaded
 from traffic.inference.gpu import Chunk
 from traffic.inference.kv import shipping
 from traffic.inference.plan import Serving, ServingJob, serving_of
-from traffic.metrics import inference, spanning, stores, tasks
 from traffic.metrics.metric import Metric
+from traffic.metrics.serving import inference, spanning, stores, tasks
 from traffic.workloads.extent import Extent
 from traffic.workloads.kinds.kind import Built, Family, Json, Kind, Pair, Process, Row, Setting, checked_job
 from traffic.workloads.kinds.serving_checks import extent_of, limit_problems, name_problems

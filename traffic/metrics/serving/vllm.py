@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from topologies.model.scale import Scale
-from traffic.metrics import inference
+from traffic.metrics.serving import inference
 
 Row = Mapping[str, Any]
 

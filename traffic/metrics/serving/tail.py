@@ -30,8 +30,8 @@ import numpy.typing as npt
 
 from topologies.model.fabric import Fabric
 from traffic.metrics.bottleneck import Samples
-from traffic.metrics.inference import FETCH, IN, OUT, SOURCE, parts, ttft
 from traffic.metrics.metric import ENOUGH, Definition, Metric
+from traffic.metrics.serving.inference import FETCH, IN, OUT, SOURCE, parts, ttft
 from traffic.transports.tcp import TCP
 
 Row = Mapping[str, Any]

@@ -22,8 +22,8 @@ from statistics import fmean, median
 from typing import Any
 
 from topologies.model.scale import MIN_PACKETS
-from traffic.metrics.inference import stamp
 from traffic.metrics.metric import Definition, Metric, percentile
+from traffic.metrics.serving.inference import stamp
 from traffic.transports.tcp import TCP
 
 Row = Mapping[str, Any]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from traffic.metrics.inference import LONG, SEGMENT, SOURCE
 from traffic.metrics.metric import Definition, Metric
+from traffic.metrics.serving.inference import LONG, SEGMENT, SOURCE
 
 Row = Mapping[str, Any]
 _SHARE = "blocks found there and in no nearer tier / blocks of all prompts that were looked up"
