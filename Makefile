@@ -5,7 +5,8 @@ aifab  := $(dir $(python))aifab
 root   := $(if $(filter 0,$(shell id -u)),,sudo)
 
 pure   := tests/unit tests/test_layers.py tests/docs/test_docs.py
-pytest := $(python) -m pytest -p no:cacheprovider -n auto --dist worksteal
+# Pytest rewrites each assert that it collects: half a minute of a processor, unless it may keep what it has made.
+pytest := PYTHONDONTWRITEBYTECODE= $(python) -m pytest -p no:cacheprovider -n auto --dist worksteal
 labs   := $(python) -m pytest -p no:cacheprovider --durations=20 $(addprefix --ignore=,$(pure)) tests
 
 vm-variables := AIFAB_CACHE,AIFAB_CPUS,AIFAB_MEMORY,AIFAB_ACCEL,AIFAB_SUITE,AIFAB_MIRROR
@@ -30,8 +31,8 @@ test: setup-dev  ## set up, then every test: pure ones on all processors, then o
 	$(root) $(labs) -n 2 --dist loadfile -m "not alone"
 	$(root) $(labs) -m alone
 
-unit: setup-dev  ## tests that need neither root nor a network, without the large ones
-	$(pytest) -m "not large" $(pure)
+unit: setup-dev  ## tests that need neither root nor a network: without the large ones, and 20 examples of each property
+	AIFAB_EXAMPLES=20 $(pytest) -m "not large" $(pure)
 
 lint: setup-dev  ## ruff and mypy
 	$(dir $(python))ruff check .

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
 from pathlib import Path
 
 import pytest
+import typer.main
 from hypothesis import settings
 
 from tests.examples import examples
@@ -17,6 +19,9 @@ settings.load_profile("aifab")
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start; they send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The words of the command line are made of some hundred signatures at each call of it; they are the same in all tests.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 ROOT = Path(__file__).parents[1]
 

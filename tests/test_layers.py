@@ -72,10 +72,10 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(source: str, module: str, is_package: bool) -> Iterator[str]:
+def imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[str]:
     """Full names of all that a module imports, wherever in the file it does."""
     package = module.split(".") if is_package else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(source, filename=module)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -85,13 +85,10 @@ def imports(source: str, module: str, is_package: bool) -> Iterator[str]:
             yield from (f"{whole}.{alias.name}" for alias in node.names)
 
 
-def modules() -> dict[str, list[str]]:
-    """Module -> what it imports, over all packages."""
-    return {name_of(p): list(imports(p.read_text(), name_of(p), p.name == "__init__.py"))
-            for package in PACKAGES for p in sorted((ROOT / package).rglob("*.py"))}
-
-
-MODULES = modules()
+TEXTS = {p: p.read_text() for package in PACKAGES for p in sorted((ROOT / package).rglob("*.py"))}
+TREES = {p: ast.parse(text, filename=str(p)) for p, text in TEXTS.items()}
+# Module -> what it imports, over all packages.
+MODULES = {name_of(p): list(imports(tree, name_of(p), p.name == "__init__.py")) for p, tree in TREES.items()}
 
 
 def within(name: str, folder: str) -> bool:
@@ -157,7 +154,7 @@ def test_the_rules_allow_what_a_folder_is_for(module: str, name: str) -> None:
 def test_relative_and_nested_imports_are_seen() -> None:
     source = "def f():\n    from . import units\n    from ...traffic import engine\n    import mininet.net\n"
     assert {"topologies.model.units", "traffic.engine", "mininet.net"} <= set(
-        imports(source, "topologies.model.spec", False))
+        imports(ast.parse(source), "topologies.model.spec", False))
 
 
 def test_every_folder_of_the_rules_exists() -> None:
@@ -167,30 +164,29 @@ def test_every_folder_of_the_rules_exists() -> None:
 @pytest.mark.parametrize("folder", BACKENDS)
 def test_what_a_switch_or_a_wire_is_made_of_stays_in_its_folder(folder: str) -> None:
     own, path = BACKENDS[folder], re.compile(re.escape(folder).replace("/", "[./]"))
-    said = {str(file.relative_to(ROOT)): sorted(set(own.words.findall(path.sub("", file.read_text()))))
-            for package in PACKAGES for file in (ROOT / package).rglob("*.py")}
+    said = {str(file.relative_to(ROOT)): sorted(set(own.words.findall(path.sub("", text))))
+            for file, text in TEXTS.items()}
     elsewhere = {file: words for file, words in said.items() if words and not file.startswith(f"{folder}/")}
     assert {file: words for file, words in elsewhere.items() if file not in own.but} == {}
     assert [file for file in own.but if file not in elsewhere] == [], "an exception that nobody needs"
 
 
 def test_a_folder_holds_at_most_twenty_modules() -> None:
-    counts = Counter(p.parent.relative_to(ROOT) for package in PACKAGES for p in (ROOT / package).rglob("*.py")
-                     if p.name != "__init__.py")
+    counts = Counter(p.parent.relative_to(ROOT) for p in TEXTS if p.name != "__init__.py")
     assert {str(folder): n for folder, n in counts.items() if n > 20} == {}
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """(where, lines) of each function of a module."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(TREES[path]):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield f"{path.relative_to(ROOT)}:{node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def test_modules_and_functions_stay_short() -> None:
     """A module at most 400 lines and half of them at most 120, a function at most 50 and half of them at most 8."""
-    paths = [p for package in PACKAGES for p in (ROOT / package).rglob("*.py") if p.name != "__init__.py"]
-    lines = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in paths}
+    paths = [p for p in TEXTS if p.name != "__init__.py"]
+    lines = {str(p.relative_to(ROOT)): len(TEXTS[p].splitlines()) for p in paths}
     lengths = dict(of for p in paths for of in functions(p))
     assert {name: n for name, n in lines.items() if n > 400} == {}
     assert {name: n for name, n in lengths.items() if n > 50} == {}

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import PcapNgWriter, wrpcap
 
+from tests.examples import examples
 from tests.unit.roce_captures import SEND_ONLY, block, ethernet, notification, pcapng, read_responses, roce, written
 from topologies.model.errors import LabError, SpecError
 from traffic.transports.replay.capture import Flow, read_capture
@@ -241,7 +242,7 @@ def every_frame_counts_once(path: Path) -> None:
         assert 0 <= p.resent <= p.late <= p.packets
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_changed_in_a_capture_it_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
     broken = bytearray(data.draw(st.sampled_from(seeds(tmp_path / "seeds"))))
@@ -260,7 +261,7 @@ def test_whatever_is_changed_in_a_capture_it_is_read_or_refused(tmp_path: Path, 
     assert all(str(path) in error.where for error in refused)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=120), max_size=10), st.sampled_from([0, 1, 12, 14, 101, 108, 113, 228, 229, 276]))
 def test_frames_of_any_bytes_are_left_out_or_refused(tmp_path: Path, contents: list[bytes], link: int) -> None:
     path = written(tmp_path / "random", *contents, link=link)

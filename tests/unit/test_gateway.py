@@ -117,6 +117,7 @@ def test_a_decoder_has_nothing_to_prefill(monkeypatch: pytest.MonkeyPatch) -> No
 # --- a lesson of the library ----------------------------------------------------------------------------------
 
 
+@pytest.mark.large
 def test_the_limits_of_the_mooncake_lesson_hold_what_routing_and_caches_alone_do(
         monkeypatch: pytest.MonkeyPatch) -> None:
     """Its checks were set from this: no network and no packets, only who gets which prompt and what he still has."""

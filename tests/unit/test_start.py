@@ -33,6 +33,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("module", MODULES)
 def test_a_process_of_ours_imports_nothing_of_the_directory_that_it_is_started_in(hostile: Path, module: str) -> None:
     done = subprocess.run(start.command(module, "--help"), input="", capture_output=True, text=True, check=False)
@@ -94,6 +95,7 @@ def test_no_command_looks_for_programs_there(monkeypatch: pytest.MonkeyPatch) ->
     assert os.environ["PATH"] == os.pathsep.join(["/usr/bin", "/bin"])
 
 
+@pytest.mark.large
 def test_a_matplotlibrc_of_the_working_directory_changes_no_page(hostile: Path) -> None:
     (hostile / "matplotlibrc").write_text("savefig.dpi: 7\n")
     program = ("import scenarios.report.page, scenarios.study.figures, matplotlib\n"
