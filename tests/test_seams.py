@@ -40,7 +40,6 @@ from topologies.links.htb.disciplines import DISCIPLINES
 from topologies.links.htb.wires import wire_lines
 from topologies.model.disciplines import QUEUES, any_discipline, any_queue
 from topologies.model.errors import HostError, SpecError, SpecErrors
-from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric, Link
 from topologies.model.spec import FabricSpec
 from traffic.engine.channels import channels
@@ -62,9 +61,9 @@ from traffic.workloads.workload import Workload
 ROOT = Path(__file__).parents[1]
 
 
-def scenario(path: Path, workload: str) -> Scenario:
-    """A scenario of one workload on the smallest fabric of the catalog."""
-    path.write_text(f"name: seam\nquestion: Does it fit?\nfabric: small\nworkloads:\n  toy: {{{workload}}}\n")
+def scenario(path: Path, workload: str, fabric: str = "small") -> Scenario:
+    """A scenario of one workload, on the smallest fabric of the catalog if no other is given."""
+    path.write_text(f"name: seam\nquestion: Does it fit?\nfabric: {fabric}\nworkloads:\n  toy: {{{workload}}}\n")
     return load_scenario(str(path))
 
 
@@ -88,7 +87,7 @@ def rebuilt() -> None:
     """The models that hold a queue, with the kinds that are registered by now."""
     for model, field, of in ((FabricSpec, "queue", any_queue()), (Link, "discipline", any_discipline())):
         model.model_fields[field].annotation = of
-    for model in (FabricSpec, Link, Fabric):
+    for model in (FabricSpec, Link, Fabric, Scenario):
         model.model_rebuild(force=True)
 
 
@@ -105,10 +104,16 @@ def head_drop() -> Iterator[None]:
         rebuilt()
 
 
-def test_a_queue_discipline_is_a_class_of_the_model_and_one_of_the_wires(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_discipline_is_a_class_of_the_model_and_one_of_the_wires(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = {"bytes": "60kB", "kind": "head_drop", "spare": 2}
     with head_drop():
-        fabric = expand(FabricSpec.model_validate({"queue": wanted}))
+        of = scenario(tmp_path / "s.yml", "kind: udp, pairs: [[h1, h2]], rate: 1mbit, frame: 1000, duration: 1s",
+                      f"{{base: small, queue: {json.dumps(wanted)}}}")
+        made, described = check(of)
+        fabric = made.fabric
+        assert "1 stream of 1 Mbit/s" in described
+        assert "Does it fit?" in report(tmp_path, of, {}, []), "a run that has it is read"
         assert any(" handle 10: pfifo_head_drop limit 41" in line for line in wire_lines(fabric)), "60 kB, full frames"
         assert Fabric.model_validate_json(fabric.model_dump_json()) == fabric, "what a report reads"
         with pytest.raises(ValidationError, match="spare"):
