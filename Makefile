@@ -4,7 +4,7 @@ python := $(if $(AIFAB_VENV),$(AIFAB_VENV),.venv)/bin/python
 aifab  := $(dir $(python))aifab
 root   := $(if $(filter 0,$(shell id -u)),,sudo)
 
-pure   := tests/unit tests/test_layers.py tests/docs/test_docs.py
+pure   := tests/unit tests/test_layers.py tests/docs/test_docs.py tests/docs/test_what_is_read.py
 # Pytest rewrites each assert that it collects: half a minute of a processor, unless it may keep what it has made.
 pytest := PYTHONDONTWRITEBYTECODE= $(python) -m pytest -p no:cacheprovider -n auto --dist worksteal
 labs   := $(python) -m pytest -p no:cacheprovider --durations=20 $(addprefix --ignore=,$(pure)) tests

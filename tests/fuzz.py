@@ -143,7 +143,7 @@ class Fuzz:
 
     def _vpcs(self) -> str:
         if self.world.known is not None:
-            return self._controller()       # nobody is there to be informed of VPCs
+            return self._controller()       # there is no controller to ask for VPCs
         changes = [self._changing.step() for _ in range(self._draw.randint(1, 3))]
         apply_intent(self._inventory, self._changing.intent)
         return ", ".join(changes)

@@ -49,7 +49,7 @@ class Lab:
         return switches
 
     def wait_down(self, links: Iterable[str]) -> None:
-        """Until the controller takes exactly these links to be down and has informed every switch that is connected."""
+        """Until the controller takes exactly these links to be down, and each connected switch has the change."""
         wanted = sorted(links)
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:

@@ -69,7 +69,7 @@ def test_a_conversation_is_replayed_both_ways_with_its_times_sizes_and_ports(lab
     assert lab.queue_drops() == 0
 
 
-def test_what_a_full_queue_drops_is_lost_and_what_is_sent_to_one_port_by_two_is_reported_apart(
+def test_what_a_full_queue_drops_is_lost_and_what_is_sent_to_one_port_by_two_is_distinguished(
         lab: StreamLab, tmp_path: Path) -> None:
     frames = [segment(k / 1700, 1514, src, sport=port) for k in range(900) for src, port in ((A, 4000), (C, 4001))]
     one, two, *_ = played(lab, tmp_path, *frames)       # 41 Mbit/s into 20

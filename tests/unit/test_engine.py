@@ -86,7 +86,7 @@ def test_a_flow_of_any_size_is_over_when_its_last_byte_arrives(size):
     asyncio.run(scene())
 
 
-def test_flows_on_one_lane_are_reported_apart_in_the_order_of_sending():
+def test_flows_on_one_lane_are_distinguished_in_the_order_of_sending():
     async def scene() -> None:
         wire, over = Wire(), []
         sizes = [70_000, 1, 200_001, 5, SLICE]

@@ -88,7 +88,7 @@ def test_uplinks_queue_as_hosts_do_twice_as_long() -> None:
     assert (up.queue, up.discipline.kind, up.discipline.ecn) == (80 * 1564, "fq_codel", True)     # frames in VXLAN
 
 
-# ---- what tc is informed
+# ---- the words of tc
 
 def test_netem_has_the_links_impairments() -> None:
     link = access(delay="2ms", jitter="0.5ms", loss="0.1%", reorder="25%")

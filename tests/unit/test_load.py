@@ -90,7 +90,7 @@ def test_the_default_fabric_is_two_leaves_two_spines_eight_hosts_at_10_mbit() ->
     (b"a: 2001-99-99", "values that YAML 1.2 knows"), (b"[a]: 1", "names as keys (quote a number that is a name)"),
     (b"a: '" + b"x" * 1_000_001 + b"'", "a YAML file of at most 1000 kB"),
 ])
-def test_a_file_that_is_no_spec_is_reported_apart(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_a_file_that_is_no_spec_is_distinguished(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "f.yml"
     path.write_bytes(content)
     with pytest.raises(SpecError) as info:

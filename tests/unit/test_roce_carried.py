@@ -83,7 +83,7 @@ def test_options_and_extension_headers_are_stepped_over_and_their_icrc_is_not_ch
     assert found.left_out == {}
 
 
-def test_tenants_of_one_address_are_reported_apart_by_their_vni(tmp_path: Path) -> None:
+def test_tenants_of_one_address_are_distinguished_by_their_vni(tmp_path: Path) -> None:
     def inside(packet: Packet, vni: int) -> Packet:
         outer = IP(src="10.255.0.1", dst="10.255.0.2") / UDP(sport=5000, dport=4789) / VXLAN(vni=vni)
         return outer / Raw(ethernet(packet))

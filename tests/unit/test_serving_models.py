@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence as Row
 from pathlib import Path
 
 import pytest
@@ -11,14 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from topologies.model.errors import TraceError
 from traffic.inference.batching import Batch, Sequence
 from traffic.inference.gpu import PRESETS, Chunk, Roofline
 from traffic.inference.kv.cache import Hierarchy, Tier, reuse
-from traffic.inference.requests import trace_notes
-from traffic.inference.routing import POLICIES, Ask, ReplicaView
-from traffic.traces.mooncake import CachedRequest, read, read_spread, slot_of, spread
-from traffic.workloads.specs import AcceleratorSpec, ServingSpec
+from traffic.workloads.specs import AcceleratorSpec
 
 MOONCAKE = Path(__file__).parents[3] / "shared/traces/mooncake_fast25/conversation_t0000-0600s.jsonl"
 SAMPLE = Path(__file__).parents[2] / "scenarios/library/data/mooncake-small.jsonl"
@@ -276,163 +270,3 @@ def test_more_tiers_and_more_bytes_find_no_less(sessions: list[int], gpu: int, h
     large = reuse(prompts, Hierarchy([Tier("gpu", gpu + host, 1)]))[0]
     endless = reuse(prompts, Hierarchy([Tier("gpu", None, 1)]))[0]
     assert small <= two == large <= endless
-
-
-# --- Mooncake -------------------------------------------------------------------------------------
-
-
-def test_one_endless_cache_has_seen_28_percent_of_mooncakes_blocks() -> None:
-    if not MOONCAKE.exists():
-        pytest.skip("the Mooncake cut is not beside the repository")
-    prompts = [r.blocks for r in read(MOONCAKE)]
-    assert len(prompts) == 1750
-    found, total = reuse(prompts, Hierarchy([Tier("gpu", None, 1)]))
-    assert found / total == pytest.approx(0.284, abs=5e-4)
-    found, total = reuse([p[1:] for p in prompts], Hierarchy([Tier("gpu", None, 1)]))
-    assert found / total == pytest.approx(0.257, abs=5e-4)
-
-
-def test_a_batch_of_stamps_is_spread_inside_its_slot_in_order() -> None:
-    requests = read(SAMPLE)
-    assert {r.arrival % 3 for r in requests} == {0}
-    moved = spread(requests, seed=3, slot=3.0)
-    assert [r.blocks for r in moved] == [r.blocks for r in requests]
-    assert [r.arrival for r in moved] == sorted(r.arrival for r in moved)
-    assert all(0 <= b.arrival - a.arrival < 3 for a, b in zip(requests, moved, strict=True))
-    assert len({r.arrival for r in moved}) == len(moved)
-    assert spread(requests, seed=3, slot=3.0) == moved != spread(requests, seed=4, slot=3.0)
-
-
-def stamped(*stamps: int) -> list[CachedRequest]:
-    return [CachedRequest(ms / 1000, 512, 1, (k,)) for k, ms in enumerate(stamps)]
-
-
-def test_the_slots_of_a_trace_are_found_in_its_stamps() -> None:
-    rounded = [3000 * slot for slot in range(12) for _ in range(1 + slot % 3)]
-    assert slot_of(stamped(*rounded)) == 3.0
-    assert slot_of(stamped(*(500 + stamp for stamp in rounded))) == 3.0
-    assert slot_of(read(SAMPLE)) == 3.0
-
-
-@pytest.mark.parametrize("stamps", [
-    (0, 0, 100),                                            # too few to tell
-    tuple(3000 * k for k in range(9) for _ in range(1 + k % 2)),
-    tuple(1000 * k for k in range(20) for _ in range(4)),   # bursts that somebody made
-    tuple(250 * k for k in range(20) for _ in range(1 + k % 2)),
-    (*(3000 * k for k in range(20)), 60_001, 60_001)])      # one exact stamp, and it is no grid
-def test_exact_stamps_are_left_alone(stamps: tuple[int, ...]) -> None:
-    assert slot_of(stamped(*stamps)) == 0.0
-
-
-def test_equal_stamps_of_an_exact_trace_stay_equal_and_its_notes_say_so(tmp_path: Path) -> None:
-    path = tmp_path / "t.jsonl"
-    rows = [{"timestamp": ms, "input_length": 512, "output_length": 8, "hash_ids": [k]}
-            for k, ms in enumerate((0, 0, 100))]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert [r.arrival for r in read_spread(path, None, seed=1)] == [0.0, 0.0, 0.1]
-    exact = ServingSpec.model_validate({"kind": "serving", "trace": str(path), "format": "mooncake"})
-    assert trace_notes(exact) == {"arrivals": "as stamped"}
-    rounded = exact.model_copy(update={"trace": str(SAMPLE)})
-    assert "rounded to 3 s in the trace" in trace_notes(rounded)["arrivals"]
-
-
-def test_a_window_counts_from_its_own_start() -> None:
-    requests = read(SAMPLE, (9.0, 21.0))
-    assert min(r.arrival for r in requests) == 0
-    assert max(r.arrival for r in requests) < 12
-
-
-GOOD = {"timestamp": 3000, "input_length": 600, "output_length": 5, "hash_ids": [0, 7]}
-
-
-@pytest.mark.parametrize(("row", "text"), [
-    ({**GOOD, "hash_ids": [0]}, "expected 2 hash_ids, one for each 512 of 600 tokens; found 1"),
-    ({**GOOD, "hash_ids": "0 7"}, "expected hash_ids, a list of whole numbers; found 0 7"),
-    ({**GOOD, "input_length": 0}, "expected input_length, a whole number of 1 or more; found 0"),
-    ({**GOOD, "timestamp": 1.5}, "expected timestamp, a whole number of 0 or more; found 1.5"),
-    ({k: v for k, v in GOOD.items() if k != "output_length"}, "expected output_length"),
-    ({**GOOD, "timestamp": 0}, "expected rows in the order of time; found 0 s after 3 s"),
-])
-def test_a_row_that_is_wrong_is_named(tmp_path: Path, row: dict[str, object], text: str) -> None:
-    path = tmp_path / "t.jsonl"
-    path.write_text(json.dumps(GOOD) + "\n" + json.dumps(row) + "\n")
-    with pytest.raises(TraceError) as error:
-        read(path)
-    assert f"{path}:2: {text}" in str(error.value)
-
-
-def test_an_empty_window_says_how_far_the_trace_goes(tmp_path: Path) -> None:
-    path = tmp_path / "t.jsonl"
-    path.write_text(json.dumps(GOOD) + "\n")
-    assert read(path) == [CachedRequest(3.0, 600, 5, (0, 7))]
-    with pytest.raises(TraceError, match="the trace goes on until 3 s"):
-        read(path, (10.0, 20.0))
-
-
-# --- routing --------------------------------------------------------------------------------------
-
-
-def views(**replicas: dict[str, float]) -> list[ReplicaView]:
-    return [ReplicaView(name, **keys) for name, keys in replicas.items()]     # type: ignore[arg-type]
-
-
-def chosen(policy: str, replicas: Row[ReplicaView], **ask: object) -> str:
-    return POLICIES[policy](Ask(**{"number": 0, **ask}), replicas).name     # type: ignore[arg-type]
-
-
-THREE = views(a={"outstanding": 3}, b={"outstanding": 1}, c={"outstanding": 2})
-
-
-def test_round_robin_takes_turns() -> None:
-    assert [chosen("round_robin", THREE, number=n) for n in range(4)] == ["a", "b", "c", "a"]
-
-
-def test_random_follows_the_draw() -> None:
-    assert [chosen("random", THREE, draws=(d, 0.0)) for d in (0.0, 0.34, 0.99)] == ["a", "b", "c"]
-
-
-def test_power_of_two_takes_the_less_busy_of_two_different_ones() -> None:
-    assert chosen("power_of_two", THREE, draws=(0.0, 0.99)) == "c"      # a and c
-    assert chosen("power_of_two", THREE, draws=(0.5, 0.0)) == "b"       # b and a
-    assert chosen("power_of_two", THREE[:1], draws=(0.9, 0.9)) == "a"
-
-
-def test_least_outstanding_takes_the_fewest_and_of_equals_the_one_that_is_drawn() -> None:
-    assert chosen("least_outstanding", THREE, tie=0.99) == "b"
-    alike = views(a={"outstanding": 1}, b={}, c={}, d={"outstanding": 1}, e={})
-    assert [chosen("least_outstanding", alike, tie=t) for t in (0.0, 0.34, 0.99)] == ["b", "c", "e"]
-
-
-def test_a_session_keeps_its_replica_and_only_those_of_a_lost_one_move() -> None:
-    sessions = [f"s{n}" for n in range(200)]
-    before = {s: chosen("consistent_hash", THREE, session=s) for s in sessions}
-    after = {s: chosen("consistent_hash", THREE[:2], session=s) for s in sessions}
-    assert all(after[s] == before[s] for s in sessions if before[s] != "c")
-    assert min(list(before.values()).count(name) for name in "abc") > 30
-
-
-def test_cache_aware_follows_a_prefix_of_more_than_three_tenths_else_it_takes_the_least_loaded() -> None:
-    replicas = views(a={"overlap": 3, "outstanding": 1}, b={"overlap": 4, "outstanding": 9}, c={"outstanding": 2})
-    assert chosen("cache_aware", replicas, blocks=10) == "b"
-    assert chosen("cache_aware", replicas, blocks=20) == "a"        # 4 / 20 is too little
-    assert [chosen("cache_aware", views(a={}, b={}), blocks=9, tie=t) for t in (0.0, 0.5)] == ["a", "b"]
-
-
-def test_cache_aware_takes_the_less_loaded_of_two_that_have_the_same_prefix() -> None:
-    replicas = views(a={"overlap": 8, "outstanding": 5}, b={"overlap": 8, "outstanding": 2}, c={"overlap": 7})
-    assert chosen("cache_aware", replicas, blocks=10) == "b"
-
-
-def test_cache_aware_balances_when_one_replica_is_far_busier() -> None:
-    busy = views(a={"overlap": 10, "outstanding": 100}, b={"outstanding": 30})
-    assert chosen("cache_aware", busy, blocks=10) == "b"            # 70 more, 3.3 times
-    near = views(a={"overlap": 10, "outstanding": 94}, b={"outstanding": 30})
-    assert chosen("cache_aware", near, blocks=10) == "a"            # 64 more is not above 64
-    alike = views(a={"overlap": 10, "outstanding": 210}, b={"outstanding": 140})
-    assert chosen("cache_aware", alike, blocks=10) == "a"           # 70 more, but 1.5 times is not above 1.5
-
-
-def test_kv_cost_weighs_blocks_to_prefill_against_blocks_held() -> None:
-    replicas = views(a={"overlap": 8, "decode_blocks": 10}, b={"decode_blocks": 1}, c={"prefill_blocks": 9})
-    assert chosen("kv_cost", replicas, blocks=10) == "b"            # 2 + 10, 10 + 1, 19
-    assert chosen("kv_cost", [replicas[0], replicas[2]], blocks=10) == "a"

@@ -1,4 +1,4 @@
-"""What is informed of a study is computed: turn the data round and the sentences turn; without a difference, none."""
+"""The sentences of a study are computed: turn the data round and the sentences turn; without a difference, none."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_another_unit_than_the_study_says_is_not_compared(tmp_path: Path) -> Non
     assert narrative.answer(it)[1] == "The designs cannot be compared in bus bandwidth: its unit is B and bit/s."
 
 
-def test_metrics_of_one_title_are_reported_apart_by_their_workloads(tmp_path: Path) -> None:
+def test_metrics_of_one_title_are_distinguished_by_their_workloads(tmp_path: Path) -> None:
     study = STUDY.replace("better: lower}", "better: lower, title: speed}").replace(
         "better: higher}", "better: higher, title: speed}")
     assert {m.label for m in analysis(tmp_path, study=study).metrics} == {"speed of ring"}
@@ -290,7 +290,7 @@ def test_intervals_of_many_draws_hold_the_true_median_as_often_as_they_say(n: in
 
 
 @pytest.mark.parametrize("n", [7, 9, 15])
-def test_two_designs_that_are_the_same_are_reported_apart_as_seldom_as_the_coverage_says(n: int) -> None:
+def test_two_designs_that_are_the_same_are_distinguished_as_seldom_as_the_coverage_says(n: int) -> None:
     draws = np.random.default_rng(100 + n).normal(size=(4000, 2, n))
     found = [difference(dict(enumerate(a)), dict(enumerate(b))) for a, b in draws.tolist()]
     false = sum(d is not None and d.seen for d in found) / len(found)

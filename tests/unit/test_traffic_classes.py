@@ -1,5 +1,5 @@
 """Classes that workloads choose: which hosts may, what leaves do with a DSCP that is not open to them, who is
-informed."""
+warned."""
 
 from __future__ import annotations
 
