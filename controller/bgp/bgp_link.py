@@ -103,7 +103,7 @@ class BgpLink:
                 if speaker is not None:
                     speaker.write(line + "\n")
                     speaker.flush()
-            except (OSError, ValueError):       # it has just ended: the next one is informed
+            except (OSError, ValueError):       # it has just ended: the next one gets it
                 LOG.warning("the BGP speaker does not listen")
 
     # ---- what it says

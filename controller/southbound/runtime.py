@@ -1,7 +1,7 @@
 """os-ken, started by hand: since 4.0 it has no manager program any more.
 
 Two repairs for its native threads: they must not keep the process alive, and a lost connection must
-be informed (os-ken 4.2 leaves the datapath in its last state and its sending thread waiting for ever).
+be noticed (os-ken 4.2 leaves the datapath in its last state and its sending thread waiting for ever).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def compare(
     """Run every design of a study with the same seeds (as root) and say which one won, by how much, how surely.
 
     A study that was stopped, by whatever, goes on when the same command is given again; one that is complete is
-    only reported anew. `aifab check STUDY` says what it would run.
+    only reported again. `aifab check STUDY` says what it would run.
 
     Examples:
 

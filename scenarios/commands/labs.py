@@ -85,7 +85,7 @@ def execute(
 
     With --ranks the hosts are dealt out over the leaves, and each process finds RANK, WORLD_SIZE, LOCAL_RANK,
     LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT and the interface variables of Gloo and NCCL in its environment.
-    What it prints is reported with its rank; then where the packets went, and what each leaf's uplinks carried.
+    What it prints has its rank in front; then where the packets went, and what each leaf's uplinks carried.
 
     Examples:
 

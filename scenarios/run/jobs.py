@@ -61,15 +61,15 @@ def limit_problems(scenario: Scenario, fabric: Fabric) -> Iterator[Problem]:
                 built[name] = kind.build(spec, fabric, name, scenario.seed)
             except SpecError as error:
                 yield from _problems(error)
-    setting, reported = setting_of(scenario, fabric), set[KeyPath]()
+    setting, seen = setting_of(scenario, fabric), set[KeyPath]()
     for phase in scenario.phases:
         for process, its in by_process([built[name] for name in phase.run if name in built]).items():
             try:
                 process.job(its, setting)
             except SpecError as error:
                 found = _problems(error)
-                yield from (p for p in found if p.path not in reported)
-                reported |= {p.path for p in found}
+                yield from (p for p in found if p.path not in seen)
+                seen |= {p.path for p in found}
 
 
 def _problems(error: SpecError) -> list[Problem]:

@@ -32,7 +32,7 @@ def changed(classes: Mapping[str, ClassSpec], name: str, change: ShareChange) ->
                         nearest(name, list(classes)))
     found = reshared(classes, {name: change})
     wrong = share_problems({n: (c.min, c.max) for n, c in found.items()})
-    errors = [SpecError(f"class {key}" if key else "classes", expected, reported) for key, expected, reported in wrong]
+    errors = [SpecError(f"class {key}" if key else "classes", expected, value) for key, expected, value in wrong]
     if errors:
         raise SpecErrors(errors)
     return found

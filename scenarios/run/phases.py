@@ -48,7 +48,7 @@ def traffic_of(scenario: Scenario, phase: Phase, fabric: Fabric) -> Traffic:
 
 
 def as_run(scenario: Scenario, phase: Phase, traffic: Traffic, *, hidden: bool = True) -> Traffic:
-    """The traffic with its slow ranks; hidden=False leaves out what predictions are not informed of. Raises
+    """The traffic with its slow ranks; hidden=False leaves out what predictions do not know of. Raises
     SpecErrors."""
     gathered = Gathered()
     found: list[Built] = []

@@ -36,11 +36,11 @@ def predict_alone(run: RunDirectory, fabric: Fabric, foreseen: Sequence[Traffic]
     """Writes what is expected of each workload by itself, before anything runs; foreseen: the traffic of each phase."""
     found: dict[str, Metric] = {}
     for built in (built for traffic in foreseen for built in traffic):
-        reported = result_or_reason(partial(built.predictions, fabric))
-        if isinstance(reported, str):
-            _note(run, [built.name], "prediction", reported)
+        expected = result_or_reason(partial(built.predictions, fabric))
+        if isinstance(expected, str):
+            _note(run, [built.name], "prediction", expected)
         else:
-            found |= reported
+            found |= expected
     run.write("predictions", registry.as_json(found))
 
 
@@ -79,15 +79,15 @@ class PhasePrediction:
                  if c.rate is not None and not c.hidden for d in lab.fabric.link(c.link).directions]
         changes = [*known, *rate_changes(self._scenario, self._phase, lab.fabric)]
         workloads = workloads_of(self._traffic)
-        reported = result_or_reason(lambda: on_paths(workloads, _by_workload(paths), lab.fabric, changes))
-        if isinstance(reported, str):
+        expected = result_or_reason(lambda: on_paths(workloads, _by_workload(paths), lab.fabric, changes))
+        if isinstance(expected, str):
             names = [w.name for w in workloads]
-            _note(run, names, f"prediction on the observed paths in phase {self._phase.name}", reported)
+            _note(run, names, f"prediction on the observed paths in phase {self._phase.name}", expected)
             return
         before = run.read("predictions") or {}
-        new = {self._key(name, tag): m for name, metrics in reported.items() for tag, m in metrics.items()}
+        new = {self._key(name, tag): m for name, metrics in expected.items() for tag, m in metrics.items()}
         new |= {self._key(name, INTERFERENCE_ON_PATHS.tag): INTERFERENCE_ON_PATHS.of(factor)
-                for name, factor in self._interference(reported, before)}
+                for name, factor in self._interference(expected, before)}
         run.write("predictions", before | registry.as_json(new))
 
     def _key(self, workload: str, tag: str, phase: str = "") -> str:
@@ -95,12 +95,12 @@ class PhasePrediction:
         several = sum(workload in p.run for p in self._scenario.phases) > 1
         return f"{workload}.{phase or self._phase.name}.{tag}" if several else f"{workload}.{tag}"
 
-    def _interference(self, reported: dict[str, dict[str, Metric]],
+    def _interference(self, expected: dict[str, dict[str, Metric]],
                       before: dict[str, Any]) -> Iterator[tuple[str, float]]:
         """Workload -> factor, of those that had one earlier phase to themselves and now share."""
         if len(self._phase.run) < 2:
             return
-        for name, metrics in reported.items():
+        for name, metrics in expected.items():
             by_itself = [p.name for p in self._scenario.phases if p.run == (name,)]
             isolated = before.get(self._key(name, JCT_ON_PATHS.tag, by_itself[0]), {}) if len(by_itself) == 1 else {}
             if isolated.get("value"):

@@ -68,6 +68,5 @@ def check(ledger: Ledger) -> None:
     bad = {**ledger.emulator_drops, **ledger.unexplained}
     if bad or not ledger.balances:
         raise RunError("the packet accounting of this run", "every packet received or lost in a named queue",
-                       "; ".join(f"{n} at {place}" for place, n in bad.items()) or "packet accounting that does not "
-                                                                                   "balance",
+                       "; ".join(f"{n} at {place}" for place, n in bad.items()) or "a sum that does not balance",
                        "do not use what the program measured")

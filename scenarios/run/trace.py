@@ -56,9 +56,9 @@ class Trace:
 def trace(inventory: Inventory, source: str, target: str, port: int = PORT) -> Trace:
     """Trace UDP from `source` to port `port` of `target`. Raises LabError for hosts that take part in nothing."""
     client = ControllerClient(inventory.api_socket)
-    reported = client.intent()
-    intent, allocation = Intent.model_validate({"objects": reported["objects"]}), Allocation.model_validate(
-        reported["allocation"])
+    answer = client.intent()
+    intent, allocation = Intent.model_validate({"objects": answer["objects"]}), Allocation.model_validate(
+        answer["allocation"])
     where = places(intent, inventory.fabric, allocation)
     for name in (source, target):
         if name not in where:

@@ -72,9 +72,9 @@ class Verification:
 def verify(inventory: Inventory) -> Verification:
     """Test every pair of hosts of a running lab. Raises LabError."""
     client = ControllerClient(inventory.api_socket)
-    reported = client.intent()
-    intent = Intent.model_validate({"objects": reported["objects"]})
-    allocation = Allocation.model_validate(reported["allocation"])
+    answer = client.intent()
+    intent = Intent.model_validate({"objects": answer["objects"]})
+    allocation = Allocation.model_validate(answer["allocation"])
     where = places(intent, inventory.fabric, allocation)
     result = Verification(matrix(intent, inventory.fabric, allocation),
                           {h: inventory.fabric.host(h).leaf for h in where})

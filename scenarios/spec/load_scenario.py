@@ -98,7 +98,7 @@ def _sound_part(document: Document, wrong: Sequence[Problem]) -> Scenario | None
 def _others(scenario: Scenario, document: Document, problems: Sequence[Problem]) -> Sequence[LabError]:
     """Where some names are wrong: what is wrong with the traffic of the workloads whose names are right."""
     if not problems:
-        return []       # whoever wants the traffic makes it, and is informed then
+        return []       # reported when the traffic is made
     from scenarios.spec.compiling import located, workload_errors  # noqa: PLC0415 - needless for a file that is right
 
     wrong = {str(p.path[1]) for p in problems if p.path[0] == "workloads" and len(p.path) > 1}

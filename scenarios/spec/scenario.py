@@ -1,7 +1,7 @@
 """A scenario: a question, a fabric, its VPCs, workloads in phases, events, a schedule, checks. Frozen after loading.
 
-An event is declared to the runner, hence to the proof. With `hidden` the model is not informed: predictions are those
-of the fabric as it was meant, and what is wrong has to be found from counters.
+An event is declared to the runner, hence to the proof. With `hidden` predictions leave it out: they are those of
+the fabric as it was meant, and what is wrong has to be found from counters.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class LinkEvent(OneThing):
     rate: Rate | None = Field(None, gt=0)
     queue: Queue | None = None
     flap: Flap | None = Field(None, description="down and up again, count times")
-    hidden: bool = Field(False, description="a misconfiguration: predictions and answers are not informed of it")
+    hidden: bool = Field(False, description="a misconfiguration: predictions and answers leave it out")
 
     @model_validator(mode="after")
     def _changes_something(self) -> LinkEvent:
@@ -99,7 +99,7 @@ class RankEvent(OneThing):
     workload: str | None = Field(None, description="default: the only workload of the phase")
     rank: int = Field(ge=0)
     compute_factor: float = Field(gt=0, description="multiplies the rank's compute times")
-    hidden: bool = Field(False, description="predictions and answers are not informed of it")
+    hidden: bool = Field(False, description="predictions and answers leave it out")
 
 
 class SwitchEvent(OneThing):
@@ -229,7 +229,7 @@ class Scenario(Strict):
         return tuple(sorted(its, key=lambda e: e.at))
 
     def slow_ranks(self, phase: str, workload: str, *, hidden: bool = True) -> dict[int, float]:
-        """Rank -> factor of its compute times in one phase; without those that predictions are not informed of."""
+        """Rank -> factor of its compute times in one phase; without those that predictions leave out."""
         factors: dict[int, float] = {}
         for e in self.events:
             if (isinstance(e, RankEvent) and self.phase_of(e) == phase and (hidden or not e.hidden)

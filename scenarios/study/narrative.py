@@ -108,8 +108,8 @@ def answer(analysis: Analysis) -> list[str]:
 
 def findings(analysis: Analysis) -> list[str]:
     """Every design against the baseline: differences that were seen first, then those that were not."""
-    reported = [(f.seen, finding_sentence(m, f)) for m in analysis.metrics for f in m.findings]
-    return [s for seen, s in reported if seen] + [s for seen, s in reported if not seen]
+    sentences = [(f.seen, finding_sentence(m, f)) for m in analysis.metrics for f in m.findings]
+    return [s for seen, s in sentences if seen] + [s for seen, s in sentences if not seen]
 
 
 def caveats(analysis: Analysis) -> list[str]:

@@ -31,9 +31,9 @@ def render(analysis: Analysis) -> RenderableType:
     for row in rows:
         table.add_row(*row)
     parts += [Text(), table]
-    reported = findings(analysis)
-    if reported:
-        parts += [Text(), Text(f"Against {result.baseline}:", style="bold"), *(Text(f"- {s}") for s in reported)]
+    sentences = findings(analysis)
+    if sentences:
+        parts += [Text(), Text(f"Against {result.baseline}:", style="bold"), *(Text(f"- {s}") for s in sentences)]
     if analysis.costs is not None:
         parts += [Text(), Text("Costs:", style="bold"), *(Text(f"- {s}") for s in analysis.costs.sentences),
                   Text(analysis.costs.basis, style="dim")]

@@ -1,4 +1,4 @@
-"""What an audit finds, and what it has been reported to expect."""
+"""What an audit finds, and what it is to expect."""
 
 from __future__ import annotations
 

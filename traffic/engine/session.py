@@ -79,8 +79,8 @@ class EngineSession(Session):
                 self._phase, self._wall - self._t0, time.monotonic() - self._t0, time.process_time() - self._cpu,
                 sum(e.done_bytes for e in self._executions)))
         for e in self._executions:
-            for reported in e.channels.close():
-                self._writer.write(reported)
+            for record in e.channels.close():
+                self._writer.write(record)
         self._networks.close()
 
     def _iteration(self, name: str, number: int, seconds: float) -> None:

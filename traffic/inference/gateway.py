@@ -25,7 +25,7 @@ from traffic.transports.pool import Lease
 
 
 class Caller(Protocol):
-    """Who asked: what it is informed of when it happens at its own end of the connection."""
+    """Who asked: called with what happens at its own end of the connection."""
 
     request: Request
     retries_left: int

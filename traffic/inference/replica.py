@@ -59,7 +59,7 @@ class Attempt:
 
     already    tokens that an earlier replica had made before it failed: they are part of the prompt now
     hand_over  called when the first token is made: the rest is decoded elsewhere
-    ship       informed what share of its KV cache is computed, where that goes over layer by layer
+    ship       called with what share of its KV cache is computed, where that goes over layer by layer
     covered    tokens of its prompt whose KV is there when the steps so far are over
     looked     number of its look into the stores     brought  blocks that came from there
     ready      tokens that came with a KV cache that was computed elsewhere
@@ -108,7 +108,7 @@ def tiers_of(serving: Serving) -> Hierarchy:
 
 
 class Replica:
-    """One replica of a workload. Whoever submits an attempt is informed of its tokens through `emit`."""
+    """One replica of a workload. An attempt's tokens go to whoever submitted it, through `emit`."""
 
     def __init__(self, name: str, serving: Serving, pace: Pace, timers: Timers, carrier: Carrier | None = None) -> None:
         self.name, self._serving, self._pace, self._timers, self._carrier = name, serving, pace, timers, carrier

@@ -136,8 +136,8 @@ class ServingSession(Session):
                 self._writer.write(replica.record(self._phase, self._t0))
             if r.carrier is not None:
                 r.carrier.close()
-            for reported in r.links.close():
-                self._writer.write(reported)
+            for record in r.links.close():
+                self._writer.write(record)
         self._network.close()
 
     def _finished(self) -> None:

@@ -1,7 +1,7 @@
 """Tasks of agents while they run: a call goes out when all that it waits for has ended.
 
     user ══asks══> agent ─> calls, each when due ─> ... ─> the last one's answer ══> user
-                     ├─ a call that ends badly: the task fails, what is under way is cancelled, the user is informed
+                     ├─ a call that ends badly: the task fails, what is under way is cancelled, the user gets an error
                      └─ time-out: likewise, and the connection is closed
 
 Tasks are an open loop: each begins when it is due, whatever became of the others.
@@ -143,7 +143,7 @@ class TaskRun:
 
 
 class Agents:
-    """All tasks of one workload. write_tool: informed of each tool call's end; over: of each task's."""
+    """All tasks of one workload. write_tool: called at each tool call's end; over: at each task's."""
 
     def __init__(self, serving: Serving, clients: Clients, links: Links, timers: Timers,
                  write_tool: Callable[[ToolCall], None], over: Callable[[TaskRun], None]) -> None:

@@ -127,7 +127,7 @@ class Tools:
         self._open: dict[ToolCall, None] = {}
 
     def prepare(self, call: Call, task: Task, due: float, over: Over) -> ToolCall:
-        """A call that is due now, not yet sent; `over` is informed of its end."""
+        """A call that is due now, not yet sent; `over` is called at its end."""
         prepared = ToolCall(call, task, due, self, over)
         self._open[prepared] = None
         return prepared

@@ -153,7 +153,7 @@ class Stage:
 class Workers:
     """The pace of one replica on several hosts.
 
-    reported of each step that is over, and when        failed   called when a connection between workers broke
+    over     called with each step that is over, and when       failed   called when a connection between workers broke
     """
 
     def __init__(self, replica: str, parallel: Parallel, timers: Timers, links: Links,

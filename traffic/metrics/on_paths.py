@@ -42,8 +42,8 @@ def on_paths(workloads: Sequence[Workload], paths: Mapping[str, Mapping[Pair, Pa
     ran = [replace(w, warmup=0, iterations=1) if steady else w for w in workloads]
     found = fluid_steps([lower(w) for w in ran], paths, fabric, changes)
     scale = fabric.spec.scale.scale
-    reported = {w.name: _of(_measured(found[w.name], w, steady=steady)) for w in workloads}
-    return {name: {tag: with_real(m, scale) for tag, m in metrics.items()} for name, metrics in reported.items()}
+    metrics_of = {w.name: _of(_measured(found[w.name], w, steady=steady)) for w in workloads}
+    return {name: {tag: with_real(m, scale) for tag, m in metrics.items()} for name, metrics in metrics_of.items()}
 
 
 def _measured(steps: list[Step], workload: Workload, *, steady: bool) -> list[Step]:

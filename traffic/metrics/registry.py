@@ -80,10 +80,10 @@ def _tails(measured: Records, samples: bottleneck.Samples, fabric: Fabric) -> It
     """What held the slowest requests of serving workloads up, under the same keys as their other metrics."""
     for name, phases in measured.items():
         for n, (phase, kinds) in enumerate(phases.items()):
-            reported = tail.metrics(kinds.get("serving", []), kinds.get("serving-store", []),
+            found = tail.metrics(kinds.get("serving", []), kinds.get("serving-store", []),
                                     kinds.get("serving-setup", []), samples, fabric)
             prefixes = [name] * (n == 0) + [f"{name}.{phase}"] * (len(phases) > 1)
-            yield from ((f"{prefix}.{m.tag}", m) for prefix in prefixes for m in reported)
+            yield from ((f"{prefix}.{m.tag}", m) for prefix in prefixes for m in found)
 
 
 def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:

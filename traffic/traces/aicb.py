@@ -238,19 +238,19 @@ def _layout(spec: TrainingTraceSpec, trace: Trace, iteration: Iteration) -> Layo
 def _size(spec: TrainingTraceSpec, iteration: Iteration, group: str) -> int:
     """Ranks of a group as its rows say, else as the spec says; 0 if no row is of it."""
     rows = [row for row in iteration.rows if row.group == group]
-    reported = next((row for row in rows if row.group_size), None)
+    sized = next((row for row in rows if row.group_size), None)
     for row in rows:
-        if reported and row.group_size not in (0, reported.group_size):
-            raise TraceError(row.where, f"{reported.group_size} ranks in {group}, as in {reported.where}",
+        if sized and row.group_size not in (0, sized.group_size):
+            raise TraceError(row.where, f"{sized.group_size} ranks in {group}, as in {sized.where}",
                              str(row.group_size))
     unknown = sorted(set(spec.groups) - set(GROUPS))
-    if unknown or (reported and spec.groups.get(group, reported.group_size) != reported.group_size):
+    if unknown or (sized and spec.groups.get(group, sized.group_size) != sized.group_size):
         raise TraceError(spec.trace, f"groups of {', '.join(GROUPS)}, where the trace does not say their size",
                          f"{', '.join(unknown) or group}")
-    if rows and not reported and spec.groups.get(group, 0) < 1:
+    if rows and not sized and spec.groups.get(group, 0) < 1:
         raise TraceError(rows[0].where, f"the size of {group}", "None in every row",
                          f"say it in the scenario, as in groups: {{{group}: 4}}")
-    return reported.group_size if reported else spec.groups.get(group, 0) if rows else 0
+    return sized.group_size if sized else spec.groups.get(group, 0) if rows else 0
 
 
 def _groups(layout: Layout, group: str) -> tuple[Group, ...]:

@@ -23,7 +23,7 @@ def broken_between(client: Host, server: Host, doing: str, error: OSError) -> La
 
 
 async def connect_all(wanted: Iterable[tuple[Network, Dial]], timeout: float) -> None:
-    """Open all of `wanted`, a limited number at a time; who wants one is reported where it fails.
+    """Open all of `wanted`, a limited number at a time; where one fails, whoever wants it is called (`Dial.failed`).
 
     Raises RunError naming a pair whose connection does not stand in time.
     """

@@ -118,20 +118,20 @@ def parts_figure(found: Sequence[Group]) -> Figure:
     bars = [p for g in found for p in parts(g)]
     caption = " ".join(f"{name}: {quantity(sum(times), 's')}, the largest part {SHORT[int(np.argmax(times))]} with "
                        f"{percent(max(times) / sum(times))}." for name, times in bars if sum(times) > 0)
-    reported = [k for k in range(len(PARTS)) if PARTS[k][0] is not FETCH or any(times[k] for _, times in bars)]
-    rows = tuple((name, *(f"{times[k]:.4f}" for k in reported), f"{sum(times):.4f}") for name, times in bars)
-    return figure("ttft-parts", lambda width: _draw_parts(width, bars, reported), title="What the first token waited "
+    shown = [k for k in range(len(PARTS)) if PARTS[k][0] is not FETCH or any(times[k] for _, times in bars)]
+    rows = tuple((name, *(f"{times[k]:.4f}" for k in shown), f"{sum(times):.4f}") for name, times in bars)
+    return figure("ttft-parts", lambda width: _draw_parts(width, bars, shown), title="What the first token waited "
                                                                                         "for",
                   caption=f"Means. {caption}", alt=f"Stacked bars of the mean time to the first token. {caption}",
-                  header=("requests", *(f"{SHORT[k]} (s)" for k in reported), "TTFT (s)"), rows=rows)
+                  header=("requests", *(f"{SHORT[k]} (s)" for k in shown), "TTFT (s)"), rows=rows)
 
 
-def _draw_parts(width: float, bars: Sequence[Parts], reported: Sequence[int]) -> Canvas:
+def _draw_parts(width: float, bars: Sequence[Parts], shown: Sequence[int]) -> Canvas:
     drawing = canvas(width, 0.9 + 0.42 * max(len(bars), 2))
     axes = drawing.add_subplot()
     for i, (name, times) in enumerate(bars):
         left = 0.0
-        for k in reported:
+        for k in shown:
             axes.barh(i, times[k], 0.5, left=left, linewidth=0.6, label=SHORT[k] if i == 0 else None, **LOOKS[k])
             left += times[k]
         if width < WIDE:    # no room beside the bars

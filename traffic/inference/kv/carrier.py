@@ -29,7 +29,7 @@ Blocks = tuple[int, ...]
 
 @dataclass(slots=True, eq=False)
 class Move:
-    """Blocks between a replica and a store. `over` is informed whether they came whole, unless nobody wants them."""
+    """Blocks between a replica and a store. `over` is called with whether they came whole, unless nobody wants them."""
 
     what: str
     request: int
@@ -155,7 +155,7 @@ class Carrier:
 
 
 def _nobody(_move: Move, _whole: bool) -> None:
-    """Nobody is informed."""
+    """Nobody waits for it."""
 
 
 def stores_of(serving: Serving, store: StoreSpec) -> Stores:

@@ -153,8 +153,8 @@ def metrics(requests: Sequence[Row], moves: Sequence[Row], setups: Sequence[Row]
     shares = {d: float(x[slowest].mean() - x.mean()) / excess for d, x in waiting.items()}
     worst = max(shares, key=lambda d: shares[d])
     if shares[worst] >= LEAST:
-        reported = [LINK.of(shares[worst], len(slowest)), WAIT.mean([float(v) for v in waiting[worst][slowest]])]
-        return [replace(m, where=worst) for m in (*reported, *_seen(ways, worst, frozenset(slowest)))]
+        found = [LINK.of(shares[worst], len(slowest)), WAIT.mean([float(v) for v in waiting[worst][slowest]])]
+        return [replace(m, where=worst) for m in (*found, *_seen(ways, worst, frozenset(slowest)))]
     return _of_drops(answered, slowest, excess, ways)
 
 

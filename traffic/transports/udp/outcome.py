@@ -178,5 +178,5 @@ def write_stream(writer: RecordWriter, stream: Stream, lane: Lane, found: Findin
 
 
 def summary(record: StreamRecord) -> dict[str, object]:
-    """What the parent of the process is informed of a stream at its end."""
+    """What the parent of the process gets of a stream at its end."""
     return {"stream": record.stream, "sent": record.sent, "received": record.received, "lost": record.lost}

@@ -28,7 +28,7 @@ def name_problems(spec: ServingSpec, fabric: Fabric, at: KeyPath) -> Iterator[Pr
     yield from _serving_hosts(fabric, spec, at)
     if spec.agent is not None:
         yield from _agents(fabric, spec, spec.agent, (*at, "agent"))
-    yield from (Problem((*at, key), *reported) for key, *reported in worker_problems(spec, replica_hosts(spec, fabric)))
+    yield from (Problem((*at, key), *rest) for key, *rest in worker_problems(spec, replica_hosts(spec, fabric)))
     if spec.lacks:
         yield Problem((*at, "routing"), f"a policy that does without {spec.lacks}, which {spec.format} traces do not "
                       "have, such as least_outstanding", spec.routing)

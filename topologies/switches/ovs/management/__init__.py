@@ -1,4 +1,4 @@
-"""What a running switch is asked and reported beside OpenFlow: its processes, caches, neighbours, counters, paths.
+"""Queries and orders to a running switch beside OpenFlow: processes, caches, neighbours, counters, paths.
 
 It needs nothing of what built the lab, so the controller's southbound may use it.
 """
