@@ -57,7 +57,7 @@ class EngineRun:
 
     def go(self) -> None:
         assert self.process.stdin is not None
-        self.until("ready", "error")
+        self.until("ready")
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 

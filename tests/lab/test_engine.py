@@ -291,12 +291,20 @@ def test_the_engine_does_not_outlive_the_process_that_started_it(lab, tmp_path):
         time.sleep(0.02)
 
 
-def test_a_full_disk_ends_the_run_with_an_error_that_says_so(lab):
-    with lab.engine(workload(lab, LONG), records="/dev/full") as engine:
+def test_a_full_disk_ends_the_run_with_an_error_that_says_so(lab, full_disk):
+    records = str(full_disk / "records.jsonl")
+    with lab.engine(workload(lab, Transfer("t", 0, 1, 1000)), records=records) as engine:
         engine.go()
         assert engine.end() == 1
-    assert engine.events[-1]["event"] == "error"
-    assert engine.events[-1]["where"] == "/dev/full"
+    last = engine.events[-1]
+    assert (last["event"], last["where"], last["found"]) == ("error", records, "No space left on device")
+
+
+def test_a_device_in_the_place_of_the_records_is_refused(lab):
+    with lab.engine(workload(lab, LONG), records="/dev/full") as engine:
+        engine.until("error")
+        assert engine.end() == 1
+    assert (engine.events[-1]["where"], engine.events[-1]["found"]) == ("/dev/full", "a device or a pipe")
 
 
 # -- settings, iperf3, size ---------------------------------------------------------------------------

@@ -196,19 +196,6 @@ def test_children_die_with_the_process(start: Any) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one page, which is taken."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(disk)], check=True)
-    try:
-        (disk / "rest").write_bytes(bytes(4096))
-        yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
 def test_a_full_disk_is_an_error_that_names_the_file(start: Any, full_disk: Path) -> None:
     records = str(full_disk / "records.jsonl")
     process = start(stream(count=10), records=records)
