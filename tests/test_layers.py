@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from statistics import median
@@ -72,10 +73,10 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[str]:
+def imports(source: ast.Module, module: str, is_package: bool) -> Iterator[str]:
     """Full names of all that a module imports, wherever in the file it does."""
     package = module.split(".") if is_package else module.split(".")[:-1]
-    for node in ast.walk(tree):
+    for node in ast.walk(source):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -86,9 +87,19 @@ def imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[str]:
 
 
 TEXTS = {p: p.read_text() for package in PACKAGES for p in sorted((ROOT / package).rglob("*.py"))}
-TREES = {p: ast.parse(text, filename=str(p)) for p, text in TEXTS.items()}
-# Module -> what it imports, over all packages.
-MODULES = {name_of(p): list(imports(tree, name_of(p), p.name == "__init__.py")) for p, tree in TREES.items()}
+MODULES = {name_of(p): p for p in TEXTS}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(TEXTS[path], filename=str(path))
+
+
+@cache
+def imported(module: str) -> list[str]:
+    """What a module of ours imports."""
+    path = MODULES[module]
+    return list(imports(tree(path), module, path.name == "__init__.py"))
 
 
 def within(name: str, folder: str) -> bool:
@@ -118,7 +129,7 @@ def allowed(module: str, name: str) -> bool:
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_module_imports_only_what_its_folder_may(module: str) -> None:
-    assert violations(module, MODULES[module]) == []
+    assert violations(module, imported(module)) == []
 
 
 @pytest.mark.parametrize(("module", "name"), [
@@ -178,7 +189,7 @@ def test_a_folder_holds_at_most_twenty_modules() -> None:
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """(where, lines) of each function of a module."""
-    for node in ast.walk(TREES[path]):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield f"{path.relative_to(ROOT)}:{node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
 
@@ -195,7 +206,7 @@ def test_modules_and_functions_stay_short() -> None:
 
 def imported_modules(module: str) -> set[str]:
     """The modules of the product that a module imports; a package that is named on the way to one is not meant."""
-    whole = {name for name in MODULES[module] if name in MODULES and name != module}
+    whole = {name for name in imported(module) if name in MODULES and name != module}
     return {name for name in whole if not any(within(other, name) for other in whole - {name})}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import scenarios.report.charts.matplotlib_first  # noqa: F401
@@ -50,10 +51,15 @@ def build(run: RunDirectory) -> str:
 
 def render(template: str, folder: Path, **parts: object) -> str:
     """A template of `folder` with the style and the macros of reports; directions get arrows."""
-    environment = Environment(loader=FileSystemLoader([folder, _HERE]), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True, finalize=_arrows)
     css = Markup((_HERE / "report.css").read_text())    # noqa: S704 - our own file
-    return environment.get_template(template).render(css=css, **parts)
+    return _environment(folder).get_template(template).render(css=css, **parts)
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    """Templates are compiled once a process."""
+    return Environment(loader=FileSystemLoader([folder, _HERE]), autoescape=True, undefined=StrictUndefined,
+                       trim_blocks=True, lstrip_blocks=True, finalize=_arrows)
 
 
 def _arrows(value: object) -> object:

@@ -53,6 +53,7 @@ def test_a_path_with_a_quarter_of_the_rate_gets_a_quarter_of_the_others_part_at_
     assert Counter(b.watch_port for b in buckets) == {1: 16, 2: 16, 3: 4, 4: 16}
 
 
+@pytest.mark.large
 def test_only_flows_of_the_slower_path_move_and_they_come_back() -> None:
     before, after = spines(State()), spines(QUARTER)
     moved = [(was, now) for was, now in zip(before, after, strict=True) if was != now]

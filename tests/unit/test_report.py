@@ -118,6 +118,7 @@ def test_the_page_tells_question_answer_verdict_and_sum(html: str) -> None:
     assert "Do not use these numbers" not in text
 
 
+@pytest.mark.large
 def test_equal_runs_give_equal_pages(lossy: RunDirectory, html: str) -> None:
     assert build(lossy) == html
 
@@ -182,6 +183,7 @@ def test_requests_that_all_failed_make_no_curve(tmp_path: Path) -> None:
     assert [f.key for f in figures(load(run))] == ["fabric"]
 
 
+@pytest.mark.large
 def test_a_large_fabric_fits_a_small_page(tmp_path: Path) -> None:
     fabric = {"leaves": 16, "spines": 4, "hosts_per_leaf": 4, "host_rate": "2mbit"}
     spec = run_factory.scenario(fabric=fabric)

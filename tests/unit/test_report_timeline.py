@@ -76,6 +76,7 @@ def test_a_slowdown_is_the_time_over_the_time_alone_at_line_rate() -> None:
     assert slowdown_figure(rows[2:], FABRIC) is None
 
 
+@pytest.mark.large
 def test_phases_are_distinguished_in_every_figure_of_steps(tmp_path: Path) -> None:
     spec = run_factory.scenario().model_dump(mode="json")
     spec["workloads"] = {"job": spec["workloads"]["ring"]}

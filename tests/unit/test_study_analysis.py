@@ -343,6 +343,7 @@ def test_a_difference_turns_its_sign_with_its_sides() -> None:
     assert two.seen
 
 
+@pytest.mark.large
 def test_titles_keep_their_capitals_in_captions(tmp_path: Path) -> None:
     it = analysis(tmp_path, study=STUDY.replace("step_time, better: lower}", "step_time, better: lower, title: TTFT}"))
     assert "Lower is better in TTFT; higher is better in" in page.build(it)

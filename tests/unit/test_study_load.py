@@ -171,6 +171,7 @@ def test_a_study_is_reported_how_long_all_of_its_runs_take(tmp_path: Path) -> No
     assert found.seconds[0] == pytest.approx(len(found.seeds) * sum(least for least, _ in each.values()))
 
 
+@pytest.mark.large
 def test_designs_are_counted_before_they_are_made(tmp_path: Path) -> None:
     axes = "".join(f"  fabric.k{n}: [{', '.join(map(str, range(100)))}]\n" for n in range(10))
     (tmp_path / "s.study.yml").write_text(f"{AXES}axes:\n{axes}")
@@ -187,6 +188,7 @@ def test_a_study_whose_designs_are_too_much_together_is_refused(tmp_path: Path) 
                             "in the first 4 of 9 designs")
 
 
+@pytest.mark.large
 def test_a_study_of_months_is_refused(tmp_path: Path) -> None:
     axes = "axes: {iterations: [3000, 3001]}\nrepeats: 100\n"
     (tmp_path / "s.study.yml").write_text(AXES + axes)

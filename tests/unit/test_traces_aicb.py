@@ -69,6 +69,7 @@ def raw(path: Path, iteration: int) -> list[list[str]]:
 # --- the published sets ---------------------------------------------------------------------------
 
 
+@pytest.mark.large
 @needs_traces
 @pytest.mark.parametrize("iteration", [1, 2])
 def test_every_byte_of_the_measured_moe_iteration_is_accounted_for(iteration: int, fabric: Fabric) -> None:
@@ -120,6 +121,7 @@ def test_a_size_that_no_row_says_has_to_be_reported() -> None:
     ("G13B-M1-C01_GPT13B_megatron_tp8_pp1_mbs1.csv", 172, 16, "data 2 x tensor 8"),
     ("L7B-D1-C02_Llama7B_zero3_mbs1.csv", 656, 4, "data 4 x tensor 1"),
 ])
+@pytest.mark.large
 def test_generated_workloads_replay_on_fewer_ranks_with_all_their_rows(
         file: str, rows: int, ranks: int, layout: str, fabric: Fabric) -> None:
     trace = read(GENERATED / file)

@@ -77,6 +77,7 @@ def test_checks_are_shown_and_not_as_proven_if_they_are_not(tmp_path: Path, leve
     assert json_object(run)["validation"]["result"] == ("passed" if level == "VALID" else "unproven")
 
 
+@pytest.mark.large
 def test_the_page_has_them_with_what_was_found(tmp_path: Path) -> None:
     page = build(run_with(tmp_path, "INVALID", PASSING))
     for text in ("[PASS, unproven]", "It holds.", "Nothing is proven: the run is INVALID.",
