@@ -41,5 +41,6 @@ static inline uint32_t wire_length(const struct packet *p) {
 struct packet *packet_new(void);                       /* NULL if the pool is empty (counted) */
 struct packet *packet_copy(const struct packet *p);    /* NULL likewise */
 void packet_free(struct packet *p);
+uint32_t packet_room(void);                            /* bytes that a frame may have */
 
 #endif

@@ -16,6 +16,7 @@
 
 #define PORT_TUNNEL 1000u
 #define PORT_IN 0xfffffff8u            /* OFPP_IN_PORT */
+#define PORT_TABLE 0xfffffff9u         /* of a packet-out: through the tables */
 #define PORT_FLOOD 0xfffffffbu
 #define PORT_ALL 0xfffffffcu
 #define PORT_CONTROLLER 0xfffffffdu
@@ -27,40 +28,48 @@ struct pipeline;
 struct pipeline_ops {
     /* A packet leaves by a port. Consumes it. */
     void (*emit)(void *context, uint32_t port, struct packet *p, ns_t now);
-    /* A packet goes to the controller: reason as in OpenFlow (1 action, 0 no match). Does not consume it. */
+    /* A packet goes to the controller: reason as in OpenFlow 1.5 (0 no match, 1 action, 4 group, 5 packet-out). Does not
+     * consume it. */
     void (*to_controller)(void *context, uint32_t in_port, uint8_t reason, uint8_t table, uint64_t cookie,
                           uint16_t max_length, const struct packet *p);
     /* Whether a port carries packets now: its cable is in and its far end not off. */
     bool (*is_live)(void *context, uint32_t port);
 };
 
-/* Packets that end in a pipeline other than by a drop rule, by reason. */
+/* A packet that came in, by a port or as a packet-out, left by at least one port or ended for exactly one reason:
+ *     came in + copies = left by a port + sum of the reasons
+ * An output that came to nothing beside another one that did not is no reason. */
 struct pipeline_counts {
     uint64_t no_match;                 /* no rule, not even a table's default */
     uint64_t no_bucket;                /* a group without a live bucket */
     uint64_t expired;                  /* dec_ttl of a TTL of 1 or 0 */
-    uint64_t malformed;                /* too short for its own headers */
-    uint64_t no_port;                  /* output to a port that there is not, or to PORT_LOCAL without a use for it */
-    uint64_t looping;                  /* went through the pipeline too often */
-    uint64_t dropped_by_rule;          /* sum over the rules without actions */
+    uint64_t malformed;                /* shorter than an Ethernet header */
+    uint64_t no_port;                  /* output to a port that there is not, to the one that it came by, or to PORT_LOCAL
+                                          without a use for it */
+    uint64_t no_neighbour;             /* no MAC for the far end of its tunnel, or no VTEP here */
+    uint64_t looping;                  /* went through the pipeline too often, or would have two encapsulations */
+    uint64_t to_controller;            /* went to the controller alone */
+    uint64_t dropped_by_rule;          /* a rule without output was the last */
+    uint64_t copies;                   /* made because a packet left more than once; where the pool was empty none was */
     uint64_t cache_hits, cache_misses;
 };
 
 struct pipeline *pipeline_new(const char *name, const struct pipeline_ops *ops, void *context);
 void pipeline_free(struct pipeline *s);
+void pipeline_clear(struct pipeline *s);       /* forgets rules and groups, as a switch that was off */
 
 /* A packet that came in by a port. Consumes it. */
 void pipeline_run(struct pipeline *s, uint32_t in_port, struct packet *p, ns_t now);
-/* A packet-out: the actions (text as in a rule) on a packet that is said to have come by in_port. Consumes it. */
-bool pipeline_packet_out(struct pipeline *s, uint32_t in_port, const char *actions, struct packet *p, ns_t now,
-                         char *error, size_t error_size);
 /* The state of a port changed: cached decisions that depend on it are void. */
 void pipeline_port_changed(struct pipeline *s, uint32_t port);
-void pipeline_add_port(struct pipeline *s, uint32_t port);       /* a link's; output to any other counts as no_port */
+bool pipeline_add_port(struct pipeline *s, uint32_t port);       /* a link's; false: there are 1,024 already */
 const struct pipeline_counts *pipeline_counts(const struct pipeline *s);
 
-/* One command of the control protocol that is about rules (docs/engine.md): words[0] is the command, words[1] the
- * switch. Writes the answer, one line without newline, to out. */
-void pipeline_command(struct pipeline *s, int count, char **words, FILE *out);
+/* Whether a command of the control protocol is one of these: vtep neighbour rule unrule group ungroup rules groups clear
+ * packet-out trace. */
+bool pipeline_has_command(const char *command);
+/* One of them (docs/engine.md): words[0] is the command, words[1] the switch. Cuts the words up; writes the answer, one
+ * line without newline, to out. */
+void pipeline_command(struct pipeline *s, int count, char **words, ns_t now, FILE *out);
 
 #endif

@@ -1,0 +1,1 @@
+"""The fabric engine's C under test: built with sanitizers, driven by commands, without devices and without a clock."""
