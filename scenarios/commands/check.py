@@ -66,9 +66,9 @@ def _described(name: str, settings: list[str], strict: bool) -> Iterator[str]:
         yield f"{name}: OK, a fabric"
         yield fabric_line(expand(load_fabric(name, settings)))
         return
-    scenario, document = read_scenario(name, settings)
+    scenario, fabric, document = read_scenario(name, settings)
     with located(document):
-        made = compiled(scenario)
+        made = compiled(scenario, fabric)
         traffic = list(traffic_lines(scenario, made))
     notes = list(ignored_in(scenario.intent, document.value(("vpcs",)), ("vpcs",)))
     if strict:
@@ -135,7 +135,7 @@ def _study_lines(name: str, settings: list[str]) -> Iterator[str]:
         yield f"quick form: {runs}" if quick else f"{name}: OK, a study ({runs}): {plan.study.question}"
         if not quick:
             for design in plan.designs.values():
-                yield f"{design.name}: {fabric_line(expand(design.scenario.fabric))}"
+                yield f"{design.name}: {fabric_line(design.fabric)}"
         longest = max(plan.designs.values(), key=lambda design: design.seconds)
         yield (f"{'quick form' if quick else 'the study'}: {span(plan.seconds)} for all runs, up to "
                f"{clock(longest.seconds[1])} each ({longest.name})")

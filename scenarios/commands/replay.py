@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from scenarios.spec.scenario import Scenario
     from topologies.model.errors import SpecError
+    from topologies.model.fabric import Fabric
 
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change the fabric first")]
 
@@ -43,11 +44,14 @@ def replay(
     """
     from scenarios.commands.run import finish
 
-    finish(scenario_of(file, maps or [], fabric, settings or [], speedup), runs, as_json=as_json, no_lock=no_lock)
+    finish(*scenario_of(file, maps or [], fabric, settings or [], speedup), runs, as_json=as_json, no_lock=no_lock)
 
 
-def scenario_of(file: Path, maps: Sequence[str], fabric: str, settings: Sequence[str], speedup: float) -> Scenario:
-    """The scenario of one replay. Raises SpecError, SpecErrors, LabError for whatever the options have wrong."""
+def scenario_of(file: Path, maps: Sequence[str], fabric: str, settings: Sequence[str],
+                speedup: float) -> tuple[Scenario, Fabric]:
+    """The scenario of one replay, and its fabric.
+
+    Raises SpecError, SpecErrors, LabError for whatever the options have wrong."""
     import re
 
     from pydantic import ValidationError
@@ -73,14 +77,15 @@ def scenario_of(file: Path, maps: Sequence[str], fabric: str, settings: Sequence
     slug = re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40]
     scenario = Scenario(name=f"replay-{slug}" if slug else "replay", fabric=spec, workloads={"replay": workload},
                         question=f"How does the traffic of {file.name} fare on fabric {spec.name}?")
-    wrong = list(reference_problems(scenario))
+    expanded = expand(spec)
+    wrong = list(reference_problems(scenario, expanded))
     if wrong:
         raise SpecErrors([_of_option(p.path, p.expected, p.found, p.hint, file) for p in wrong])
     try:
-        traffic_of(scenario, scenario.phases[0], expand(spec))
+        traffic_of(scenario, scenario.phases[0], expanded)
     except SpecError as error:
         raise _of_option(error.where.split("."), error.expected, error.found, error.hint, file) from None
-    return scenario
+    return scenario, expanded
 
 
 def _of_option(path: Sequence[str | int], expected: str, found: str, hint: str, file: Path) -> SpecError:

@@ -14,6 +14,7 @@ from scenarios.commands.validate import Junit
 
 if TYPE_CHECKING:
     from scenarios.spec.scenario import Scenario
+    from topologies.model.fabric import Fabric
 
 
 def run(
@@ -41,12 +42,12 @@ def run(
     from scenarios.spec.compiling import located
     from scenarios.spec.load_scenario import read_scenario
 
-    found, document = read_scenario(scenario, settings or [])
+    found, fabric, document = read_scenario(scenario, settings or [])
     with located(document):
-        finish(found, runs, as_json=as_json, no_lock=no_lock, junit=junit, report=not no_report)
+        finish(found, fabric, runs, as_json=as_json, no_lock=no_lock, junit=junit, report=not no_report)
 
 
-def finish(scenario: Scenario, runs: Path, *, as_json: bool, no_lock: bool, junit: Path | None = None,
+def finish(scenario: Scenario, fabric: Fabric, runs: Path, *, as_json: bool, no_lock: bool, junit: Path | None = None,
            report: bool = True) -> NoReturn:
     """Run a scenario, print what came out, exit with the verdict's code, or 5 for a VALID run whose checks fail.
 
@@ -68,7 +69,7 @@ def finish(scenario: Scenario, runs: Path, *, as_json: bool, no_lock: bool, juni
     started = time.monotonic()
     try:
         with Bars(quiet=as_json or not sys.stderr.isatty()) as bars:
-            result = run_scenario(scenario, runs, lock=not no_lock, argv=sys.argv, listener=bars,
+            result = run_scenario(scenario, runs, fabric=fabric, lock=not no_lock, argv=sys.argv, listener=bars,
                                   report=report)
         validation = validate(result.run)
     except LabError as error:

@@ -120,7 +120,7 @@ def _run_of(work: Work) -> RunDirectory:
         return kept
     require_root()
     with Bars(quiet=not sys.stderr.isatty()) as bars:
-        return run_scenario(work.scenario, runs, argv=sys.argv, listener=bars).run
+        return run_scenario(work.scenario, runs, fabric=work.fabric, argv=sys.argv, listener=bars).run
 
 
 @workshop.command()

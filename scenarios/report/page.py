@@ -41,7 +41,7 @@ def build(run: RunDirectory) -> str:
         accounting=accounting(data.ledger) if data.ledger else None, metrics=metrics,
         scaled=any(m.real for m in metrics),
         predictions=prediction_rows(data), notes=note_rows(data), provenance=provenance(data),
-        limits=limits(data.scenario),
+        limits=limits(data.scenario, data.fabric),
         moves=list(tenants.move_rows(data)), proofs=list(tenants.proof_rows(data)),
         shares=list(tenants.share_rows(data)), beside=list(tenants.beside_rows(data)),
         checks=rows(data.validation) if data.validation else [],

@@ -13,7 +13,7 @@ from scenarios.report.losses import losses
 from scenarios.report.measured import Json
 from scenarios.report.text import number, plural, quantity, significant
 from scenarios.spec.scenario import Scenario
-from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
 from topologies.model.scale import NOT_SCALED
 from topologies.model.units import show_time
 from topologies.proof.calibrate import serialisation
@@ -194,7 +194,7 @@ def _retransmits(data: RunData) -> list[tuple[str, str]]:
     return [("TCP", text)] if connections else []
 
 
-def limits(scenario: Scenario) -> list[str]:
+def limits(scenario: Scenario, fabric: Fabric) -> list[str]:
     """What this emulation cannot tell."""
     scale = scenario.fabric.scale.scale
     factors = "" if scale.is_identity else \
@@ -208,13 +208,12 @@ def limits(scenario: Scenario) -> list[str]:
         "Switches are programs: their forwarding delay and buffer architecture are not those of a switch chip. "
         "Queues are the emulated links' own, one for each direction.",
         f"What does not scale{factors}: {'; '.join(NOT_SCALED)}.",
-        *_isolated_frames(scenario),
+        *_isolated_frames(scenario, fabric),
     ]
 
 
-def _isolated_frames(scenario: Scenario) -> Iterator[str]:
+def _isolated_frames(scenario: Scenario, fabric: Fabric) -> Iterator[str]:
     """What latencies of single packets leave out (docs/decisions/003-isolated-frames.md): of their slowest pair."""
-    fabric = expand(scenario.fabric)
     for name, spec in scenario.workloads.items():
         if isinstance(spec, StreamSpec | RoceSpec):
             unpaid, src, dst = max((serialisation(fabric, a, b, spec.frame), a, b) for a, b in spec.pairs)

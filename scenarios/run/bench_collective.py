@@ -92,12 +92,13 @@ def scenario_of(fabric: FabricSpec, collective: CollectiveSpec, of: Sequence[int
         name=f"bench-{collective.op}", question=f"How fast is {collective.op} on fabric {fabric.name}, by size?",
         fabric=fabric, workloads=dict(workloads), phases=tuple(Phase(name=name, run=(name,)) for name in workloads))
     first = dict(list(workloads.items())[:1])
-    wrong = list(reference_problems(scenario.model_copy(update={"workloads": first})))
+    expanded = expand(fabric)
+    wrong = list(reference_problems(scenario.model_copy(update={"workloads": first}), expanded))
     if wrong:
         raise SpecErrors([SpecError(f"--{dotted(p.path[2:])}", p.expected, p.found) for p in wrong])
     try:
         for name, spec in workloads.items():
-            build(spec, expand(fabric), name, scenario.seed)
+            build(spec, expanded, name, scenario.seed)
     except SpecError as error:
         raise SpecError(f"aifab bench {collective.op}", error.expected, error.found) from None
     return scenario
@@ -111,7 +112,7 @@ def bench(scenario: Scenario, runs: Path, *, lock: bool = True, argv: Sequence[s
     if not isinstance(spec, CollectiveSpec):
         raise TypeError(f"a sweep is of collectives, not of {spec!r}")
     (workload,) = workloads_of([build(spec, fabric, name, scenario.seed)])
-    result = run_scenario(scenario, runs, lock=lock, argv=argv, listener=listener)
+    result = run_scenario(scenario, runs, fabric=fabric, lock=lock, argv=argv, listener=listener)
     counters = Counters.read(result.run.counters_path)
     rows = rows_of(scenario, fabric, result.metrics, list(result.run.records()), counters)
     algorithm = next(op.algorithm for op in workload.ops if isinstance(op, Collective))

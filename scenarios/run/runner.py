@@ -64,15 +64,17 @@ class Result:
     ledger: dict[str, Any]
 
 
-def run_scenario(scenario: Scenario, base: Path, *, lock: bool = True, argv: Sequence[str] = (),
-                 listener: StageListener | None = None, report: bool = True) -> Result:
+def run_scenario(scenario: Scenario, base: Path, *, fabric: Fabric | None = None, lock: bool = True,
+                 argv: Sequence[str] = (), listener: StageListener | None = None, report: bool = True) -> Result:
     """Run a scenario; its directory is made under `base`. report: write its page as well.
+
+    fabric: the scenario's, where it has been expanded before.
 
     Raises LabError for whatever the user or the machine has wrong; the run directory then says so too.
     KeyboardInterrupt passes through, with the records kept and marked.
     """
     tell = listener or StageListener()
-    made = compiled(scenario)
+    made = compiled(scenario, fabric)
     fabric, planned, traffic = made.fabric, made.planned, made.runs
     with _terminable(), measuring_lock() if lock else contextlib.nullcontext():
         run = RunDirectory.create(base, scenario, argv)

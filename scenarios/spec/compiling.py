@@ -23,7 +23,6 @@ from topologies.model.document import Document, KeyPath
 from topologies.model.errors import Gathered, LabError, SpecError, SpecErrors
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
-from topologies.model.load import plain
 
 _PATH = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 
@@ -40,9 +39,13 @@ class Compiled:
     duration: Duration
 
 
-def compiled(scenario: Scenario) -> Compiled:
-    """All traffic of a scenario. Raises SpecErrors with everything that a run would refuse, each once."""
-    fabric = expand(scenario.fabric)
+def compiled(scenario: Scenario, fabric: Fabric | None = None) -> Compiled:
+    """All traffic of a scenario. Raises SpecErrors with everything that a run would refuse, each once.
+
+    fabric: the scenario's, where it has been expanded before.
+    """
+    if fabric is None:
+        fabric = expand(scenario.fabric)
     gathered = Gathered()
     planned: list[Traffic] = []
     for phase in scenario.phases:
@@ -71,9 +74,8 @@ def compiled(scenario: Scenario) -> Compiled:
     return Compiled(fabric, tuple(planned), tuple(runs), pairs, duration)
 
 
-def workload_errors(scenario: Scenario, but: Set[str]) -> None:
+def workload_errors(scenario: Scenario, fabric: Fabric, but: Set[str]) -> None:
     """Raises SpecErrors with what is wrong with the traffic of each workload; those of `but` are left out."""
-    fabric = expand(plain(scenario.fabric))
     gathered = Gathered()
     for phase in scenario.phases:
         for name in phase.run:

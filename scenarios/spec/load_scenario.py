@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,11 +18,12 @@ from scenarios.spec.scenario import Scenario
 from topologies.model.document import Document, KeyPath, Problem, dotted, nearest, read_document, show
 from topologies.model.errors import LabError, SpecError, SpecErrors
 from topologies.model.explain import keys_of
+from topologies.model.fabric import Fabric
 from topologies.model.load import (
     CATALOG,
     Override,
     apply_overrides,
-    fabric_problems,
+    expanded,
     find_spec,
     parse_overrides,
     validate,
@@ -36,25 +37,32 @@ CHOOSES_FABRIC = (FABRIC, ("fabric", "base"))
 KEYS = keys_of(Scenario)
 
 
+class Loaded(NamedTuple):
+    """A scenario, its fabric expanded, and the document, which knows the line of everything (compiling.located)."""
+
+    scenario: Scenario
+    fabric: Fabric
+    document: Document
+
+
 def load_scenario(name: str, overrides: Sequence[str | Override] = ()) -> Scenario:
     """A scenario by path or by its name in the library, with `--set` options applied; ready ones come last.
 
     Raises SpecError or SpecErrors: all that is wrong with its shape, with its names (hosts, links, ranks, traces) and,
     if anything is, with its traffic.
     """
-    return read_scenario(name, overrides)[0]
+    return read_scenario(name, overrides).scenario
 
 
-def read_scenario(name: str, overrides: Sequence[str | Override] = ()) -> tuple[Scenario, Document]:
-    """As load_scenario, with the document, which knows the line of everything (scenarios.spec.compiling.located)."""
+def read_scenario(name: str, overrides: Sequence[str | Override] = ()) -> Loaded:
+    """As load_scenario, with what loading it has made besides."""
     path, shown = find_spec(name, LIBRARY, "scenario")
     if path.name.endswith(".study.yml"):
         raise SpecError(shown, "a scenario", "a study of several", f"run it by: aifab compare {name}")
-    document = read_document(path, shown)
-    return scenario_of(document, overrides), document
+    return scenario_of(read_document(path, shown), overrides)
 
 
-def scenario_of(document: Document, overrides: Sequence[str | Override] = ()) -> Scenario:
+def scenario_of(document: Document, overrides: Sequence[str | Override] = ()) -> Loaded:
     """The scenario that a document describes. Raises SpecError or SpecErrors, as above."""
     options = _addressed(document, [*parse_overrides([o for o in overrides if isinstance(o, str)]),
                                     *(o for o in overrides if isinstance(o, Override))])
@@ -67,12 +75,14 @@ def scenario_of(document: Document, overrides: Sequence[str | Override] = ()) ->
     scenario, wrong = validate(document, Scenario)
     problems += wrong
     whole = scenario if scenario is not None else _sound_part(document, wrong)
+    fabric: Fabric | None = None
     if whole is not None and not errors and len(problems) == len(wrong):     # with its own fabric
-        problems += [*fabric_problems(whole.fabric, FABRIC), *reference_problems(whole)]
-        errors += _others(whole, document, problems)
-    if scenario is None or problems or errors:
+        fabric, wrong = expanded(whole.fabric, FABRIC)
+        problems += [*wrong, *reference_problems(whole, fabric)]
+        errors += _others(whole, fabric, document, problems)
+    if scenario is None or fabric is None or problems or errors:
         raise SpecErrors([*document.errors(problems), *errors])
-    return scenario
+    return Loaded(scenario, fabric, document)
 
 
 def _sound_part(document: Document, wrong: Sequence[Problem]) -> Scenario | None:
@@ -95,7 +105,8 @@ def _sound_part(document: Document, wrong: Sequence[Problem]) -> Scenario | None
         return None
 
 
-def _others(scenario: Scenario, document: Document, problems: Sequence[Problem]) -> Sequence[LabError]:
+def _others(scenario: Scenario, fabric: Fabric, document: Document,
+            problems: Sequence[Problem]) -> Sequence[LabError]:
     """Where some names are wrong: what is wrong with the traffic of the workloads whose names are right."""
     if not problems:
         return []       # reported when the traffic is made
@@ -104,7 +115,7 @@ def _others(scenario: Scenario, document: Document, problems: Sequence[Problem])
     wrong = {str(p.path[1]) for p in problems if p.path[0] == "workloads" and len(p.path) > 1}
     try:
         with located(document):
-            workload_errors(scenario, wrong)
+            workload_errors(scenario, fabric, wrong)
     except SpecErrors as several:
         return several.errors
     return []

@@ -13,16 +13,16 @@ from scenarios.validation.names import check_problems
 from topologies.model.addressing import ETHERNET_HEADER, VXLAN_OVERHEAD
 from topologies.model.document import KeyPath, Problem, nearest
 from topologies.model.errors import SpecError
-from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric, Link
-from topologies.model.load import plain, short_queue
+from topologies.model.load import short_queue
 from traffic.workloads.kinds.registry import KINDS, kind_of
 
 
-def reference_problems(scenario: Scenario) -> Iterator[Problem]:
-    """Everything that the scenario names and the fabric (or the disk) does not have."""
-    # Wrong link names of the fabric itself are reported by fabric_problems.
-    fabric = expand(plain(scenario.fabric))
+def reference_problems(scenario: Scenario, fabric: Fabric) -> Iterator[Problem]:
+    """Everything that the scenario names and its fabric (or the disk) does not have.
+
+    What is wrong with the fabric itself is found where it is expanded (topologies.model.load.expanded).
+    """
     problems = [*_names(scenario, fabric), *extent_problems(scenario, fabric)]
     yield from problems
     if not problems:       # streams are made between hosts that there are

@@ -22,7 +22,7 @@ from scenarios.spec.scenario import Scenario
 from scenarios.study.spec import Cell, MetricChoice, Settings, Study
 from topologies.model.document import Document, Problem, nearest, read_document
 from topologies.model.errors import LabError, SpecError, SpecErrors
-from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
 from topologies.model.load import (
     CATALOG,
     Override,
@@ -48,6 +48,7 @@ class Planned:
 
     name: str
     scenario: Scenario
+    fabric: Fabric
     settings: Settings
     reference: bool
     description: str
@@ -160,7 +161,7 @@ def _designs(document: Document, cells: Sequence[Cell]) -> dict[str, Planned]:
     for cell in cells:
         try:
             found[cell.name] = planned = _planned(document, cell)
-            ops += totals(planned.scenario, expand(planned.scenario.fabric))[0]
+            ops += totals(planned.scenario, planned.fabric)[0]
         except SpecErrors as several:
             errors += [_of_design(document, cell.name, e) for e in several.errors]
         except LabError as error:
@@ -193,10 +194,10 @@ def _planned(document: Document, cell: Cell) -> Planned:
                             "take it away; `seed` of the study is the first repeat's")
         settings[text] = value
         overrides.append(Override(path, _beside(document.directory, path, value), where))
-    scenario, source = read_scenario(_base(document, cell), overrides)
+    scenario, fabric, source = read_scenario(_base(document, cell), overrides)
     with located(source):
-        made = compiled(scenario)
-    return Planned(cell.name, scenario, settings, cell.reference, cell.description, made.duration.total)
+        made = compiled(scenario, fabric)
+    return Planned(cell.name, scenario, fabric, settings, cell.reference, cell.description, made.duration.total)
 
 
 def _base(document: Document, cell: Cell) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from scenarios.spec.compiling import compiled, located
+from scenarios.spec.load_scenario import Loaded, scenario_of
 from scenarios.spec.load_scenario import read_scenario as load_with_lines
-from scenarios.spec.load_scenario import scenario_of
 from scenarios.spec.scenario import Scenario
 from scenarios.workshops.answers import Answer, read_answers
 from scenarios.workshops.learner import workshop_in
@@ -21,7 +21,7 @@ from scenarios.workshops.lesson import WORKSHOPS, Lesson, Predicted, lesson_of
 from scenarios.workshops.skeleton import call
 from topologies.model.document import Document, Place, show
 from topologies.model.errors import SpecError
-from topologies.model.expansion import expand
+from topologies.model.fabric import Fabric
 from topologies.model.units import parse_rate, show_rate
 
 SCENARIO = "scenario"           # the function of a skeleton that gives it
@@ -36,6 +36,7 @@ class Work:
     directory: Path
     lesson: Lesson
     written: Scenario
+    fabric: Fabric
     answers: dict[str, Answer]
 
     @property
@@ -50,7 +51,7 @@ class Work:
 
     def changed(self) -> list[str]:
         """'fabric.spines is 8 instead of 4' for all that was to be left as the starter has it."""
-        given = read_scenario(WORKSHOPS / self.name / "start" / self.lesson.file)
+        given = read_scenario(WORKSHOPS / self.name / "start" / self.lesson.file).scenario
         return list(_differences(self.written.model_dump(mode="json"), given.model_dump(mode="json"), "",
                                  (*self.lesson.free, *WORDS)))
 
@@ -59,26 +60,26 @@ def read_work(directory: Path) -> Work:
     """What is in a learner's directory. Raises LabError: the loader's own for a file that does not load."""
     name = workshop_in(directory)
     lesson = lesson_of(name)
-    written = read_scenario(directory / lesson.file)
+    written, fabric, _ = read_scenario(directory / lesson.file)
     asked = {key: kind for key, kind in lesson.answers.items() if not isinstance(kind, Predicted)}
-    return Work(name, directory, lesson, written, read_answers(directory, asked, expand(written.fabric)))
+    return Work(name, directory, lesson, written, fabric, read_answers(directory, asked, fabric))
 
 
-def read_scenario(file: Path) -> Scenario:
+def read_scenario(file: Path) -> Loaded:
     """Of a YAML file, or of what a skeleton's scenario() gives, with traffic that can be made.
 
     Raises SpecError or SpecErrors."""
     if file.suffix != ".py":
-        scenario, document = load_with_lines(str(file))
+        loaded = load_with_lines(str(file))
     else:
         (reply,) = call(file, [(SCENARIO, ())])
         if reply.error or not isinstance(reply.value, dict):
             raise SpecError(reply.where, "a scenario as a dict of what YAML can hold", reply.error or show(reply.value))
         document = Document(reply.value, {(): Place(str(file), reply.line)}, file.parent)
-        scenario = scenario_of(document)
-    with located(document):
-        compiled(scenario)
-    return scenario
+        loaded = scenario_of(document)
+    with located(loaded.document):
+        compiled(loaded.scenario, loaded.fabric)
+    return loaded
 
 
 def _differences(mine: Any, given: Any, path: str, free: Collection[str]) -> Iterator[str]:

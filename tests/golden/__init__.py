@@ -50,9 +50,9 @@ def error_text(path: Path) -> str:
 
 def compile_scenario(name: str) -> None:
     """Everything that check finds. Raises SpecError."""
-    scenario, document = read_scenario(name)
+    scenario, fabric, document = read_scenario(name)
     with located(document):
-        compiled(scenario)
+        compiled(scenario, fabric)
 
 
 def load_vpcs(name: str) -> None:

@@ -241,4 +241,4 @@ def test_an_event_changes_a_queues_length_only_where_that_loses_nothing(
         "name": "s", "question": "?", "fabric": {"leaves": 1, "spines": 1, "hosts_per_leaf": 2, **keys},
         "workloads": {"w": {"kind": "bulk", "pairs": [["h1", "h2"]]}},
         "events": [{"at": "1s", "link": "h1-leaf1", "queue": queue}]})
-    assert [p.expected for p in reference_problems(scenario)] == reported
+    assert [p.expected for p in reference_problems(scenario, expand(scenario.fabric))] == reported

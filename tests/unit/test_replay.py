@@ -180,7 +180,7 @@ def test_too_many_flows_are_reported(tmp_path: Path, fabric: Fabric) -> None:
 
 def test_the_command_makes_a_scenario_that_says_what_it_will_do(tmp_path: Path) -> None:
     path = written(tmp_path, tcp(0, 1514), udp(1, 100))
-    scenario = scenario_of(path, [f"{A}=h1", f"{B}=h5"], "small", [], 1.0)
+    scenario, _ = scenario_of(path, [f"{A}=h1", f"{B}=h5"], "small", [], 1.0)
     assert scenario.name == "replay-some-capture"
     assert scenario.question == "How does the traffic of some capture.pcap fare on fabric small?"
     (line,) = traffic_lines(scenario, compiled(scenario))

@@ -319,11 +319,12 @@ def test_a_drawing_leaves_no_link_to_its_maker() -> None:
 
 
 def test_a_report_of_latencies_says_what_an_isolated_frame_would_pay_on_real_links() -> None:
-    said = [text for text in limits(load_scenario("link-failure")) if "serialisation" in text]
+    spec, other = load_scenario("link-failure"), load_scenario("allreduce")
+    said = [text for text in limits(spec, expand(spec.fabric)) if "serialisation" in text]
     # 128 bytes on two links of 10 Mbit/s, and with 50 more on two of 21.2: 205 + 134 microseconds
     assert len(said) == 1
     assert "128 bytes from h5 to h1, takes 339 us longer" in said[0]
-    assert not any("serialisation" in text for text in limits(load_scenario("allreduce")))
+    assert not any("serialisation" in text for text in limits(other, expand(other.fabric)))
 
 
 def test_a_metric_of_a_workload_in_several_phases_is_listed_once(tmp_path: Path) -> None:

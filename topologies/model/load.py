@@ -143,9 +143,19 @@ def plain(spec: FabricSpec) -> FabricSpec:
     return spec.model_copy(update={"links": {}, "jitter": 0.0, "reorder": 0.0})
 
 
-def fabric_problems(spec: FabricSpec, at: KeyPath = ()) -> list[Problem]:
-    """What only the expansion shows: links that the fabric does not have, delays and queues that cannot be."""
-    fabric = expand(plain(spec))
+def expanded(spec: FabricSpec, at: KeyPath = ()) -> tuple[Fabric, list[Problem]]:
+    """The fabric, and what only the expansion shows: links that it does not have, delays and queues that cannot be.
+
+    Where links or delays are wrong it is that of `plain`, so that what else names its parts is checked as well.
+    """
+    try:
+        fabric = expand(spec)
+    except SpecError:
+        fabric = expand(plain(spec))
+    return fabric, _problems(spec, fabric, at)
+
+
+def _problems(spec: FabricSpec, fabric: Fabric, at: KeyPath) -> list[Problem]:
     names = list(fabric.links_by_name)
     found = [Problem((*at, "links", name), "a link of this fabric, such as leaf1-spine1 or h1-leaf1", name,
                      nearest(name, names)) for name in spec.links if name not in fabric.links_by_name]
@@ -191,7 +201,7 @@ def load_fabric(name: str, overrides: Sequence[str] = ()) -> FabricSpec:
     apply_overrides(document, parse_overrides(overrides))
     spec, problems = validate(document, FabricSpec)
     if spec is not None:
-        problems = fabric_problems(spec)
+        _, problems = expanded(spec)
     if problems or spec is None:
         raise SpecErrors(document.errors(problems))
     return spec
