@@ -30,11 +30,13 @@ from scenarios.spec.compiling import Compiled, compiled
 from scenarios.spec.expected import duration_lines, traffic_lines
 from scenarios.spec.load_scenario import load_scenario
 from scenarios.spec.scenario import Scenario, WorkloadName
+from tests.recorded import recorded
 from tests.toys.beacon import BeaconKind
 from tests.toys.gather import GatherKind, GatherSpec
 from tests.toys.head_drop import HeadDrop, HeadDropQueue, HeadDropWire
 from tests.toys.pipe import PIPE
 from tests.unit import run_factory
+from tests.unit.records_of import records_of
 from topologies.lab import host_limits
 from topologies.links.htb.disciplines import DISCIPLINES
 from topologies.links.htb.wires import wire_lines
@@ -47,7 +49,8 @@ from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job as EngineJob
 from traffic.engine.reporting import Reporter
 from traffic.metrics import registry as metrics
-from traffic.runtime.records import ConnectionRecord, RecordWriter, lines
+from traffic.runtime.reading import Records, lines
+from traffic.runtime.records import ConnectionRecord, RecordWriter
 from traffic.runtime.timers import Timers
 from traffic.transports.base import Host
 from traffic.transports.opening import connect_all
@@ -163,7 +166,7 @@ def test_a_kind_of_workload_on_the_engine_is_one_module_and_a_line(tmp_path: Pat
         assert (job.what, program.total_bytes) == ("engine", 3_000_000)
 
         records = run_factory.steps("toy")
-        found = metrics.compute(records, made.fabric, workloads_of(made.planned[0]))
+        found = metrics.compute(records_of(*records), made.fabric, workloads_of(made.planned[0]))
         assert found["toy.step_time"].value == pytest.approx(12.16)
         assert "The gather took 12.2 s a step" in report(tmp_path, of, metrics.as_json(found), records)
     with pytest.raises(SpecErrors, match=r"workloads.toy.kind: expected one of"):
@@ -189,13 +192,15 @@ def test_a_kind_of_workload_with_a_process_is_two_modules_and_a_line(tmp_path: P
                               capture_output=True, text=True, check=True)
         assert done.stdout.split() == ['{"event":"ready"}', '{"event":"done"}']
 
+        left = recorded(path)
         records = list(lines(path))
-        found = metrics.compute(records, made.fabric, [])
+        found = metrics.compute(left, made.fabric, [])
         assert found["toy.beat"].value == pytest.approx(0.01)
         assert "The beacons: time between beacons 10 ms" in report(tmp_path, of, metrics.as_json(found), records)
         (process,) = by_process(made.runs[0])
         assert process.watched == ("beacons",)
-        assert lateness([{"kind": "timer-lateness-run", "process": "beacons", "p99": 1e-3}], {}) == {"beacons": 1e-3}
+        late = {"kind": "timer-lateness-run", "process": "beacons", "p99": 1e-3}
+        assert lateness(Records(records_of(late)), {}) == {"beacons": 1e-3}
 
 
 # ---- transports
@@ -244,9 +249,10 @@ def test_a_transport_is_a_folder_and_a_line(tmp_path: Path, monkeypatch: pytest.
         assert moved == 3_000_000
         assert [(c.dst, c.cc, c.bytes) for c in ended] == [(program.workload.hosts[0], "none", 1_000_000)] * 3
 
+        left = recorded(path)
         records = list(lines(path))
         assert sum(r["bytes"] for r in records if r["kind"] == "transfer") == 3_000_000
-        found = metrics.compute(records, made.fabric, workloads_of(made.planned[0]))
+        found = metrics.compute(left, made.fabric, workloads_of(made.planned[0]))
         assert found["toy.step_time"].value > 0
         assert "The gather took" in report(tmp_path, of, metrics.as_json(found), records)
     monkeypatch.delitem(TRANSPORTS, "pipe")

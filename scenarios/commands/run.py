@@ -71,7 +71,7 @@ def finish(scenario: Scenario, fabric: Fabric, runs: Path, *, as_json: bool, no_
         with Bars(quiet=as_json or not sys.stderr.isatty()) as bars:
             result = run_scenario(scenario, runs, fabric=fabric, lock=not no_lock, argv=sys.argv, listener=bars,
                                   report=report)
-        validation = validate(result.run)
+        validation = validate(result.run, recorded=result.recorded)
     except LabError as error:
         if junit is not None:
             write(junit, [failed_suite(scenario.name, error, time.monotonic() - started)])
@@ -79,7 +79,7 @@ def finish(scenario: Scenario, fabric: Fabric, runs: Path, *, as_json: bool, no_
     if junit is not None:
         write(junit, [suite_of(validation, result.run, time.monotonic() - started)])
     if as_json:
-        print(json.dumps(json_object(result.run)))
+        print(json.dumps(json_object(result.run, result.recorded)))
     else:
-        show(result.run, Console())
+        show(result.run, Console(), result.recorded)
     raise typer.Exit(result.verdict.exit_code or validation.exit_code)

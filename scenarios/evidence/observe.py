@@ -32,9 +32,10 @@ def observed_paths(inventory: Inventory, connections: Iterable[Standing], phase:
     for c in connections:
         src, dst = fabric.host(c["src"]), fabric.host(c["dst"])
         found.append(PathRecord(
-            c["workload"], phase, src.name, dst.name, c["ranks"][0], c["ranks"][1], c["number"], c["sport"], c["dport"],
-            _way(inventory, gateways, src, dst, c["protocol"], c["sport"], c["dport"]),
-            _way(inventory, gateways, dst, src, c["protocol"], c["dport"], c["sport"])))
+            workload=c["workload"], phase=phase, src=src.name, dst=dst.name, src_rank=c["ranks"][0],
+            dst_rank=c["ranks"][1], number=c["number"], sport=c["sport"], dport=c["dport"],
+            there=_way(inventory, gateways, src, dst, c["protocol"], c["sport"], c["dport"]),
+            back=_way(inventory, gateways, dst, src, c["protocol"], c["dport"], c["sport"])))
     return found
 
 

@@ -20,7 +20,10 @@ METRICS = {
     "tasks_done": "tasks_completed", "store_broken": "store_failed",
 }
 RECORDS = {"slip": "timer-lateness", "slip-run": "timer-lateness-run"}      # kinds
-_STREAM = {"pacing": "lateness"}
+_IN_RECORDS = {"stream": {"pacing": "lateness"}, "roce": {"timeouts": "retransmission_timeouts"}}
+# kind -> what its records lacked once: the kernel's initial window, and what nothing is made of
+_LACKED: dict[str, dict[str, object]] = {
+    "tcp-settings": {"initial_window": 10}, "roce": {"messages": 0}, "serving-setup": {"gateway": ""}}
 _LEDGER = {"closes": "balances"}
 _END = {"port": "interface", "number": "ofport"}        # of a link
 _QUEUE = {"bytes", "packets", "kind", "min", "max", "ecn"}      # of every queue, once
@@ -54,12 +57,14 @@ def part(name: str, value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def record(row: dict[str, Any]) -> dict[str, Any]:
+def record(row: dict[str, object]) -> dict[str, object]:
     """A line of records.jsonl with the names of today."""
-    kind = row.get("kind")
+    kind = str(row.get("kind"))
     if kind in RECORDS:
         return {**row, "kind": RECORDS[kind]}
-    return _renamed(row, _STREAM) if kind == "stream" and "pacing" in row else row
+    if kind not in _IN_RECORDS and kind not in _LACKED:
+        return row
+    return _LACKED.get(kind, {}) | _renamed(row, _IN_RECORDS.get(kind, {}))
 
 
 def study(value: dict[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,9 @@ import platform
 import re
 import secrets
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -40,7 +40,9 @@ from topologies.model.errors import LabError, RunError
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.switches.ovs import requirements as switches
-from traffic.runtime.records import lines
+from traffic.runtime.counters import Counters
+from traffic.runtime.reading import Records, read_records
+from traffic.workloads.kinds.registry import record_kinds
 
 M = TypeVar("M", bound=BaseModel)
 Status = Literal["running", "complete", "interrupted", "failed"]
@@ -213,13 +215,16 @@ class RunDirectory:
             raise LabError(str(path), "a JSON object", f"a {type(value).__name__}")
         return old_names.part(part, value)
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """What the traffic did, as it was written; none if there was no traffic yet."""
-        return map(old_names.record, lines(self.records_path)) if self.records_path.exists() else iter(())
+    def records(self) -> Records:
+        """What the traffic did; none if there was no traffic yet. Raises LabError if the file is damaged."""
+        if not self.records_path.exists():
+            return Records()
+        return read_records(self.records_path, record_kinds(), old_names.record)
 
-    def counters(self) -> Iterator[dict[str, Any]]:
-        """What the sampler saw; none if it never started."""
-        return lines(self.counters_path) if self.counters_path.exists() else iter(())
+    def counters(self) -> Counters | None:
+        """What the sampler saw; None if it never started. Raises LabError if the file is damaged."""
+        path = self.counters_path
+        return Counters.read(path) if path.exists() and path.stat().st_size else None
 
     def _model(self, part: Part, model: type[M]) -> M:
         value, path = self.read(part), self.part(part)
@@ -238,6 +243,21 @@ class RunDirectory:
 
     def _write(self, name: str, content: bytes) -> None:
         write_whole(self.path / name, content)
+
+
+class Recorded:
+    """What the processes of a finished run wrote, each file read once, when it is first asked for."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+
+    @cached_property
+    def records(self) -> Records:
+        return self._run.records()
+
+    @cached_property
+    def counters(self) -> Counters | None:
+        return self._run.counters()
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -24,6 +24,6 @@ def main(runs: Path = Path("runs")) -> Result:
 if __name__ == "__main__":
     result = main()
     busbw = result.metrics["ring.busbw"]
-    print(f"bus bandwidth {busbw['value'] / 1e6:.2f} Mbit/s, {result.metrics['ring.busbw_of_limit']['value']:.3f} "
+    print(f"bus bandwidth {busbw.value / 1e6:.2f} Mbit/s, {result.metrics['ring.busbw_of_limit'].value:.3f} "
           f"of the ring limit")
     print(f"verdict {result.verdict.level.name}; report: {result.run.report_path}")

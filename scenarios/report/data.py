@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from scenarios.evidence.results import Meta, RunDirectory
+from scenarios.evidence.results import Meta, Recorded, RunDirectory
 from scenarios.report.measured import Json
-from scenarios.report.series import Load, WireSeries, wire_series
+from scenarios.report.series import Load, loads, usable
 from scenarios.spec.scenario import Scenario
 from scenarios.validation.evaluate import Validation, validate
 from topologies.model.errors import LabError
 from topologies.model.fabric import Fabric
+from traffic.runtime.counters import Counters
+from traffic.runtime.reading import Records
 
 T = TypeVar("T")
-KINDS = ("step", "compute", "collective", "transfer", "request", "stream", "packets", "tcp-settings", "connection",
-         "engine", "serving", "serving-setup")
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class RunData:
     notes: dict[str, Json]      # workload -> what its reader or generator made of it, in words
     ledger: Json | None
     verdict: Json | None
-    records: dict[str, list[Json]]
-    wires: WireSeries | None
+    records: Records
+    counters: Counters | None
     missing: list[str]
     tenants: Json | None = None     # of scenarios with VPCs
     tasks: dict[str, list[Json]] | None = None      # of agents: workload.phase -> the answered ones
@@ -54,12 +54,16 @@ class RunData:
     def loads(self) -> list[Load]:
         """Every direction that carries a workload, the busiest first; probes carry none."""
         probes = {n.name for n in self.fabric.of("probe")}
-        found = self.wires.loads() if self.wires else []
+        found = loads(self.counters) if self.counters is not None else []
         return [load for load in found if not probes & set(load.direction.split("->"))]
 
 
-def load(run: RunDirectory) -> RunData:
-    """Everything of a run. Raises LabError if meta or scenario cannot be read; the rest may be missing."""
+def load(run: RunDirectory, recorded: Recorded | None = None) -> RunData:
+    """Everything of a run. Raises LabError if meta or scenario cannot be read; the rest may be missing.
+
+    recorded: what of the run has been read before.
+    """
+    recorded = recorded or Recorded(run)
     missing: list[str] = []     # filled while the object below is made, in the order of its parts
 
     def part(name: str, read: Callable[[], T | None], empty: T) -> T:
@@ -76,21 +80,20 @@ def load(run: RunDirectory) -> RunData:
         return value or empty
 
     scheduled = run.scenario.vpcs or run.scenario.schedule
+    checked = run.scenario.checks and run.meta.status == "complete"
     nothing: dict[str, Json] = {}
-    no_records: dict[str, list[Json]] = {}
     return RunData(
         id=run.id, meta=run.meta, scenario=run.scenario, fabric=run.fabric,
         metrics=part("metrics", lambda: _of_objects(run.read("metrics")), nothing),
         predictions=part("predictions", lambda: _of_objects(run.read("predictions")), nothing),
         ledger=part("ledger", lambda: run.read("ledger"), None),
         verdict=part("verdict", lambda: run.read("verdict"), None),
-        records=part("records", lambda: _by_kind(run), no_records),
-        wires=part("counters", lambda: _usable(wire_series(run.counters())), None), missing=missing,
+        records=part("records", lambda: recorded.records, Records()),
+        counters=part("counters", lambda: _usable(recorded.counters), None), missing=missing,
         notes=part("notes", lambda: run.read("notes"), nothing) if (run.path / "notes.json").exists() else nothing,
         tasks=part("tasks", lambda: run.read("tasks"), None) if (run.path / "tasks.json").exists() else None,
         tenants=part("tenants", lambda: run.read("tenants"), None) if scheduled else None,
-        validation=part("checks", lambda: validate(run), None) if run.scenario.checks and run.meta.status == "complete"
-        else None)
+        validation=part("checks", lambda: validate(run, recorded=recorded), None) if checked else None)
 
 
 def _of_objects(value: Json | None) -> dict[str, Json]:
@@ -98,13 +101,5 @@ def _of_objects(value: Json | None) -> dict[str, Json]:
     return {key: v if isinstance(v, dict) else {"value": v, "unit": ""} for key, v in (value or {}).items()}
 
 
-def _usable(series: WireSeries | None) -> WireSeries | None:
-    return series if series is not None and series.usable else None
-
-
-def _by_kind(run: RunDirectory) -> dict[str, list[Json]]:
-    found: dict[str, list[Json]] = {}
-    for record in run.records():
-        if record.get("kind") in KINDS:
-            found.setdefault(record["kind"], []).append(record)
-    return found
+def _usable(counters: Counters | None) -> Counters | None:
+    return counters if counters is not None and usable(counters) else None

@@ -11,7 +11,7 @@ import scenarios.report.charts.matplotlib_first  # noqa: F401
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from scenarios.evidence.results import RunDirectory
+from scenarios.evidence.results import Recorded, RunDirectory
 from scenarios.report import tenants
 from scenarios.report.answer import MEANING, banner, sentences
 from scenarios.report.data import RunData, load
@@ -31,9 +31,9 @@ _HERE = Path(__file__).parent
 _SIGNS = {"VALID": "✓", "SUSPECT": "?", "INVALID": "✕"}
 
 
-def build(run: RunDirectory) -> str:
+def build(run: RunDirectory, recorded: Recorded | None = None) -> str:
     """The report of a run as HTML. Raises LabError if the run's meta or scenario cannot be read."""
-    data = load(run)
+    data = load(run, recorded)
     metrics = metric_rows(data)
     return render(
         "report.html", _HERE, data=data,

@@ -18,6 +18,7 @@ from topologies.model.scale import NOT_SCALED
 from topologies.model.units import show_time
 from topologies.proof.calibrate import serialisation
 from traffic.metrics.on_paths import SUFFIX
+from traffic.runtime.records import ConnectionRecord, TcpSettingsRecord
 from traffic.workloads.specs import RoceSpec, StreamSpec
 
 
@@ -177,19 +178,18 @@ def _moment(stamp: str) -> str:
 def _tcp(data: RunData) -> list[tuple[str, str]]:
     """TCP as it was set in the hosts, each setting with the number of hosts that have it."""
     seen: dict[str, int] = {}
-    for record in data.records.get("tcp-settings", ()):
-        idle = "on" if record.get("slow_start_after_idle") else "off"
-        text = (f"{record.get('congestion_control', '?')}, minimum retransmission timeout "
-                f"{show_time(float(record.get('rto_min') or 0))}, initial window "
-                f"{record.get('initial_window', 10)}, slow start after idle {idle}")
+    for record in data.records[TcpSettingsRecord]:
+        idle = "on" if record.slow_start_after_idle else "off"
+        text = (f"{record.congestion_control}, minimum retransmission timeout {show_time(record.rto_min)}, "
+                f"initial window {record.initial_window}, slow start after idle {idle}")
         seen[text] = seen.get(text, 0) + 1
     return [("TCP", f"{text} ({plural(count, 'host')})") for text, count in seen.items()] + _retransmits(data)
 
 
 def _retransmits(data: RunData) -> list[tuple[str, str]]:
     """Segments sent again, both ways, over the whole life of the connections (warm-up included)."""
-    connections = data.records.get("connection", [])
-    again = sum(c.get("retransmits", 0) + c.get("reply_retransmits", 0) for c in connections)
+    connections = data.records[ConnectionRecord]
+    again = sum(c.retransmits + c.reply_retransmits for c in connections)
     text = f"{plural(again, 'segment')} sent again over {plural(len(connections), 'connection')}, warm-up included"
     return [("TCP", text)] if connections else []
 

@@ -9,6 +9,7 @@ from scenarios.report.data import RunData
 from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
 from scenarios.spec.vpc_schedule import at_start, changes_of, places, untouched
+from traffic.transports.udp.records import StreamRecord
 
 Row = tuple[str, ...]
 
@@ -32,11 +33,10 @@ def beside(data: RunData) -> list[Beside]:
         if not changes_of(data.scenario, phase.name):
             continue
         alone, at = untouched(data.scenario, phase.name), places(at_start(data.scenario, phase.name))
-        for r in (r for r in data.records.get("stream", []) if r["phase"] == phase.name):
-            vpcs = {at.get(r[end], "").split("/")[0] for end in ("src", "dst")}
+        for r in (r for r in data.records[StreamRecord] if r.phase == phase.name):
+            vpcs = {at.get(host, "").split("/")[0] for host in (r.src, r.dst)}
             if vpcs <= alone:
-                found.append(Beside(phase.name, r["stream"], f"{r['src']}->{r['dst']}", tuple(sorted(vpcs)), r["sent"],
-                                    r["lost"]))
+                found.append(Beside(phase.name, r.stream, f"{r.src}->{r.dst}", tuple(sorted(vpcs)), r.sent, r.lost))
     return found
 
 

@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from scenarios.evidence.results import RunDirectory
+from scenarios.evidence.results import Recorded, RunDirectory
 from scenarios.report.answer import banner, sentences
 from scenarios.report.data import RunData, load
 from scenarios.report.losses import losses
@@ -22,18 +22,18 @@ _COLOURS = {"VALID": "green", "SUSPECT": "yellow", "INVALID": "red"}
 MAX_LOSSES = 12     # rows; the page has them all
 
 
-def json_object(run: RunDirectory) -> dict[str, object]:
+def json_object(run: RunDirectory, recorded: Recorded | None = None) -> dict[str, object]:
     """What `--json` prints. `verdict` is null if the run did not come to one; parts that are missing are empty."""
-    data = load(run)
+    data = load(run, recorded)
     verdict = data.verdict or {}
     return {"run": data.id, "status": data.meta.status, "verdict": data.level, "reasons": verdict.get("reasons", []),
             "answer": sentences(data), "metrics": data.metrics, "ledger": data.ledger, "notes": data.notes,
             "validation": data.validation.as_json() if data.validation else None, "missing": data.missing}
 
 
-def show(run: RunDirectory, console: Console) -> None:
+def show(run: RunDirectory, console: Console, recorded: Recorded | None = None) -> None:
     """Prints question, answer, verdict, metrics, losses and the ledger."""
-    console.print(render(load(run)))
+    console.print(render(load(run, recorded)))
 
 
 def render(data: RunData) -> RenderableType:

@@ -10,30 +10,29 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from scenarios.run.runner import Result, StageListener, run_scenario
 from scenarios.spec.references import reference_problems
 from scenarios.spec.scenario import Phase, Scenario
-from scenarios.verdict.invariants.samples import Counters
 from topologies.model.document import dotted
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
 from traffic.metrics import fairness
+from traffic.metrics.metric import Metric
+from traffic.runtime.counters import Counters
+from traffic.runtime.reading import Records
+from traffic.runtime.records import ConnectionRecord, StepRecord
 from traffic.workloads.kinds.engine import workloads_of
 from traffic.workloads.kinds.registry import build
 from traffic.workloads.specs import CollectiveSpec
 from traffic.workloads.workload import Collective
 
 MOST_SIZES = 40
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -113,26 +112,26 @@ def bench(scenario: Scenario, runs: Path, *, lock: bool = True, argv: Sequence[s
         raise TypeError(f"a sweep is of collectives, not of {spec!r}")
     (workload,) = workloads_of([build(spec, fabric, name, scenario.seed)])
     result = run_scenario(scenario, runs, fabric=fabric, lock=lock, argv=argv, listener=listener)
-    counters = Counters.read(result.run.counters_path)
-    rows = rows_of(scenario, fabric, result.metrics, list(result.run.records()), counters)
+    counters = result.recorded.counters
+    rows = rows_of(scenario, fabric, result.metrics, result.recorded.records, counters) if counters is not None else ()
     algorithm = next(op.algorithm for op in workload.ops if isinstance(op, Collective))
     return Sweep(spec.op, algorithm, len(workload.hosts), tuple(rows), result)
 
 
-def rows_of(scenario: Scenario, fabric: Fabric, metrics: Json, records: Sequence[Json],
+def rows_of(scenario: Scenario, fabric: Fabric, metrics: Mapping[str, Metric], records: Records,
             counters: Counters) -> Iterator[Row]:
     """A row for each workload, from what its run left behind."""
     collectives = {name: spec for name, spec in scenario.workloads.items() if isinstance(spec, CollectiveSpec)}
     for name, spec in collectives.items():
-        steps = [r for r in records if r["kind"] == "step" and r["workload"] == name]
-        window = (min(s["start"] for s in steps), max(s["end"] for s in steps))
+        steps = [s for s in records[StepRecord] if s.workload == name]
+        window = (min(s.start for s in steps), max(s.end for s in steps))
         moved, dropped = between(counters, *window)
         links = {d: b for d, b in moved.items() if d in _fabric_directions(fabric)}
         jfi = [m.value for m in fairness.metrics(links, fabric).get("fabric", []) if m.tag == fairness.JFI.tag]
 
         def value(tag: str, of: str = name) -> float | None:
             found = metrics.get(f"{of}.{tag}")
-            return None if found is None else float(found["value"])
+            return None if found is None else found.value
 
         yield Row(
             size=spec.size,
@@ -144,15 +143,13 @@ def _fabric_directions(fabric: Fabric) -> set[str]:
     return {d for link in fabric.links if link.kind == "fabric" for d in link.directions}
 
 
-def _retransmits(records: Iterable[Json], workload: str) -> int:
-    return sum(r["retransmits"] + r["reply_retransmits"] for r in records
-               if r["kind"] == "connection" and r["workload"] == workload)
+def _retransmits(records: Records, workload: str) -> int:
+    return sum(c.retransmits + c.reply_retransmits for c in records[ConnectionRecord] if c.workload == workload)
 
 
 def between(counters: Counters, start: float, end: float) -> tuple[dict[str, float], dict[str, int]]:
     """Bytes sent and packets dropped by direction, from the sample before `start` to the one after `end`."""
-    first = max(int(np.searchsorted(counters.t, start)) - 1, 0)
-    last = min(int(np.searchsorted(counters.t, end)), len(counters.t) - 1)
+    first, last = counters.between(start, end)
     moved, dropped = counters.bytes[last] - counters.bytes[first], counters.drops[last] - counters.drops[first]
     return (dict(zip(counters.directions, map(float, moved), strict=True)),
             dict(zip(counters.directions, map(int, dropped), strict=True)))
@@ -184,10 +181,10 @@ def _cell(value: float | None, digits: int, unit: float = 1.0) -> str:
 
 
 def _reasons(sweep: Sweep) -> list[str]:
-    return [str(reason["text"]) for reason in sweep.result.verdict.as_json()["reasons"]]
+    return [reason.text for reason in sweep.result.verdict.reasons]
 
 
-def as_json(sweep: Sweep) -> dict[str, Any]:
+def as_json(sweep: Sweep) -> dict[str, object]:
     """One object: rows in units of bytes, seconds and bit/s, the verdict over all of them."""
     return {"op": sweep.op, "algorithm": sweep.algorithm, "ranks": sweep.ranks,
             "rows": [asdict(row) for row in sweep.rows], "verdict": sweep.result.verdict.level.name,

@@ -89,9 +89,9 @@ def run_lessons(scenarios: Sequence[Scenario], base: Path, *, lock: bool = True,
     for scenario in scenarios:
         started = time.monotonic()
         try:
-            run = run_scenario(scenario, base, lock=lock, argv=("aifab", "lessons", scenario.name),
-                               listener=listener).run
-            validation = validate(run)
+            result = run_scenario(scenario, base, lock=lock, argv=("aifab", "lessons", scenario.name),
+                                  listener=listener)
+            run, validation = result.run, validate(result.run, recorded=result.recorded)
         except LabError as error:
             seconds = time.monotonic() - started
             yield Lesson(scenario.name, Holds.ERROR, seconds, failed_suite(scenario.name, error, seconds),

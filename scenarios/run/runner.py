@@ -15,10 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from scenarios.evidence import evidence
-from scenarios.evidence.results import RunDirectory
+from scenarios.evidence.results import Recorded, RunDirectory
 from scenarios.evidence.tenants import Tenants
 from scenarios.run.lab import Lab, lab
 from scenarios.run.measure import Measurement, Proof
@@ -39,6 +38,9 @@ from scenarios.verdict.verdict import Verdict, judge
 from topologies.lab.host_limits import measuring_lock
 from topologies.model.errors import LabError
 from topologies.model.fabric import Fabric
+from topologies.proof.ledger import Ledger
+from traffic.metrics import registry
+from traffic.metrics.metric import Metric
 from traffic.runtime.records import RecordWriter
 from traffic.transports.tcp.settings import prepare_namespace
 from traffic.workloads.kinds.engine import workloads_of
@@ -60,8 +62,9 @@ class Result:
 
     run: RunDirectory
     verdict: Verdict
-    metrics: dict[str, Any]
-    ledger: dict[str, Any]
+    metrics: dict[str, Metric]
+    ledger: Ledger | None
+    recorded: Recorded
 
 
 def run_scenario(scenario: Scenario, base: Path, *, fabric: Fabric | None = None, lock: bool = True,
@@ -89,7 +92,7 @@ def run_scenario(scenario: Scenario, base: Path, *, fabric: Fabric | None = None
             if report:
                 from scenarios.report.page import build  # noqa: PLC0415 - it brings matplotlib: slow
 
-                run.write_report(build(run))
+                run.write_report(build(run, result.recorded))
             return result
         except KeyboardInterrupt:
             run.mark("interrupted", "by the user")
@@ -171,15 +174,15 @@ def _conclude(scenario: Scenario, fabric: Fabric, traffic: Sequence[Traffic], ru
               locked: bool) -> Result:
     """From raw records to metrics and verdict. traffic: as planned, without slow ranks."""
     workloads = {w.name: w for t in traffic for w in workloads_of(t)}
-    metrics = evidence.metrics_of(run, fabric, list(workloads.values()), proof)
-    run.write("metrics", metrics)
-    if serving := evidence.serving_of(run, fabric):
+    recorded = Recorded(run)
+    metrics = evidence.metrics_of(recorded, fabric, list(workloads.values()), proof)
+    run.write("metrics", registry.as_json(metrics))
+    if serving := evidence.serving_of(recorded.records, fabric):
         run.write("serving", serving)
-    if tasks := evidence.tasks_of(run):
+    if tasks := evidence.tasks_of(recorded.records):
         run.write("tasks", tasks)
-    ledger: dict[str, Any] = proof.ledger.as_json() if proof.ledger else {}
-    run.write("ledger", ledger)
-    verdict = judge(evidence.assemble(run, fabric, proof, metrics, traffic, locked=locked))
+    run.write("ledger", proof.ledger.as_json() if proof.ledger else {})
+    verdict = judge(evidence.assemble(recorded, fabric, proof, metrics, traffic, locked=locked))
     run.write("verdict", verdict.as_json())
     run.mark("complete")
-    return Result(run, verdict, metrics, ledger)
+    return Result(run, verdict, metrics, proof.ledger, recorded)

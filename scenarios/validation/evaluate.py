@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from scenarios.evidence.results import RunDirectory
+from scenarios.evidence.results import Recorded, RunDirectory
 from scenarios.report.text import number, quantity
 from scenarios.validation.facts import Facts
 from scenarios.validation.limits import EXAMPLES, amount
@@ -100,12 +100,13 @@ class _Answer:
     found: str
 
 
-def validate(run: RunDirectory, checks: Mapping[str, CheckSpec] | None = None) -> Validation:
-    """Answer checks (default: those of the run's own scenario) from a run's files.
+def validate(run: RunDirectory, checks: Mapping[str, CheckSpec] | None = None, *,
+             recorded: Recorded | None = None) -> Validation:
+    """Answer checks (default: those of the run's own scenario) from a run's files; recorded: those read before.
 
     Raises LabError for a run that did not come to its end, and for one with a damaged or missing file.
     """
-    scenario, facts = run.scenario, Facts(run)
+    scenario, facts = run.scenario, Facts(run, recorded)
     outcomes: list[Outcome] = []
     blocker = ""
     for name, check in (scenario.checks if checks is None else checks).items():

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from scenarios.evidence.results import RunDirectory
-from scenarios.report.series import WireSeries, wire_series
+from scenarios.evidence.results import Recorded, RunDirectory
+from scenarios.report.series import usable
 from scenarios.validation.names import ALL_DROPS
 from scenarios.verdict.invariants.evidence import Level
 from topologies.model.document import show
 from topologies.model.errors import LabError
-from traffic.runtime.records import SENTINEL
+from traffic.runtime.records import SENTINEL, IperfRecord
 
 Json = dict[str, Any]
 _BEGINS, _ENDS = ("start", "scheduled"), ("end", "done")        # of records
@@ -21,13 +21,13 @@ _BEGINS, _ENDS = ("start", "scheduled"), ("end", "done")        # of records
 class Facts:
     """One run. Raises LabError for a run that did not come to its end, and for a damaged file."""
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, recorded: Recorded | None = None) -> None:
         meta = run.meta
         if meta.status != "complete":
             raise LabError(str(run.path), "a run that came to its end, whose checks can be answered",
                            f"one that is {meta.status}" + (f": {meta.error}" if meta.error else ""),
                            "run the scenario again")
-        self._run = run
+        self._run, self._recorded = run, recorded or Recorded(run)
 
     @cached_property
     def level(self) -> str:
@@ -69,33 +69,30 @@ class Facts:
         None: the phase left no record, was over by then, or nothing was sampled.
         """
         begin, end = self._spans.get(phase, (0.0, 0.0))
-        series = self._series
-        if series is None or not series.usable or end <= begin + wait:
+        counters = self._recorded.counters
+        if counters is None or not usable(counters) or end <= begin + wait:
             return None
-        first = max(int(series.t.searchsorted(begin + wait, "right")) - 1, 0)
-        last = min(int(series.t.searchsorted(end)), len(series.t) - 1)
-        wanted = series.directions if place == "queues" else _directions(place)
-        columns = [i for i, d in enumerate(series.directions) if d in wanted]
-        return int((series.drops[last, columns] - series.drops[first, columns]).sum())
-
-    @cached_property
-    def _series(self) -> WireSeries | None:
-        return wire_series(self._run.counters())
+        first = max(int(counters.t.searchsorted(begin + wait, "right")) - 1, 0)
+        last = min(int(counters.t.searchsorted(end)), len(counters.t) - 1)
+        wanted = counters.directions if place == "queues" else _directions(place)
+        columns = [i for i, d in enumerate(counters.directions) if d in wanted]
+        return int((counters.drops[last, columns] - counters.drops[first, columns]).sum())
 
     @cached_property
     def _spans(self) -> dict[str, tuple[float, float]]:
         """Phase -> first start and last end of its records, s since the run's t0."""
         found: dict[str, tuple[float, float]] = {}
-        for record in self._run.records():
-            if "phase" not in record or record.get("workload") == SENTINEL:
+        for record in self._recorded.records:
+            if getattr(record, "workload", "") == SENTINEL:
                 continue
-            begins = [record[k] for k in _BEGINS if isinstance(record.get(k), int | float)]
-            ends = [record[k] for k in _ENDS if isinstance(record.get(k), int | float)]
-            if record["kind"] == "iperf":       # says how long, not until when
-                ends.append(record["start"] + record["seconds"])
+            begins, ends = ([x for k in stamps if isinstance(x := getattr(record, k, None), float)]
+                            for stamps in (_BEGINS, _ENDS))
+            if isinstance(record, IperfRecord):     # says how long, not until when
+                ends.append(record.start + record.seconds)
             if begins:
-                low, high = found.get(record["phase"], (begins[0], begins[0]))
-                found[record["phase"]] = min(low, *begins), max(high, *begins, *ends)
+                phase = str(getattr(record, "phase", ""))
+                low, high = found.get(phase, (begins[0], begins[0]))
+                found[phase] = min(low, *begins), max(high, *begins, *ends)
         return found
 
     def _part(self, name: Any) -> dict[str, Any]:

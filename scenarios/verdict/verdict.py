@@ -8,14 +8,16 @@ the worst of them is the verdict. What should have been checked and could not be
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from scenarios.verdict.invariants import calibration, emulator, headroom, ledger, link, lock, timers
 from scenarios.verdict.invariants.evidence import Check, Evidence, Level, Reason, Sentinel
+from traffic.runtime.reading import Records
+from traffic.runtime.records import SENTINEL
+from traffic.transports.udp.records import PacketsRecord, StreamRecord
 
 EXIT_CODES = {Level.VALID: 0, Level.INVALID: 3, Level.SUSPECT: 4}
 _CHECKS = (calibration.check, link.check, emulator.check, headroom.check, timers.check, ledger.check, lock.check)
@@ -34,7 +36,7 @@ class Verdict:
         """0 VALID, 3 INVALID, 4 SUSPECT."""
         return EXIT_CODES[self.level]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The content of verdict.json; what was not measured is null."""
         return {"verdict": self.level.name,
                 "reasons": [_finite(asdict(r) | {"level": r.level.name}) for r in self.reasons],
@@ -49,22 +51,20 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(max(c.level for c in checked), tuple(reasons), checked)
 
 
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+def _finite(values: Mapping[str, object]) -> dict[str, object]:
     """JSON has no NaN and no infinity."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
-def sentinels(records: Iterable[Mapping[str, Any]], workload: str = "sentinel") -> tuple[Sentinel, ...]:
-    """The sentinel streams among a run's records: their 'packets' lines, named by their 'stream' line."""
-    streams: dict[str, Mapping[str, Any]] = {}
+def sentinels(records: Records, workload: str = SENTINEL) -> tuple[Sentinel, ...]:
+    """The sentinel streams among a run's records, with their packets."""
+    streams = {r.stream: r for r in records[StreamRecord] if r.workload == workload}
     sent: dict[str, list[float]] = {}
     delay: dict[str, list[float]] = {}
-    for r in records:
-        if r["kind"] == "stream" and r["workload"] == workload:
-            streams[r["stream"]] = r
-        elif r["kind"] == "packets" and r["workload"] == workload:
-            sent.setdefault(r["stream"], []).extend(r["t"])
-            delay.setdefault(r["stream"], []).extend(math.nan if d is None else d for d in r["delay"])
-    return tuple(Sentinel(f"{r['src']}->{r['dst']}", np.array(sent.get(name, []), float),
-                          np.array(delay.get(name, []), float), r["latency_invalid"])
+    for r in records[PacketsRecord]:
+        if r.workload == workload:
+            sent.setdefault(r.stream, []).extend(r.t)
+            delay.setdefault(r.stream, []).extend(math.nan if d is None else d for d in r.delay)
+    return tuple(Sentinel(f"{r.src}->{r.dst}", np.array(sent.get(name, []), float),
+                          np.array(delay.get(name, []), float), r.latency_invalid)
                  for name, r in streams.items())

@@ -7,6 +7,7 @@ from collections import Counter
 from scenarios.evidence.results import RunDirectory
 from topologies.model.errors import LabError
 from topologies.model.fabric import Fabric
+from traffic.runtime.records import PathRecord
 
 Facts = tuple[list[int], int, float]
 
@@ -26,9 +27,9 @@ def ring_facts(run: RunDirectory, workload: str) -> Facts:
 
 def spread(run: RunDirectory, workload: str) -> tuple[list[int], int]:
     """Flows that send over each direction between leaves and spines, in the fabric's order; flows of a pair."""
-    paths = [r for r in run.records() if r["kind"] == "path" and r["workload"] == workload]
-    counts = Counter(d for path in paths for d in path["there"])
-    pairs = Counter((path["src_rank"], path["dst_rank"]) for path in paths)
+    paths = [path for path in run.records()[PathRecord] if path.workload == workload]
+    counts = Counter(d for path in paths for d in path.there)
+    pairs = Counter((path.src_rank, path.dst_rank) for path in paths)
     return [counts[d] for d in _uplinks(run.fabric)], max(pairs.values(), default=0)
 
 

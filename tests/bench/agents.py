@@ -18,11 +18,11 @@ def agents(book: Book) -> None:
         result = library_run(book, "inference-agentic", [f"seed={seed}"])
         near, far = (by_task(result.run, key) for key in ("affinity.together", "round-robin.spread"))
         pairs += [(near[task], far[task]) for task in near.keys() & far.keys()]
-        m = {key: metric["value"] for key, metric in result.metrics.items()}
+        m = {key: metric.value for key, metric in result.metrics.items()}
         level = result.verdict.level.name
         book.figure(f"seed {seed}: median time of a task with affinity", m["affinity.task_time"], "s", verdict=level,
                     target="VALID", met=None if book.quick else level == "VALID",
-                    largest=result.metrics["affinity.task_dominant"]["where"],
+                    largest=result.metrics["affinity.task_dominant"].where,
                     network=m["affinity.task_network"], hits=m["affinity.hit_rate"],
                     hits_spread=m["round-robin.hit_rate"])
     missed = max(abs(sum(t["parts"].values()) - t["seconds"]) for pair in pairs for t in pair)

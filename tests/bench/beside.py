@@ -13,6 +13,7 @@ from scenarios.run.runner import Result, run_scenario
 from scenarios.spec.load_scenario import load_scenario
 from tests.bench.book import Book
 from tests.bench.labs import TRIES, undisturbed
+from traffic.runtime.reading import lines
 
 NAME = "inference-beside-training"
 TOGETHER = ("phases=[{name: beside, run: [chat, train]}]", "validate={}")    # its checks are about all phases
@@ -72,15 +73,15 @@ def of_phase(result: Result, phase: str) -> Row:
 
 def ttfts(result: Result, phase: str) -> list[float]:
     """Seconds from due to the first token, of every answered request of a phase."""
-    return [r["first"] - r["scheduled"] for r in result.run.records()
+    return [r["first"] - r["scheduled"] for r in lines(result.run.records_path)
             if r["kind"] == "serving" and r["phase"] == phase and r["status"] == "ok"]
 
 
 def step(result: Result, phase: str) -> float:
     """Median step time of the training in a phase, seconds; reported by phase where a run has several."""
-    metrics: Mapping[str, Any] = result.metrics
+    metrics = result.metrics
     name = f"train.{phase}.step_time"
-    return float(metrics[name if name in metrics else "train.step_time"]["value"])
+    return metrics[name if name in metrics else "train.step_time"].value
 
 
 def p99(rows: Sequence[Row]) -> float:

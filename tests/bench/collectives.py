@@ -47,7 +47,7 @@ def uncongested(book: Book, ranks: int, hosts: int, mbit: int) -> Result:
 def judge(book: Book, what: str, result: Result, op: CollectiveName) -> None:
     """Share of the limit and variation of one collective."""
     share, cv = result.metrics[f"{op}.busbw_of_limit"], result.metrics[f"{op}.step_cv"]
-    book.figure(f"{what}: busbw / limit", share["value"], target=f"at least {WITHIN}", met=share["value"] >= WITHIN,
-                metric=share)
-    book.figure(f"{what}: variation of step times", cv["value"], target=f"at most {EVEN}", met=cv["value"] <= EVEN,
-                metric=cv)
+    book.figure(f"{what}: busbw / limit", share.value, target=f"at least {WITHIN}", met=share.value >= WITHIN,
+                metric=share.as_json())
+    book.figure(f"{what}: variation of step times", cv.value, target=f"at most {EVEN}", met=cv.value <= EVEN,
+                metric=cv.as_json())

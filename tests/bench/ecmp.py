@@ -91,4 +91,4 @@ def goodputs(book: Book, paths: str, *, spray: bool) -> float:
                           book.work)
     book.figure(f"RoCEv2 on {'sprayed' if spray else paths} paths, verdict", result.verdict.level.name,
                 reasons=[r.text for r in result.verdict.reasons], run=result.run.id)
-    return float(result.metrics["sends.rdma_goodput"]["value"])
+    return float(result.metrics["sends.rdma_goodput"].value)

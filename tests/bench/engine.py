@@ -7,7 +7,7 @@ from tests.bench.ring import engine_share, run_ring
 from tests.lab.engine_lab import engine_lab
 from tests.workloads import workload_of
 from topologies.lab.host_limits import measuring_lock
-from traffic.runtime.records import lines
+from traffic.runtime.reading import lines
 from traffic.workloads.specs import CollectiveSpec
 
 LIMIT = 0.08        # of a core per 100 Mbit/s moved

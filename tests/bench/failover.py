@@ -13,6 +13,7 @@ from tests.bench.book import Book
 from tests.bench.labs import lab_alone, of_kind, run_streams, uplink_bytes
 from topologies.links.htb import wires
 from topologies.model.load import load_fabric
+from traffic.runtime.reading import lines
 from traffic.workloads.specs import StreamSpec
 
 PPS, FRAME = 1000, 128
@@ -66,12 +67,13 @@ def _transfers(book: Book) -> None:
         "workloads": {"ring": {"kind": "collective", "size": size, "iterations": 2, "warmup": 0}},
         "events": [{"at": down, "link": "leaf1-spine1", "state": "down"},
                    {"at": up, "link": "leaf1-spine1", "state": "up"}]}), book.work)
-    records = list(result.run.records())
+    records = list(lines(result.run.records_path))
     ranks = 8
     wanted = 2 * ranks * 2 * (ranks - 1)        # iterations x ranks x steps of a ring
     finished = len(of_kind(records, "transfer"))
     book.figure("transfers of an all-reduce that finished through a link failure", f"{finished}/{wanted}",
                 target="all", met=finished == wanted, verdict=result.verdict.level.name,
-                reasons=[r.text for r in result.verdict.reasons], ledger=result.ledger,
+                reasons=[r.text for r in result.verdict.reasons],
+                ledger=result.ledger.as_json() if result.ledger else {},
                 steps=[round(s["end"] - s["start"], 3) for s in of_kind(records, "step")])
     print(f"    verdict {result.verdict.level.name}", flush=True)

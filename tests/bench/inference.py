@@ -60,9 +60,9 @@ def load_of(what: str, rate: int, seconds: int) -> dict[str, Any]:
 def fabric_load(book: Book, what: str, rate: int) -> str:
     keys = load_of(what, rate, 5 if book.quick else SECONDS)
     result = library_run(book, "inference-stateless", [f"workloads.chat.{k}={v}" for k, v in keys.items()])
-    lag = result.metrics["chat.arrival_lag"]["value"]
+    lag = result.metrics["chat.arrival_lag"].value
     book.figure(f"{rate} {what} a second on the border fabric: p99 lag", 1e3 * lag, "ms",
-                verdict=result.verdict.level.name, completed=result.metrics["chat.completed"]["value"])
+                verdict=result.verdict.level.name, completed=result.metrics["chat.completed"].value)
     return result.verdict.level.name
 
 
@@ -96,12 +96,12 @@ def accounted(book: Book, name: str, options: Sequence[str] = ()) -> None:
     """Every request has an end, and the run is VALID."""
     result = library_run(book, name, options)
     m = {tag: result.metrics[f"chat.{tag}"] for tag in ("completed", "rejected", "timed_out", "failed", "arrival_lag")}
-    ended = sum(m[tag]["value"] for tag in ("completed", "rejected", "timed_out", "failed"))
-    asked = m["completed"]["samples"]
+    ended = sum(m[tag].value for tag in ("completed", "rejected", "timed_out", "failed"))
+    asked = m["completed"].samples
     book.figure(f"{name} {' '.join(options)}: requests accounted for", ended, target=f"{asked}, VALID",
                 met=ended == asked and result.verdict.level.name == "VALID", verdict=result.verdict.level.name,
-                lag_ms=1e3 * m["arrival_lag"]["value"], completed=m["completed"]["value"],
-                ttft_ms=1e3 * result.metrics["chat.ttft"]["value"])
+                lag_ms=1e3 * m["arrival_lag"].value, completed=m["completed"].value,
+                ttft_ms=1e3 * result.metrics["chat.ttft"].value)
 
 
 def replay_of_originals(book: Book) -> None:
@@ -126,7 +126,7 @@ def affinity(book: Book) -> None:
     verdicts: list[str] = []
     for seed in range(1, 2 if book.quick else 8):
         result = library_run(book, "inference-sessions-affinity", [f"seed={seed}"])
-        of = {w: {t: result.metrics[f"{w}.{t}"]["value"] for t in ("hit_rate", "tokens_saved", *PARTS)}
+        of = {w: {t: result.metrics[f"{w}.{t}"].value for t in ("hit_rate", "tokens_saved", *PARTS)}
               for w in ("affinity", "round-robin")}
         rows.append(of)
         verdicts.append(result.verdict.level.name)
@@ -152,7 +152,7 @@ def kv_transfer(book: Book) -> None:
 def disaggregated(book: Book) -> None:
     """Goodput of every way to divide eight workers."""
     result = library_run(book, "inference-disaggregated")
-    goodput = {f"p{n}d{8 - n}": result.metrics[f"p{n}d{8 - n}.request_goodput"]["value"] for n in range(1, 8)}
+    goodput = {f"p{n}d{8 - n}": result.metrics[f"p{n}d{8 - n}.request_goodput"].value for n in range(1, 8)}
     best = max(goodput, key=lambda split: goodput[split])
     book.figure("1P7D ... 7P1D: the division with most goodput", best, target="neither end",
                 met=best not in ("p1d7", "p7d1"), goodput=goodput, verdict=result.verdict.level.name)

@@ -25,7 +25,7 @@ from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
 from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
 from topologies.proof.ledger import Ledger, balance
-from traffic.runtime.records import lines
+from traffic.runtime.reading import lines
 from traffic.transports.udp.plan import Job, streams_of
 from traffic.workloads.specs import CollectiveSpec, StreamSpec
 from traffic.workloads.workload import to_json

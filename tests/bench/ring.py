@@ -13,6 +13,7 @@ from scenarios.verdict.invariants.headroom import STEAL
 from tests.bench.book import Book
 from tests.bench.labs import Row, of_kind, stolen
 from topologies.model.load import load_fabric
+from traffic.runtime.reading import lines
 from traffic.transports.tcp import TCP
 
 WANTED, AIM = 0.97, 0.99
@@ -36,7 +37,7 @@ class Ring:
         return {"share": self.share, "share_k": self.share_k, "segments_per_ack": self.k, "verdict": self.verdict,
                 "reasons": [r.text for r in self.result.verdict.reasons], "idle": self.idle,
                 "steal": self.steal, "engine_share_per_100mbit": self.engine, "run": self.result.run.id,
-                "busbw": self.result.metrics["ring.busbw"]}
+                "busbw": self.result.metrics["ring.busbw"].as_json()}
 
     def line(self) -> str:
         """What one run found."""
@@ -101,18 +102,18 @@ def run_ring(book: Book, fabric: str, rate: str, size: str, iterations: int, pat
         "fabric": load_fabric(fabric, [f"host_rate={rate}", f"paths={paths}"]),
         "workloads": {"ring": {"kind": "collective", "size": size, "placement": "strided",
                                "iterations": iterations, "warmup": 1}}}), book.work)
-    records = list(result.run.records())
+    records = list(lines(result.run.records_path))
     steps = of_kind(records, "step")
     window = min(s["start"] for s in steps), max(s["end"] for s in steps)
-    metric = result.metrics["ring.busbw_of_limit"]["value"]
-    built = result.run.fabric
+    metric = result.metrics["ring.busbw_of_limit"].value
+    built, counters = result.run.fabric, list(lines(result.run.counters_path))
     host_rate = built.spec.host_rate
     limit = TCP.overhead.ring_limit
-    k = segments_per_ack(result.run.counters(), {h.name for h in built.hosts}, built.spec.mtu, window)
+    k = segments_per_ack(counters, {h.name for h in built.hosts}, built.spec.mtu, window)
     found = Ring(
         share=metric, share_k=metric * limit(host_rate) / limit(host_rate, per_ack=k), k=k,
-        verdict=result.verdict.level.name, result=result, idle=idle(result.run.counters(), window),
-        steal=stolen(result.run.counters()),
+        verdict=result.verdict.level.name, result=result, idle=idle(counters, window),
+        steal=stolen(counters),
         engine=engine_share(records))
     print(found.line(), flush=True)
     return found

@@ -26,7 +26,7 @@ from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
 from topologies.model.spec import FabricSpec
-from traffic.runtime.records import lines
+from traffic.runtime.reading import lines
 from traffic.transports.rocev2.plan import QueuePair, RoceJob
 from traffic.transports.rocev2.wire import OVERHEAD
 

@@ -20,14 +20,14 @@ def tensor(book: Book) -> None:
     reported = result.run.read("predictions") or {}
     for layout in LAYOUTS:
         tag = f"{layout}.ttft_prefill"
-        ratio = result.metrics[tag]["value"] / reported[tag]["value"]
+        ratio = result.metrics[tag].value / reported[tag]["value"]
         book.figure(f"{layout}: prefill alone on the fabric / predicted", ratio, target="0.95 to 1.05",
                     met=None if book.quick else abs(ratio - 1) <= 0.05, verdict=result.verdict.level.name)
     rows: list[dict[str, float]] = []
     for seed in range(1, 2 if book.quick else 4):
         run = library_run(book, "inference-tensor-parallel", [f"seed={seed}"])
         level = run.verdict.level.name
-        rows.append({key: metric["value"] for key, metric in run.metrics.items()})
+        rows.append({key: metric.value for key, metric in run.metrics.items()})
         book.figure(f"seed {seed}: tokens take so much longer across leaves than inside one",
                     rows[-1]["across.tpot"] / rows[-1]["inside.tpot"], verdict=level, target="VALID",
                     met=None if book.quick else level == "VALID")

@@ -35,7 +35,7 @@ def slow_uplink(book: Book, seeds: tuple[int, ...]) -> None:
         scenario = altered("training-misconfigured-switch", seed, reported=True)
         result = note(book, f"slow uplink, seed {seed}", scenario)
         ratios.append(against_model(result, "ring.misconfigured.step_time"))
-        named.append(str(result.metrics["fabric.misconfigured.bottleneck_link"].get("where")))
+        named.append(result.metrics["fabric.misconfigured.bottleneck_link"].where)
     book.median("slow uplink: step time / fair shares", ratios, target=f"within {WITHIN:.0%}",
                 met=all(abs(r - 1) <= WITHIN for r in ratios))
     right = [set(d.split("->")) == set(SLOW_LINK.split("-")) for d in named]
@@ -63,7 +63,7 @@ def altered(name: str, seed: int, *, reported: bool = False) -> Scenario:
 def against_model(result: Result, key: str) -> float:
     """Measured over what the model predicted on the observed paths."""
     predicted = (result.run.read("predictions") or {})[f"{key}_on_paths"]["value"]
-    return float(result.metrics[key]["value"] / predicted)
+    return float(result.metrics[key].value / predicted)
 
 
 def note(book: Book, what: str, scenario: Scenario) -> Result:

@@ -17,12 +17,13 @@ from scenarios.run.runner import Result
 from scenarios.spec.scenario import Scenario
 from tests.bench.book import Book
 from tests.bench.training import note
+from tests.recorded import records
 from topologies.model.addressing import VXLAN_OVERHEAD
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.load import load_fabric
 from traffic.models.fluid import Path, course
-from traffic.runtime.records import PathRecord, records
+from traffic.runtime.records import PathRecord
 from traffic.transports.tcp import TCP
 
 HOSTS, FLOWS = 8, 50        # 32 pairs of hosts across the leaves, each with so many connections: 1,600
@@ -63,7 +64,7 @@ def all_to_all(paths: str, size: int, seed: int) -> Scenario:
 
 def _seconds(result: Result, fabric: Fabric, size: int) -> tuple[float, float]:
     """(time of a step as measured, as the observed placement lets expect)."""
-    return (result.metrics["shuffle.step_time"]["value"],
+    return (result.metrics["shuffle.step_time"].value,
             busiest(records(result.run.records_path, PathRecord), fabric, size / HOSTS / FLOWS))
 
 

@@ -25,7 +25,7 @@ from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
 from topologies.model.spec import FabricSpec
-from traffic.runtime.records import lines
+from traffic.runtime.reading import lines
 from traffic.workloads.workload import Workload, to_json
 
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.lab.engine_lab import EngineLab
 from traffic.inference.plan import Serving, ServingJob, serving_of
-from traffic.runtime.records import lines
+from traffic.runtime.reading import lines
 from traffic.workloads.specs import ServingSpec
 
 Json = dict[str, Any]

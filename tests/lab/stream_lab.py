@@ -24,7 +24,7 @@ from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
 from topologies.model.spec import FabricSpec
-from traffic.runtime.records import lines
+from traffic.runtime.reading import lines
 from traffic.transports.udp.plan import Job, Stream
 
 HOSTS = ("h1", "h2", "h3", "h4")

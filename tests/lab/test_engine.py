@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab, run
+from tests.recorded import records
 from topologies.model.errors import HostError
 from topologies.model.inventory import Inventory
 from topologies.model.spec import TcpSpec
-from traffic.runtime.records import ConnectionRecord, RequestRecord, TransferRecord, lines, records
+from traffic.runtime.reading import lines
+from traffic.runtime.records import ConnectionRecord, RequestRecord, TransferRecord
 from traffic.transports.iperf import Pair, measure
 from traffic.transports.tcp.settings import prepare_namespace
 from traffic.workloads.lowering import lower

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
+from tests.recorded import records
 from traffic.collectives import algorithm_for
-from traffic.runtime.records import ComputeRecord, TransferRecord, records
+from traffic.runtime.records import ComputeRecord, TransferRecord
 from traffic.workloads.lowering import lower
 from traffic.workloads.workload import Collective, CollectiveName, Compute, Transfer, Workload
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from scenarios.verdict.invariants.samples import Counters
 from tests.lab.run_process import RunProcess, aifab_run
 from topologies.links.htb import wires
+from traffic.runtime.counters import Counters
 
 pytestmark = pytest.mark.lab
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
+from tests.recorded import recorded
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.registry import compute
 from traffic.models.predict import predict
-from traffic.runtime.records import lines
 from traffic.traces.requests import requests_workload
 from traffic.traces.training import training_workload
 from traffic.workloads.specs import RequestsSpec, TrainingTraceSpec
@@ -44,7 +44,7 @@ def test_every_split_of_a_training_step_arrives_to_the_byte(lab: EngineLab) -> N
         elif isinstance(op, Collective):
             total = sum(n for (name, _, _), n in arrived.items() if name == op.id)
             assert total == (14 if op.kind == "all-reduce" else 7) * op.size
-    metrics = compute(lines(run.records), lab.fabric, [workload])
+    metrics = compute(recorded(run.records), lab.fabric, [workload])
     small = {f"step.{name}.busbw" for name in classes_below_scale(workload, lab.fabric)}
     assert metrics.keys() >= {f"step.{tag}" for tag in predict(workload, lab.fabric)} - small
     assert not metrics.keys() & small
@@ -62,6 +62,6 @@ def test_requests_of_a_window_are_all_answered_with_their_bytes(lab: EngineLab) 
     assert {r["status"] for r in requests} == {"ok"}
     assert {(f"req/{r['id']}", r["request_bytes"]) for r in requests} | {
         (f"resp/{r['id']}", r["response_bytes"]) for r in requests} == set(sizes.items())
-    metrics = compute(lines(run.records), lab.fabric, [workload])
+    metrics = compute(recorded(run.records), lab.fabric, [workload])
     assert metrics["chat.completed"].value == len(requests) == len(sizes) / 2
     assert metrics["chat.e2el"].value > 0

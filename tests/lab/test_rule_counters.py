@@ -62,5 +62,5 @@ def test_a_run_goes_on_without_its_controller_and_says_so(tmp_path: Path) -> Non
         "fabric": SMALL,
         "workloads": {"ring": {"kind": "collective", "size": "200kB", "iterations": 1, "warmup": 0}}}),
         tmp_path, lock=False, listener=Killer())
-    assert result.ledger["balances"]
+    assert result.ledger.balances
     assert any("controller ended" in r.text for r in result.verdict.reasons)

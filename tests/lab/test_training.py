@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.lab.engine_lab import EngineLab, EngineRun, engine_lab
+from tests.recorded import recorded
 from tests.workloads import workload_of
 from traffic.metrics.registry import compute
-from traffic.runtime.records import lines
 from traffic.workloads.lowering import lower
 from traffic.workloads.specs import CollectiveSpec, TrainingJobSpec, TrainingTraceSpec
 from traffic.workloads.workload import Collective, Compute, Transfer, Workload
@@ -46,7 +46,7 @@ def test_a_collective_arrives_to_the_byte(lab: EngineLab, more: dict[str, Any], 
     run = lab.run(workload)
     assert arrived(run) == planned(workload)
     assert sum(n * key[3] for key, n in arrived(run).items()) == moved * 80_000
-    assert compute(lines(run.records), lab.fabric, [workload])["step.busbw"].value > 0
+    assert compute(recorded(run.records), lab.fabric, [workload])["step.busbw"].value > 0
 
 
 def test_a_hierarchical_all_reduce_runs_with_groups_through_the_job_file(lab: EngineLab) -> None:
@@ -68,7 +68,7 @@ def test_a_training_job_runs_with_all_its_bytes_and_compute(lab: EngineLab, more
     workload = workload_of(spec, lab.fabric, "job", 1)
     run = lab.run(workload)
     assert arrived(run) == planned(workload)
-    metrics = compute(lines(run.records), lab.fabric, [workload])
+    metrics = compute(recorded(run.records), lab.fabric, [workload])
     busiest = max(sum(op.seconds for op in workload.ops if isinstance(op, Compute) and op.rank == r) for r in range(8))
     assert metrics["job.step_time"].value > busiest
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.fields import Strict
-from traffic.metrics.metric import Definition
+from traffic.metrics.metric import Definition, Metric
 from traffic.runtime.job import PhaseJob
+from traffic.runtime.reading import Records
 from traffic.workloads.kinds.kind import Built, Family, Json, Kind, Pair, Process, Setting, checked_job
 from traffic.workloads.kinds.names import pair_problems
 
@@ -34,7 +35,7 @@ class Job(PhaseJob):
     beacons: dict[str, int] = Field(description="workload -> how many")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BeaconRecord:
     """A beacon. seconds: since the one before."""
 
@@ -67,13 +68,14 @@ class Lit(Built):
         return 1000.0 * len(self.spec.pairs)
 
 
-def _beats(records: Sequence[Any]) -> list[float]:
-    return [r["seconds"] for r in records]
+def _metrics(left: Records, _fabric: Fabric) -> Iterator[Metric]:
+    if beacons := left[BeaconRecord]:
+        yield BEAT.median([b.seconds for b in beacons])
 
 
 class BeaconKind(Kind[BeaconSpec, Lit]):
     spec, title, times, checks_early = BeaconSpec, "The beacons", ("beat",), True
-    families = (Family(("beacon",), lambda of, _: [BEAT.median(_beats(of["beacon"]))] if of["beacon"] else ()),)
+    families = (Family((BeaconRecord,), _metrics),)
 
     def problems(self, spec: BeaconSpec, fabric: Fabric, at: KeyPath) -> Iterator[Problem]:
         yield from pair_problems(fabric, spec.pairs, at)

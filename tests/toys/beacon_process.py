@@ -17,7 +17,7 @@ def main(path: str) -> None:
     with RecordWriter(job.records) as writer:
         for name, count in job.beacons.items():
             for n in range(count):
-                writer.write(BeaconRecord(name, job.phase, n, 0.01))
+                writer.write(BeaconRecord(workload=name, phase=job.phase, number=n, seconds=0.01))
     emit(Done())
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from scenarios.verdict.invariants.evidence import Count, Evidence, Phase, Sentinel
-from scenarios.verdict.invariants.samples import Counters, Cpu
 from topologies.proof.calibrate import Calibration, RateCheck, RttCheck
+from traffic.runtime.counters import Counters, Cpu
 
 RATE, FRAME, PERIOD, SECONDS = 10e6, 1514, 0.05, 20
 DEEP = 70_000   # bytes that wait: more than the rate carries from one sample to the next
@@ -29,9 +29,9 @@ def counters(**changes: Any) -> Counters:
     cpu = tuple(Cpu(t=float(s + 1), seconds=1.0, idle=0.5, steal=0.0, runq=waits, nice=nice) for s in range(SECONDS))
     whole = Counters(
         period=PERIOD, directions=DIRECTIONS, rates=np.full(len(DIRECTIONS), RATE),
-        frames=np.full(len(DIRECTIONS), float(FRAME)), switches=("leaf1", "spine1"), t=t,
-        took=np.full(SAMPLES, 0.001), late=np.zeros(SAMPLES), bytes=sent, drops=np.zeros_like(sent),
-        backlog=backlog, cpu=cpu)
+        queues=np.full(len(DIRECTIONS), float(DEEP)), frames=np.full(len(DIRECTIONS), float(FRAME)),
+        switches=("leaf1", "spine1"), t=t, took=np.full(SAMPLES, 0.001), late=np.zeros(SAMPLES), bytes=sent,
+        drops=np.zeros_like(sent), backlog=backlog, cpu=cpu)
     return replace(whole, **changes)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from scenarios.evidence.results import RunDirectory
 from scenarios.spec.scenario import Scenario
+from tests.unit.records_of import whole
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 
@@ -82,7 +83,8 @@ def counters(fabric: Fabric, seconds: float = 20.0, period: float = 0.05, load: 
     rng = random.Random(7)  # noqa: S311 - numbers for a test
     share = [0.0 if "probe" in d else load * rng.uniform(0.5, 1) for d in directions]
     lines: list[Json] = [{"kind": "header", "period": period, "directions": directions, "rates": rates,
-                          "queues": queues, "switches": [n.name for n in fabric.switches], "watched": ["engine"]}]
+                          "queues": queues, "frames": [1514] * len(directions),
+                          "switches": [n.name for n in fabric.switches], "watched": ["engine"]}]
     total = [0.0] * len(directions)
     for n in range(round(seconds / period)):
         t = n * period
@@ -90,14 +92,15 @@ def counters(fabric: Fabric, seconds: float = 20.0, period: float = 0.05, load: 
         for i, rate in enumerate(rates):
             total[i] += share[i] * active * rate / 8 * period * rng.uniform(0.9, 1.05)
         lost = [round((drops or {}).get(d, 0) * t / seconds) for d in directions]
-        lines.append({"kind": "wires", "t": t, "v": [
+        lines.append({"kind": "wires", "t": t, "took": 0.001, "late": 0.0, "v": [
             [round(b), round(b / 1514), lost[i], round(queues[i] * share[i] * active)] for i, b in enumerate(total)]})
         if n % round(1 / period) == 0:
-            lines.append({"kind": "cpu", "t": t, "idle": 0.4, "steal": 0.0,
-                          "runq": {s.name: 0.05 for s in fabric.switches}})
+            lines.append({"kind": "cpu", "t": t, "seconds": 1.0, "idle": 0.4, "steal": 0.0,
+                          "runq": {s.name: 0.05 for s in fabric.switches},
+                          "nice": {s.name: 0 for s in fabric.switches}})
     final = [[round(b), round(b / 1514), (drops or {}).get(d, 0), 0]
              for b, d in zip(total, directions, strict=True)]
-    return [*lines, {"kind": "wires", "t": seconds, "v": final}]
+    return [*lines, {"kind": "wires", "t": seconds, "took": 0.001, "late": 0.0, "v": final}]
 
 
 def steps(workload: str = "ring", times: tuple[float, ...] = (12.4, 12.1, 12.16, 12.22)) -> list[Json]:
@@ -166,7 +169,8 @@ def packets(stream: str = "incast-0", count: int = 5000, lost_every: int = 50, r
 
 
 def write_lines(path: Path, lines: list[Json]) -> None:
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    """Records are written with all that their kind has, other lines as they are."""
+    path.write_text("".join(json.dumps(whole(line)) + "\n" for line in lines))
 
 
 def make(base: Path, spec: Scenario | None = None, *, records: list[Json] | None = None,

@@ -120,7 +120,9 @@ def test_the_busiest_link_is_the_one_that_has_most_to_carry_for_its_rate() -> No
     def flow(number: int, spine: int) -> PathRecord:
         there, back = ((f"{a}->leaf{m}", f"leaf{m}->spine{spine}", f"spine{spine}->leaf{n}", f"leaf{n}->{b}")
                        for a, m, n, b in (("h1", 1, 2, "h5"), ("h5", 2, 1, "h1")))
-        return PathRecord("shuffle", "main", "h1", "h5", 0, 1, number, 1000 + number, 7000, there, back)
+        return PathRecord(
+            workload="shuffle", phase="main", src="h1", dst="h5", src_rank=0, dst_rank=1, number=number,
+            sport=1000 + number, dport=7000, there=there, back=back)
 
     one = busiest([flow(0, 2)], fabric, 1e6)
     assert one == pytest.approx(8e6 * (1514 + 50) / 1448 / 5.3e6)

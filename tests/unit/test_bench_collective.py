@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from scenarios.run.bench_collective import (
@@ -24,10 +23,13 @@ from scenarios.run.bench_collective import (
     sizes,
     text,
 )
-from scenarios.verdict.invariants.samples import Counters
+from tests.unit.records_of import records_of
+from tests.unit.sampled import sampled
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
+from traffic.metrics.metric import Definition
+from traffic.runtime.reading import Records
 from traffic.workloads.specs import CollectiveSpec
 
 FABRIC = FabricSpec(name="two", leaves=2, spines=2, hosts_per_leaf=2, probes=False)
@@ -70,42 +72,36 @@ def test_what_the_fabric_cannot_serve_is_refused_by_option_and_once() -> None:
         scenario_of(FABRIC, collective(algorithm="tree"), [1000])
 
 
-def counters(directions: tuple[str, ...], t: list[float], moved: list[list[int]], drops: list[list[int]]) -> Counters:
-    n, d = len(t), len(directions)
-    return Counters(period=0.05, directions=directions, rates=np.full(d, 1e7), frames=np.full(d, 1514.0), switches=(),
-                    t=np.array(t), took=np.zeros(n), late=np.zeros(n), bytes=np.array(moved), drops=np.array(drops),
-                    backlog=np.zeros((n, d), dtype=np.int64), cpu=())
-
-
 def test_a_row_has_the_drops_retransmits_and_spread_of_its_own_phase() -> None:
     fabric, scenario = expand(FABRIC), scenario_of(FABRIC, collective(), [1000, 2000])
     directions = ("leaf1->spine1", "leaf1->spine2", "leaf1->h1")
-    seen = counters(directions, [0.0, 1.0, 2.0, 3.0, 4.0],
-                    [[0, 0, 0], [0, 0, 0], [300, 100, 400], [300, 100, 400], [500, 300, 800]],
-                    [[0, 0, 0], [0, 0, 0], [0, 0, 7], [0, 0, 7], [1, 0, 9]])
+    seen = sampled(directions, [0.0, 1.0, 2.0, 3.0, 4.0],
+                   [[0, 0, 0], [0, 0, 0], [300, 100, 400], [300, 100, 400], [500, 300, 800]],
+                   drops=[[0, 0, 0], [0, 0, 0], [0, 0, 7], [0, 0, 7], [1, 0, 9]])
     records = [
         {"kind": "step", "workload": "1000-bytes", "iteration": -1, "start": 1.1, "end": 1.4},
         {"kind": "step", "workload": "1000-bytes", "iteration": 0, "start": 1.4, "end": 1.9},
         {"kind": "step", "workload": "2000-bytes", "iteration": 0, "start": 3.1, "end": 3.9},
         {"kind": "connection", "workload": "1000-bytes", "retransmits": 5, "reply_retransmits": 1},
         {"kind": "connection", "workload": "2000-bytes", "retransmits": 0, "reply_retransmits": 0}]
-    metrics = {f"{name_of(1000)}.{tag}": {"value": v} for tag, v in
-               (("time", 0.5), ("algbw", 16e3), ("busbw", 24e3), ("busbw_of_limit", 0.9))}
-    metrics[f"{name_of(2000)}.time"] = {"value": 0.8}
-    first, second = rows_of(scenario, fabric, metrics, records, seen)
+    values = {f"{name_of(1000)}.{tag}": v for tag, v in
+              (("time", 0.5), ("algbw", 16e3), ("busbw", 24e3), ("busbw_of_limit", 0.9))}
+    values[f"{name_of(2000)}.time"] = 0.8
+    metrics = {key: Definition("x", "", "x", "x", "x").of(v) for key, v in values.items()}
+    first, second = rows_of(scenario, fabric, metrics, Records(records_of(*records)), seen)
     assert first == Row(1000, 0.5, 16e3, 24e3, 0.9, drops=7, retransmits=6, jfi=pytest.approx(0.8))  # type: ignore[arg-type]
     assert second == Row(2000, 0.8, None, None, None, drops=3, retransmits=0, jfi=pytest.approx(1.0))  # type: ignore[arg-type]
 
 
 def test_a_window_takes_the_samples_around_it() -> None:
-    seen = counters(("a->b",), [0.0, 1.0, 2.0], [[0], [10], [30]], [[0], [1], [2]])
+    seen = sampled(("a->b",), [0.0, 1.0, 2.0], [[0], [10], [30]], drops=[[0], [1], [2]])
     assert between(seen, 1.5, 1.6) == ({"a->b": 20.0}, {"a->b": 1})
     assert between(seen, 0.5, 9.0) == ({"a->b": 30.0}, {"a->b": 2})
 
 
 @pytest.fixture
 def sweep() -> Sweep:
-    verdict = SimpleNamespace(level=SimpleNamespace(name="SUSPECT"), as_json=lambda: {"reasons": [{"text": "late"}]})
+    verdict = SimpleNamespace(level=SimpleNamespace(name="SUSPECT"), reasons=[SimpleNamespace(text="late")])
     run = SimpleNamespace(id="x", report_path=Path("runs/x/report.html"))
     rows = (Row(1000, 0.5, 16e6, 24e6, 0.951, 7, 6, 0.8), Row(2000, 0.25, None, None, None, 0, 0, None))
     return Sweep("all-reduce", "ring", 4, rows, SimpleNamespace(verdict=verdict, run=run))  # type: ignore[arg-type]

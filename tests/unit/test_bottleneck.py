@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from scenarios.report.causes import bottleneck_sentences, model_sentence, spread_sentences, straggler_sentence
+from tests.unit.sampled import sampled
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
 from traffic.metrics import straggler
-from traffic.metrics.bottleneck import Samples, metrics
+from traffic.metrics.bottleneck import metrics
+from traffic.runtime.counters import Counters
+from traffic.runtime.records import CollectiveRecord, StepRecord
 from traffic.workloads.workload import Workload
 
 FABRIC = expand(FabricSpec())
@@ -21,7 +24,7 @@ RATE = 10e6
 STEPS = [(0.0, 4.0), (6.0, 10.0)]
 
 
-def samples(waiting: Mapping[str, float], achieved: Mapping[str, float] | None = None, outside: str = "") -> Samples:
+def samples(waiting: Mapping[str, float], achieved: Mapping[str, float] | None = None, outside: str = "") -> Counters:
     """20 samples a second for 10 s. waiting: share of each step that packets wait; outside: waits between the steps."""
     t = np.arange(0, 10, 0.05)
     sent, backlog = np.zeros((len(t), len(DIRECTIONS)), dtype=np.int64), np.zeros((len(t), len(DIRECTIONS)), np.int64)
@@ -31,10 +34,10 @@ def samples(waiting: Mapping[str, float], achieved: Mapping[str, float] | None =
         backlog[full, i] = 30_000
         rate = (achieved or {}).get(d, RATE)
         sent[:, i] = np.concatenate([[0], np.cumsum(np.where(full[:-1], rate / 8 * 0.05, rate / 80 * 0.05))])
-    return Samples(DIRECTIONS, t, sent, backlog, np.zeros_like(sent))
+    return sampled(DIRECTIONS, t, sent, backlog)
 
 
-def where(found: Samples, fabric: Fabric = FABRIC) -> str:
+def where(found: Counters, fabric: Fabric = FABRIC) -> str:
     reported = {m.tag: m for m in metrics(found, STEPS, fabric)}
     return reported["bottleneck_link"].where if reported else ""
 
@@ -81,13 +84,16 @@ def test_where_hardly_anything_waits_nothing_paces() -> None:
     assert metrics(samples({"leaf1->spine2": 1.0}), [(20.0, 30.0)], FABRIC) == []
 
 
-def _joins(*starts: float) -> dict[str, object]:
-    return {"ranks": list(range(len(starts))), "rank_start": list(starts)}
+def _joins(*starts: float) -> CollectiveRecord:
+    return CollectiveRecord(
+        workload="w", phase="main", iteration=0, op="c", collective="all-reduce", algorithm="ring",
+        ranks=tuple(range(len(starts))), bytes=8, start=min(starts), end=10.0, rank_start=starts,
+        rank_end=(10.0,) * len(starts))
 
 
 def test_the_rank_that_joins_late_is_named_with_the_time_that_it_cost() -> None:
     workload = Workload(name="w", hosts=("h1", "h5", "h2"), ops=())
-    step = {"start": 0.0, "end": 10.0}
+    step = StepRecord(workload="w", phase="main", iteration=0, start=0.0, end=10.0, ranks=())
     (found,) = straggler.metrics([step], [_joins(1.0, 1.0, 3.0), _joins(5.0, 5.0, 8.0)], workload)
     assert found.where == "rank 2 on h2"
     assert found.value == pytest.approx(0.5)

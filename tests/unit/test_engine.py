@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.recorded import records
 from topologies.access.events import Failed, emit
 from topologies.model.errors import LabError, SpecError, SpecErrors
 from topologies.model.expansion import expand
@@ -21,7 +22,7 @@ from traffic.engine.execution import Callbacks, Execution
 from traffic.engine.job import Job
 from traffic.engine.reporting import Reporter
 from traffic.runtime.interfaces import links_down
-from traffic.runtime.records import ComputeRecord, RecordWriter, StepRecord, TransferRecord, records
+from traffic.runtime.records import ComputeRecord, RecordWriter, StepRecord, TransferRecord
 from traffic.runtime.session import hosts_of
 from traffic.runtime.timers import Lateness, Timers
 from traffic.transports import pool

@@ -10,12 +10,14 @@ import pytest
 from rich.console import Console
 
 from scenarios.commands.lessons import shown
+from scenarios.evidence.results import Recorded
 from scenarios.run import lessons
 from scenarios.run.lessons import Holds, Lesson, exit_code, load_lessons, run_lessons
 from scenarios.run.runner import Result
 from scenarios.spec.load_scenario import LIBRARY, load_scenario
 from scenarios.spec.scenario import Scenario
 from scenarios.validation.junit import failed_suite
+from scenarios.verdict.invariants.evidence import Level
 from scenarios.verdict.verdict import Verdict
 from tests.unit import run_factory
 from topologies.model.errors import LabError, SpecErrors
@@ -37,7 +39,7 @@ def taken(monkeypatch: pytest.MonkeyPatch, base: Path, **runs: tuple[str, float]
         level, busbw = found
         directory = run_factory.make(base, spec, metrics=run_factory.metrics(busbw),
                                      verdict=run_factory.verdict(level, level != "VALID"), ledger=run_factory.ledger())
-        return Result(directory, Verdict(0, (), ()), {}, {})      # type: ignore[arg-type]
+        return Result(directory, Verdict(Level.VALID, (), ()), {}, None, Recorded(directory))
     monkeypatch.setattr(lessons, "run_scenario", run)
     return list(run_lessons([scenario(name) for name in runs], base))
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.records_of import record_of, records_of
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.scale import Scale
 from topologies.model.spec import FabricSpec
 from traffic.metrics import collective, fairness, steps
 from traffic.metrics.below import classes_below_scale
-from traffic.metrics.metric import Definition, percentile, variation, with_real
+from traffic.metrics.metric import Definition, Metric, percentile, variation, with_real
 from traffic.metrics.registry import as_json, compute
 from traffic.models.predict import step_seconds
 from traffic.runtime.records import (
@@ -31,7 +31,6 @@ from traffic.runtime.records import (
 from traffic.transports.tcp import TCP
 from traffic.workloads.workload import Collective, Compute, Transfer, Workload
 
-Row = dict[str, Any]
 S = 4_000_000
 
 
@@ -46,29 +45,35 @@ def job(*more: Collective | Compute, name: str = "ring", ranks: int = 4, size: i
     return Workload(name=name, hosts=tuple(f"h{i + 1}" for i in range(ranks)), ops=(*more, op), iterations=2)
 
 
-def rows(*records: Record) -> list[Row]:
+def rows(*records: Record) -> list[Record]:
     """As they come back from records.jsonl."""
-    return [json.loads(encode(r)) for r in records]
+    return records_of(*(json.loads(encode(r)) for r in records))
 
 
 def collective_record(start: Sequence[float], end: Sequence[float], iteration: int = 0, op: str = "all-reduce",
                       phase: str = "main", size: int = S) -> CollectiveRecord:
-    return CollectiveRecord("ring", phase, iteration, op, "all-reduce", "ring", tuple(range(len(start))), size,
-                            min(start), max(end), tuple(start), tuple(end))
+    return CollectiveRecord(
+        workload="ring", phase=phase, iteration=iteration, op=op, collective="all-reduce", algorithm="ring",
+        ranks=tuple(range(len(start))), bytes=size, start=min(start), end=max(end), rank_start=tuple(start),
+        rank_end=tuple(end))
 
 
 def step_record(start: float, end: float, iteration: int = 0, phase: str = "main", ranks: int = 4) -> StepRecord:
-    return StepRecord("ring", phase, iteration, start, end, ((start, end),) * ranks)
+    return StepRecord(
+        workload="ring", phase=phase, iteration=iteration, start=start, end=end, ranks=((start, end),) * ranks)
 
 
-def timeline() -> list[Row]:
+def timeline() -> list[Record]:
     """Two steps of 10 s; each rank computes 2 s (rank 3: 4 s), then all exchange until second 8."""
     found: list[Record] = []
     for i in range(2):
         t, work = 10.0 * i, [2.0, 2.0, 2.0, 4.0]
-        found += [ComputeRecord("ring", "main", i, f"w{r}", r, f"h{r + 1}", s, t, t + s) for r, s in enumerate(work)]
+        found += [ComputeRecord(
+            workload="ring", phase="main", iteration=i, op=f"w{r}", rank=r, host=f"h{r + 1}", seconds=s, start=t,
+            end=t + s) for r, s in enumerate(work)]
         found.append(collective_record([t + s for s in work], [t + 8] * 4, iteration=i))
-        found.append(StepRecord("ring", "main", i, t, t + 10, ((t, t + 8),) * 4))
+        found.append(StepRecord(
+            workload="ring", phase="main", iteration=i, start=t, end=t + 10, ranks=((t, t + 8),) * 4))
     return rows(*found)
 
 
@@ -152,8 +157,11 @@ def test_folded_ranks_are_held_against_the_port_that_they_share(fabric: Fabric) 
     folded, alone = shared(), Workload(name="ring", hosts=tuple(f"h{r + 1}" for r in range(8)), ops=shared().ops)
     rate = fabric.access_link("h1").rate
     seconds = 8 * 2 * S * 2 * 7 / 8 / TCP.overhead.ring_limit(rate)
-    records = rows(CollectiveRecord("ring", "main", 0, "c", "all-reduce", "ring", tuple(range(8)), S, 0.0, seconds,
-                                    (0.0,) * 8, (seconds,) * 8), StepRecord("ring", "main", 0, 0.0, seconds, ()))
+    records = rows(
+        CollectiveRecord(workload="ring", phase="main", iteration=0, op="c", collective="all-reduce", algorithm="ring",
+                         ranks=tuple(range(8)), bytes=S, start=0.0, end=seconds, rank_start=(0.0,) * 8,
+                         rank_end=(seconds,) * 8),
+        StepRecord(workload="ring", phase="main", iteration=0, start=0.0, end=seconds, ranks=()))
     assert compute(records, fabric, [folded])["ring.busbw_of_limit"].value == pytest.approx(1)
     assert compute(records, fabric, [alone])["ring.busbw_of_limit"].value == pytest.approx(0.5)
     assert steps.roofline(folded, fabric) == pytest.approx(2 * steps.roofline(alone, fabric))
@@ -174,12 +182,14 @@ def test_what_ranks_of_one_host_exchange_meets_no_port(fabric: Fabric) -> None:
 # --- phases ---------------------------------------------------------------------------------------
 
 
-def phase(name: str, jct: float) -> list[Row]:
+def phase(name: str, jct: float) -> list[Record]:
     return rows(step_record(0, jct, phase=name), collective_record([0] * 4, [jct] * 4, phase=name))
 
 
-def iperf(name: str) -> list[Row]:
-    return rows(IperfRecord("bulk", name, "h5", "h6", 0, 5, 10**6, 1e6, 0, 1, "cubic"))
+def iperf(name: str) -> list[Record]:
+    return rows(IperfRecord(
+        workload="bulk", phase=name, src="h5", dst="h6", start=0, seconds=5, bytes=10**6, bits_per_second=1e6,
+        retransmits=0, connections=1, congestion_control="cubic"))
 
 
 def test_interference_is_the_shared_phase_against_the_one_alone(fabric: Fabric) -> None:
@@ -196,7 +206,7 @@ def test_two_phases_with_others_have_no_interference_factor(fabric: Fabric) -> N
 
 
 def test_the_sentinel_does_not_count_as_company(fabric: Fabric) -> None:
-    sentinel: Row = {"kind": "stream", "workload": "sentinel", "phase": "alone"}
+    sentinel = record_of({"kind": "stream", "workload": "sentinel", "phase": "alone"})
     found = compute([*phase("alone", 4), sentinel, *phase("shared", 6), *iperf("shared")], fabric, [job()])
     assert "ring.shared.interference" in found
     assert not [key for key in found if key.startswith("sentinel")]
@@ -208,11 +218,13 @@ def test_the_sentinel_does_not_count_as_company(fabric: Fabric) -> None:
 def request(i: int, latency: float | None, status: str = "ok") -> RequestRecord:
     t = i * 0.1
     done = None if latency is None else t + latency
-    return RequestRecord("chat", "main", 0, str(i), "h5", "h1", 1000, 4000, status, t, t + 0.002,
-                         None if done is None else done - 0.01, done)
+    return RequestRecord(
+        workload="chat", phase="main", iteration=0, id=str(i), client="h5", server="h1", request_bytes=1000,
+        response_bytes=4000, status=status, scheduled=t, sent=t + 0.002,
+        first_byte=None if done is None else done - 0.01, done=done)
 
 
-def chat(fabric: Fabric, records: Sequence[RequestRecord]) -> dict[str, Any]:
+def chat(fabric: Fabric, records: Sequence[RequestRecord]) -> dict[str, Metric]:
     return compute(rows(*records), fabric, [Workload(name="chat", hosts=("h5", "h1"), ops=())])
 
 
@@ -338,7 +350,7 @@ def test_a_bulk_transfer_is_reported_by_goodput_and_its_share_of_the_bulk_limit(
     row = {"kind": "iperf", "workload": "flood", "phase": "main", "src": "h1", "dst": "h5", "start": 0.0,
            "seconds": 5.0, "bytes": 5_977_500, "bits_per_second": 9.564e6, "retransmits": 3, "connections": 1,
            "congestion_control": "cubic"}
-    found = compute([row, {**row, "src": "h2", "bits_per_second": 4.782e6}], expand(FabricSpec()), [])
+    found = compute(records_of(row, {**row, "src": "h2", "bits_per_second": 4.782e6}), expand(FabricSpec()), [])
     assert found["flood.goodput"].value == pytest.approx(7.173e6)
     assert found["flood.goodput_of_limit"].value == pytest.approx(0.75, abs=1e-3)
     assert found["flood.retransmits"].value == 6

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.test_metrics import Row, S, collective_record, job, rows, step_record, timeline, timeline_job
+from tests.unit.test_metrics import S, collective_record, job, rows, step_record, timeline, timeline_job
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec, ScaleSpec
@@ -16,6 +16,7 @@ from traffic.metrics import steps
 from traffic.metrics.registry import as_json, compute
 from traffic.models.predict import compute_only_seconds
 from traffic.runtime.records import (
+    CollectiveRecord,
     ComputeRecord,
     Record,
     StepRecord,
@@ -43,12 +44,13 @@ def test_step_metrics_of_a_timeline_without_overlap(fabric: Fabric) -> None:
     assert found["ring.straggler_share"].value == pytest.approx((2 + 2 + 2 + 0) / 4 / 10)
 
 
-def talk(start: float, end: float, ranks: Sequence[int] = (0,)) -> Row:
-    return {"ranks": list(ranks), "rank_start": [start] * len(ranks), "rank_end": [end] * len(ranks)}
+def talk(start: float, end: float, ranks: Sequence[int] = (0,)) -> CollectiveRecord:
+    return collective_record([start] * len(ranks), [end] * len(ranks))
 
 
-def work(start: float, end: float, rank: int = 0) -> Row:
-    return {"rank": rank, "start": start, "end": end}
+def work(start: float, end: float, rank: int = 0) -> ComputeRecord:
+    return ComputeRecord(workload="ring", phase="main", iteration=0, op="w", rank=rank, host="h1", seconds=end - start,
+                         start=start, end=end)
 
 
 def test_overlap_is_one_where_communication_is_hidden_behind_compute() -> None:
@@ -82,11 +84,14 @@ def test_computes_side_by_side_hide_no_more_than_the_time_they_take() -> None:
 
 
 def test_a_transfer_of_no_collective_is_communication_and_a_bubble_is_not(fabric: Fabric) -> None:
-    sent: Row = {"src_rank": 0, "dst_rank": 1, "start": 2.0, "end": 4.0}
+    sent = TransferRecord(workload="ring", phase="main", iteration=0, op="on", src="h1", dst="h2", src_rank=0,
+                          dst_rank=1, bytes=8, ready=2.0, start=2.0, end=4.0)
     assert steps.overlap([work(0, 3), work(7, 9, rank=1)], [], [sent]) == pytest.approx(1 / 4)
-    moved = rows(TransferRecord("ring", "main", 0, "on", "h1", "h2", 0, 1, 8, 2.0, 2.0, 4.0))
-    computed = rows(ComputeRecord("ring", "main", 0, "w", 0, "h1", 3.0, 0.0, 3.0),
-                    StepRecord("ring", "main", 0, 0.0, 9.0, ((0.0, 4.0), (2.0, 9.0))))
+    moved = rows(sent)
+    computed = rows(
+        ComputeRecord(workload="ring", phase="main", iteration=0, op="w", rank=0, host="h1", seconds=3.0, start=0.0,
+                      end=3.0),
+        StepRecord(workload="ring", phase="main", iteration=0, start=0.0, end=9.0, ranks=((0.0, 4.0), (2.0, 9.0))))
     two = job(Compute("w", 0, 3.0), Transfer("on", 0, 1, 8))
     assert compute([*moved, *computed], fabric, [two])["ring.overlap"].value == pytest.approx(1 / 4)
 
@@ -127,8 +132,11 @@ def test_of_a_step_without_network_time_nothing_is_billed_to_it_though_computes_
     found: list[Record] = []
     for i, times in enumerate([(3.0, 1.0), (1.0, 3.0)]):
         t = 3.0 * i
-        found += [ComputeRecord("ring", "main", i, f"w{r}", r, f"h{r + 1}", 2.0, t, t + s) for r, s in enumerate(times)]
-        found.append(StepRecord("ring", "main", i, t, t + 3, ((t, t + 3),) * 2))
+        found += [ComputeRecord(
+            workload="ring", phase="main", iteration=i, op=f"w{r}", rank=r, host=f"h{r + 1}", seconds=2.0, start=t,
+            end=t + s) for r, s in enumerate(times)]
+        found.append(StepRecord(
+            workload="ring", phase="main", iteration=i, start=t, end=t + 3, ranks=((t, t + 3),) * 2))
     two = Workload(name="ring", hosts=("h1", "h2"), ops=(
         Compute("w0", 0, 2.0), Compute("w1", 1, 2.0),
         Collective("c", "all-reduce", (0, 1), S, after=("w0", "w1"))), iterations=2)

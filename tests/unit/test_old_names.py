@@ -66,6 +66,9 @@ def test_checks_of_an_old_run_ask_for_the_names_of_today(tmp_path: Path) -> None
 def test_records_of_an_old_run_are_read_with_the_names_of_today() -> None:
     assert old_names.record({"kind": "slip-run", "p99": 0.1}) == {"kind": "timer-lateness-run", "p99": 0.1}
     assert old_names.record({"kind": "stream", "pacing": None}) == {"kind": "stream", "lateness": None}
+    assert old_names.record({"kind": "roce", "timeouts": 2}) == {
+        "kind": "roce", "retransmission_timeouts": 2, "messages": 0}
+    assert old_names.record({"kind": "tcp-settings", "host": "h1"})["initial_window"] == 10
     step = {"kind": "step", "start": 1.0}
     assert old_names.record(step) is step
 

@@ -1,4 +1,4 @@
-"""What a run does once: its fabric is expanded, however many ask for it."""
+"""What a run does once, however many ask for it: its fabric is expanded, its records and counters are read."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from scenarios.spec.scenario import Scenario
 from tests.unit import run_factory
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
+from traffic.runtime.reading import lines
 
 T = TypeVar("T")
 FILE = """\
@@ -71,6 +72,14 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(file: Path, **how: bool) -> None:
     with pytest.raises(typer.Exit):
         command.run(str(file), runs=file.parent / "runs", no_lock=True, **how)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_run_reads_its_records_and_its_counters_once(
+        scenario: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    calls = counted(monkeypatch, lines)
+    run(scenario, as_json=as_json)
+    assert sorted(Path(str(path)).name for path, in calls) == ["counters.jsonl", "records.jsonl"]
 
 
 @pytest.mark.parametrize("as_json", [True, False])

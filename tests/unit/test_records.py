@@ -8,17 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.recorded import records
 from topologies.model.errors import LabError
 from traffic.runtime import records as module
-from traffic.runtime.records import CollectiveRecord, LatenessRecord, RecordWriter, StepRecord, encode, lines, records
+from traffic.runtime.reading import lines
+from traffic.runtime.records import CollectiveRecord, LatenessRecord, RecordWriter, StepRecord, encode
 
-LATENESS = LatenessRecord("main", 1.0, 100, 0.0001, 0.002, 0.003)
+LATENESS = LatenessRecord(phase="main", t=1.0, n=100, p50=0.0001, p99=0.002, max=0.003)
 
 
 def test_records_of_a_kind_come_back_as_they_were(tmp_path):
     path = tmp_path / "r.jsonl"
-    ring = CollectiveRecord("w", "main", -1, "ar", "all-reduce", "ring", (0, 1), 10, 0.5, 1.5, (0.5, 0.6), (1.4, 1.5))
-    step = StepRecord("w", "main", 0, 0.5, 1.5, ((0.5, 1.5), None))
+    ring = CollectiveRecord(
+        workload="w", phase="main", iteration=-1, op="ar", collective="all-reduce", algorithm="ring", ranks=(0, 1),
+        bytes=10, start=0.5, end=1.5, rank_start=(0.5, 0.6), rank_end=(1.4, 1.5))
+    step = StepRecord(workload="w", phase="main", iteration=0, start=0.5, end=1.5, ranks=((0.5, 1.5), None))
     with RecordWriter(path) as writer:
         for record in (ring, LATENESS, step):
             writer.write(record)
@@ -28,7 +32,7 @@ def test_records_of_a_kind_come_back_as_they_were(tmp_path):
 
 
 def test_times_keep_their_microseconds_and_no_more():
-    assert '"t":1.234568,' in encode(LatenessRecord("main", 1.23456789, 1, 0.0, 0.0, 0.0))
+    assert '"t":1.234568,' in encode(LatenessRecord(phase="main", t=1.23456789, n=1, p50=0.0, p99=0.0, max=0.0))
 
 
 def test_a_pump_encodes_a_few_and_a_flush_the_rest(tmp_path):

@@ -18,7 +18,7 @@ from scenarios.report.charts.drawing import DIGIT, LINE, TIER, label_places
 from scenarios.report.data import load
 from scenarios.report.figures import figures
 from scenarios.report.page import build
-from scenarios.report.series import wire_series
+from scenarios.report.series import active, loads
 from scenarios.report.tables import accounting, limits, metric_rows, prediction_rows, scenario_yaml
 from scenarios.report.terminal import json_object, show
 from scenarios.report.text import number, percent, quantity
@@ -26,6 +26,7 @@ from scenarios.spec.load_scenario import load_scenario
 from scenarios.spec.scenario import Scenario
 from tests.unit import run_factory
 from topologies.model.expansion import expand
+from traffic.runtime.counters import Counters
 
 
 class _Page(HTMLParser):
@@ -195,23 +196,26 @@ def test_a_large_fabric_fits_a_small_page(tmp_path: Path) -> None:
     assert re.search(r"Crosses mark the 1 queue", html)
 
 
+def sampled(directions: str, *readings: list[list[int]]) -> Counters:
+    """A reading a second of links of 8 kbit/s."""
+    names = directions.split()
+    header = {"kind": "header", "period": 1, "directions": names, "rates": [8000] * len(names),
+              "queues": [3000] * len(names), "frames": [1514] * len(names), "switches": []}
+    return Counters.of([header, *({"kind": "wires", "t": t, "took": 0, "late": 0, "v": v}
+                                  for t, v in enumerate(readings))])
+
+
 def test_loads_are_what_the_counters_say() -> None:
-    header = {"kind": "header", "period": 1, "directions": ["a->b", "b->a"], "rates": [8000] * 2, "queues": [3000] * 2}
-    wires = ({"kind": "wires", "t": float(t), "v": [[500 * t, t, 0, 0], [1000 * t, t, 2 * t, 1500]]} for t in range(5))
-    series = wire_series([header, *wires])
-    assert series is not None
-    busiest, other = series.loads()
+    busiest, other = loads(sampled("a->b b->a", *([[500 * t, t, 0, 0], [1000 * t, t, 2 * t, 1500]] for t in range(5))))
     assert (busiest.direction, busiest.mean, busiest.peak, busiest.drops) == ("b->a", 1.0, 1.0, 8)
     assert (other.direction, other.mean, other.max_backlog) == ("a->b", 0.5, 0)
 
 
 def test_quiet_time_before_and_after_the_traffic_does_not_dilute_the_load() -> None:
-    header = {"kind": "header", "period": 1, "directions": ["a->b"], "rates": [8000], "queues": [3000]}
     sent = [0, 0, 0, 500, 1000, 1000, 1500, 1500, 1500]      # bytes: traffic from 2 s to 6 s, with a pause in it
-    series = wire_series([header, *({"kind": "wires", "t": t, "v": [[b, 0, 0, 0]]} for t, b in enumerate(sent))])
-    assert series is not None
-    assert series.active() == (2, 6)
-    assert series.loads()[0].mean == pytest.approx(1500 / 4 * 8 / 8000)
+    counters = sampled("a->b", *([[b, 0, 0, 0]] for b in sent))
+    assert active(counters) == (2, 6)
+    assert loads(counters)[0].mean == pytest.approx(1500 / 4 * 8 / 8000)
 
 
 def test_counters_of_one_sample_or_none_are_missing_not_zero(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from scenarios.report.charts.timeline import last_steps, slowdown_figure, slowdo
 from scenarios.report.data import load
 from scenarios.report.figures import bottlenecks, figures, phase_starts
 from tests.unit import run_factory
+from tests.unit.records_of import records_of
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
+from traffic.runtime.reading import Records
+from traffic.runtime.records import RequestRecord, TransferRecord
 from traffic.transports.tcp import TCP
 
 Json = dict[str, Any]
@@ -31,8 +35,12 @@ def records(phase: str = "main", begin: float = 10.0, late: float = 1.0) -> dict
                         "rank_start": [begin + 1, begin + 1 + late], "rank_end": [begin + 5.5, begin + 6]}]}
 
 
+def typed(of: dict[str, list[Json]]) -> Records:
+    return Records(records_of(*({"kind": kind, **row} for kind, rows in of.items() for row in rows)))
+
+
 def test_a_timeline_tells_compute_wait_and_exchange_of_each_rank() -> None:
-    (step,) = last_steps(records())
+    (step,) = last_steps(typed(records()))
     assert step.seconds == 6
     assert step.ranks[0].compute == [(0.0, 1.0)]
     assert step.ranks[0].wait == [(1.0, 1.0)]
@@ -55,20 +63,24 @@ def test_the_last_measured_step_of_each_phase_is_drawn_and_no_warm_up() -> None:
         for row in rows:
             row["iteration"] = -1
     every = {kind: [*warm[kind], *one[kind], *later[kind], *other[kind]] for kind in one}
-    found = {s.phase: s for s in last_steps(every)}
+    found = {s.phase: s for s in last_steps(typed(every))}
     assert (found["a"].iteration, found["b"].iteration) == (1, 0)
     assert found["a"].ranks[1].compute == [(0.0, 4.0)]
 
 
 def transfer(seconds: float, size: int = 1_000_000, **more: Any) -> Json:
-    return {"workload": "job", "phase": "main", "iteration": 0, "src": "h1", "dst": "h5", "bytes": size, "start": 1.0,
-            "end": 1.0 + seconds, **more}
+    return {"kind": "transfer", "workload": "job", "phase": "main", "iteration": 0, "src": "h1", "dst": "h5",
+            "bytes": size, "start": 1.0, "end": 1.0 + seconds, **more}
+
+
+def transfers(*rows: Json) -> Sequence[TransferRecord]:
+    return Records(records_of(*rows))[TransferRecord]
 
 
 def test_a_slowdown_is_the_time_over_the_time_alone_at_line_rate() -> None:
     alone = 8e6 / TCP.overhead.bulk_limit(10e6)
-    rows = [transfer(2 * alone), transfer(alone), transfer(9.0, iteration=-1), transfer(9.0, size=100),
-            transfer(9.0, dst="h1")]
+    rows = transfers(transfer(2 * alone), transfer(alone), transfer(9.0, iteration=-1), transfer(9.0, size=100),
+                     transfer(9.0, dst="h1"))
     assert slowdowns(rows, FABRIC) == {"job": pytest.approx([1.0, 2.0])}
     drawn = slowdown_figure(rows, FABRIC)
     assert drawn is not None
@@ -83,7 +95,7 @@ def test_phases_are_distinguished_in_every_figure_of_steps(tmp_path: Path) -> No
     spec["phases"] = [{"name": "a", "run": ["job"]}, {"name": "b", "run": ["job"]}]
     rows = [{"kind": kind, **row} for source in (records("a"), records("b", 30.0)) for kind in source
             for row in source[kind]]
-    rows += [{"kind": "transfer", **transfer(5.0, phase=p)} for p in ("a", "b")]
+    rows += [transfer(5.0, phase=p) for p in ("a", "b")]
     rows += [{"kind": "engine", "phase": p, "start": at, "end": at + 6} for p, at in (("a", 10.0), ("b", 30.0))]
     blamed = {"fabric.b.bottleneck_link": {"value": 0.9, "unit": "", "tag": "bottleneck_link", "title": "bottlenecks",
                                            "where": "h1->leaf1"}}
@@ -103,13 +115,14 @@ def test_phases_are_distinguished_in_every_figure_of_steps(tmp_path: Path) -> No
 
 def test_a_transfer_that_the_idle_links_buckets_let_pass_has_no_line_rate_to_be_held_against() -> None:
     few = 18 * 1448         # packets of which up to four leave at once: faster than the wire, by the wire's own doing
-    assert slowdowns([transfer(0.93 * 8 * few / TCP.overhead.bulk_limit(10e6), size=few)], FABRIC) == {}
+    burst = transfer(0.93 * 8 * few / TCP.overhead.bulk_limit(10e6), size=few)
+    assert slowdowns(transfers(burst), FABRIC) == {}
 
 
 def test_latencies_of_requests_alone_and_beside_others_are_two_curves() -> None:
-    rows = [{"workload": "chat", "phase": p, "scheduled": 0.0, "done": d, "status": "ok"}
+    rows = [{"kind": "request", "workload": "chat", "phase": p, "scheduled": 0.0, "done": d, "status": "ok"}
             for p, d in (("alone", 0.4), ("beside", 0.5))]
-    drawn = request_figure(rows)
+    drawn = request_figure(Records(records_of(*rows))[RequestRecord])
     assert drawn is not None
     assert [row[0] for row in drawn.rows] == ["chat, alone", "chat, beside"]
 

@@ -18,14 +18,18 @@ from scapy.layers.l2 import Ether
 from scapy.utils import PcapWriter
 
 from tests.examples import examples
+from tests.unit.records_of import records_of
 from topologies.model.errors import SpecError
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
 from traffic.metrics import roce
+from traffic.runtime.reading import Records
 from traffic.transports.rocev2.gobackn import ACK_EVERY, RETRIES, Requester, Responder, nearest
 from traffic.transports.rocev2.packets import AckTemplate, DataTemplate, Heard, Icrc, icrc_is_right, stamp_of
 from traffic.transports.rocev2.plan import ENTROPY_PORTS, SPRAY_PORTS, queue_pairs
+from traffic.transports.rocev2.records import RoceRecord
 from traffic.transports.rocev2.wire import ACK, FIRST, HEADERS, LAST, MIDDLE, NAK_SEQUENCE, ONLY, OVERHEAD, PSNS
+from traffic.transports.udp.records import StreamRecord
 from traffic.workloads.specs import RoceSpec
 
 SRC, DST = "10.9.1.1", "10.9.2.1"
@@ -282,16 +286,23 @@ def test_a_payload_beyond_the_mtu_is_refused_with_the_largest_that_fits() -> Non
         queue_pairs(spec(mtu=2048), FABRIC, "w", 1)
 
 
+def tags(rows: list[dict[str, Any]], *received: int) -> dict[str, float]:
+    """Of queue pairs, and of the packets that each stream of theirs received."""
+    left = Records(records_of(*({"kind": "roce", **row} for row in rows),
+                              *({"kind": "stream", "received": n} for n in received)))
+    return {m.tag: m.value for m in roce.metrics(left[RoceRecord], left[StreamRecord])}
+
+
 def test_metrics_tell_goodput_and_what_going_back_cost() -> None:
     rows = [{"start": 1.0, "end": 3.0, "bytes": 1000, "sent": 20, "retransmitted": 5, "discarded": 4, "naks": 1,
              "retransmission_timeouts": 2, "service": "rc", "status": "ok"},
             {"start": 2.0, "end": 5.0, "bytes": 3000, "sent": 30, "retransmitted": 0, "discarded": 0, "naks": 0,
              "retransmission_timeouts": 0, "service": "rc", "status": "retries exceeded"}]
-    found = {m.tag: m.value for m in roce.metrics(rows, [{"received": 16}, {"received": 24}])}
+    found = tags(rows, 16, 24)
     assert found == {"rdma_goodput": 8000.0, "retransmitted": 0.1, "discarded": 0.1, "naks": 1,
                      "retransmission_timeouts": 2, "queue_pairs_failed": 1}
-    assert roce.metrics([{**rows[0], "start": None}], []) == []
-    unreliable = {m.tag: m.value for m in roce.metrics([{**rows[0], "service": "uc"}], [{"received": 16}])}
-    assert unreliable == {"rdma_goodput": 4000.0, "discarded": 0.25}, "what it could not use is said"
+    assert tags([{**rows[0], "start": None}]) == {}
+    unreliable = [{**rows[0], "service": "uc"}]
+    assert tags(unreliable, 16) == {"rdma_goodput": 4000.0, "discarded": 0.25}, "what it could not use is said"
     nothing = [{**rows[0], "service": "uc", "end": None, "bytes": 0, "discarded": 16}]
-    assert {m.tag: m.value for m in roce.metrics(nothing, [{"received": 16}])} == {"rdma_goodput": 0, "discarded": 1}
+    assert tags(nothing, 16) == {"rdma_goodput": 0, "discarded": 1}

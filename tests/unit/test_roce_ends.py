@@ -20,7 +20,7 @@ from traffic.transports.rocev2.receiver import Incoming
 from traffic.transports.rocev2.sender import BURST, Outgoing, Sender
 from traffic.transports.rocev2.wire import ACK, ACKNOWLEDGE, FIRST, HEADERS, LAST, NAK_SEQUENCE, ONLY, OVERHEAD
 from traffic.transports.udp.board import DUPLICATES, FOREIGN, RECEIVED, SENT, board
-from traffic.transports.udp.outcome import Finding, stream_record
+from traffic.transports.udp.outcome import StreamEnd, stream_record
 
 SRC, DST = "10.9.1.1", "10.9.2.1"
 
@@ -200,7 +200,7 @@ def test_a_record_adds_up() -> None:
     while not both.out.over:
         for packet in both.send(1):
             both.arrive(packet)
-    found = Finding(phase="main", t0=0.0, offset=0, number=FIRST_QPN, sport=both.pair.ports(), dport=4791,
+    found = StreamEnd(phase="main", t0=0.0, offset=0, number=FIRST_QPN, sport=both.pair.ports(), dport=4791,
                     send_errors={}, socket_drops=0, clock_step=0.0, latency_invalid="", interrupted=False)
     stream = stream_record(both.pair, both.lane, found)
     record = roce_record(both.pair, stream, both.out.reported(), both.into.reported(), 0)

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 
 from scenarios.report.answer import workload_sentence
+from tests.unit.records_of import records_of
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.scale import Scale
 from topologies.model.spec import FabricSpec
+from traffic.inference.records import ServingRecord, ServingSetupRecord
 from traffic.metrics.registry import compute
 from traffic.metrics.serving.vllm import bench_serve
+from traffic.runtime.reading import Records
 
 Row = dict[str, Any]
 SETUP: Row = {"kind": "serving-setup", "workload": "chat", "phase": "main", "routing": "random", "slo_ttft": 0.5,
@@ -41,8 +44,14 @@ def lost(at: float, status: str) -> Row:
     return request(at, status=status, first=None, messages=[], output_tokens=0, order=-1, done=at + 1)
 
 
+def served(rows: list[Row], scale: Scale) -> dict[str, float | int]:
+    """What vLLM's `bench serve` would tell of these requests."""
+    left = Records(records_of(SETUP, *rows))
+    return bench_serve(left[ServingRecord], left[ServingSetupRecord][0], scale)
+
+
 def found(fabric: Fabric, *requests: Row) -> dict[str, Any]:
-    return {k.removeprefix("chat."): m for k, m in compute([SETUP, *REPLICAS, *requests], fabric, []).items()}
+    return {k.removeprefix("chat."): m for k, m in compute(records_of(SETUP, *REPLICAS, *requests), fabric, []).items()}
 
 
 def test_latencies_count_from_when_a_request_was_due(fabric: Fabric) -> None:
@@ -135,7 +144,7 @@ def test_one_token_has_no_time_per_output_token_and_meets_that_slo(fabric: Fabri
 
 def test_results_have_vllms_keys_in_real_milliseconds() -> None:
     rows = [request(0), request(1, ttft=0.2), lost(2, "failed")]
-    of = bench_serve(rows, SETUP, Scale(rate=1, size=2))      # two emulated seconds are a real one
+    of = served(rows, Scale(rate=1, size=2))      # two emulated seconds are a real one
     assert of["mean_ttft_ms"] == pytest.approx(149.5)         # from 1 ms after they were due
     assert of["median_e2el_ms"] == pytest.approx(189.5)
     assert of["std_ttft_ms"] == pytest.approx(50)
@@ -143,14 +152,14 @@ def test_results_have_vllms_keys_in_real_milliseconds() -> None:
     assert (of["completed"], of["failed"], of["duration"]) == (2, 1, 1.5)
     assert of["request_goodput"] == pytest.approx(2 / 1.5)
     assert (of["total_input_tokens"], of["total_output_tokens"]) == (200, 10)
-    nothing = bench_serve([lost(0, "failed")], SETUP, Scale())
+    nothing = served([lost(0, "failed")], Scale())
     assert nothing["request_goodput"] == 0
     assert "mean_ttft_ms" not in nothing
 
 
 def test_vllms_itl_is_the_gap_between_messages_however_many_tokens_they_have() -> None:
     """As its client sees chunks of a stream: 0.4 s each, where a token took 0.1 s; TPOT is over the tokens."""
-    of = bench_serve([request(0, messages=[[0.4, 1], [0.8, 4], [1.2, 4]], output_tokens=9, done=1.2)], SETUP, Scale())
+    of = served([request(0, messages=[[0.4, 1], [0.8, 4], [1.2, 4]], output_tokens=9, done=1.2)], Scale())
     assert (of["mean_itl_ms"], of["p99_itl_ms"]) == pytest.approx((400, 400))
     assert of["mean_tpot_ms"] == pytest.approx(100)
 
@@ -158,7 +167,7 @@ def test_vllms_itl_is_the_gap_between_messages_however_many_tokens_they_have() -
 def test_vllms_latencies_begin_when_a_request_is_sent_and_its_goodput_with_them() -> None:
     """Due at 0 and sent at 0.3: TTFT is 0.4 s here and 0.7 s in the run's own metrics, which no SLO of 0.5 s allows."""
     late = request(0, ttft=0.7, sent=0.3)
-    of = bench_serve([late], SETUP, Scale())
+    of = served([late], Scale())
     assert (of["median_ttft_ms"], of["median_e2el_ms"]) == pytest.approx((400, 480))
     assert of["request_goodput"] == pytest.approx(of["request_throughput"])
 

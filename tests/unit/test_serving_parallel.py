@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.report.answer import sentences_of_spread, workload_sentence
+from tests.unit.records_of import records_of
 from tests.unit.serving_mistakes import refusal
 from tests.unit.test_serving_metrics import SETUP, request
 from topologies.model.expansion import expand
@@ -206,7 +207,7 @@ def step(start: float, compute: float, exchanged: float, **more: Any) -> Row:
 
 
 def found(*rows: Row) -> dict[str, float]:
-    return {k.removeprefix("chat."): m.value for k, m in compute(rows, fabric(), []).items()}
+    return {k.removeprefix("chat."): m.value for k, m in compute(records_of(*rows), fabric(), []).items()}
 
 
 def test_the_fabrics_share_and_what_an_idle_network_would_take() -> None:
@@ -233,7 +234,7 @@ def test_messages_below_ten_packets_have_no_share() -> None:
 
 def test_what_workers_exchange_in_a_prefill_is_the_networks_part_of_ttft() -> None:
     rows = [request(0, prefill_fabric=0.1), request(1, prefill_fabric=0.1)]     # of a TTFT of 0.4, a prefill of 0.2
-    of = {k.removeprefix("chat."): m.as_json() for k, m in compute([SETUP, *rows], fabric(), []).items()}
+    of = {k.removeprefix("chat."): m.as_json() for k, m in compute(records_of(SETUP, *rows), fabric(), []).items()}
     assert of["ttft_exchange"]["value"] == pytest.approx(0.1)
     assert of["ttft_network_share"]["value"] == pytest.approx((0.04 + 0.1 + 0.08) / 0.4)
     assert ("on average network in 10 %, queue 20 %, prefill 25 %, first token out 20 %, exchange between workers 25 %"

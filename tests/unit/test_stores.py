@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.records_of import records_of
 from tests.unit.serving_mistakes import refusal
 from topologies.model.errors import LabError
 from topologies.model.expansion import expand
@@ -273,7 +274,7 @@ def move(what: str, size: int, end: float | None) -> dict[str, Any]:
 def test_hits_by_tier_and_bytes_of_the_stores_are_reported() -> None:
     rows = [SETUP, request(), move("fetch", 200_000, 1.2), move("fetch", 90_000, 1.1), move("write", 50_000, 1.1),
             move("write", 50_000, None)]
-    of = {k.removeprefix("chat."): m.value for k, m in compute(rows, expand(FabricSpec()), []).items()}
+    of = {k.removeprefix("chat."): m.value for k, m in compute(records_of(*rows), expand(FabricSpec()), []).items()}
     assert [of[f"{t}_hit_rate"] for t in ("gpu", "host", "store")] == pytest.approx([0.1, 0.2, 0.4])
     assert of["hit_rate"] == pytest.approx(0.7)
     assert (of["store_fetched"], of["store_written"], of["store_failed"]) == (290_000, 50_000, 1)
@@ -284,6 +285,6 @@ def test_hits_by_tier_and_bytes_of_the_stores_are_reported() -> None:
 
 
 def test_without_stores_nothing_is_reported_of_them() -> None:
-    of = compute([SETUP, request(fetched=None, hit_store=0)], expand(FabricSpec()), [])
+    of = compute(records_of(SETUP, request(fetched=None, hit_store=0)), expand(FabricSpec()), [])
     assert "chat.hit_rate" in of
     assert not [k for k in of if "store" in k or "fetch" in k or "hit_gpu" in k]

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.records_of import records_of
 from traffic.metrics import packets as m
+from traffic.runtime.reading import Records
+from traffic.transports.udp.records import PacketsRecord, StreamRecord
 
 ARRIVALS = st.integers(0, 60).flatmap(lambda n: st.permutations(range(n)).flatmap(
     lambda order: st.integers(0, n).map(lambda lost: list(order)[: n - lost])))
@@ -86,14 +89,23 @@ def test_loss_is_in_parts_per_million(sent: int, received: int) -> None:
     assert m.loss_ppm(sent, received) * sent == pytest.approx(1e6 * (sent - received))
 
 
-def stream(**keys: Any) -> dict[str, Any]:
+Row = dict[str, Any]
+
+
+def stream(**keys: Any) -> Row:
     return {"stream": "s", "sent": 100, "received": 100, "reordered": 0, "reorder_extent_max": 0,
             "outage": {"packets": 0, "seconds": 0.0}, "latency_invalid": "", **keys}
 
 
-def packets(n: int, name: str = "s", step: int = 1, base: float = 1e-3) -> list[dict[str, Any]]:
+def packets(n: int, name: str = "s", step: int = 1, base: float = 1e-3) -> list[Row]:
     delays = [base + 1e-6 * (i % 100) for i in range(n)]
     return [{"stream": name, "first_seq": 0, "step": step, "t": [i * 1e-3 for i in range(n)], "delay": delays}]
+
+
+def metrics_of(streams: list[Row], batches: list[Row]) -> list[m.Metric]:
+    left = Records(records_of(*({"kind": "stream", **row} for row in streams),
+                              *({"kind": "packets", "step": 1, **row} for row in batches)))
+    return m.metrics(left[StreamRecord], left[PacketsRecord])
 
 
 def tags(found: list[m.Metric]) -> dict[str, float]:
@@ -105,7 +117,7 @@ def tags(found: list[m.Metric]) -> dict[str, float]:
     (1000, {"latency_p90", "latency_p99", "pdv_p99"}),
     (10_000, {"latency_p90", "latency_p99", "latency_p999", "pdv_p99"})])
 def test_percentiles_are_reported_only_where_samples_carry_them(n: int, reported: set[str]) -> None:
-    found = m.metrics([stream(sent=n, received=n)], packets(n))
+    found = metrics_of([stream(sent=n, received=n)], packets(n))
     assert {t for t in tags(found) if "_p9" in t} == reported
     median = next(x for x in found if x.tag == "latency")
     assert median.samples == n
@@ -117,7 +129,7 @@ def test_streams_of_a_workload_are_reported_together() -> None:
                       outage={"packets": 60, "seconds": 0.06}),
                stream(stream="b", sent=1000, received=1000, reordered=10, reorder_extent_max=2,
                       outage={"packets": 0, "seconds": 0.0})]
-    found = tags(m.metrics(streams, packets(900, "a") + packets(1000, "b", base=0.5)))
+    found = tags(metrics_of(streams, packets(900, "a") + packets(1000, "b", base=0.5)))
     assert found["loss"] == 50_000
     assert (found["outage_packets"], found["outage"]) == (60, 0.06)
     assert (found["reordered"], found["reorder_extent"]) == (19 / 1900, 3)
@@ -126,7 +138,7 @@ def test_streams_of_a_workload_are_reported_together() -> None:
 
 
 def test_a_clock_that_stepped_leaves_no_latency_but_all_else() -> None:
-    found = tags(m.metrics([stream(latency_invalid="it stepped")], packets(2000)))
+    found = tags(metrics_of([stream(latency_invalid="it stepped")], packets(2000)))
     assert "loss" in found
     assert not {t for t in found if t.startswith(("latency", "pdv", "jitter"))}
 
@@ -134,7 +146,7 @@ def test_a_clock_that_stepped_leaves_no_latency_but_all_else() -> None:
 def test_lost_packets_have_no_latency_and_thinned_streams_no_jitter() -> None:
     rows = packets(2000, step=3)
     rows[0]["delay"][5] = None
-    found = m.metrics([stream()], rows)
+    found = metrics_of([stream()], rows)
     assert next(x for x in found if x.tag == "latency").samples == 1999
     assert "jitter" not in tags(found)
 
@@ -142,19 +154,20 @@ def test_lost_packets_have_no_latency_and_thinned_streams_no_jitter() -> None:
 def test_jitter_follows_the_order_of_arrival_not_of_sending() -> None:
     """Packet 1 was overtaken by packet 2: sent 0, 1, 2 ms, delays 1, 5, 1 ms; they arrive as 0, 2, 1."""
     rows = [{"stream": "s", "step": 1, "t": [0.0, 0.001, 0.002], "delay": [0.001, 0.005, 0.001]}]
-    assert m.samples(rows)["s"].by_arrival.tolist() == [0.001, 0.001, 0.005]
-    assert tags(m.metrics([stream()], rows))["jitter"] == pytest.approx(0.004 / 16)
+    left = Records(records_of(*({"kind": "packets", **row} for row in rows)))
+    assert m.samples(left[PacketsRecord])["s"].by_arrival.tolist() == [0.001, 0.001, 0.005]
+    assert tags(metrics_of([stream()], rows))["jitter"] == pytest.approx(0.004 / 16)
 
 
 def test_nothing_sent_makes_no_metrics_and_nothing_received_all_lost() -> None:
-    assert m.metrics([stream(sent=0, received=0)], []) == []
+    assert metrics_of([stream(sent=0, received=0)], []) == []
     nothing = [{"stream": "s", "step": 1, "t": [0.0], "delay": [None]}]
-    found = tags(m.metrics([stream(received=0, outage={"packets": 100, "seconds": 0.1})], nothing))
+    found = tags(metrics_of([stream(received=0, outage={"packets": 100, "seconds": 0.1})], nothing))
     assert found == {"loss": 1e6, "outage_packets": 100, "outage": 0.1}
 
 
 def test_every_metric_has_a_formula_a_unit_and_a_source() -> None:
-    for metric in m.metrics([stream(sent=10_000, received=10_000)], packets(10_000)):
+    for metric in metrics_of([stream(sent=10_000, received=10_000)], packets(10_000)):
         assert metric.formula
         assert metric.source
         assert np.isfinite(metric.value)

@@ -14,14 +14,14 @@ import pytest
 from topologies.model.errors import HostError, LabError, RunError
 from traffic.transports.udp.board import DUPLICATES, FOREIGN, RECEIVED, SENT, SLOTS, Board, Lane, board
 from traffic.transports.udp.clock import StepWatch
-from traffic.transports.udp.outcome import Finding, packets_records, sample_step, stream_record
+from traffic.transports.udp.outcome import StreamEnd, packets_records, sample_step, stream_record
 from traffic.transports.udp.pcap import pcap_one_way, stream_packet
 from traffic.transports.udp.plan import Stream
 from traffic.transports.udp.receiver import Inlet, receive_all
 from traffic.transports.udp.sender import Flow, send_all
 from traffic.transports.udp.wire import HEADER, MAGIC, RECEIVE_BUFFER, SO_TIMESTAMPNS, allow_sockets, socket_drops
 
-FOUND = Finding(phase="p", t0=0.0, offset=0, number=0, sport=(20001,), dport=12000, send_errors={}, socket_drops=0,
+FOUND = StreamEnd(phase="p", t0=0.0, offset=0, number=0, sport=(20001,), dport=12000, send_errors={}, socket_drops=0,
                 clock_step=0.0, latency_invalid="", interrupted=False)
 
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from scenarios.report.causes import tail_sentence
+from tests.unit.records_of import records_of
+from tests.unit.sampled import sampled
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import BorderSpec, FabricSpec
-from traffic.metrics.bottleneck import Samples
 from traffic.metrics.registry import compute
 from traffic.metrics.serving.tail import directions
+from traffic.runtime.counters import Counters
 
 Row = dict[str, Any]
 FABRIC = expand(FabricSpec(border=BorderSpec(hosts=1, rate="20mbit")))
@@ -38,7 +40,7 @@ def request(number: int, replica: str = "h2", network: float = 0.1, prefill: flo
 
 
 def samples(waiting: Mapping[str, list[tuple[float, float]]] | None = None,
-            drops: Mapping[str, list[float]] | None = None) -> Samples:
+            drops: Mapping[str, list[float]] | None = None) -> Counters:
     """20 samples a second for 130 s. waiting: direction -> [from, to] with packets waiting; drops: when one is lost."""
     t = np.arange(0, 130, 0.05)
     backlog, lost = (np.zeros((len(t), len(DIRECTIONS)), dtype=np.int64) for _ in range(2))
@@ -48,11 +50,11 @@ def samples(waiting: Mapping[str, list[tuple[float, float]]] | None = None,
     for d, times in (drops or {}).items():
         for when in times:
             lost[t >= when, DIRECTIONS.index(d)] += 1
-    return Samples(DIRECTIONS, t, np.zeros_like(lost), backlog, lost)
+    return sampled(DIRECTIONS, t, backlog=backlog, drops=lost)
 
 
-def found(rows: list[Row], seen: Samples, fabric: Fabric = FABRIC) -> dict[str, Any]:
-    reported = compute([SETUP, *rows], fabric, [], samples=seen)
+def found(rows: list[Row], seen: Counters, fabric: Fabric = FABRIC) -> dict[str, Any]:
+    reported = compute(records_of(SETUP, *rows), fabric, [], counters=seen)
     return {tag: m for key, m in reported.items() if (tag := key.removeprefix("chat.")) in TAIL_TAGS}
 
 

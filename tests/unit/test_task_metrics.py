@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from scenarios.report.answer import workload_sentence
 from scenarios.report.charts.task_bars import task_figure
 from scenarios.report.tasks import difference_sentence
+from tests.unit.records_of import records_of
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
+from traffic.inference.records import ServingRecord, TaskRecord, ToolRecord
 from traffic.metrics.registry import compute
 from traffic.metrics.serving.tasks import Step, anatomies, critical_path, parts_of_model, parts_of_tool
+from traffic.runtime.reading import Records
 
 Row = dict[str, Any]
 BASE: Row = {"workload": "crew", "phase": "main", "task": 0, "status": "ok"}
@@ -44,17 +47,20 @@ TASK: Row = {"kind": "task", "workload": "crew", "phase": "main", "id": 0, "stat
 ROWS = [model(0, 0.1, 1.5), tool(1, 1.5, 2.0), tool(2, 1.5, 3.5, place="external"), model(3, 3.75, 4.75)]
 
 
+LEFT = Records(records_of(TASK, *ROWS))
+
+
 @pytest.fixture(scope="module")
 def fabric() -> Fabric:
     return expand(FabricSpec())
 
 
 def found(fabric: Fabric, *rows: Row) -> dict[str, Any]:
-    return {k.removeprefix("crew."): m for k, m in compute(rows, fabric, []).items()}
+    return {k.removeprefix("crew."): m for k, m in compute(records_of(*rows), fabric, []).items()}
 
 
 def test_the_critical_path_goes_through_the_call_that_ended_last() -> None:
-    (a,) = anatomies([TASK], [ROWS[0], ROWS[3]], ROWS[1:3])
+    (a,) = anatomies(LEFT[TaskRecord], LEFT[ServingRecord], LEFT[ToolRecord])
     assert a.path == (0, 2, 3)
     assert a.seconds == 4.8
     assert a.parts == pytest.approx({
@@ -66,11 +72,11 @@ def test_the_critical_path_goes_through_the_call_that_ended_last() -> None:
 
 def test_parts_of_a_call_add_up_to_its_time() -> None:
     moved = model(0, 0.0, 3.0, kv_start=0.4, kv_end=1.0)        # the cache went over beside the prefill at first
-    parts = parts_of_model(moved)
+    parts = parts_of_model(Records(records_of(moved))[ServingRecord][0])
     assert parts == pytest.approx({"network": 0.2 + 0.4, "queue": 0.2, "prefill": 0.3, "decode": 1.9})
     assert sum(parts.values()) == pytest.approx(3.0)
     again = tool(1, 0.0, 2.0, sent=1.2, arrived=1.3, tries=2)   # the first try came to nothing
-    assert parts_of_tool(again) == pytest.approx({"network": 0.15, "tools": 1.85})
+    assert parts_of_tool(Records(records_of(again))[ToolRecord][0]) == pytest.approx({"network": 0.15, "tools": 1.85})
 
 
 def test_metrics_of_tasks_are_means_of_the_parts_and_name_the_largest(fabric: Fabric) -> None:
@@ -166,7 +172,7 @@ def test_the_difference_between_two_workloads_is_put_down_to_the_part_that_grew(
 
 
 def test_the_figure_of_tasks_has_a_row_for_each_the_slowest_first() -> None:
-    (a,) = anatomies([TASK], [ROWS[0], ROWS[3]], ROWS[1:3])
+    (a,) = anatomies(LEFT[TaskRecord], LEFT[ServingRecord], LEFT[ToolRecord])
     quick = {**a.as_json(), "task": 5, "seconds": 2.0}
     drawn = task_figure("crew.main", [quick, a.as_json()])
     assert [row[:2] for row in drawn.rows] == [("0", "4.800"), ("5", "2.000")]

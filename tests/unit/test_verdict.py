@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenarios.verdict.invariants.evidence import NAMES, AuditFinding, Count, Fault, Level, Phase, Sentinel
-from scenarios.verdict.invariants.samples import Counters
+from scenarios.verdict.invariants.evidence import NAMES, Count, Fault, Level, Phase, Sentinel
 from scenarios.verdict.verdict import judge, sentinels
 from tests.unit.evidence_factory import (
     BUSY,
@@ -25,8 +24,12 @@ from tests.unit.evidence_factory import (
     second,
     sentinel,
 )
-from topologies.model.errors import RunError
+from tests.unit.records_of import records_of
+from topologies.model.errors import LabError
 from topologies.proof.calibrate import Calibration
+from topologies.proof.findings import Finding
+from traffic.runtime.counters import Counters
+from traffic.runtime.reading import Records
 
 VALID, SUSPECT, INVALID = Level.VALID, Level.SUSPECT, Level.INVALID
 
@@ -105,12 +108,12 @@ def test_a_calibration_without_round_trips() -> None:
 
 @pytest.mark.parametrize(("found", "level"), [(9.99e6, SUSPECT), (9.4e6, SUSPECT), (9.3e6, INVALID), (None, INVALID)])
 def test_a_rate_changed_behind_the_specs_back_is_never_valid(found: float | None, level: Level) -> None:
-    text = check(1, level, audit=(AuditFinding("leaf1->h3", "rate", "bit/s", RATE, found),))
+    text = check(1, level, audit=(Finding("leaf1->h3", "rate", "bit/s", RATE, found),))
     assert "leaf1->h3" in text
 
 
 def test_the_audit_counts_even_without_a_calibration() -> None:
-    finding = AuditFinding("leaf1->h3", "rate", "bit/s", RATE, None)
+    finding = Finding("leaf1->h3", "rate", "bit/s", RATE, None)
     assert check(1, INVALID, calibration=None, audit=(finding,))
 
 
@@ -374,10 +377,10 @@ def test_counters_are_read_up_to_a_line_that_was_cut_short(tmp_path: Any) -> Non
 
 def test_counters_without_a_header_or_a_file_are_refused(tmp_path: Any) -> None:
     path = tmp_path / "counters.jsonl"
-    with pytest.raises(RunError, match=r"counters\.jsonl"):
+    with pytest.raises(LabError, match=r"counters\.jsonl"):
         Counters.read(path)
     path.write_text(json.dumps(WIRES) + "\n")
-    with pytest.raises(RunError, match="header"):
+    with pytest.raises(LabError, match="header"):
         Counters.read(path)
 
 
@@ -391,7 +394,7 @@ def test_sentinels_are_found_among_the_records() -> None:
               "latency_invalid": ""}
     packets = {"kind": "packets", "workload": "sentinel", "stream": "s1", "t": [0.1, 0.2], "delay": [0.001, None]}
     other = [{**stream, "workload": "udp"}, {**packets, "workload": "udp", "t": [9.0], "delay": [9.0]}]
-    (found,) = sentinels([*other, packets, stream, {"kind": "timer-lateness"}])
+    (found,) = sentinels(Records(records_of(*other, packets, stream, {"kind": "timer-lateness"})))
     assert (found.where, found.sent.tolist(), found.delay[0]) == ("probe1->probe2", [0.1, 0.2], 0.001)
     assert np.isnan(found.delay[1])
 

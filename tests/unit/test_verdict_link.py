@@ -9,7 +9,6 @@ import pytest
 
 from scenarios.verdict.invariants.evidence import Fault, Level
 from scenarios.verdict.invariants.link import check, windows
-from scenarios.verdict.invariants.samples import Counters
 from tests.unit.evidence_factory import (
     BUSY,
     DEEP,
@@ -22,6 +21,7 @@ from tests.unit.evidence_factory import (
     counters,
     evidence,
 )
+from traffic.runtime.counters import Counters
 
 VALID, SUSPECT, INVALID = Level.VALID, Level.SUSPECT, Level.INVALID
 SLACK = (2 * FRAME + RATE / 8 * 0.001) / (RATE / 8 * 0.25)      # of a 250 ms window of the factory

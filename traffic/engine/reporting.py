@@ -42,16 +42,18 @@ class Reporter:
     def transferred(self, iteration: int, op: Transfer, flow: Flow) -> None:
         hosts = self._workload.hosts
         self._writer.write(TransferRecord(
-            self._workload.name, self._phase, iteration, op.id, hosts[op.src], hosts[op.dst], op.src, op.dst, op.size,
-            self._time(flow.ready), self._time(flow.start), self._time(flow.end)))
+            workload=self._workload.name, phase=self._phase, iteration=iteration, op=op.id, src=hosts[op.src],
+            dst=hosts[op.dst], src_rank=op.src, dst_rank=op.dst, bytes=op.size, ready=self._time(flow.ready),
+            start=self._time(flow.start), end=self._time(flow.end)))
 
     def computed(self, iteration: int, task: Task, drawn: float | None = None) -> None:
         """drawn: its planned seconds in this iteration, where they vary."""
         op = task.op
         if isinstance(op, Compute):
             self._writer.write(ComputeRecord(
-                self._workload.name, self._phase, iteration, op.id, op.rank, self._workload.hosts[op.rank],
-                op.seconds if drawn is None else drawn, self._time(task.ready), self._time(task.end)))
+                workload=self._workload.name, phase=self._phase, iteration=iteration, op=op.id, rank=op.rank,
+                host=self._workload.hosts[op.rank], seconds=op.seconds if drawn is None else drawn,
+                start=self._time(task.ready), end=self._time(task.end)))
 
     def over(self, iteration: int, start: float, task: Task, tasks: Mapping[str, Task]) -> None:
         """An operation is over: it may complete a collective or a request."""
@@ -80,8 +82,9 @@ class Reporter:
         begin = tuple(self._time(tasks[i].end) for i in span.begin)
         end = tuple(self._time(tasks[i].end) for i in span.end)
         self._writer.write(CollectiveRecord(
-            self._workload.name, self._phase, iteration, c.id, c.kind, c.algorithm, c.ranks, c.size, min(begin),
-            max(end), begin, end))
+            workload=self._workload.name, phase=self._phase, iteration=iteration, op=c.id, collective=c.kind,
+            algorithm=c.algorithm, ranks=c.ranks, bytes=c.size, start=min(begin), end=max(end), rank_start=begin,
+            rank_end=end))
 
     def _request(self, iteration: int, start: float, name: str, status: str, tasks: Mapping[str, Task]) -> None:
         request, response = tasks[REQUEST + name], tasks[RESPONSE + name]
@@ -91,10 +94,11 @@ class Reporter:
         due = start + asked.at if asked.at or not asked.after else request.ready or start
         first = response.flow.first if response.flow is not None else response.end
         self._writer.write(RequestRecord(
-            self._workload.name, self._phase, iteration, name, self._workload.hosts[asked.src],
-            self._workload.hosts[asked.dst], asked.size, answered.size, status, self._time(due),
-            self._stamp(request.flow.start) if request.flow is not None else None, self._stamp(first),
-            self._stamp(response.end) if status == "ok" else None))
+            workload=self._workload.name, phase=self._phase, iteration=iteration, id=name,
+            client=self._workload.hosts[asked.src], server=self._workload.hosts[asked.dst], request_bytes=asked.size,
+            response_bytes=answered.size, status=status, scheduled=self._time(due),
+            sent=self._stamp(request.flow.start) if request.flow is not None else None, first_byte=self._stamp(first),
+            done=self._stamp(response.end) if status == "ok" else None))
 
     def iteration(self, iteration: int, start: float, end: float, tasks: Mapping[str, Task]) -> None:
         """The step record. A rank's part ends with its last compute or input; a rank that only sends, with that."""
@@ -114,5 +118,6 @@ class Reporter:
         begin, last = {**arriving, **first}, {**outputs, **inputs}
         ranks = tuple((self._time(begin[r]), self._time(last[r])) if r in begin else None
                       for r in range(len(self._workload.hosts)))
-        self._writer.write(StepRecord(self._workload.name, self._phase, iteration, self._time(start), self._time(end),
-                                      ranks))
+        self._writer.write(StepRecord(
+            workload=self._workload.name, phase=self._phase, iteration=iteration, start=self._time(start),
+            end=self._time(end), ranks=ranks))

@@ -76,8 +76,8 @@ class EngineSession(Session):
     def _release(self) -> None:
         if self._wall:
             self._writer.write(EngineRecord(
-                self._phase, self._wall - self._t0, time.monotonic() - self._t0, time.process_time() - self._cpu,
-                sum(e.done_bytes for e in self._executions)))
+                phase=self._phase, start=self._wall - self._t0, end=time.monotonic() - self._t0,
+                cpu_seconds=time.process_time() - self._cpu, bytes=sum(e.done_bytes for e in self._executions)))
         for e in self._executions:
             for record in e.channels.close():
                 self._writer.write(record)

@@ -110,11 +110,11 @@ class Exchange:
         """As it ended."""
         request, serving = self.request, self._clients.serving
         record = ServingRecord(
-            serving.name, phase, request.id, request.session, request.client, status=self.status,
-            attempts=self.attempts, input_tokens=request.input, output_tokens=sum(n for _, n in self.messages),
-            wanted_tokens=request.output,
-            request_bytes=request.size, response_bytes=sum(serving.answer_bytes(n) for _, n in self.messages),
-            task=request.task, scheduled=self.due - t0, sent=_since(self.sent, t0), done=_since(self.done, t0),
+            workload=serving.name, phase=phase, id=request.id, session=request.session, client=request.client,
+            status=self.status, attempts=self.attempts, input_tokens=request.input,
+            output_tokens=sum(n for _, n in self.messages), wanted_tokens=request.output, request_bytes=request.size,
+            response_bytes=sum(serving.answer_bytes(n) for _, n in self.messages), task=request.task,
+            scheduled=self.due - t0, sent=_since(self.sent, t0), done=_since(self.done, t0),
             first=_since(self.messages[0][0], t0) if self.messages else None, blocks=len(request.blocks),
             messages=tuple((t - t0, n) for t, n in self.messages))
         self._of_replica(record, t0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ServingRecord:
     """A request from when it was due to its end. Stamps that were never reached are None.
 
@@ -60,7 +60,7 @@ class ServingRecord:
     messages: tuple[tuple[float, int], ...] = ()    # when each message of the answer arrived, and its tokens
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRecord:
     """A tool call of an agent's task, at its end. Stamps and server are those of the last try.
 
@@ -88,7 +88,7 @@ class ToolRecord:
     done: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
     """A task of an agent, at its end, with the tree of its calls as it was drawn.
 
@@ -115,7 +115,7 @@ class TaskRecord:
     calls: tuple[tuple[int, str, tuple[int, ...], float], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreRecord:
     """Blocks on their way between a replica and a store. end: None if they did not come whole.
 
@@ -137,7 +137,7 @@ class StoreRecord:
     end: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaRecord:
     """A replica over a phase. busy: seconds of its steps; kv_peak: tokens of KV memory held at most."""
 
@@ -154,7 +154,7 @@ class ReplicaRecord:
     kv_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
     """A step of a replica on several hosts, from its start to its end at the first stage.
 
@@ -181,7 +181,7 @@ class StepRecord:
     train: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSetupRecord:
     """What a phase's requests are judged by, emulated seconds."""
 

@@ -305,5 +305,6 @@ class Replica:
     def record(self, phase: str, t0: float) -> ReplicaRecord:
         """What it did since it was made."""
         return ReplicaRecord(
-            self._serving.name, phase, self.name, self.steps, self.busy, self._since - t0, monotonic() - t0,
-            sum(b.preemptions for b in self.batches), self.kv_peak, self._serving.kv_tokens)
+            workload=self._serving.name, phase=phase, replica=self.name, steps=self.steps, busy=self.busy,
+            start=self._since - t0, end=monotonic() - t0, preemptions=sum(b.preemptions for b in self.batches),
+            kv_peak=self.kv_peak, kv_tokens=self._serving.kv_tokens)

@@ -76,9 +76,10 @@ class Runtime:
     def _step_over(self, replica: str, parallel: Parallel, step: Pass, end: float) -> None:
         t0, tokens = self._job.t0, step.tokens
         self._write(StepRecord(
-            self.serving.name, self._job.phase, replica, step.batch, tokens, step.decoding, step.start - t0, end - t0,
-            step.compute, step.fabric, step.waited, parallel.idle_seconds(replica, tokens),
-            parallel.part_size(tokens), parallel.train_size(tokens)))
+            workload=self.serving.name, phase=self._job.phase, replica=replica, batch=step.batch, tokens=tokens,
+            decoding=step.decoding, start=step.start - t0, end=end - t0, compute=step.compute, fabric=step.fabric,
+            waited=step.waited, idle=parallel.idle_seconds(replica, tokens), part=parallel.part_size(tokens),
+            train=parallel.train_size(tokens)))
 
     def _exchange_over(self, exchange: Exchange) -> None:
         self._write(exchange.record(self._job.phase, self._job.t0))
@@ -126,8 +127,9 @@ class ServingSession(Session):
     def _begin(self, now: float) -> None:
         for r in self._runtimes.values():
             spec, scale = r.serving.spec, r.serving.time
-            self._writer.write(ServingSetupRecord(r.serving.name, self._phase, spec.routing,
-                                                  spec.slo_ttft * scale, spec.slo_tpot * scale, r.serving.gateway))
+            self._writer.write(ServingSetupRecord(
+                workload=r.serving.name, phase=self._phase, routing=spec.routing, slo_ttft=spec.slo_ttft * scale,
+                slo_tpot=spec.slo_tpot * scale, gateway=r.serving.gateway))
             r.start(now)
 
     def _release(self) -> None:

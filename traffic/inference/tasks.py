@@ -137,9 +137,11 @@ class TaskRun:
         """As it ended, with its whole tree as it was drawn."""
         task = self.task
         asked, answered, done = (None if t is None else t - t0 for t in (self.asked, self.answered, self.done))
-        return TaskRecord(workload, phase, task.id, task.user, task.agent, self.status, self.reason, task.ask,
-                          task.answer, self.due - t0, asked, answered, done, self.begun,
-                          tuple((c.id, c.kind, c.after, c.pause) for c in task.calls))
+        return TaskRecord(
+            workload=workload, phase=phase, id=task.id, user=task.user, agent=task.agent, status=self.status,
+            reason=self.reason, request_bytes=task.ask, response_bytes=task.answer, scheduled=self.due - t0,
+            asked=asked, answered=answered, done=done, begun=self.begun,
+            calls=tuple((c.id, c.kind, c.after, c.pause) for c in task.calls))
 
 
 class Agents:

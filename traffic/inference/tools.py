@@ -110,8 +110,10 @@ class ToolCall:
         stamps = {name: None if t is None else t - t0 for name, t in (
             ("sent", self.sent), ("arrived", self.arrived), ("made", self.made), ("done", self.done))}
         return ToolRecord(
-            workload, phase, self._task.id, call.id, call.tool, call.kind, self._task.agent, self.server, self.status,
-            self.tries, call.ask, call.answer if self.status == "ok" else 0, call.service, self.due - t0, **stamps)
+            workload=workload, phase=phase, task=self._task.id, id=call.id, tool=call.tool, place=call.kind,
+            agent=self._task.agent, server=self.server, status=self.status, tries=self.tries, request_bytes=call.ask,
+            response_bytes=call.answer if self.status == "ok" else 0, service=call.service, scheduled=self.due - t0,
+            **stamps)
 
 
 class Tools:

@@ -26,9 +26,7 @@ import numpy.typing as npt
 
 from topologies.model.fabric import Fabric
 from traffic.metrics.metric import Definition, Metric
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from traffic.runtime.counters import Counters
 
 WAITS = 0.3             # share of the steps below which nothing paces but the hosts themselves
 LONGER, SLOWER = 2.0, 0.8
@@ -44,18 +42,6 @@ PEERS = Definition("peer_link_rate", "bit/s", "the same of its peers: the median
                    "median over links of the same tier with packets waiting", "counters alone")
 
 
-@dataclass(frozen=True)
-class Samples:
-    """n samples of d directions: t (n,) s; sent (n, d) bytes, drops (n, d) packets, both cumulative; backlog (n, d)
-    bytes waiting."""
-
-    directions: tuple[str, ...]
-    t: Floats
-    sent: Ints
-    backlog: Ints
-    drops: Ints
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One direction while there were steps: bytes sent; achieved is None where packets hardly ever waited."""
@@ -67,12 +53,12 @@ class Seen:
     sent: float
 
 
-def metrics(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabric) -> list[Metric]:
+def metrics(counters: Counters, steps: Sequence[tuple[float, float]], fabric: Fabric) -> list[Metric]:
     """BOTTLENECK with the culprit, or the tier, as its place; RATE and PEERS where they can be determined.
 
     steps: [start, end] of each, s. Nothing where no sample lies within a step, or hardly anything waited.
     """
-    seen = watch(samples, steps, fabric)
+    seen = watch(counters, steps, fabric)
     worst = slowest(seen)
     if worst is None or worst.waiting < WAITS:
         return []
@@ -87,39 +73,39 @@ def metrics(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabr
     return found
 
 
-def sent_within(samples: Samples, steps: Sequence[tuple[float, float]]) -> dict[str, float]:
+def sent_within(counters: Counters, steps: Sequence[tuple[float, float]]) -> dict[str, float]:
     """Direction -> bytes that it sent from the first step's start to the last one's end; nothing without samples."""
     begin, end = min((s for s, _ in steps), default=0.0), max((e for _, e in steps), default=0.0)
-    at = np.flatnonzero((samples.t >= begin) & (samples.t <= end))
+    at = np.flatnonzero((counters.t >= begin) & (counters.t <= end))
     if len(at) < 2:
         return {}
-    moved = samples.sent[at[-1]] - samples.sent[at[0]]
-    return {d: float(b) for d, b in zip(samples.directions, moved, strict=True)}
+    moved = counters.bytes[at[-1]] - counters.bytes[at[0]]
+    return {d: float(b) for d, b in zip(counters.directions, moved, strict=True)}
 
 
-def watch(samples: Samples, steps: Sequence[tuple[float, float]], fabric: Fabric) -> list[Seen]:
+def watch(counters: Counters, steps: Sequence[tuple[float, float]], fabric: Fabric) -> list[Seen]:
     """Every direction between hosts that are no probes, within the steps."""
-    inside = np.zeros(len(samples.t), dtype=bool)
+    inside = np.zeros(len(counters.t), dtype=bool)
     for start, end in steps:
-        inside |= (samples.t >= start) & (samples.t <= end)
+        inside |= (counters.t >= start) & (counters.t <= end)
     if inside.sum() < 2:
         return []
     probes = {n.name for n in fabric.of("probe")}
-    return [_seen(d, i, samples, inside, fabric) for i, d in enumerate(samples.directions)
+    return [_seen(d, i, counters, inside, fabric) for i, d in enumerate(counters.directions)
             if not probes & set(d.split("->"))]
 
 
-def _seen(direction: str, column: int, samples: Samples, inside: npt.NDArray[np.bool_], fabric: Fabric) -> Seen:
-    waits = samples.backlog[:, column] > 0
+def _seen(direction: str, column: int, counters: Counters, inside: npt.NDArray[np.bool_], fabric: Fabric) -> Seen:
+    waits = counters.backlog[:, column] > 0
     full = waits[1:] & waits[:-1] & inside[1:] & inside[:-1]
     achieved = None
     if full.sum() >= MIN_INTERVALS:
-        moved = np.diff(samples.sent[:, column])[full].sum()
-        achieved = float(8 * moved / np.diff(samples.t)[full].sum())
+        moved = np.diff(counters.bytes[:, column])[full].sum()
+        achieved = float(8 * moved / np.diff(counters.t)[full].sum())
     near, far = direction.split("->")
     tier = f"{_kind(fabric, near)} to {_kind(fabric, far)}"
     within = inside[1:] & inside[:-1]
-    sent = float(np.diff(samples.sent[:, column])[within].sum())
+    sent = float(np.diff(counters.bytes[:, column])[within].sum())
     return Seen(direction, tier, float(waits[inside].mean()), achieved, sent)
 
 

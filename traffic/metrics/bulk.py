@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from topologies.model.fabric import Fabric
 from traffic.metrics.metric import Definition, Metric
+from traffic.runtime.records import IperfRecord
 from traffic.transports.tcp import TCP
 
 GOODPUT = Definition("goodput", "bit/s", "goodput of a bulk transfer (median)",
@@ -17,14 +17,14 @@ RETRANSMITS = Definition("retransmits", "segments", "segments sent again",
                          "sum over transfers, by the sender's kernel", "iperf3, sum_sent")
 
 
-def metrics(transfers: Sequence[Mapping[str, Any]], fabric: Fabric) -> list[Metric]:
+def metrics(transfers: Sequence[IperfRecord], fabric: Fabric) -> list[Metric]:
     """Of the iperf records of one workload and phase; at least one."""
-    return [GOODPUT.median([t["bits_per_second"] for t in transfers]),
-            OF_LIMIT.median([t["bits_per_second"] / _limit(t, fabric) for t in transfers]),
-            RETRANSMITS.of(sum(t["retransmits"] for t in transfers), len(transfers))]
+    return [GOODPUT.median([t.bits_per_second for t in transfers]),
+            OF_LIMIT.median([t.bits_per_second / _limit(t, fabric) for t in transfers]),
+            RETRANSMITS.of(sum(t.retransmits for t in transfers), len(transfers))]
 
 
-def _limit(transfer: Mapping[str, Any], fabric: Fabric) -> float:
+def _limit(transfer: IperfRecord, fabric: Fabric) -> float:
     """Payload bit/s that the slower access link of the two hosts carries one way."""
-    links = map(fabric.access_link, (transfer["src"], transfer["dst"]))
+    links = map(fabric.access_link, (transfer.src, transfer.dst))
     return min(TCP.overhead.bulk_limit(k.rate, k.mtu) for k in links)

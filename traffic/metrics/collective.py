@@ -13,13 +13,13 @@ Source: NVIDIA nccl-tests, doc/PERFORMANCE.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 from topologies.model.fabric import Fabric
 from traffic.collectives import schedule
 from traffic.metrics.metric import Definition, Metric, spread
+from traffic.runtime.records import CollectiveRecord
 from traffic.transports.registry import transport
 from traffic.workloads.workload import Collective, CollectiveName, Workload
 
@@ -80,13 +80,13 @@ def busiest_host(collective: Collective, hosts: Sequence[str]) -> int:
     return max((*out.values(), *into.values()), default=0)
 
 
-def metrics(op: Collective, records: Sequence[Mapping[str, Any]], workload: Workload, fabric: Fabric) -> list[Metric]:
+def metrics(op: Collective, records: Sequence[CollectiveRecord], workload: Workload, fabric: Fabric) -> list[Metric]:
     """Time, algbw and busbw of one collective from its records of the measured iterations."""
-    times = [r["end"] - r["start"] for r in records if r["end"] > r["start"]]
+    times = [r.end - r.start for r in records if r.end > r.start]
     if not times:
         return []
     mean = fmean(times)
-    size, even = records[0]["bytes"], op.splits is None
+    size, even = records[0].bytes, op.splits is None
     bus = size * factor(op.kind, len(op.ranks)) if even else busiest_port(op)
     found = [
         (BUSBW if even else BUSBW_V).of(8 * bus / mean, len(times), spread([8 * bus / t for t in times])),

@@ -10,16 +10,15 @@ section 4.2; RFC 3357 (loss runs).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from traffic.metrics.metric import Definition, Metric, percentile
+from traffic.transports.udp.records import Outage, PacketsRecord, StreamRecord
 
-Row = Mapping[str, Any]
 Floats = npt.NDArray[np.float64]
 ENOUGH_P999 = 10_000
 
@@ -50,14 +49,6 @@ class Reordering:
 
     reordered: int
     extent_max: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """The longest run of consecutive losses of a stream."""
-
-    packets: int
-    seconds: float
 
 
 def loss_ppm(sent: int, received: int) -> float:
@@ -139,45 +130,45 @@ class Samples:
         return self.delay[np.argsort(self.sent + self.delay, kind="stable")]
 
 
-def samples(packets: Iterable[Row]) -> dict[str, Samples]:
+def samples(packets: Iterable[PacketsRecord]) -> dict[str, Samples]:
     """Stream -> its packets that arrived, from records of kind `packets`."""
     rows: dict[str, tuple[list[float], list[float], list[int]]] = {}
     for row in packets:
-        sent, delay, steps = rows.setdefault(row["stream"], ([], [], []))
-        there = [(t, d) for t, d in zip(row["t"], row["delay"], strict=True) if d is not None]
+        sent, delay, steps = rows.setdefault(row.stream, ([], [], []))
+        there = [(t, d) for t, d in zip(row.t, row.delay, strict=True) if d is not None]
         sent += [t for t, _ in there]
         delay += [d for _, d in there]
-        steps.append(row["step"])
+        steps.append(row.step)
     return {name: Samples(np.array(sent), np.array(delay), max(steps) > 1)
             for name, (sent, delay, steps) in rows.items()}
 
 
-def metrics(streams: Sequence[Row], packets: Iterable[Row]) -> list[Metric]:
+def metrics(streams: Sequence[StreamRecord], packets: Iterable[PacketsRecord]) -> list[Metric]:
     """Metrics of one workload from its records of kinds `stream` and `packets`, all streams together."""
-    if not any(s["sent"] for s in streams):
+    if not any(s.sent for s in streams):
         return []
     found = [*_loss(streams), *_order(streams)]
-    if any(s["latency_invalid"] for s in streams):
+    if any(s.latency_invalid for s in streams):
         return found
     arrived = [s for s in samples(packets).values() if len(s.delay)]
     return [*_latency(arrived), *found] if arrived else found
 
 
-def _loss(streams: Sequence[Row]) -> list[Metric]:
-    sent, received = sum(s["sent"] for s in streams), sum(s["received"] for s in streams)
-    each = [loss_ppm(s["sent"], s["received"]) for s in streams if s["sent"]]
-    worst = max((s["outage"] for s in streams), key=lambda o: (o["packets"], o["seconds"]))
+def _loss(streams: Sequence[StreamRecord]) -> list[Metric]:
+    sent, received = sum(s.sent for s in streams), sum(s.received for s in streams)
+    each = [loss_ppm(s.sent, s.received) for s in streams if s.sent]
+    worst = max((s.outage for s in streams), key=lambda o: (o.packets, o.seconds))
     return [
         LOSS.of(loss_ppm(sent, received), sent, (min(each), max(each)) if len(each) > 1 else None),
-        OUTAGE_PACKETS.of(worst["packets"], len(streams)), OUTAGE.of(worst["seconds"], len(streams))]
+        OUTAGE_PACKETS.of(worst.packets, len(streams)), OUTAGE.of(worst.seconds, len(streams))]
 
 
-def _order(streams: Sequence[Row]) -> list[Metric]:
-    received = sum(s["received"] for s in streams)
+def _order(streams: Sequence[StreamRecord]) -> list[Metric]:
+    received = sum(s.received for s in streams)
     if not received:
         return []
-    return [REORDERED.of(sum(s["reordered"] for s in streams) / received, received),
-            EXTENT.of(max(s["reorder_extent_max"] for s in streams), len(streams))]
+    return [REORDERED.of(sum(s.reordered for s in streams) / received, received),
+            EXTENT.of(max(s.reorder_extent_max for s in streams), len(streams))]
 
 
 def _latency(arrived: Sequence[Samples]) -> list[Metric]:

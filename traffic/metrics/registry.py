@@ -10,20 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from topologies.model.fabric import Fabric
+from traffic.inference.records import ServingRecord, ServingSetupRecord, StoreRecord
 from traffic.metrics import bottleneck, collective, fairness, interference, steps, straggler, utilisation
 from traffic.metrics.below import classes_below_scale
 from traffic.metrics.metric import Metric, with_real
 from traffic.metrics.serving import tail
-from traffic.runtime.records import SENTINEL
+from traffic.runtime.counters import Counters
+from traffic.runtime.reading import Iterated, Records, WorkloadRecord
+from traffic.runtime.records import (
+    SENTINEL,
+    CollectiveRecord,
+    ComputeRecord,
+    Record,
+    StepRecord,
+    TransferRecord,
+)
 from traffic.workloads.kinds.registry import families
 from traffic.workloads.workload import Collective, Transfer, Workload
 
-Row = Mapping[str, Any]
-ENGINE = ("step", "compute", "collective")      # records of what the TCP engine runs in iterations
-Records = dict[str, dict[str, dict[str, list[Row]]]]    # workload -> phase -> kind -> measured records
+ENGINE = (StepRecord, ComputeRecord, CollectiveRecord)      # of what the TCP engine runs in iterations
+Measured = Mapping[str, Mapping[str, Records]]      # workload -> phase -> its records without the warm-up
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +43,15 @@ class _Job:
     below_scale: frozenset[str]
 
 
-def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload],
+def compute(records: Iterable[Record], fabric: Fabric, workloads: Sequence[Workload],
             link_bytes: Mapping[str, float] | None = None, idle_rtt: float = 0.0,
-            samples: bottleneck.Samples | None = None) -> dict[str, Metric]:
+            counters: Counters | None = None) -> dict[str, Metric]:
     """Every metric that the records allow, by key, in the order of the workloads.
 
-    records as in docs/records.md; link_bytes: direction ('leaf1->spine1') -> bytes sent over it in the
+    link_bytes: direction ('leaf1->spine1') -> bytes sent over it in the
     measured time, for the spread over ECMP links. UDP streams have no Workload: their records suffice.
-    Kinds that are not known here are passed over. Of collectives below scale (by idle_rtt, seconds)
-    only the time is reported. samples: of the links' queues, for the bottleneck link.
+    Kinds that no metric is made of are passed over. Of collectives below scale (by idle_rtt, seconds)
+    only the time is reported. counters: of the links' queues, for the bottleneck link.
     """
     found: dict[str, Metric] = {}
     measured, present = _sorted(records, {(w.name, op.id) for w in workloads if w.connections == "shared"
@@ -54,65 +62,66 @@ def compute(records: Iterable[Row], fabric: Fabric, workloads: Sequence[Workload
     for where, metrics in fairness.metrics(link_bytes or {}, fabric).items():
         prefix = where if where == "fabric" else f"fabric.{where}"
         found.update({f"{prefix}.{m.tag}": m for m in metrics})
-    if samples is not None:
-        found.update(_bottleneck(measured, samples, fabric))
-        found.update(_tails(measured, samples, fabric))
+    if counters is not None:
+        found.update(_bottleneck(measured, counters, fabric))
+        found.update(_tails(measured, counters, fabric))
     scale = fabric.spec.scale.scale
     return {key: with_real(metric, scale) for key, metric in found.items()}
 
 
-def _bottleneck(measured: Records, samples: bottleneck.Samples, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+def _bottleneck(measured: Measured, counters: Counters, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
     """'fabric.bottleneck_link' of a run with steps in one phase; where there are several,
     'fabric.PHASE.bottleneck_link' and '.jfi'."""
     steps: dict[str, list[tuple[float, float]]] = {}
     for phases in measured.values():
-        for phase, kinds in phases.items():
-            steps.setdefault(phase, []).extend((s["start"], s["end"]) for s in kinds.get("step", ()))
+        for phase, records in phases.items():
+            steps.setdefault(phase, []).extend((s.start, s.end) for s in records[StepRecord])
     for phase, spans in steps.items():
         prefix = "fabric" if len(steps) == 1 else f"fabric.{phase}"
-        yield from ((f"{prefix}.{m.tag}", m) for m in bottleneck.metrics(samples, spans, fabric))
+        yield from ((f"{prefix}.{m.tag}", m) for m in bottleneck.metrics(counters, spans, fabric))
         if len(steps) > 1:
-            spread = fairness.metrics(bottleneck.sent_within(samples, spans), fabric)
+            spread = fairness.metrics(bottleneck.sent_within(counters, spans), fabric)
             yield from ((f"{prefix}.{m.tag}", m) for m in spread.get("fabric", ()))
 
 
-def _tails(measured: Records, samples: bottleneck.Samples, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+def _tails(measured: Measured, counters: Counters, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
     """What held the slowest requests of serving workloads up, under the same keys as their other metrics."""
     for name, phases in measured.items():
-        for n, (phase, kinds) in enumerate(phases.items()):
-            found = tail.metrics(kinds.get("serving", []), kinds.get("serving-store", []),
-                                    kinds.get("serving-setup", []), samples, fabric)
+        for n, (phase, records) in enumerate(phases.items()):
+            found = tail.metrics(records[ServingRecord], records[StoreRecord], records[ServingSetupRecord], counters,
+                                 fabric)
             prefixes = [name] * (n == 0) + [f"{name}.{phase}"] * (len(phases) > 1)
             yield from ((f"{prefix}.{m.tag}", m) for prefix in prefixes for m in found)
 
 
-def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
+def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, object]]:
     """For metrics.json and predictions.json."""
     return {key: metric.as_json() for key, metric in metrics.items()}
 
 
-def _sorted(records: Iterable[Row], own: set[tuple[str, str]]) -> tuple[Records, dict[str, set[str]]]:
-    """Measured records by workload, phase and kind; and phase -> all that was on the network in it.
+def _sorted(records: Iterable[Record], own: set[tuple[str, str]]) -> tuple[Measured, dict[str, set[str]]]:
+    """Measured records by workload and phase; and phase -> all that was on the network in it.
 
     own: (workload, op) of the transfers that are kept; those that make up collectives are many, and reported by them.
     """
-    found: Records = {}
+    found: dict[str, dict[str, list[Record]]] = {}
     present: dict[str, set[str]] = {}
-    kept_kinds = {*ENGINE, *(kind for family in families() for kind in family.records)}
-    for row in records:
-        if (row["kind"] not in kept_kinds and row["kind"] != "transfer") or row["workload"] == SENTINEL:
+    kinds: tuple[type[WorkloadRecord], ...] = (
+        TransferRecord, *ENGINE, *(kind for family in families() for kind in family.records))
+    for record in records:
+        if not isinstance(record, kinds) or record.workload == SENTINEL:
             continue
-        name = row["workload"]
-        present.setdefault(row["phase"], set()).add(name)
-        kept = row["kind"] in kept_kinds or (name, row.get("op")) in own
-        if kept and row.get("iteration", 0) >= 0:
-            found.setdefault(name, {}).setdefault(row["phase"], {}).setdefault(row["kind"], []).append(row)
-    return found, present
+        name, phase = record.workload, record.phase
+        present.setdefault(phase, set()).add(name)
+        kept = not isinstance(record, TransferRecord) or (name, record.op) in own
+        if kept and not (isinstance(record, Iterated) and record.iteration < 0):
+            found.setdefault(name, {}).setdefault(phase, []).append(record)
+    return {name: {phase: Records(its) for phase, its in phases.items()} for name, phases in found.items()}, present
 
 
-def _workload(name: str, job: _Job | None, phases: Mapping[str, dict[str, list[Row]]],
+def _workload(name: str, job: _Job | None, phases: Mapping[str, Records],
               present: Mapping[str, set[str]], fabric: Fabric) -> dict[str, Metric]:
-    of_phases = {phase: dict(_of_phase(job, kinds, fabric)) for phase, kinds in phases.items()}
+    of_phases = {phase: dict(_of_phase(job, records, fabric)) for phase, records in phases.items()}
     found = {f"{name}.{tag}": m for first in list(of_phases.values())[:1] for tag, m in first.items()}
     if len(phases) == 1:
         return found
@@ -125,29 +134,28 @@ def _workload(name: str, job: _Job | None, phases: Mapping[str, dict[str, list[R
     return found
 
 
-def _of_phase(job: _Job | None, kinds: Mapping[str, list[Row]], fabric: Fabric) -> Iterator[tuple[str, Metric]]:
+def _of_phase(job: _Job | None, records: Records, fabric: Fabric) -> Iterator[tuple[str, Metric]]:
     """(tag, metric) of one workload in one phase, by the kinds of records that it left."""
-    of_records = [m for family in families() for m in family.of({k: kinds.get(k, []) for k in family.records}, fabric)]
+    of_records = [m for family in families() for m in family.of(records, fabric)]
     yield from ((m.tag, m) for m in of_records)
     if job is not None and not of_records:      # streams and requests in an open loop have no iterations to time
-        yield from _of_job(job, kinds)
+        yield from _of_job(job, records)
 
 
-def _of_job(job: _Job, kinds: Mapping[str, list[Row]]) -> Iterator[tuple[str, Metric]]:
-    computes, collectives, of_steps, sent = (
-        kinds.get(kind, []) for kind in ("compute", "collective", "step", "transfer"))
+def _of_job(job: _Job, records: Records) -> Iterator[tuple[str, Metric]]:
+    computes, collectives, of_steps = records[ComputeRecord], records[CollectiveRecord], records[StepRecord]
     yield from _collectives(job, collectives)
-    for metric in (*steps.metrics(of_steps, computes, collectives, job.workload, job.fabric, sent),
+    for metric in (*steps.metrics(of_steps, computes, collectives, job.workload, job.fabric, records[TransferRecord]),
                    *straggler.metrics(of_steps, collectives, job.workload),
                    *utilisation.metrics(of_steps, computes, job.workload, job.fabric.spec.scale.scale)):
         yield metric.tag, metric
 
 
-def _collectives(job: _Job, records: list[Row]) -> Iterator[tuple[str, Metric]]:
+def _collectives(job: _Job, records: Sequence[CollectiveRecord]) -> Iterator[tuple[str, Metric]]:
     ops = [op for op in job.workload.ops if isinstance(op, Collective)]
     for op in ops:
         prefix = "" if len(ops) == 1 else f"{op.id}."
-        mine = [r for r in records if r["op"] == op.id]
+        mine = [r for r in records if r.op == op.id]
         for metric in collective.metrics(op, mine, job.workload, job.fabric):
             if metric.tag == collective.TIME.tag or op.id not in job.below_scale:
                 yield f"{prefix}{metric.tag}", metric

@@ -5,10 +5,12 @@ Loss, latency and reordering of single packets are those of `packets`, over all 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from traffic.metrics.metric import Definition, Metric
+from traffic.runtime.records import reached
+from traffic.transports.rocev2.records import RoceRecord
+from traffic.transports.udp.records import StreamRecord
 
 IBTA = "InfiniBand Architecture Specification, volume 1, 9.7 and 9.9"
 GOODPUT = Definition("rdma_goodput", "bit/s", "payload delivered, all queue pairs together",
@@ -26,24 +28,24 @@ FAILED = Definition("queue_pairs_failed", "", "queue pairs whose retries were ex
                     "queue pairs that ended after 8 time-outs in a row without progress", IBTA)
 
 
-def metrics(records: Sequence[Mapping[str, Any]], streams: Sequence[Mapping[str, Any]]) -> list[Metric]:
-    """Of the records of kinds `roce` and `stream` of one workload and phase."""
-    ran = [r for r in records if r["start"] is not None]
+def metrics(records: Sequence[RoceRecord], streams: Sequence[StreamRecord]) -> list[Metric]:
+    """Of the records of one workload and phase."""
+    ran = [r for r in records if r.start is not None]
     if not ran:
         return []
-    n, sent = len(ran), sum(r["sent"] for r in ran)
-    received = sum(s["received"] for s in streams)
+    n, sent = len(ran), sum(r.sent for r in ran)
+    received = sum(s.received for s in streams)
     found = []
-    ends = [r["end"] for r in ran if r["end"] is not None]
+    ends = [r.end for r in ran if r.end is not None]
     if not ends:
         found.append(GOODPUT.of(0.0, n))
-    elif (seconds := max(ends) - min(r["start"] for r in ran)) > 0:
-        found.append(GOODPUT.of(8 * sum(r["bytes"] for r in ran) / seconds, n))
+    elif (seconds := max(ends) - min(reached(r.start) for r in ran)) > 0:
+        found.append(GOODPUT.of(8 * sum(r.bytes for r in ran) / seconds, n))
     if received:
-        found.append(DISCARDED.of(sum(r["discarded"] for r in ran) / received, received))
-    if all(r["service"] == "uc" for r in ran):
+        found.append(DISCARDED.of(sum(r.discarded for r in ran) / received, received))
+    if all(r.service == "uc" for r in ran):
         return found
-    found.append(RETRANSMITTED.of(sum(r["retransmitted"] for r in ran) / sent, sent))
-    return [*found, NAKS.of(sum(r["naks"] for r in ran), n),
-            TIMEOUTS.of(sum(r["retransmission_timeouts"] for r in ran), n),
-            FAILED.of(sum(r["status"] == "retries exceeded" for r in ran), n)]
+    found.append(RETRANSMITTED.of(sum(r.retransmitted for r in ran) / sent, sent))
+    return [*found, NAKS.of(sum(r.naks for r in ran), n),
+            TIMEOUTS.of(sum(r.retransmission_timeouts for r in ran), n),
+            FAILED.of(sum(r.status == "retries exceeded" for r in ran), n)]

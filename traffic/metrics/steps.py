@@ -10,17 +10,16 @@ Source of all definitions: docs/methods.md: training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
-from typing import Any
 
 from topologies.model.fabric import Fabric
 from traffic.metrics.collective import busiest_host, slowest_rate
 from traffic.metrics.intervals import Interval, common, length, union
 from traffic.metrics.metric import Definition, Metric, spread, variation
+from traffic.runtime.records import CollectiveRecord, ComputeRecord, StepRecord, TransferRecord
 from traffic.workloads.workload import Collective, Compute, Workload
 
-Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: training"
 
 STEP_TIME = Definition("step_time", "s", "step time", "median over iterations of their wall time", SOURCE)
@@ -66,13 +65,13 @@ def roofline(workload: Workload, fabric: Fabric) -> float:
     return max(compute_seconds(workload).values()) + max(exchange.values())
 
 
-def metrics(steps: Sequence[Row], computes: Sequence[Row], collectives: Sequence[Row],
-            workload: Workload, fabric: Fabric, transfers: Sequence[Row] = ()) -> list[Metric]:
+def metrics(steps: Sequence[StepRecord], computes: Sequence[ComputeRecord], collectives: Sequence[CollectiveRecord],
+            workload: Workload, fabric: Fabric, transfers: Sequence[TransferRecord] = ()) -> list[Metric]:
     """Step metrics of one job from the records of its measured iterations; transfers: those of no collective."""
     if not steps:
         return []
-    times = [s["end"] - s["start"] for s in steps]
-    jct = max(s["end"] for s in steps) - min(s["start"] for s in steps)
+    times = [s.end - s.start for s in steps]
+    jct = max(s.end for s in steps) - min(s.start for s in steps)
     least = len(steps) * roofline(workload, fabric)
     found = [STEP_TIME.median(times), JCT.of(jct), ROOFLINE.of(least)]
     if least > 0:
@@ -85,14 +84,15 @@ def metrics(steps: Sequence[Row], computes: Sequence[Row], collectives: Sequence
     return [*found, STRAGGLERS.of(fmean(shares), len(shares), spread(shares))] if shares else found
 
 
-def overlap(computes: Sequence[Row], collectives: Sequence[Row], transfers: Sequence[Row] = ()) -> float | None:
+def overlap(computes: Sequence[ComputeRecord], collectives: Sequence[CollectiveRecord],
+            transfers: Sequence[TransferRecord] = ()) -> float | None:
     """1 - exposed / communication, both summed over ranks; None without compute or without communication.
 
     A rank communicates from when it joins a collective to when it has its inputs, and while a transfer of its
     own is under way; what goes on at once is counted once. Exposed is what of it falls into no compute of the
     rank. Waiting for a straggler is communication; a pipeline's bubble is neither. 0: nothing is hidden; 1: all.
     """
-    busy = _by_rank((c["rank"], c["start"], c["end"]) for c in computes)
+    busy = _by_rank((c.rank, c.start, c.end) for c in computes)
     talks = _by_rank(_talks(collectives, transfers))
     if not busy or not talks:
         return None
@@ -100,12 +100,13 @@ def overlap(computes: Sequence[Row], collectives: Sequence[Row], transfers: Sequ
     return hidden / sum(map(length, talks.values()))
 
 
-def _talks(collectives: Sequence[Row], transfers: Sequence[Row]) -> Iterator[tuple[int, float, float]]:
+def _talks(collectives: Sequence[CollectiveRecord],
+           transfers: Sequence[TransferRecord]) -> Iterator[tuple[int, float, float]]:
     for c in collectives:
-        yield from zip(c["ranks"], c["rank_start"], c["rank_end"], strict=True)
+        yield from zip(c.ranks, c.rank_start, c.rank_end, strict=True)
     for t in transfers:
-        yield t["src_rank"], t["start"], t["end"]
-        yield t["dst_rank"], t["start"], t["end"]
+        yield t.src_rank, t.start, t.end
+        yield t.dst_rank, t.start, t.end
 
 
 def _by_rank(intervals: Iterable[tuple[int, float, float]]) -> dict[int, list[Interval]]:
@@ -116,17 +117,17 @@ def _by_rank(intervals: Iterable[tuple[int, float, float]]) -> dict[int, list[In
     return {rank: times for rank, several in found.items() if (times := union(several))}
 
 
-def straggler_shares(steps: Sequence[Row], collectives: Sequence[Row]) -> list[float]:
+def straggler_shares(steps: Sequence[StepRecord], collectives: Sequence[CollectiveRecord]) -> list[float]:
     """Of each step with collectives: the mean over its ranks of the time spent waiting for the slowest / step time.
 
     A rank that waits in several collectives at once waits once.
     """
     waits: dict[tuple[str, int], dict[int, list[Interval]]] = {}
     for c in collectives:
-        mine = waits.setdefault((c["phase"], c["iteration"]), {})
-        slowest = max(c["rank_start"])
-        for rank, start in zip(c["ranks"], c["rank_start"], strict=True):
+        mine = waits.setdefault((c.phase, c.iteration), {})
+        slowest = max(c.rank_start)
+        for rank, start in zip(c.ranks, c.rank_start, strict=True):
             mine.setdefault(rank, []).append((start, slowest))
     means = {key: fmean(length(union(times)) for times in mine.values()) for key, mine in waits.items()}
-    return [means[s["phase"], s["iteration"]] / (s["end"] - s["start"]) for s in steps
-            if (s["phase"], s["iteration"]) in means and s["end"] > s["start"]]
+    return [means[s.phase, s.iteration] / (s.end - s.start) for s in steps
+            if (s.phase, s.iteration) in means and s.end > s.start]

@@ -13,17 +13,16 @@ Source: docs/methods.md: training. With a scaled fabric the hours are those of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 from topologies.model.scale import Scale
 from traffic.metrics.metric import Definition, Metric, spread
 from traffic.metrics.steps import compute_seconds
 from traffic.models.predict import compute_only_seconds
+from traffic.runtime.records import ComputeRecord, StepRecord
 from traffic.workloads.workload import Workload
 
-Row = Mapping[str, Any]
 UTILISATION = Definition("gpu_utilisation", "", "GPU utilisation",
                          "mean over ranks of planned compute seconds / wall seconds of the iterations",
                          "docs/methods.md: training")
@@ -38,13 +37,14 @@ BY_NETWORK = Definition("network_gpu_hours", "h", "GPU-hours lost to the network
                         "docs/methods.md: training")
 
 
-def metrics(steps: Sequence[Row], computes: Sequence[Row], workload: Workload, scale: Scale) -> list[Metric]:
+def metrics(steps: Sequence[StepRecord], computes: Sequence[ComputeRecord], workload: Workload,
+            scale: Scale) -> list[Metric]:
     """Utilisation and lost hours over the measured iterations; nothing for a workload without compute.
 
     Utilisation is that of the plan: a GPU that is slowed by an event computes longer, and no more.
     """
     per_step = compute_seconds(workload)
-    wall = sum(s["end"] - s["start"] for s in steps)
+    wall = sum(s.end - s.start for s in steps)
     if wall <= 0 or not any(per_step.values()):
         return []
     shares = [seconds * len(steps) / wall for seconds in per_step.values()]
@@ -55,9 +55,9 @@ def metrics(steps: Sequence[Row], computes: Sequence[Row], workload: Workload, s
             IDEAL.median(ideals), BY_NETWORK.of(waited, len(shares))]
 
 
-def ideal_seconds(steps: Sequence[Row], computes: Sequence[Row], workload: Workload) -> list[float]:
+def ideal_seconds(steps: Sequence[StepRecord], computes: Sequence[ComputeRecord], workload: Workload) -> list[float]:
     """Of each step: what it would have taken over a network without time. Computes without a record are as planned."""
     took: dict[int, dict[str, float]] = {}
     for c in computes:
-        took.setdefault(c["iteration"], {})[c["op"]] = c["end"] - c["start"]
-    return [compute_only_seconds(workload, took.get(s["iteration"])) for s in steps]
+        took.setdefault(c.iteration, {})[c.op] = c.end - c.start
+    return [compute_only_seconds(workload, took.get(s.iteration)) for s in steps]

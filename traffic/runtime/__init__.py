@@ -7,5 +7,7 @@
     timers.py      exact timers, and how late they run
     interfaces.py  notices that a host's interface goes down
     records.py     what happened, a line of JSON each
+    reading.py     those lines as objects again, once a run
+    counters.py    what the sampler counted meanwhile, as arrays
     launch.py      programs of others on the hosts, one process a rank
 """

@@ -9,11 +9,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol
 
 from topologies.access import files
 from topologies.model.errors import LabError
@@ -22,7 +21,7 @@ SENTINEL = "sentinel"       # workload and phase of the lab's own probe stream, 
 DECIMALS = 6        # of a stored number: microseconds, below what a user-space stamp can tell
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferRecord:
     """One transfer that is over. `iteration` is negative in the warm-up (-1 is its last one).
 
@@ -45,7 +44,7 @@ class TransferRecord:
     end: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeRecord:
     """A rank's work, planned for `seconds`; end - start - seconds is how late its timer was."""
 
@@ -61,7 +60,7 @@ class ComputeRecord:
     end: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectiveRecord:
     """A collective; `bytes` is S of algbw (docs/methods.md: training). rank_start and rank_end follow `ranks`."""
 
@@ -80,7 +79,7 @@ class CollectiveRecord:
     rank_end: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
     """One iteration of a workload. `ranks[r]` is [start, end] of rank r, None if it had nothing to do."""
 
@@ -93,7 +92,7 @@ class StepRecord:
     ranks: tuple[tuple[float, float] | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
     """A request and its answer. Stamps that were never reached are None.
 
@@ -117,7 +116,7 @@ class RequestRecord:
     done: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionRecord:
     """A TCP connection at its end; `src` opened it. From TCP_INFO of both sides; rtt smoothed, seconds."""
 
@@ -136,7 +135,7 @@ class ConnectionRecord:
     reply_retransmits: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathRecord:
     """Where the switches send a connection, asked when it stood: directions there and back, 'h1->leaf1' first."""
 
@@ -154,7 +153,7 @@ class PathRecord:
     back: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRecord:
     """What moving the bytes cost: CPU of the engine process from go to the end, payload received."""
 
@@ -166,7 +165,7 @@ class EngineRecord:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatenessRecord:
     """How late a process's 10 ms timer was in the second that ended at t; seconds."""
 
@@ -180,7 +179,7 @@ class LatenessRecord:
     process: str = "engine"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatenessRunRecord:
     """The same over the whole phase, from all samples."""
 
@@ -193,7 +192,7 @@ class LatenessRunRecord:
     process: str = "engine"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TcpSettingsRecord:
     """What was set in a host's namespace before traffic started."""
 
@@ -206,7 +205,7 @@ class TcpSettingsRecord:
     initial_window: int     # packets
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IperfRecord:
     """One iperf3 transfer; bytes and rate as the receiver counted them, payload only."""
 
@@ -224,7 +223,7 @@ class IperfRecord:
     congestion_control: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InterruptedRecord:
     """The phase was ended from outside; what comes before in the file is all there is."""
 
@@ -238,10 +237,23 @@ class Record(Protocol):
     """Any of the dataclasses above, or of another module: a kind and fields that JSON can hold."""
 
     kind: ClassVar[str]
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    __dataclass_fields__: ClassVar[dict[str, Field[object]]]
 
 
-def _rounded(value: Any) -> Any:
+# what is written whatever the kinds of workload: by the TCP engine, and around all processes
+COMMON: tuple[type[Record], ...] = (
+    TransferRecord, ComputeRecord, CollectiveRecord, StepRecord, ConnectionRecord, PathRecord, EngineRecord,
+    LatenessRecord, LatenessRunRecord, TcpSettingsRecord, InterruptedRecord)
+
+
+def reached(stamp: float | None) -> float:
+    """A stamp that the status of its record promises, as of a request that was answered."""
+    if stamp is None:
+        raise ValueError("a record without a stamp that its status promises")
+    return stamp
+
+
+def _rounded(value: object) -> object:
     if isinstance(value, float):
         return round(value, DECIMALS)
     if isinstance(value, (list, tuple)):
@@ -326,39 +338,3 @@ class RecordWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
-
-
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Every record as a dict, of whatever kind. A last line cut short (a killed writer) is left out.
-
-    Raises LabError for a missing file, or for a line in the middle that is no record.
-    """
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise LabError(str(path), "a file of records", os.strerror(error.errno or 0)) from None
-    rows = text.split(b"\n")
-    for number, row in enumerate(rows[:-1], start=1):
-        try:
-            record = json.loads(row)
-            record["kind"]
-        except (ValueError, KeyError, TypeError):
-            raise LabError(f"{path}:{number}", "a record: a JSON object with its kind",
-                           row[:60].decode(errors="replace")) from None
-        yield record
-
-
-T = TypeVar("T")
-
-
-def records(path: Path, cls: type[T]) -> Iterator[T]:
-    """The records of one kind, typed: `records(path, TransferRecord)`. Lists come back as tuples."""
-    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
-    wanted = cls.kind  # type: ignore[attr-defined]
-    for line in lines(path):
-        if line["kind"] == wanted:
-            yield cls(**{name: _tupled(line[name]) for name in names})
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(_tupled(v) for v in value) if isinstance(value, list) else value

@@ -125,7 +125,7 @@ class Session(ABC):
     def interrupt(self, reason: str) -> None:
         """End the phase because somebody wants it."""
         if not self._end.done():
-            self._writer.write(InterruptedRecord(self._phase, time.monotonic() - self._t0, reason))
+            self._writer.write(InterruptedRecord(phase=self._phase, t=time.monotonic() - self._t0, reason=reason))
         self.fail(Interrupted(reason))
 
     def close(self) -> None:
@@ -133,8 +133,9 @@ class Session(ABC):
         self._halt()
         if self._heartbeat is not None:     # closing takes its time, which is nobody's lateness
             lateness = self._heartbeat.stop()
-            self._writer.write(LatenessRunRecord(self._phase, lateness.n, lateness.p50, lateness.p99, lateness.max,
-                                                 self.process))
+            self._writer.write(LatenessRunRecord(
+                phase=self._phase, n=lateness.n, p50=lateness.p50, p99=lateness.p99, max=lateness.max,
+                process=self.process))
         self._release()
         self._watch.close()
         self._timers.close()
@@ -158,8 +159,9 @@ class Session(ABC):
 
     def _second(self, lateness: Lateness) -> None:
         t = time.monotonic() - self._t0
-        self._writer.write(LatenessRecord(self._phase, t, lateness.n, lateness.p50, lateness.p99, lateness.max,
-                                          self.process))
+        self._writer.write(LatenessRecord(
+            phase=self._phase, t=t, n=lateness.n, p50=lateness.p50, p99=lateness.p99, max=lateness.max,
+            process=self.process))
         self._writer.write_out()
 
     def _tick(self) -> None:

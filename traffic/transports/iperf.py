@@ -188,9 +188,11 @@ def parse(text: str, pair: Pair, start: float, phase: str) -> IperfRecord:
         if "error" in said:
             raise RunError(where, "a transfer", said["error"], f"is an interface of {pair.src} or {pair.dst} down?")
         received, sent = said["end"]["sum_received"], said["end"]["sum_sent"]
-        return IperfRecord(pair.workload, phase, pair.src, pair.dst, start, float(received["seconds"]),
-                           int(received["bytes"]), float(received["bits_per_second"]), int(sent["retransmits"]),
-                           pair.connections, pair.congestion_control)
+        return IperfRecord(
+            workload=pair.workload, phase=phase, src=pair.src, dst=pair.dst, start=start,
+            seconds=float(received["seconds"]), bytes=int(received["bytes"]),
+            bits_per_second=float(received["bits_per_second"]), retransmits=int(sent["retransmits"]),
+            connections=pair.connections, congestion_control=pair.congestion_control)
     except (ValueError, KeyError, TypeError):
         raise RunError(where, "iperf3's results as JSON", text[-200:].strip() or "nothing") from None
 
@@ -221,7 +223,7 @@ async def _phase(job: Job, inventory: Inventory, writer: RecordWriter) -> None:
         await flows
     except (asyncio.CancelledError, EOFError) as reason:
         text = signals[0] if signals else str(reason)
-        writer.write(InterruptedRecord(job.phase, time.monotonic() - job.t0, text))
+        writer.write(InterruptedRecord(phase=job.phase, t=time.monotonic() - job.t0, reason=text))
         raise Interrupted(text) from None
 
 

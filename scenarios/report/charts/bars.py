@@ -10,13 +10,14 @@ from scenarios.report.charts.canvas import WIDE, Figure, Ink, canvas, figure
 from scenarios.report.losses import CAUSES, Loss, losses
 from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
+from traffic.runtime.records import StepRecord
 
 MAX_STEPS = 120         # bars of one workload; the later ones of a longer run are in the table only
 MAX_PLACES = 14         # bars of loss; smaller ones are added up in one bar
 HATCHES = dict(zip(CAUSES.values(), ("", "oo", "//", "..", "xx", "++"), strict=True))      # word of a cause -> hatch
 
 
-def step_figure(workload: str, steps: Sequence[Json], predicted: float | None, *, phase: str = "",
+def step_figure(workload: str, steps: Sequence[StepRecord], predicted: float | None, *, phase: str = "",
                 on_paths: float | None = None) -> Figure:
     """Step time per iteration: full height is the last rank's end, the pale part what the others waited.
 
@@ -24,8 +25,8 @@ def step_figure(workload: str, steps: Sequence[Json], predicted: float | None, *
     Warm-up iterations (negative) are hollow. phase: of these steps, where the workload has them in several.
     """
     name = f"{workload} in phase {phase}" if phase else workload
-    shown = sorted(steps, key=lambda s: s["iteration"])
-    measured = [s["end"] - s["start"] for s in shown if s["iteration"] >= 0]
+    shown = sorted(steps, key=lambda s: s.iteration)
+    measured = [s.end - s.start for s in shown if s.iteration >= 0]
     caption = f"{plural(len(measured), 'measured iteration')}"
     if measured:
         caption += f" of {quantity(min(measured), 's')} to {quantity(max(measured), 's')}"
@@ -37,8 +38,8 @@ def step_figure(workload: str, steps: Sequence[Json], predicted: float | None, *
         caption += f" The dotted line: fair shares on the paths that its connections took, {quantity(on_paths, 's')}."
     if len(shown) > MAX_STEPS:
         caption += f" The first {MAX_STEPS} are drawn; the table has all."
-    rows = tuple((str(s["iteration"]), f"{s['start']:.3f}", f"{s['end'] - s['start']:.4f}", f"{_first_end(s):.4f}",
-                  "warm-up" if s["iteration"] < 0 else "measured") for s in shown)
+    rows = tuple((str(s.iteration), f"{s.start:.3f}", f"{s.end - s.start:.4f}", f"{_first_end(s):.4f}",
+                  "warm-up" if s.iteration < 0 else "measured") for s in shown)
     return figure(
         f"steps-{workload}{'-' if phase else ''}{phase}",
         lambda width: _draw_steps(width, shown[:MAX_STEPS], predicted, on_paths),
@@ -46,18 +47,18 @@ def step_figure(workload: str, steps: Sequence[Json], predicted: float | None, *
         header=("iteration", "start (s)", "step time (s)", "first rank done after (s)", "kind"), rows=rows)
 
 
-def _first_end(step: Json) -> float:
+def _first_end(step: StepRecord) -> float:
     """Seconds from the step's start until the first rank was done; the whole step if ranks are not known."""
-    ends = [r[1] for r in step.get("ranks") or () if r]
-    return float(min(ends, default=step["end"]) - step["start"])
+    ends = [r[1] for r in step.ranks if r]
+    return min(ends, default=step.end) - step.start
 
 
-def _draw_steps(width: float, steps: Sequence[Json], predicted: float | None, on_paths: float | None) -> Canvas:
+def _draw_steps(width: float, steps: Sequence[StepRecord], predicted: float | None, on_paths: float | None) -> Canvas:
     drawing = canvas(width, 2.5)
     axes = drawing.add_subplot()
     for i, step in enumerate(steps):
-        total, first = step["end"] - step["start"], _first_end(step)
-        warm = step["iteration"] < 0
+        total, first = step.end - step.start, _first_end(step)
+        warm = step.iteration < 0
         axes.bar(i, first, 0.72, color="none" if warm else Ink.SERIES[0], edgecolor=Ink.SERIES[0], linewidth=0.8)
         axes.bar(i, total - first, 0.72, bottom=first, color="none", edgecolor=Ink.SERIES[0], hatch="////",
                  linewidth=0.8)
@@ -68,7 +69,7 @@ def _draw_steps(width: float, steps: Sequence[Json], predicted: float | None, on
     if on_paths:
         axes.axhline(on_paths, color=Ink.SERIES[2], linestyle=":", linewidth=1.6)
     every = max(1, len(steps) // (20 if width >= WIDE else 8))
-    axes.set_xticks(range(0, len(steps), every), [str(s["iteration"]) for s in steps[::every]])
+    axes.set_xticks(range(0, len(steps), every), [str(s.iteration) for s in steps[::every]])
     axes.set_xlim(-0.8, max(len(steps), 5) - 0.2)
     axes.set_xlabel("iteration (below 0: warm-up); hatched: some ranks are done, others not")
     if width < WIDE:

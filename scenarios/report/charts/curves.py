@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, canvas, figure
-from scenarios.report.measured import Json
-from scenarios.report.series import Floats, Load, WireSeries, window_edges, window_width
+from scenarios.report.series import Load, active, share, window_edges, window_width
 from scenarios.report.text import number, percent, plural, quantity
+from traffic.runtime.counters import Counters, Floats
+from traffic.runtime.records import RequestRecord, reached
+from traffic.transports.udp.records import PacketsRecord
 
 MAX_LINES = 6           # more lines in one figure cannot be distinguished
 MAX_BINS = 240          # of a latency curve
@@ -25,7 +27,7 @@ def _legend(drawing: Canvas, axes: Axes, width: float) -> None:
                    handlelength=2.6, columnspacing=1.4, borderaxespad=0.2)
 
 
-def load_figure(wires: WireSeries, loads: Sequence[Load], phases: Mapping[str, float] | None = None,
+def load_figure(counters: Counters, loads: Sequence[Load], phases: Mapping[str, float] | None = None,
                 bottlenecks: Collection[str] = ()) -> Figure:
     """Load of the busiest directions over time, and below it what all queues dropped.
 
@@ -34,9 +36,9 @@ def load_figure(wires: WireSeries, loads: Sequence[Load], phases: Mapping[str, f
     """
     blamed = [load for load in loads if load.direction in bottlenecks]
     top = sorted([*blamed, *(load for load in loads if load not in blamed)][:MAX_LINES], key=lambda k: -k.mean)
-    t, share = wires.share(window_width(wires.t))
-    columns = [wires.directions.index(load.direction) for load in top]
-    dropped = _drops_over_time(wires)
+    t, used = share(counters, window_width(counters.t))
+    columns = [counters.directions.index(load.direction) for load in top]
+    dropped = _drops_over_time(counters)
     busiest = loads[0]
     which = f"{len(top)} busiest of {len(loads)} directions{', or that were the bottleneck' if blamed else ''}"
     caption = (f"The {which}. The busiest, {busiest.direction}, "
@@ -44,32 +46,32 @@ def load_figure(wires: WireSeries, loads: Sequence[Load], phases: Mapping[str, f
                f"{percent(busiest.peak)} at its peak.")
     caption += f" All queues together dropped {plural(float(dropped.sum()), 'packet')}." if dropped.any() else \
         " No queue dropped a packet while it was sampled."
-    rows = tuple((f"{at:.2f}", *(f"{value * 100:.1f}" for value in share[i, columns])) for i, at in enumerate(t))
+    rows = tuple((f"{at:.2f}", *(f"{value * 100:.1f}" for value in used[i, columns])) for i, at in enumerate(t))
     return figure(
-        "load", lambda width: _draw_loads(width, wires, t, share[:, columns], top, dropped, phases or {}),
+        "load", lambda width: _draw_loads(width, counters, t, used[:, columns], top, dropped, phases or {}),
         title="Link load over time", caption=caption, alt=f"Line chart. {caption}",
         header=("time (s)", *(f"{load.direction} (%)" for load in top)), rows=rows)
 
 
-def _drops_over_time(wires: WireSeries) -> Floats:
+def _drops_over_time(counters: Counters) -> Floats:
     """Packets that all queues dropped in each window of `share`."""
-    edges = window_edges(wires.t, window_width(wires.t))
-    return np.asarray(np.diff(wires.drops[edges].sum(axis=1)), dtype=float)
+    edges = window_edges(counters.t, window_width(counters.t))
+    return np.asarray(np.diff(counters.drops[edges].sum(axis=1)), dtype=float)
 
 
-def _draw_loads(width: float, wires: WireSeries, t: Floats, share: Floats, top: Sequence[Load],
+def _draw_loads(width: float, counters: Counters, t: Floats, used: Floats, top: Sequence[Load],
                 dropped: Floats, phases: Mapping[str, float]) -> Canvas:
     lossy = bool(dropped.any())
     drawing = canvas(width, 4.0 if lossy else 3.0)
     grid = drawing.add_gridspec(2 if lossy else 1, 1, height_ratios=[3, 1] if lossy else [1])
     axes = drawing.add_subplot(grid[0])
     for i, load in enumerate(top):
-        axes.plot(t, share[:, i] * 100, color=Ink.SERIES[i], linestyle=DASHES[i], label=load.direction)
+        axes.plot(t, used[:, i] * 100, color=Ink.SERIES[i], linestyle=DASHES[i], label=load.direction)
     axes.axhline(100, color=Ink.MUTED, linewidth=0.8)
-    axes.set_ylim(0, max(105.0, float(np.max(share)) * 103))
-    first, last = wires.active()
+    axes.set_ylim(0, max(105.0, float(np.max(used)) * 103))
+    first, last = active(counters)
     for name, begin in phases.items():
-        start = max(begin, float(wires.t[first]))
+        start = max(begin, float(counters.t[first]))
         axes.axvline(start, color=Ink.MUTED, linewidth=0.8, linestyle=":")
         axes.annotate(name, (start, 1), xycoords=("data", "axes fraction"), xytext=(2, 1), textcoords="offset points",
                       fontsize=7, color=Ink.MUTED, annotation_clip=True)
@@ -84,7 +86,7 @@ def _draw_loads(width: float, wires: WireSeries, t: Floats, share: Floats, top: 
         bottom.set_ylim(0)
         bottom.grid(axis="y")
     bottom.set_xlabel("time (s)")
-    bottom.set_xlim(float(wires.t[first]), float(wires.t[last]))
+    bottom.set_xlim(float(counters.t[first]), float(counters.t[last]))
     _legend(drawing, axes, width)
     return drawing
 
@@ -106,13 +108,13 @@ class Stream:
         return int(np.isnan(self.delay).sum())
 
 
-def streams_of(batches: Sequence[Json]) -> list[Stream]:
+def streams_of(batches: Sequence[PacketsRecord]) -> list[Stream]:
     """Streams from the batches of their samples, those that lost most first."""
     parts: dict[str, tuple[list[float], list[float]]] = {}
     for batch in batches:
-        t, delay = parts.setdefault(str(batch["stream"]), ([], []))
-        t += batch["t"]
-        delay += [np.nan if d is None else d for d in batch["delay"]]
+        t, delay = parts.setdefault(batch.stream, ([], []))
+        t += batch.t
+        delay += [np.nan if d is None else d for d in batch.delay]
     found = [Stream(name, np.asarray(t, dtype=float), np.asarray(d, dtype=float))
              for name, (t, d) in parts.items() if t]
     return sorted(found, key=lambda s: (-s.lost, s.name))
@@ -179,17 +181,17 @@ def _binned(stream: Stream) -> tuple[Floats, Floats, Floats]:
     return middle, np.asarray([np.median(g) for g in groups]), np.asarray([g.max() for g in groups])
 
 
-def request_figure(requests: Sequence[Json]) -> Figure | None:
+def request_figure(requests: Sequence[RequestRecord]) -> Figure | None:
     """Share of requests answered within a time, per workload (and phase, of several); None if none was answered.
 
     Latency is done - scheduled, as a user feels it. Requests that failed count, so a curve may end below 100 %.
     """
-    groups: dict[str, list[Json]] = {}
-    several = len({r.get("phase") for r in requests}) > 1
+    groups: dict[str, list[RequestRecord]] = {}
+    several = len({r.phase for r in requests}) > 1
     for request in requests:
-        name = f"{request['workload']}, {request['phase']}" if several else str(request["workload"])
+        name = f"{request.workload}, {request.phase}" if several else request.workload
         groups.setdefault(name, []).append(request)
-    answered = {name: np.sort([r["done"] - r["scheduled"] for r in group if r.get("status") == "ok"])
+    answered = {name: np.sort([reached(r.done) - r.scheduled for r in group if r.status == "ok"])
                 for name, group in groups.items()}
     answered = {name: delays for name, delays in answered.items() if len(delays)}
     if not answered:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -14,10 +14,11 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, Look, canvas, figure
-from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
+from traffic.inference.records import ServingRecord, ServingSetupRecord
 from traffic.metrics.metric import ENOUGH
-from traffic.metrics.serving.inference import FETCH, PARTS, met, stamp, ttft
+from traffic.metrics.serving.inference import FETCH, PARTS, met, ttft
+from traffic.runtime.reading import Records
 
 MAX_CURVES = 6
 SHORT = ("network in", "KV fetch", "queue", "prefill", "first token out")
@@ -34,28 +35,26 @@ class Group:
     """Requests of one workload in one phase, and the SLOs that they were held to (emulated seconds)."""
 
     name: str
-    requests: list[Json]
-    setup: Json
+    requests: Sequence[ServingRecord]
+    setup: ServingSetupRecord
 
     @property
-    def answered(self) -> list[Json]:
+    def answered(self) -> list[ServingRecord]:
         """Those with an answer, the one with the soonest first token first."""
-        return sorted((r for r in self.requests if r["status"] == "ok"), key=ttft)
+        return sorted((r for r in self.requests if r.status == "ok"), key=ttft)
 
 
-def groups(records: Mapping[str, Sequence[Json]]) -> list[Group]:
+def groups(records: Records) -> list[Group]:
     """Workload by workload and phase by phase, where anything was answered."""
-    setups = {(s["workload"], s["phase"]): s for s in records.get("serving-setup", ())}
-    found: dict[tuple[str, str], list[Json]] = {}
-    for r in records.get("serving", ()):
-        found.setdefault((r["workload"], r["phase"]), []).append(r)
+    setups = {(s.workload, s.phase): s for s in records[ServingSetupRecord]}
+    found = {key: its[ServingRecord] for key, its in records.by_phase(ServingRecord).items()}
     several = len({phase for _, phase in found}) > 1
     made = [Group(f"{w} in {p}" if several else w, rows, setups[w, p]) for (w, p), rows in found.items()
             if (w, p) in setups]
     return [g for g in made if g.answered]
 
 
-def serving_figures(records: Mapping[str, Sequence[Json]]) -> Iterator[Figure]:
+def serving_figures(records: Records) -> Iterator[Figure]:
     """When first tokens came, and what made them late; nothing without serving."""
     found = groups(records)
     if found:
@@ -67,13 +66,13 @@ def ttft_figure(found: Sequence[Group]) -> Figure:
     """Share of requests whose first token came within a time. What was not answered counts: curves end below 100 %."""
     rows = tuple((g.name, number(len(g.requests)), number(len(g.answered)), quantity(ttft(g.answered[0]), "s"),
                   quantity(float(np.median([ttft(r) for r in g.answered])), "s"), quantity(ttft(g.answered[-1]), "s"),
-                  quantity(g.setup["slo_ttft"], "s"), number(sum(met(r, g.setup) for r in g.requests)))
+                  quantity(g.setup.slo_ttft, "s"), number(sum(met(r, g.setup) for r in g.requests)))
                  for g in found)
     caption = " ".join(
         f"{g.name}: {number(len(g.answered))} of {plural(len(g.requests), 'request')} answered, half of the first "
         f"tokens within {quantity(float(np.median([ttft(r) for r in g.answered])), 's')}, "
-        f"{percent(sum(ttft(r) <= g.setup['slo_ttft'] for r in g.answered) / len(g.requests))} of the requests "
-        f"within the SLO of {quantity(g.setup['slo_ttft'], 's')}." for g in found[:MAX_CURVES])
+        f"{percent(sum(ttft(r) <= g.setup.slo_ttft for r in g.answered) / len(g.requests))} of the requests "
+        f"within the SLO of {quantity(g.setup.slo_ttft, 's')}." for g in found[:MAX_CURVES])
     return figure("ttft", lambda width: _draw_ttft(width, found[:MAX_CURVES]), title="When first tokens came",
                   caption=f"{caption} Vertical lines: the SLO.",
                   alt=f"Cumulative distribution of the time to the first token. {caption}",
@@ -89,7 +88,7 @@ def _draw_ttft(width: float, found: Sequence[Group]) -> Canvas:
         pick = np.unique(np.linspace(0, len(times) - 1, min(len(times), 400)).astype(int))
         axes.step(times[pick], (pick + 1) / len(g.requests) * 100, where="post", color=Ink.SERIES[i],
                   linestyle=DASHES[i], label=g.name)
-    for slo in {g.setup["slo_ttft"] for g in found}:
+    for slo in {g.setup.slo_ttft for g in found}:
         axes.axvline(slo, color=Ink.MUTED, linewidth=0.9, linestyle=":")
     axes.set_ylim(0, 102)
     axes.set_xlim(0)
@@ -109,7 +108,7 @@ def parts(g: Group) -> list[Parts]:
     chosen = [("all", answered)]
     if len(answered) >= ENOUGH[90]:
         chosen.append(("slowest tenth", answered[-(len(answered) // 10):]))
-    return [(f"{g.name}, {which}", [fmean(stamp(r, end) - stamp(r, start) for r in rows) for _, start, end in PARTS])
+    return [(f"{g.name}, {which}", [fmean(end(r) - start(r) for r in rows) for _, start, end in PARTS])
             for which, rows in chosen]
 
 

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 
 from scenarios.report.charts.canvas import DASHES, WIDE, Figure, Ink, Look, canvas, figure
-from scenarios.report.measured import Json
 from scenarios.report.text import number, percent, plural, quantity
 from topologies.model.fabric import Fabric
 from traffic.metrics.serving.inference import LONG, SEGMENT
+from traffic.runtime.reading import Records
+from traffic.runtime.records import CollectiveRecord, ComputeRecord, StepRecord, TransferRecord
 from traffic.transports.tcp import TCP
 
 Span = tuple[float, float]      # seconds from the step's start, and how long
@@ -47,31 +48,32 @@ class StepOfRanks:
     ranks: Mapping[int, Rank]
 
 
-def last_steps(records: Mapping[str, Sequence[Json]]) -> list[StepOfRanks]:
+def last_steps(records: Records) -> list[StepOfRanks]:
     """The last measured step of each workload in each phase that has collectives."""
-    last: dict[tuple[str, str], Json] = {}
-    for step in records.get("step", ()):
-        if step["iteration"] >= 0:
-            last[step["workload"], step["phase"]] = step
+    last: dict[tuple[str, str], StepRecord] = {}
+    for step in records[StepRecord]:
+        if step.iteration >= 0:
+            last[step.workload, step.phase] = step
     found = [_step(step, records) for step in last.values()]
     return [s for s in found if any(r.exchange for r in s.ranks.values())]
 
 
-def _step(step: Json, records: Mapping[str, Sequence[Json]]) -> StepOfRanks:
-    begin, ranks = step["start"], {r: Rank() for r in range(len(step["ranks"]))}
-    key = [step[k] for k in ("workload", "phase", "iteration")]
-    mine = {kind: [x for x in records.get(kind, ()) if [x["workload"], x["phase"], x["iteration"]] == key]
-            for kind in ("compute", "collective")}
-    for c in mine["compute"]:
-        ranks.setdefault(c["rank"], Rank()).compute.append((c["start"] - begin, c["end"] - c["start"]))
-    for c in mine["collective"]:
-        slowest = max(c["rank_start"])
-        for rank, start, end in zip(c["ranks"], c["rank_start"], c["rank_end"], strict=True):
+def _step(step: StepRecord, records: Records) -> StepOfRanks:
+    begin, ranks = step.start, {r: Rank() for r in range(len(step.ranks))}
+    key = step.workload, step.phase, step.iteration
+    for w in records[ComputeRecord]:
+        if (w.workload, w.phase, w.iteration) == key:
+            ranks.setdefault(w.rank, Rank()).compute.append((w.start - begin, w.end - w.start))
+    for c in records[CollectiveRecord]:
+        if (c.workload, c.phase, c.iteration) != key:
+            continue
+        slowest = max(c.rank_start)
+        for rank, start, end in zip(c.ranks, c.rank_start, c.rank_end, strict=True):
             row = ranks.setdefault(rank, Rank())
             joined = min(slowest, end)
             row.wait.append((start - begin, joined - start))
             row.exchange.append((joined - begin, end - joined))
-    return StepOfRanks(step["workload"], step["phase"], step["iteration"], step["end"] - begin, ranks)
+    return StepOfRanks(step.workload, step.phase, step.iteration, step.end - begin, ranks)
 
 
 def timeline_figure(step: StepOfRanks, *, several_phases: bool) -> Figure:
@@ -117,24 +119,24 @@ def _draw_timeline(width: float, step: StepOfRanks) -> Canvas:
     return drawing
 
 
-def slowdowns(transfers: Sequence[Json], fabric: Fabric) -> dict[str, list[float]]:
+def slowdowns(transfers: Sequence[TransferRecord], fabric: Fabric) -> dict[str, list[float]]:
     """'workload, phase' -> sorted times of its measured transfers over what each would take alone on its two links.
 
     Transfers that are too small to have a rate, and those between two ranks on one host, are left out.
     """
-    phases = {t["phase"] for t in transfers}
+    phases = {t.phase for t in transfers}
     found: dict[str, list[float]] = {}
     for t in transfers:
-        if t["iteration"] < 0 or t["bytes"] < MIN_BYTES or t["src"] == t["dst"] or t["end"] <= t["start"]:
+        if t.iteration < 0 or t.bytes < MIN_BYTES or t.src == t.dst or t.end <= t.start:
             continue
-        rate = min(fabric.access_link(t[end]).rate for end in ("src", "dst"))
-        alone = 8 * t["bytes"] / TCP.overhead.bulk_limit(rate, fabric.spec.mtu)
-        name = f"{t['workload']}, {t['phase']}" if len(phases) > 1 else t["workload"]
-        found.setdefault(name, []).append((t["end"] - t["start"]) / alone)
+        rate = min(fabric.access_link(host).rate for host in (t.src, t.dst))
+        alone = 8 * t.bytes / TCP.overhead.bulk_limit(rate, fabric.spec.mtu)
+        name = f"{t.workload}, {t.phase}" if len(phases) > 1 else t.workload
+        found.setdefault(name, []).append((t.end - t.start) / alone)
     return {name: sorted(values) for name, values in found.items()}
 
 
-def slowdown_figure(transfers: Sequence[Json], fabric: Fabric) -> Figure | None:
+def slowdown_figure(transfers: Sequence[TransferRecord], fabric: Fabric) -> Figure | None:
     """Share of transfers that took up to so many times as long as alone at line rate; None without any."""
     curves = list(slowdowns(transfers, fabric).items())
     if not curves:

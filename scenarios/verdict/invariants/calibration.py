@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scenarios.verdict.invariants.evidence import AuditFinding, Check, Evidence, Level, Reason, over, plural
+from scenarios.verdict.invariants.evidence import Check, Evidence, Level, Reason, over, plural
 from topologies.proof.calibrate import RATE_LIMIT, Calibration, RateCheck, RttCheck
+from topologies.proof.findings import Finding
 
 NUMBER, NAME = 1, "calibration"
 
@@ -67,7 +68,7 @@ def _missing(evidence: Evidence, calibration: Calibration) -> Iterator[Reason]:
         yield Reason(NAME, Level.SUSPECT, "the wires' settings were not read back after the run")
 
 
-def _audit(findings: tuple[AuditFinding, ...] | None) -> Iterator[Reason]:
+def _audit(findings: tuple[Finding, ...] | None) -> Iterator[Reason]:
     for f in findings or ():
         if f.found is None:
             yield Reason(NAME, Level.INVALID, f"{f.where} has no {f.what} any more; its spec says "

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scenarios.verdict.invariants.samples import Counters
 from topologies.proof.calibrate import Calibration
+from topologies.proof.findings import Finding
+from traffic.runtime.counters import Counters
 
 NAMES = {1: "calibration", 2: "link", 3: "no emulator loss", 4: "headroom", 5: "timers", 6: "ledger", 7: "lock"}
 ROUNDING = 1e-9     # a limit that is met exactly must not fail by the last bit of a float
@@ -91,17 +92,6 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class AuditFinding:
-    """A setting that was read back from the kernel and differs from the spec; found None: it is not there."""
-
-    where: str      # 'leaf1->h3'
-    what: str       # 'rate', 'queue'
-    unit: str
-    expected: float
-    found: float | None
-
-
-@dataclass(frozen=True)
 class Count:
     """An emulator counter before and after a run; in_faults: what it rose by inside declared faults."""
 
@@ -141,7 +131,7 @@ class Evidence:
 
     counters: Counters | None
     calibration: Calibration | None
-    audit: tuple[AuditFinding, ...] | None
+    audit: tuple[Finding, ...] | None
     emulator: Mapping[str, Count] | None
     ledger: Mapping[str, Any] | None
     lateness_p99: Mapping[str, float]

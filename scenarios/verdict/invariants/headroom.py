@@ -37,7 +37,7 @@ from scenarios.verdict.invariants.evidence import (
     plural,
     under,
 )
-from scenarios.verdict.invariants.samples import Cpu, Floats
+from traffic.runtime.counters import Cpu, Floats
 
 NUMBER, NAME = 4, "headroom"
 IDLE, HALF_IDLE = 0.15, 0.07

@@ -35,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scenarios.verdict.invariants.evidence import Check, Evidence, Fault, Level, Reason, plural, unchecked
-from scenarios.verdict.invariants.samples import Counters
+from traffic.runtime.counters import Counters
 
 NUMBER, NAME = 2, "link"
 WINDOW = 0.25               # s

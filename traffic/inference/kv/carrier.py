@@ -149,9 +149,10 @@ class Carrier:
 
     def _record(self, move: Move, end: float | None) -> StoreRecord:
         return StoreRecord(
-            self._serving.name, self._phase, move.what, move.request, move.replica, move.store, len(move.blocks),
-            len(move.blocks) * self._serving.block_bytes, move.order, move.landed, move.start - self._t0,
-            None if end is None else end - self._t0)
+            workload=self._serving.name, phase=self._phase, what=move.what, request=move.request, replica=move.replica,
+            store=move.store, blocks=len(move.blocks), bytes=len(move.blocks) * self._serving.block_bytes,
+            order=move.order, landed=move.landed, start=move.start - self._t0,
+            end=None if end is None else end - self._t0)
 
 
 def _nobody(_move: Move, _whole: bool) -> None:

@@ -13,16 +13,17 @@ Source: docs/methods.md: serving; names follow vLLM's `bench serve` and AIPerf.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import Any
 
 from topologies.model.scale import MIN_PACKETS
+from traffic.inference.records import ReplicaRecord, ServingRecord, ServingSetupRecord
 from traffic.metrics.metric import ENOUGH, Definition, Metric, percentile, spread
+from traffic.runtime.records import reached
 from traffic.transports.tcp import TCP
 
-Row = Mapping[str, Any]
+Stamp = Callable[[ServingRecord], float]        # when an answered request reached a stage, s
 SOURCE = "docs/methods.md: serving"
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 # packets of a transfer whose rate is reported: a link's idle bucket lets two pass at once (decision 003)
@@ -44,8 +45,6 @@ QUEUE = Definition("ttft_queue", "s", "TTFT: queue (mean)", "mean of admitted to
                    "fetched)", SOURCE)
 PREFILL = Definition("ttft_prefill", "s", "TTFT: prefill (mean)", "mean of first token computed - admitted", SOURCE)
 OUT = Definition("ttft_out", "s", "TTFT: first token out (mean)", "mean of first token at the client - made", SOURCE)
-PARTS = ((IN, "scheduled", "arrived"), (FETCH, "arrived", "fetched"), (QUEUE, "fetched", "admitted"),
-         (PREFILL, "admitted", "made"), (OUT, "made", "first"))
 EXCHANGE = Definition("ttft_exchange", "s", "TTFT: of prefill, what workers exchange (mean)", "mean of seconds of the "
                       "prefill that the workers of a replica on several hosts exchanged", SOURCE)
 NETWORK = Definition("ttft_network_share", "", "share of TTFT that is the network's",
@@ -95,43 +94,66 @@ KV_WAIT = Definition("kv_wait", "s", "KV cache whole after the first token (medi
 PREEMPTED = Definition("preemptions", "", "preemptions", "contexts dropped because KV memory was full", SOURCE)
 
 
-def metrics(requests: Sequence[Row], replicas: Sequence[Row], setups: Sequence[Row]) -> list[Metric]:
+def arrived(r: ServingRecord) -> float:
+    return reached(r.arrived)
+
+
+def fetched(r: ServingRecord) -> float:
+    """What it needs is there; without stores when it arrives."""
+    return reached(r.arrived) if r.fetched is None else r.fetched
+
+
+def admitted(r: ServingRecord) -> float:
+    return reached(r.admitted)
+
+
+def made(r: ServingRecord) -> float:
+    return reached(r.made)
+
+
+PARTS: tuple[tuple[Definition, Stamp, Stamp], ...] = (
+    (IN, lambda r: r.scheduled, arrived), (FETCH, arrived, fetched), (QUEUE, fetched, admitted),
+    (PREFILL, admitted, made), (OUT, made, lambda r: reached(r.first)))
+
+
+def metrics(requests: Sequence[ServingRecord], replicas: Sequence[ReplicaRecord],
+            setups: Sequence[ServingSetupRecord]) -> list[Metric]:
     """Metrics of one workload in one phase, from its serving, serving-replica and serving-setup records."""
     if not requests or not setups:
         return []
-    answered = [r for r in requests if r["status"] == "ok"]
+    answered = [r for r in requests if r.status == "ok"]
     return [*_latencies(answered), *_lag(requests), *_split(answered), *_tail(answered),
             *_rates(requests, answered, setups[0]),
             *_outcomes(requests), *_cache(requests), *_transfers(requests), *_replicas(requests, replicas)]
 
 
-def ttft(r: Row) -> float:
+def ttft(r: ServingRecord) -> float:
     """Seconds from when an answered request was due to its first token."""
-    return float(r["first"] - r["scheduled"])
+    return reached(r.first) - r.scheduled
 
 
-def tpot(r: Row) -> float | None:
+def tpot(r: ServingRecord) -> float | None:
     """Seconds for each token after the first; None where there is one only."""
-    n = r["output_tokens"]
-    return (r["done"] - r["first"]) / (n - 1) if n > 1 else None
+    n = r.output_tokens
+    return (reached(r.done) - reached(r.first)) / (n - 1) if n > 1 else None
 
 
-def gaps(r: Row) -> Iterator[float]:
+def gaps(r: ServingRecord) -> Iterator[float]:
     """The gap before each message but the first, for each of its tokens."""
-    for (before, _), (t, n) in zip(r["messages"], r["messages"][1:], strict=False):
+    for (before, _), (t, n) in zip(r.messages, r.messages[1:], strict=False):
         yield (t - before) / n
 
 
-def met(r: Row, setup: Row) -> bool:
+def met(r: ServingRecord, setup: ServingSetupRecord) -> bool:
     """Whether a request was answered within every SLO."""
-    if r["status"] != "ok" or ttft(r) > setup["slo_ttft"]:
+    if r.status != "ok" or ttft(r) > setup.slo_ttft:
         return False
-    return bool((tpot(r) or 0.0) <= setup["slo_tpot"])
+    return (tpot(r) or 0.0) <= setup.slo_tpot
 
 
-def _latencies(answered: Sequence[Row]) -> Iterator[Metric]:
+def _latencies(answered: Sequence[ServingRecord]) -> Iterator[Metric]:
     values = {
-        TTFT: [ttft(r) for r in answered], E2EL: [r["done"] - r["scheduled"] for r in answered],
+        TTFT: [ttft(r) for r in answered], E2EL: [reached(r.done) - r.scheduled for r in answered],
         TPOT: [t for r in answered if (t := tpot(r)) is not None], ITL: [g for r in answered for g in gaps(r)]}
     for definition, found in values.items():
         if found:
@@ -147,14 +169,14 @@ def _percentiles(definition: Definition, values: Sequence[float]) -> Iterator[Me
                           formula=definition.formula.replace("median", f"p{q}")).of(value, len(values))
 
 
-def _lag(requests: Sequence[Row]) -> Iterator[Metric]:
-    lags = [r["sent"] - r["scheduled"] for r in requests if r["sent"] is not None]
+def _lag(requests: Sequence[ServingRecord]) -> Iterator[Metric]:
+    lags = [r.sent - r.scheduled for r in requests if r.sent is not None]
     if lags:
         value = percentile(lags, 99)
         yield LAG.of(max(lags) if value is None else value, len(lags), spread(lags))
 
 
-def _split(answered: Sequence[Row]) -> Iterator[Metric]:
+def _split(answered: Sequence[ServingRecord]) -> Iterator[Metric]:
     """The parts of the mean TTFT, which add up to it, and the network's share where prompts are above scale."""
     if not answered:
         return
@@ -162,28 +184,23 @@ def _split(answered: Sequence[Row]) -> Iterator[Metric]:
     for definition, values in parts(answered):
         means[definition.tag] = sum(values) / len(values)
         yield definition.mean(values)
-    exchange = [r["prefill_fabric"] for r in answered]
+    exchange = [r.prefill_fabric for r in answered]
     if any(exchange):
         yield EXCHANGE.mean(exchange)
-    sizes = sorted(r["request_bytes"] for r in answered)
+    sizes = sorted(r.request_bytes for r in answered)
     if sizes[len(sizes) // 2] >= MIN_PACKETS * SEGMENT:
         network = sum(means.get(d.tag, 0.0) for d in (IN, FETCH, OUT)) + fmean(exchange)
         yield NETWORK.of(network / sum(means.values()), len(answered))
 
 
-def stamp(r: Row, name: str) -> float:
-    """When an answered request reached a stage; without stores what it needs is there when it arrives."""
-    return float(r["arrived"] if name == "fetched" and r.get(name) is None else r[name])
-
-
-def parts(answered: Sequence[Row]) -> Iterator[tuple[Definition, list[float]]]:
+def parts(answered: Sequence[ServingRecord]) -> Iterator[tuple[Definition, list[float]]]:
     """Each part of TTFT with its seconds, request by request; without stores there is no fetch."""
     for definition, start, end in PARTS:
-        if definition is not FETCH or any(r.get("fetched") is not None for r in answered):
-            yield definition, [stamp(r, end) - stamp(r, start) for r in answered]
+        if definition is not FETCH or any(r.fetched is not None for r in answered):
+            yield definition, [end(r) - start(r) for r in answered]
 
 
-def _tail(answered: Sequence[Row]) -> Iterator[Metric]:
+def _tail(answered: Sequence[ServingRecord]) -> Iterator[Metric]:
     """What made the slowest tenth slow: each part's share of what they took longer than the mean."""
     if len(answered) < ENOUGH[90]:
         return
@@ -195,16 +212,17 @@ def _tail(answered: Sequence[Row]) -> Iterator[Metric]:
         yield from (TAILS[tag].of(value / total, len(slowest)) for tag, value in more.items())
 
 
-def _seconds(requests: Sequence[Row]) -> float:
+def _seconds(requests: Sequence[ServingRecord]) -> float:
     """From the first due time to the last end."""
-    return float(max(r["done"] for r in requests) - min(r["scheduled"] for r in requests))
+    return max(reached(r.done) for r in requests) - min(r.scheduled for r in requests)
 
 
-def _rates(requests: Sequence[Row], answered: Sequence[Row], setup: Row) -> Iterator[Metric]:
+def _rates(requests: Sequence[ServingRecord], answered: Sequence[ServingRecord],
+           setup: ServingSetupRecord) -> Iterator[Metric]:
     within = [r for r in requests if met(r, setup)]
-    seconds, good, tokens = _seconds(requests), len(within), sum(r["output_tokens"] for r in within)
+    seconds, good, tokens = _seconds(requests), len(within), sum(r.output_tokens for r in within)
     yield MET.of(good / len(requests), len(requests))
-    wanted = sum(r["wanted_tokens"] for r in requests)
+    wanted = sum(r.wanted_tokens for r in requests)
     yield MISSED.of(wanted - tokens, len(requests))
     if wanted:
         yield TOKENS_MET.of(tokens / wanted, len(requests))
@@ -212,35 +230,40 @@ def _rates(requests: Sequence[Row], answered: Sequence[Row], setup: Row) -> Iter
         yield THROUGHPUT.of(len(answered) / seconds, len(answered))
         yield GOODPUT.of(good / seconds, len(requests))
         yield GOOD_TOKENS.of(tokens / seconds, len(requests))
-        yield TOKENS.of(sum(r["output_tokens"] for r in answered) / seconds, len(answered))
+        yield TOKENS.of(sum(r.output_tokens for r in answered) / seconds, len(answered))
 
 
-def _outcomes(requests: Sequence[Row]) -> Iterator[Metric]:
+def _outcomes(requests: Sequence[ServingRecord]) -> Iterator[Metric]:
     for status, definition in OUTCOMES.items():
-        yield definition.of(sum(r["status"] == status for r in requests), len(requests))
+        yield definition.of(sum(r.status == status for r in requests), len(requests))
 
 
-def _cache(requests: Sequence[Row]) -> Iterator[Metric]:
-    looked = [r for r in requests if r["order"] >= 0]
-    blocks = sum(r["blocks"] for r in looked)
+def _cache(requests: Sequence[ServingRecord]) -> Iterator[Metric]:
+    looked = [r for r in requests if r.order >= 0]
+    blocks = sum(r.blocks for r in looked)
     if blocks:
-        yield HITS.of(sum(r["hit_gpu"] + r["hit_host"] + r.get("hit_store", 0) for r in looked) / blocks, len(looked))
-        yield SAVED.of(sum(r["hit_tokens"] for r in looked), len(looked))
+        yield HITS.of(sum(r.hit_gpu + r.hit_host + r.hit_store for r in looked) / blocks, len(looked))
+        yield SAVED.of(sum(r.hit_tokens for r in looked), len(looked))
 
 
-def _transfers(requests: Sequence[Row]) -> Iterator[Metric]:
+def _transfers(requests: Sequence[ServingRecord]) -> Iterator[Metric]:
     """KV caches that went from a replica that prefilled to one that decodes."""
-    moved = [r for r in requests if r["kv_end"] is not None]
+    moved = [r for r in requests if r.kv_end is not None]
     if moved:
-        yield KV_TIME.median([r["kv_end"] - r["kv_start"] for r in moved])
-    if first := [r for r in moved if r.get("attempts", 1) == 1]:
-        yield KV_WAIT.median([r["kv_end"] - r["made"] for r in first])
-    if long := [r for r in moved if r["kv_bytes"] >= LONG * SEGMENT and r.get("kv_parts", 1) == 1]:
-        yield KV_BW.median([8 * r["kv_bytes"] / (r["kv_end"] - r["kv_start"]) for r in long])
+        yield KV_TIME.median([_moving(r) for r in moved])
+    if first := [r for r in moved if r.attempts == 1]:
+        yield KV_WAIT.median([reached(r.kv_end) - made(r) for r in first])
+    if long := [r for r in moved if r.kv_bytes >= LONG * SEGMENT and r.kv_parts == 1]:
+        yield KV_BW.median([8 * r.kv_bytes / _moving(r) for r in long])
 
 
-def _replicas(requests: Sequence[Row], replicas: Sequence[Row]) -> Iterator[Metric]:
+def _moving(r: ServingRecord) -> float:
+    """Seconds that its KV cache was on its way."""
+    return reached(r.kv_end) - reached(r.kv_start)
+
+
+def _replicas(requests: Sequence[ServingRecord], replicas: Sequence[ReplicaRecord]) -> Iterator[Metric]:
     seconds = _seconds(requests)
     if replicas and seconds > 0:
-        yield BUSY.mean([r["busy"] / seconds for r in replicas])
-        yield PREEMPTED.of(sum(r["preemptions"] for r in replicas), len(replicas))
+        yield BUSY.mean([r.busy / seconds for r in replicas])
+        yield PREEMPTED.of(sum(r.preemptions for r in replicas), len(replicas))

@@ -13,12 +13,11 @@ Source: docs/methods.md: requests; names follow vLLM's `bench serve` and AIPerf.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from traffic.metrics.metric import Definition, Metric, percentile
+from traffic.runtime.records import RequestRecord, reached
 
-Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: requests"
 
 THROUGHPUT = Definition("throughput", "requests/s", "requests answered per second",
@@ -35,30 +34,31 @@ FAILED = Definition("failed", "requests", "requests that failed", "requests with
 ERRORS = Definition("error_rate", "", "share of requests without an answer", "(timed out + failed) / requests", SOURCE)
 
 
-def metrics(requests: Sequence[Row]) -> list[Metric]:
+def metrics(requests: Sequence[RequestRecord]) -> list[Metric]:
     """Metrics of one workload's request records of the measured iterations."""
     if not requests:
         return []
-    answered = [r for r in requests if r["status"] == "ok"]
-    sent = [r for r in requests if r["sent"] is not None]
+    answered = [r for r in requests if r.status == "ok"]
     return [
-        *_rates(requests, answered), *_latencies(E2EL, answered, "done"), *_latencies(TTFB, answered, "first_byte"),
-        *_latencies(LAG, sent, "sent"), *_outcomes(requests, len(answered))]
+        *_rates(requests, answered),
+        *_latencies(E2EL, [reached(r.done) - r.scheduled for r in answered]),
+        *_latencies(TTFB, [reached(r.first_byte) - r.scheduled for r in answered]),
+        *_latencies(LAG, [r.sent - r.scheduled for r in requests if r.sent is not None]),
+        *_outcomes(requests, len(answered))]
 
 
-def _rates(requests: Sequence[Row], answered: Sequence[Row]) -> list[Metric]:
+def _rates(requests: Sequence[RequestRecord], answered: Sequence[RequestRecord]) -> list[Metric]:
     if not answered:
         return [THROUGHPUT.of(0.0, 0)]
-    seconds = max(r["done"] for r in answered) - min(r["scheduled"] for r in requests)
+    seconds = max(reached(r.done) for r in answered) - min(r.scheduled for r in requests)
     if seconds <= 0:
         return []
-    payload = sum(r["request_bytes"] + r["response_bytes"] for r in answered)
+    payload = sum(r.request_bytes + r.response_bytes for r in answered)
     return [THROUGHPUT.of(len(answered) / seconds, len(answered)), PAYLOAD.of(8 * payload / seconds, len(answered))]
 
 
-def _latencies(definition: Definition, requests: Sequence[Row], stamp: str) -> list[Metric]:
+def _latencies(definition: Definition, values: Sequence[float]) -> list[Metric]:
     """The median with its range, then the percentiles that the number of samples allows."""
-    values = [r[stamp] - r["scheduled"] for r in requests]
     if not values:
         return []
     found = [definition.median(values)]
@@ -74,9 +74,9 @@ def _at(definition: Definition, q: int) -> Definition:
                       definition.formula.replace("median", f"p{q}"), definition.source)
 
 
-def _outcomes(requests: Sequence[Row], answered: int) -> list[Metric]:
+def _outcomes(requests: Sequence[RequestRecord], answered: int) -> list[Metric]:
     n = len(requests)
-    timeouts = sum(r["status"] == "timeout" for r in requests)
+    timeouts = sum(r.status == "timeout" for r in requests)
     failed = n - answered - timeouts
     return [COMPLETED.of(answered, n), TIMED_OUT.of(timeouts, n), FAILED.of(failed, n),
             ERRORS.of((timeouts + failed) / n, n)]

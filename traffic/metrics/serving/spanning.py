@@ -12,15 +12,14 @@ Source: docs/methods.md: serving.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import Any
 
 from topologies.model.scale import MIN_PACKETS
+from traffic.inference.records import StepRecord
 from traffic.metrics.metric import Definition, Metric
 from traffic.transports.tcp import TCP
 
-Row = Mapping[str, Any]
 SOURCE = "docs/methods.md: serving"
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 LONG = 100      # packets, as of a KV transfer whose rate is reported
@@ -37,24 +36,24 @@ WAIT = Definition("stage_wait", "", "share of the steps that waits for a pipelin
                   "sum over steps of seconds that a step waited for a stage / sum of (end - start)", SOURCE)
 
 
-def metrics(steps: Sequence[Row]) -> Iterator[Metric]:
+def metrics(steps: Sequence[StepRecord]) -> Iterator[Metric]:
     """Metrics of one workload in one phase, from its serving-step records."""
     if not steps:
         return
-    yield STEP.median([s["end"] - s["start"] for s in steps])
-    seconds = sum(s["end"] - s["start"] for s in steps)
-    fabric = sum(s["fabric"] for s in steps)
+    yield STEP.median([s.end - s.start for s in steps])
+    seconds = sum(s.end - s.start for s in steps)
+    fabric = sum(s.fabric for s in steps)
     if _above_scale(steps):
         yield SHARE.of(fabric / seconds, len(steps))
-    idle = sum(s["idle"] for s in steps)
-    if idle > 0 and median(s["train"] for s in steps) >= LONG * SEGMENT:
+    idle = sum(s.idle for s in steps)
+    if idle > 0 and median(s.train for s in steps) >= LONG * SEGMENT:
         yield SLOWDOWN.of(fabric / idle, len(steps))
-    decoding = [s for s in steps if s["decoding"]]
+    decoding = [s for s in steps if s.decoding]
     if decoding and _above_scale(decoding):
-        yield ITL_FABRIC.median([s["fabric"] for s in decoding])
-    if any(s["batch"] for s in steps):
-        yield WAIT.of(sum(s["waited"] for s in steps) / seconds, len(steps))
+        yield ITL_FABRIC.median([s.fabric for s in decoding])
+    if any(s.batch for s in steps):
+        yield WAIT.of(sum(s.waited for s in steps) / seconds, len(steps))
 
 
-def _above_scale(steps: Sequence[Row]) -> bool:
-    return bool(median(s["part"] for s in steps) >= MIN_PACKETS * SEGMENT)
+def _above_scale(steps: Sequence[StepRecord]) -> bool:
+    return bool(median(s.part for s in steps) >= MIN_PACKETS * SEGMENT)

@@ -7,13 +7,13 @@ Source: docs/methods.md: serving.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from traffic.inference.records import ServingRecord, StoreRecord
 from traffic.metrics.metric import Definition, Metric
 from traffic.metrics.serving.inference import LONG, SEGMENT, SOURCE
+from traffic.runtime.records import reached
 
-Row = Mapping[str, Any]
 _SHARE = "blocks found there and in no nearer tier / blocks of all prompts that were looked up"
 HIT_GPU = Definition("gpu_hit_rate", "", "prompt blocks found in the GPU", _SHARE, SOURCE)
 HIT_HOST = Definition("host_hit_rate", "", "prompt blocks found in the host's memory", _SHARE, SOURCE)
@@ -25,19 +25,20 @@ FETCH_BW = Definition("fetch_bandwidth", "bit/s", "rate of a fetch from one stor
                       "(last byte there - asked for), of fetches of 100 packets or more", SOURCE)
 
 
-def metrics(requests: Sequence[Row], moves: Sequence[Row]) -> list[Metric]:
+def metrics(requests: Sequence[ServingRecord], moves: Sequence[StoreRecord]) -> list[Metric]:
     """From serving and serving-store records of one workload in one phase; nothing without stores."""
-    looked = [r for r in requests if r["order"] >= 0]
-    blocks = sum(r["blocks"] for r in looked)
-    if not blocks or all(r.get("fetched") is None for r in requests):
+    looked = [r for r in requests if r.order >= 0]
+    blocks = sum(r.blocks for r in looked)
+    if not blocks or all(r.fetched is None for r in requests):
         return []
-    whole = [m for m in moves if m["end"] is not None]
-    found = [definition.of(sum(r[key] for r in looked) / blocks, len(looked))
-             for definition, key in ((HIT_GPU, "hit_gpu"), (HIT_HOST, "hit_host"), (HIT_STORE, "hit_store"))]
+    whole = [m for m in moves if m.end is not None]
+    hits = {HIT_GPU: sum(r.hit_gpu for r in looked), HIT_HOST: sum(r.hit_host for r in looked),
+            HIT_STORE: sum(r.hit_store for r in looked)}
+    found = [definition.of(hit / blocks, len(looked)) for definition, hit in hits.items()]
     for definition, what in ((FETCHED, "fetch"), (WRITTEN, "write")):
-        mine = [m["bytes"] for m in whole if m["what"] == what]
+        mine = [m.bytes for m in whole if m.what == what]
         found.append(definition.of(sum(mine), len(mine)))
     found.append(FAILED.of(len(moves) - len(whole), len(moves)))
-    if long := [m for m in whole if m["what"] == "fetch" and m["bytes"] >= LONG * SEGMENT]:
-        found.append(FETCH_BW.median([8 * m["bytes"] / (m["end"] - m["start"]) for m in long]))
+    if long := [m for m in whole if m.what == "fetch" and m.bytes >= LONG * SEGMENT]:
+        found.append(FETCH_BW.median([8 * m.bytes / (reached(m.end) - m.start) for m in long]))
     return found

@@ -19,22 +19,23 @@ Own of this lab, in the manner of queue-based bottleneck location (bottleneck.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from topologies.model.fabric import Fabric
-from traffic.metrics.bottleneck import Samples
+from traffic.inference.records import ServingRecord, ServingSetupRecord, StoreRecord
 from traffic.metrics.metric import ENOUGH, Definition, Metric
-from traffic.metrics.serving.inference import FETCH, IN, OUT, SOURCE, parts, ttft
+from traffic.metrics.serving.inference import FETCH, IN, OUT, SOURCE, arrived, made, parts, ttft
+from traffic.runtime.counters import Counters
+from traffic.runtime.records import reached
 from traffic.transports.tcp import TCP
 
-Row = Mapping[str, Any]
 Floats = npt.NDArray[np.float64]
 LEAST = 0.1             # share of what the slowest took longer, from which on a link is named
 SLOWER = 0.1            # of the mean TTFT, what they must have taken longer: else there is no tail to explain
@@ -64,7 +65,7 @@ class Window(NamedTuple):
 class Ways:
     """Where packets of windows may have gone, and what waited and was dropped there meanwhile."""
 
-    samples: Samples
+    counters: Counters
     fabric: Fabric
     windows: Sequence[Window]
 
@@ -79,12 +80,12 @@ class Ways:
             some, every = pairs[w.src, w.dst]
             for d in some:
                 found.setdefault(d, []).append((w, d in every))
-        return {d: windows for d, windows in found.items() if d in self.samples.directions}
+        return {d: windows for d, windows in found.items() if d in self.counters.directions}
 
     def waiting(self, direction: str, requests: int) -> Floats:
         """(requests,) s: packets waiting there beyond the own bytes."""
-        t, column = self.samples.t, self.samples.directions.index(direction)
-        waits = (self.samples.backlog[:, column] > 0).astype(float)
+        t, column = self.counters.t, self.counters.directions.index(direction)
+        waits = (self.counters.backlog[:, column] > 0).astype(float)
         passed = np.concatenate(([0.0], np.cumsum(np.diff(t) * (waits[1:] + waits[:-1]) / 2)))
         windows = [w for w, _ in self.by_direction[direction]]
         seconds = np.interp([w.end for w in windows], t, passed) - np.interp([w.start for w in windows], t, passed)
@@ -96,7 +97,7 @@ class Ways:
 
     def dropped(self, direction: str, requests: frozenset[int]) -> int:
         """Packets lost there while any of these requests was on a way over it."""
-        t, drops = self.samples.t, self.samples.drops[:, self.samples.directions.index(direction)]
+        t, drops = self.counters.t, self.counters.drops[:, self.counters.directions.index(direction)]
         inside = np.zeros(len(t) - 1, dtype=bool)       # between two samples each
         for w, _ in self.by_direction[direction]:
             if w.request in requests:
@@ -120,33 +121,33 @@ def directions(fabric: Fabric, src: str, dst: str) -> tuple[frozenset[str], froz
     return frozenset.union(*ways), frozenset.intersection(*ways)
 
 
-def windows_of(answered: Sequence[Row], moves: Sequence[Row], gateway: str) -> Iterator[Window]:
+def windows_of(answered: Sequence[ServingRecord], moves: Sequence[StoreRecord], gateway: str) -> Iterator[Window]:
     """When the bytes of each answered request, numbered by its place, were between which hosts."""
-    place = {r["id"]: n for n, r in enumerate(answered)}
+    place = {r.id: n for n, r in enumerate(answered)}
     for n, r in enumerate(answered):
-        for src, dst in ((r["client"], gateway), (gateway, r["replica"])):
-            yield Window(n, src, dst, r["sent"], r["arrived"], r["request_bytes"])
-        for src, dst in ((r["replica"], gateway), (gateway, r["client"])):
-            yield Window(n, src, dst, r["made"], r["first"], 0.0)
+        for src, dst in ((r.client, gateway), (gateway, r.replica)):
+            yield Window(n, src, dst, reached(r.sent), arrived(r), r.request_bytes)
+        for src, dst in ((r.replica, gateway), (gateway, r.client)):
+            yield Window(n, src, dst, made(r), reached(r.first), 0.0)
     for m in moves:
-        if m["what"] == "fetch" and m["end"] is not None and m["request"] in place:
-            yield Window(place[m["request"]], m["store"], m["replica"], m["start"], m["end"], m["bytes"])
+        if m.what == "fetch" and m.end is not None and m.request in place:
+            yield Window(place[m.request], m.store, m.replica, m.start, m.end, m.bytes)
 
 
-def metrics(requests: Sequence[Row], moves: Sequence[Row], setups: Sequence[Row], samples: Samples,
-            fabric: Fabric) -> list[Metric]:
+def metrics(requests: Sequence[ServingRecord], moves: Sequence[StoreRecord], setups: Sequence[ServingSetupRecord],
+            counters: Counters, fabric: Fabric) -> list[Metric]:
     """The link of one workload's slowest tenth in one phase, or nothing where no link stands out.
 
     From its serving, serving-store and serving-setup records; reported from 100 answered requests, as the tail is.
     """
-    answered = [r for r in requests if r["status"] == "ok"]
-    if len(answered) < ENOUGH[90] or not setups or len(samples.t) < 2:
+    answered = [r for r in requests if r.status == "ok"]
+    if len(answered) < ENOUGH[90] or not setups or len(counters.t) < 2:
         return []
     order = sorted(range(len(answered)), key=lambda n: ttft(answered[n]))
     slowest = order[-(len(answered) // 10):]
     times = np.array([ttft(r) for r in answered])
     excess = float(times[slowest].mean() - times.mean())
-    ways = Ways(samples, fabric, list(windows_of(answered, moves, setups[0]["gateway"])))
+    ways = Ways(counters, fabric, list(windows_of(answered, moves, setups[0].gateway)))
     if excess < SLOWER * times.mean() or not ways.by_direction:
         return []
     waiting = {d: ways.waiting(d, len(answered)) for d in ways.by_direction}
@@ -163,7 +164,7 @@ def _seen(ways: Ways, direction: str, slowest: frozenset[int]) -> Iterator[Metri
     yield DROPS.of(ways.dropped(direction, slowest), len(slowest))
 
 
-def _of_drops(answered: Sequence[Row], slowest: Sequence[int], excess: float, ways: Ways) -> list[Metric]:
+def _of_drops(answered: Sequence[ServingRecord], slowest: Sequence[int], excess: float, ways: Ways) -> list[Metric]:
     """The link that dropped most, where the network's parts of TTFT grew though nothing waited for long."""
     network = sum(float(np.array(values)[slowest].mean() - np.mean(values))
                   for definition, values in parts(answered) if definition in (IN, FETCH, OUT))

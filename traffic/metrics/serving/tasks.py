@@ -19,14 +19,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
-from typing import Any
 
 from topologies.model.scale import MIN_PACKETS
+from traffic.inference.records import ServingRecord, TaskRecord, ToolRecord
 from traffic.metrics.metric import Definition, Metric, percentile
-from traffic.metrics.serving.inference import stamp
+from traffic.metrics.serving.inference import admitted, fetched, made
+from traffic.runtime.records import reached
 from traffic.transports.tcp import TCP
 
-Row = Mapping[str, Any]
+Call = ServingRecord | ToolRecord
 SOURCE = "docs/methods.md: tasks of agents"
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 
@@ -102,50 +103,53 @@ class Anatomy:
         """The largest part."""
         return max(self.parts, key=self.parts.__getitem__)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """For tasks.json."""
         return {"task": self.task, "seconds": self.seconds, "path": list(self.path), "dominant": self.dominant,
                 "parts": self.parts}
 
 
-def anatomies(tasks: Sequence[Row], models: Sequence[Row], tools: Sequence[Row]) -> list[Anatomy]:
-    """Of every answered task, from its `task`, `serving` and `tool` records."""
-    calls = {r["id"]: r for r in (*models, *tools)}
-    return [_anatomy(t, calls) for t in tasks if t["status"] == "ok"]
+def anatomies(tasks: Sequence[TaskRecord], models: Sequence[ServingRecord],
+              tools: Sequence[ToolRecord]) -> list[Anatomy]:
+    """Of every answered task."""
+    calls: dict[int, Call] = {r.id: r for r in models}
+    calls |= {r.id: r for r in tools}
+    return [_anatomy(t, calls) for t in tasks if t.status == "ok"]
 
 
-def _anatomy(task: Row, calls: Mapping[int, Row]) -> Anatomy:
-    steps = {number: Step(tuple(after), pause, calls[number]["done"] - calls[number]["scheduled"])
-             for number, _, after, pause in task["calls"]}
+def _anatomy(task: TaskRecord, calls: Mapping[int, Call]) -> Anatomy:
+    steps = {number: Step(after, pause, reached(calls[number].done) - calls[number].scheduled)
+             for number, _, after, pause in task.calls}
     path = critical_path(steps)
     parts = dict.fromkeys(PARTS, 0.0)
-    parts["network"] = task["asked"] - task["scheduled"] + task["done"] - task["answered"]
+    done = reached(task.done)
+    parts["network"] = reached(task.asked) - task.scheduled + done - reached(task.answered)
     for number in path:
-        row = calls[number]
+        call = calls[number]
         parts["think"] += steps[number].pause
-        for part, seconds in (parts_of_tool(row) if "tool" in row else parts_of_model(row)).items():
+        for part, seconds in (parts_of_tool(call) if isinstance(call, ToolRecord) else parts_of_model(call)).items():
             parts[part] += seconds
-    return Anatomy(task["id"], task["done"] - task["scheduled"], path, parts)
+    return Anatomy(task.id, done - task.scheduled, path, parts)
 
 
-def parts_of_model(r: Row) -> dict[str, float]:
+def parts_of_model(r: ServingRecord) -> dict[str, float]:
     """Part -> seconds of an answered model call; they add up to done - scheduled."""
-    moved = max(r["kv_end"] - max(r["kv_start"], r["made"]), 0.0) if r["kv_end"] is not None else 0.0
-    ready = stamp(r, "fetched")
-    return {"network": ready - r["scheduled"] + r["done"] - r["computed"] + moved,
-            "queue": r["admitted"] - ready, "prefill": r["made"] - r["admitted"],
-            "decode": r["computed"] - r["made"] - moved}
+    moved = max(r.kv_end - max(reached(r.kv_start), made(r)), 0.0) if r.kv_end is not None else 0.0
+    ready, computed = fetched(r), reached(r.computed)
+    return {"network": ready - r.scheduled + reached(r.done) - computed + moved,
+            "queue": admitted(r) - ready, "prefill": made(r) - admitted(r),
+            "decode": computed - made(r) - moved}
 
 
-def parts_of_tool(r: Row) -> dict[str, float]:
+def parts_of_tool(r: ToolRecord) -> dict[str, float]:
     """Part -> seconds of an answered tool call; they add up to done - scheduled."""
-    network = r["arrived"] - r["sent"] + r["done"] - r["made"]
-    return {"network": network, "external" if r["place"] == "external" else "tools":
-            r["done"] - r["scheduled"] - network}
+    done = reached(r.done)
+    network = reached(r.arrived) - reached(r.sent) + done - reached(r.made)
+    return {"network": network, "external" if r.place == "external" else "tools": done - r.scheduled - network}
 
 
-def metrics(tasks: Sequence[Row], models: Sequence[Row], tools: Sequence[Row]) -> list[Metric]:
-    """Metrics of one workload's tasks in one phase, from its task, serving and tool records."""
+def metrics(tasks: Sequence[TaskRecord], models: Sequence[ServingRecord], tools: Sequence[ToolRecord]) -> list[Metric]:
+    """Metrics of one workload's tasks in one phase."""
     if not tasks:
         return []
     found = anatomies(tasks, models, tools)
@@ -163,7 +167,7 @@ def _times(found: Sequence[Anatomy]) -> Iterator[Metric]:
                           formula=TIME.formula.replace("median", f"p{q}")).of(value, len(times))
 
 
-def _parts(found: Sequence[Anatomy], models: Sequence[Row], tools: Sequence[Row]) -> Iterator[Metric]:
+def _parts(found: Sequence[Anatomy], models: Sequence[ServingRecord], tools: Sequence[ToolRecord]) -> Iterator[Metric]:
     """The parts of the mean time, which add up to it; the largest by name; the network's share above scale."""
     if not found:
         return
@@ -172,16 +176,16 @@ def _parts(found: Sequence[Anatomy], models: Sequence[Row], tools: Sequence[Row]
     mean = {part: fmean(a.parts[part] for a in found) for part in PARTS}
     largest, whole = max(mean, key=mean.__getitem__), sum(mean.values())
     yield replace(DOMINANT.of(mean[largest] / whole, len(found)), where=largest)
-    sizes = [[r["request_bytes"] for r in models], [r["response_bytes"] for r in tools if r["status"] == "ok"]]
-    alone = not any(r["prefill_fabric"] for r in models)
+    sizes = [[r.request_bytes for r in models], [r.response_bytes for r in tools if r.status == "ok"]]
+    alone = not any(r.prefill_fabric for r in models)
     if alone and all(median(of) >= MIN_PACKETS * SEGMENT for of in sizes if of):
         yield SHARE.of(mean["network"] / whole, len(found))
 
 
-def _outcomes(tasks: Sequence[Row], tools: Sequence[Row]) -> Iterator[Metric]:
-    yield CALLS.mean([len(t["calls"]) for t in tasks])
+def _outcomes(tasks: Sequence[TaskRecord], tools: Sequence[ToolRecord]) -> Iterator[Metric]:
+    yield CALLS.mean([len(t.calls) for t in tasks])
     for status, definition in OUTCOMES.items():
-        yield definition.of(sum(t["status"] == status for t in tasks), len(tasks))
-    ended = [r for r in tools if r["status"] != "cancelled"]
+        yield definition.of(sum(t.status == status for t in tasks), len(tasks))
+    ended = [r for r in tools if r.status != "cancelled"]
     if ended:
-        yield ERRORS.of(sum(r["tries"] - (r["status"] == "ok") for r in ended), len(ended))
+        yield ERRORS.of(sum(r.tries - (r.status == "ok") for r in ended), len(ended))

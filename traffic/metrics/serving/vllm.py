@@ -14,25 +14,25 @@ vllm/benchmarks/lib/endpoint_request_func.py (ttft, itl, latency).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from topologies.model.scale import Scale
+from traffic.inference.records import ServingRecord, ServingSetupRecord
 from traffic.metrics.serving import inference
+from traffic.runtime.records import reached
 
-Row = Mapping[str, Any]
 
-
-def bench_serve(requests: Sequence[Row], setup: Row, scale: Scale) -> dict[str, float | int]:
+def bench_serve(requests: Sequence[ServingRecord], setup: ServingSetupRecord,
+                scale: Scale) -> dict[str, float | int]:
     """The result of one workload in one phase. Times, and rates per time, are real ones: after scale."""
-    answered = [r for r in requests if r["status"] == "ok"]
-    ended = [r["done"] for r in requests if r["done"] is not None]
-    seconds = scale.to_real_time(max(ended) - min(r["scheduled"] for r in requests)) if ended else 0.0
-    tokens = {"total_input_tokens": sum(r["input_tokens"] for r in answered),
-              "total_output_tokens": sum(r["output_tokens"] for r in answered)}
+    answered = [r for r in requests if r.status == "ok"]
+    ended = [r.done for r in requests if r.done is not None]
+    seconds = scale.to_real_time(max(ended) - min(r.scheduled for r in requests)) if ended else 0.0
+    tokens = {"total_input_tokens": sum(r.input_tokens for r in answered),
+              "total_output_tokens": sum(r.output_tokens for r in answered)}
     found: dict[str, float | int] = {"duration": seconds, "completed": len(answered),
                                      "failed": len(requests) - len(answered), **tokens}
     if seconds > 0:
@@ -43,21 +43,21 @@ def bench_serve(requests: Sequence[Row], setup: Row, scale: Scale) -> dict[str, 
     values = {
         "ttft": [_ttft(r) for r in answered],
         "tpot": [t for r in answered if (t := inference.tpot(r)) is not None],
-        "itl": [after - before for r in answered for (before, _), (after, _) in pairwise(r["messages"])],
-        "e2el": [r["done"] - r["sent"] for r in answered]}
+        "itl": [after - before for r in answered for (before, _), (after, _) in pairwise(r.messages)],
+        "e2el": [reached(r.done) - reached(r.sent) for r in answered]}
     for name, of in values.items():
         found |= _statistics(name, [1e3 * scale.to_real_time(v) for v in of])
     return found
 
 
-def _ttft(r: Row) -> float:
+def _ttft(r: ServingRecord) -> float:
     """Seconds from when it was sent to the first token."""
-    return float(r["first"] - r["sent"])
+    return reached(r.first) - reached(r.sent)
 
 
-def _met(r: Row, setup: Row) -> bool:
+def _met(r: ServingRecord, setup: ServingSetupRecord) -> bool:
     """Whether an answered request kept its SLOs; one token has a TPOT of 0 here, as in vLLM."""
-    return bool(_ttft(r) <= setup["slo_ttft"] and (inference.tpot(r) or 0.0) <= setup["slo_tpot"])
+    return _ttft(r) <= setup.slo_ttft and (inference.tpot(r) or 0.0) <= setup.slo_tpot
 
 
 def _statistics(name: str, values: Sequence[float]) -> dict[str, float]:

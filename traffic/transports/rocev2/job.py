@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from topologies.model.inventory import Inventory
 from traffic.runtime.records import RecordWriter
-from traffic.transports.rocev2.outcome import roce_record
+from traffic.transports.rocev2.outcome import ReceiverEnd, SenderEnd, roce_record
 from traffic.transports.rocev2.plan import FIRST_QPN, RoceJob
 from traffic.transports.rocev2.ports import open_endpoint, open_raw
 from traffic.transports.rocev2.receiver import Incoming, Port
@@ -16,9 +20,12 @@ from traffic.transports.udp import children
 from traffic.transports.udp.board import board
 from traffic.transports.udp.clock import StepWatch
 from traffic.transports.udp.job import PacketProcess
-from traffic.transports.udp.outcome import Finding, StreamRecord, write_stream
+from traffic.transports.udp.outcome import StreamEnd, write_stream
 from traffic.transports.udp.receiver import receive_all
+from traffic.transports.udp.records import StreamRecord
 from traffic.transports.udp.wire import allow_sockets, socket_drops
+
+T = TypeVar("T")
 
 
 class QueuePairs(PacketProcess):
@@ -49,23 +56,29 @@ class QueuePairs(PacketProcess):
             try:
                 Sender(self.outgoing, [e.acks for e in self.endpoints.values()], self.board).run()
             finally:
-                line.tell("pairs", pairs=[o.reported() for o in self.outgoing])
+                line.tell("pairs", pairs=[asdict(o.reported()) for o in self.outgoing])
 
     def _receive(self, line: children.Line) -> None:
         """The receiver child's life."""
         ports = [Port(e.data, self.incoming) for e in self.endpoints.values()]
         receive_all(ports, self.board, line.control, lambda: float(line.wait() or 0))
-        line.tell("pairs", pairs=[i.reported() for i in self.incoming.values()])
+        line.tell("pairs", pairs=[asdict(i.reported()) for i in self.incoming.values()])
 
     def _write(self, writer: RecordWriter, watch: StepWatch) -> Iterator[StreamRecord]:
-        job, ends = self.job, [child.said("pairs") for child in (self.sender, self.receiver)]
+        job, senders, receivers = self.job, _ends(self.sender, SenderEnd), _ends(self.receiver, ReceiverEnd)
         for k, (pair, lane) in enumerate(zip(self.pairs, self.board.lanes, strict=True)):
-            sender, receiver = (end["pairs"][k] if end else None for end in ends)
-            record = write_stream(writer, pair, lane, Finding(
+            sender, receiver = senders[k] if senders else None, receivers[k] if receivers else None
+            record = write_stream(writer, pair, lane, StreamEnd(
                 phase=job.phase, t0=job.t0, offset=watch.first, number=FIRST_QPN + k, sport=pair.ports(),
-                dport=ROCE_PORT, send_errors=sender["errors"] if sender else {},
+                dport=ROCE_PORT, send_errors=sender.errors if sender else {},
                 socket_drops=socket_drops(self.endpoints[pair.dst].data), clock_step=watch.step,
                 latency_invalid=watch.why_invalid, interrupted=bool(self.interrupted)))
-            if sender and receiver:     # else a child has crashed, which is reported after this
+            if sender and receiver:
                 writer.write(roce_record(pair, record, sender, receiver, watch.first + round(job.t0 * 1e9)))
             yield record
+
+
+def _ends(child: children.Child, kind: type[T]) -> Sequence[T]:
+    """What a child has told of each queue pair; nothing if it has crashed, which is reported after this."""
+    said = child.said("pairs")
+    return TypeAdapter(list[kind]).validate_python(said["pairs"]) if said else ()  # type: ignore[valid-type]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from typing import Any
 
 from traffic.transports.rocev2.gobackn import Responder
+from traffic.transports.rocev2.outcome import ReceiverEnd
 from traffic.transports.rocev2.packets import AckTemplate, Heard, Icrc, icrc_is_right, stamp_of
 from traffic.transports.rocev2.plan import FIRST_QPN, QueuePair
 from traffic.transports.udp.board import FOREIGN, Lane
@@ -52,12 +52,13 @@ class Incoming:
                 self.unanswered += 1
         return True
 
-    def reported(self) -> dict[str, Any]:
+    def reported(self) -> ReceiverEnd:
         """What the parent gets at the end."""
         r = self.responder
-        return {"delivered": r.delivered, "messages": r.messages, "discarded": r.discarded + r.begun,
-                "repeated": r.duplicates, "acks": r.acks, "naks": r.naks, "bad_icrc": self.bad_icrc,
-                "unanswered": self.unanswered, "delivered_at": self.delivered_at}
+        return ReceiverEnd(
+            delivered=r.delivered, messages=r.messages, discarded=r.discarded + r.begun, repeated=r.duplicates,
+            acks=r.acks, naks=r.naks, bad_icrc=self.bad_icrc, unanswered=self.unanswered,
+            delivered_at=self.delivered_at)
 
 
 class Port:

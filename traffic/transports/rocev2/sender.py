@@ -15,10 +15,10 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from topologies.model.errors import RunError
 from traffic.transports.rocev2.gobackn import Requester
+from traffic.transports.rocev2.outcome import SenderEnd
 from traffic.transports.rocev2.packets import AckTemplate, DataTemplate, Heard, icrc_is_right
 from traffic.transports.rocev2.plan import FIRST_QPN, MOST_REPEATS, QueuePair
 from traffic.transports.udp.board import SENT, SLOTS, Board, Lane
@@ -143,13 +143,13 @@ class Outgoing:
             raise RunError(f"queue pair {self.pair.name}, host {self.pair.src}", "a host that can send",
                            f"{name}: {os.strerror(code)}", "is its interface up? What was recorded so far is kept")
 
-    def reported(self) -> dict[str, Any]:
+    def reported(self) -> SenderEnd:
         """What the parent gets at the end."""
         r = self.requester
-        return {"errors": dict(self.errors), "acked": r.acked, "highest": r.highest, "go_backs": r.go_backs,
-                "retransmission_timeouts": r.retransmission_timeouts, "blocked": self.blocked,
-                "bad_icrc": self.bad_icrc,
-                "status": "ok" if r.done else "retries exceeded" if r.failed else "interrupted"}
+        return SenderEnd(
+            errors=dict(self.errors), acked=r.acked, highest=r.highest, go_backs=r.go_backs,
+            retransmission_timeouts=r.retransmission_timeouts, blocked=self.blocked, bad_icrc=self.bad_icrc,
+            status="ok" if r.done else "retries exceeded" if r.failed else "interrupted")
 
 
 class Sender:

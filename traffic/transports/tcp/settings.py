@@ -44,8 +44,9 @@ def prepare_namespace(netns: str, tcp: TcpSpec, host: str = "") -> TcpSettingsRe
     for route in _routes(netns):
         _ip(netns, "route", "change", *_route_words(route), "rto_min", f"{rto}ms",
             "initcwnd", str(tcp.initial_window))
-    return TcpSettingsRecord(host or netns, tcp.congestion_control, rto / 1000, tcp.slow_start_after_idle, True,
-                             tcp.initial_window)
+    return TcpSettingsRecord(
+        host=host or netns, congestion_control=tcp.congestion_control, rto_min=rto / 1000,
+        slow_start_after_idle=tcp.slow_start_after_idle, no_metrics_save=True, initial_window=tcp.initial_window)
 
 
 @contextmanager

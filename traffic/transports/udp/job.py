@@ -27,9 +27,10 @@ from traffic.runtime.records import InterruptedRecord, RecordWriter
 from traffic.transports.udp import children
 from traffic.transports.udp.board import RECEIVED, SENT, Board, board
 from traffic.transports.udp.clock import StepWatch
-from traffic.transports.udp.outcome import Finding, StreamRecord, StreamsRecord, summary, write_stream
+from traffic.transports.udp.outcome import StreamEnd, summary, write_stream
 from traffic.transports.udp.plan import MAX_PACKETS, Job, source_ports
 from traffic.transports.udp.receiver import Inlet, Source, receive_all
+from traffic.transports.udp.records import StreamRecord, StreamsRecord
 from traffic.transports.udp.sender import Flow, send_all
 from traffic.transports.udp.wire import allow_sockets, open_receiver, open_sender, socket_drops
 
@@ -178,7 +179,8 @@ class PacketProcess:
 
     def _note_interruption(self, writer: RecordWriter) -> None:
         if self.interrupted:
-            writer.write(InterruptedRecord(self.job.phase, time.monotonic() - self.job.t0, self.interrupted))
+            writer.write(InterruptedRecord(
+                phase=self.job.phase, t=time.monotonic() - self.job.t0, reason=self.interrupted))
 
     def _cost(self, start: float) -> StreamsRecord:
         sender, receiver = self.sender, self.receiver
@@ -234,7 +236,7 @@ class UdpProcess(PacketProcess):
     def _write(self, writer: RecordWriter, watch: StepWatch) -> Iterator[StreamRecord]:
         job, errors = self.job, (self.sender.said("errors") or {}).get("errors", [{}] * len(self.job.streams))
         for i, (stream, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True)):
-            yield write_stream(writer, stream, lane, Finding(
+            yield write_stream(writer, stream, lane, StreamEnd(
                 phase=job.phase, t0=job.t0, offset=watch.first, number=i, sport=self.ports[i],
                 dport=self.dports[i], send_errors=errors[i], socket_drops=self._drops(i),
                 clock_step=watch.step, latency_invalid=watch.why_invalid, interrupted=bool(self.interrupted)))

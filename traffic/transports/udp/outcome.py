@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,80 +12,15 @@ from traffic.metrics.packets import longest_outage, loss_runs, reordering
 from traffic.runtime.records import RecordWriter
 from traffic.transports.udp.board import DUPLICATES, FOREIGN, LAST_ARRIVAL, RECEIVED, SENT, SLOTS, Lane
 from traffic.transports.udp.plan import Stream
+from traffic.transports.udp.records import Lateness, PacketsRecord, StreamRecord
 
 MAX_SAMPLES = 200_000       # packets of a stream that are written one by one; beyond, every k-th
 PER_LINE = 256
 Numbers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRecord:
-    """One stream that is over; docs/records.md describes the fields. sent = received + lost."""
-
-    kind: ClassVar[str] = "stream"
-    workload: str
-    phase: str
-    stream: str
-    number: int                     # the stream's number in its packets
-    src: str
-    dst: str
-    sport: list[int]
-    dport: int
-    dscp: int
-    pps: float
-    frame: int
-    sent: int
-    send_errors: dict[str, int]
-    received: int
-    lost: int
-    duplicates: int
-    foreign: int
-    reordered: int
-    reorder_extent_max: int
-    loss_runs: int
-    outage: dict[str, float]
-    socket_drops: int
-    port_sent: list[int]
-    port_received: list[int]
-    start: float | None
-    end: float | None
-    lateness: dict[str, float] | None
-    sample_step: int
-    clock_step: float
-    latency_invalid: str
-    interrupted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PacketsRecord:
-    """Packets first_seq, first_seq + step, ... of a stream: when each was sent, and its one-way delay."""
-
-    kind: ClassVar[str] = "packets"
-    workload: str
-    phase: str
-    stream: str
-    first_seq: int
-    step: int
-    t: list[float]
-    delay: list[float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamsRecord:
-    """The process of streams itself: what it cost, and under which scheduler its two halves ran."""
-
-    kind: ClassVar[str] = "streams"
-    phase: str
-    start: float
-    end: float
-    sender_cpu: float
-    receiver_cpu: float
-    sender_scheduler: str
-    receiver_scheduler: str
-
-
 @dataclass(frozen=True)
-class Finding:
+class StreamEnd:
     """What a stream's record holds beside its lane. offset: CLOCK_REALTIME - CLOCK_MONOTONIC, ns."""
 
     phase: str
@@ -106,7 +40,7 @@ def _rows(view: memoryview, length: int) -> Numbers:
     return np.array(view[:length], dtype=np.int64)
 
 
-def stream_record(stream: Stream, lane: Lane, found: Finding) -> StreamRecord:
+def stream_record(stream: Stream, lane: Lane, found: StreamEnd) -> StreamRecord:
     """The stream's record. Loss is counted, never estimated; latencies live in the packets' records."""
     sent, received = lane.count[SENT], lane.count[RECEIVED]
     times, order = _rows(lane.sent, sent), _rows(lane.order, sent)
@@ -115,15 +49,15 @@ def stream_record(stream: Stream, lane: Lane, found: Finding) -> StreamRecord:
     outage = longest_outage(arrived, times / 1e9)
     return StreamRecord(
         workload=stream.workload, phase=found.phase, stream=stream.name, number=found.number,
-        src=stream.src, dst=stream.dst, sport=list(found.sport), dport=found.dport, dscp=stream.dscp,
+        src=stream.src, dst=stream.dst, sport=found.sport, dport=found.dport, dscp=stream.dscp,
         pps=stream.pps, frame=stream.frame,
         sent=sent, send_errors=found.send_errors, received=received, lost=sent - received,
         duplicates=lane.count[DUPLICATES], foreign=lane.count[FOREIGN],
         reordered=reorder.reordered, reorder_extent_max=reorder.extent_max,
         loss_runs=loss_runs(arrived),
-        outage={"packets": outage.packets, "seconds": round(outage.seconds, 6)},
+        outage=replace(outage, seconds=round(outage.seconds, 6)),
         socket_drops=found.socket_drops,
-        port_sent=list(lane.port_sent), port_received=list(lane.port_received),
+        port_sent=tuple(lane.port_sent), port_received=tuple(lane.port_received),
         start=None if not sent else times[0] / 1e9 - found.t0,
         end=_end(times, lane, found),
         lateness=_lateness(_rows(lane.late, lane.count[SLOTS])),
@@ -131,7 +65,7 @@ def stream_record(stream: Stream, lane: Lane, found: Finding) -> StreamRecord:
         latency_invalid=found.latency_invalid, interrupted=found.interrupted)
 
 
-def _end(times: Numbers, lane: Lane, found: Finding) -> float | None:
+def _end(times: Numbers, lane: Lane, found: StreamEnd) -> float | None:
     """The last sending or the last arrival, whichever is later."""
     if not len(times):
         return None
@@ -139,12 +73,12 @@ def _end(times: Numbers, lane: Lane, found: Finding) -> float | None:
     return float(max(int(times[-1]), arrival) / 1e9 - found.t0)
 
 
-def _lateness(late: Numbers) -> dict[str, float] | None:
+def _lateness(late: Numbers) -> Lateness | None:
     """How late slots were served, seconds."""
     if not len(late):
         return None
     p50, p99 = np.quantile(late, (0.5, 0.99))
-    return {"p50": round(p50 / 1e9, 7), "p99": round(p99 / 1e9, 7), "max": round(int(late.max()) / 1e9, 7)}
+    return Lateness(p50=round(p50 / 1e9, 7), p99=round(p99 / 1e9, 7), max=round(int(late.max()) / 1e9, 7))
 
 
 def sample_step(sent: int) -> int:
@@ -163,12 +97,12 @@ def packets_records(stream: Stream, lane: Lane, phase: str, t0: float) -> Iterat
         part = slice(a, a + PER_LINE)
         yield PacketsRecord(
             workload=stream.workload, phase=phase, stream=stream.name, first_seq=a * step, step=step,
-            t=(times[part] / 1e9 - t0).tolist(),
-            delay=[d / 1e9 if there else None
-                   for d, there in zip(delays[part].tolist(), arrived[part].tolist(), strict=True)])
+            t=tuple((times[part] / 1e9 - t0).tolist()),
+            delay=tuple(d / 1e9 if there else None
+                        for d, there in zip(delays[part].tolist(), arrived[part].tolist(), strict=True)))
 
 
-def write_stream(writer: RecordWriter, stream: Stream, lane: Lane, found: Finding) -> StreamRecord:
+def write_stream(writer: RecordWriter, stream: Stream, lane: Lane, found: StreamEnd) -> StreamRecord:
     """Write the packets of a stream and what became of it, which is returned."""
     for packets in packets_records(stream, lane, found.phase, found.t0):
         writer.write(packets)

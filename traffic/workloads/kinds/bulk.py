@@ -9,13 +9,15 @@ from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_time
 from traffic.metrics import bulk
+from traffic.runtime.records import IperfRecord
 from traffic.transports.iperf import Job, whole_seconds
 from traffic.workloads.kinds.kind import Built, Family, Json, Kind, Pair, Process, Setting, checked_job, unplaced
 from traffic.workloads.kinds.load import weight
 from traffic.workloads.kinds.names import pair_problems
 from traffic.workloads.specs import BulkSpec
 
-TRANSFERS = Family(("iperf",), lambda of, fabric: bulk.metrics(of["iperf"], fabric) if of["iperf"] else ())
+TRANSFERS = Family((IperfRecord,),
+                   lambda left, fabric: bulk.metrics(left[IperfRecord], fabric) if left[IperfRecord] else ())
 
 
 class Iperf(Process["Bulk"]):

@@ -21,11 +21,12 @@ from topologies.model.explain import explain
 from topologies.model.fabric import Fabric
 from topologies.model.fields import Strict
 from traffic.metrics.metric import Metric
+from traffic.runtime.reading import Records, WorkloadRecord
+from traffic.runtime.records import Record
 from traffic.workloads.extent import Extent
 
 Pair = tuple[str, str]      # names of hosts: from, to
 Json = dict[str, Any]
-Row = Mapping[str, Any]     # a record
 S = TypeVar("S", bound=Strict)
 B = TypeVar("B", bound="Built")
 
@@ -56,11 +57,11 @@ class Setting:
 class Family:
     """Metrics that are made of the same kinds of records (docs/records.md), whichever kinds of workload leave them.
 
-    of: from the records of a workload in a phase, by kind, each of `records` among them; none of them, no metric.
+    of: from the records of a workload in a phase; none of the kinds `records`, no metric.
     """
 
-    records: tuple[str, ...]
-    of: Callable[[Mapping[str, Sequence[Row]], Fabric], Iterable[Metric]]
+    records: tuple[type[WorkloadRecord], ...]
+    of: Callable[[Records, Fabric], Iterable[Metric]]
 
 
 class Process(ABC, Generic[B]):
@@ -135,6 +136,7 @@ class Kind(ABC, Generic[S, B]):
 
     spec           the model of what a user writes          title      the subject of a sentence about it
     families       of metrics that its records become       times  tags of the times that such a workload is about
+    other_records  kinds of those that no metric is made of
     has_ranks      whether an event may slow one of its ranks
     per_operation  whether it has metrics of single operations, 'job.c1.time'
     checks_early   whether building one takes no time and reads no file, so that loading a scenario does it
@@ -144,6 +146,7 @@ class Kind(ABC, Generic[S, B]):
     title: ClassVar[str]
     times: ClassVar[tuple[str, ...]] = ()
     families: ClassVar[tuple[Family, ...]] = ()
+    other_records: ClassVar[tuple[type[Record], ...]] = ()
     has_ranks: ClassVar[bool] = False
     per_operation: ClassVar[bool] = False
     checks_early: ClassVar[bool] = False

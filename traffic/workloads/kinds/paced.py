@@ -19,7 +19,8 @@ from topologies.model.fields import Strict
 from topologies.model.units import show_time
 from traffic.metrics import packets
 from traffic.transports.udp.plan import MAX_DRAIN, MAX_STREAMS, Job, Stream
-from traffic.workloads.kinds.kind import Built, Family, Json, Pair, Process, Setting, checked_job, unplaced
+from traffic.transports.udp.records import PacketsRecord, StreamRecord, StreamsRecord
+from traffic.workloads.kinds.kind import B, Built, Family, Json, Kind, Pair, Process, S, Setting, checked_job, unplaced
 from traffic.workloads.kinds.load import weight
 
 T = TypeVar("T", bound=Stream)
@@ -28,7 +29,8 @@ P = TypeVar("P", bound="Paced")
 _KEYS: dict[str, tuple[str, ...]] = {"pps": ("pps", "rate"), "count": ("count", "size"), "frame": ("frame", "mtu")}
 
 
-PACKETS = Family(("stream", "packets"), lambda of, _: packets.metrics(of["stream"], of["packets"]))
+PACKETS = Family((StreamRecord, PacketsRecord),
+                 lambda left, _: packets.metrics(left[StreamRecord], left[PacketsRecord]))
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ class Paced(Built):
 
     def demand(self, fabric: Fabric, seconds: float) -> float:
         return sum(_asks(s, fabric) for s in self.streams)
+
+
+class PacedKind(Kind[S, B]):
+    """A kind of streams."""
+
+    families: ClassVar[tuple[Family, ...]] = (PACKETS,)
+    other_records = (StreamsRecord,)
 
 
 class PacedProcess(Process[P], Generic[P]):

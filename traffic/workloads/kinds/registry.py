@@ -8,6 +8,7 @@ from pydantic import Field
 
 from topologies.model.fabric import Fabric
 from topologies.model.fields import Strict
+from traffic.runtime.records import COMMON, Record
 from traffic.workloads.kinds.bulk import BulkKind
 from traffic.workloads.kinds.collective import CollectiveKind
 from traffic.workloads.kinds.kind import Built, Family, Kind
@@ -37,6 +38,12 @@ def any_spec() -> Any:
 def families() -> tuple[Family, ...]:
     """Of metrics that records become, each once."""
     return tuple(dict.fromkeys(family for kind in KINDS.values() for family in kind.families))
+
+
+def record_kinds() -> tuple[type[Record], ...]:
+    """Of everything that traffic writes down."""
+    of_kinds = (kind for k in KINDS.values() for kind in k.other_records)
+    return tuple(dict.fromkeys((*COMMON, *(kind for f in families() for kind in f.records), *of_kinds)))
 
 
 def build(spec: Strict, fabric: Fabric, name: str, seed: int) -> Built:

@@ -9,9 +9,9 @@ from pathlib import Path
 from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from traffic.transports.replay.plan import NAMES, Replay, ReplayJob, check_together, merged, replay_of
-from traffic.workloads.kinds.kind import Json, Kind, Setting
+from traffic.workloads.kinds.kind import Json, Setting
 from traffic.workloads.kinds.names import host_problems, trace_problems
-from traffic.workloads.kinds.paced import PACKETS, Paced, PacedProcess
+from traffic.workloads.kinds.paced import Paced, PacedKind, PacedProcess
 from traffic.workloads.specs import ReplaySpec
 
 
@@ -51,11 +51,10 @@ class Replayed(Paced):
         return float(self.replay.schedule.due[-1]) / 1e9
 
 
-class ReplayKind(Kind[ReplaySpec, Replayed]):
+class ReplayKind(PacedKind[ReplaySpec, Replayed]):
     """TCP and UDP packets of a capture with their sizes and times, between mapped hosts."""
 
     spec, title, times = ReplaySpec, "The replayed capture", ("latency",)
-    families = (PACKETS,)
 
     def problems(self, spec: ReplaySpec, fabric: Fabric, at: KeyPath) -> Iterator[Problem]:
         yield from trace_problems(spec.trace, at)

@@ -8,6 +8,7 @@ from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_size, show_time
 from traffic.metrics.serving import requests
+from traffic.runtime.records import RequestRecord
 from traffic.traces.requests import requests_workload
 from traffic.workloads.kinds.engine import EngineKind, Operations
 from traffic.workloads.kinds.kind import Family
@@ -21,7 +22,7 @@ from traffic.workloads.kinds.names import (
 from traffic.workloads.specs import RequestsSpec
 from traffic.workloads.workload import Transfer, Workload
 
-ANSWERS = Family(("request",), lambda of, _: requests.metrics(of["request"]))
+ANSWERS = Family((RequestRecord,), lambda left, _: requests.metrics(left[RequestRecord]))
 
 
 class RequestsKind(EngineKind[RequestsSpec]):

@@ -11,13 +11,15 @@ from topologies.model.fabric import Fabric
 from topologies.model.units import show_rate, show_size
 from traffic.metrics import roce
 from traffic.transports.rocev2.plan import QueuePair, RoceJob, queue_pairs
+from traffic.transports.rocev2.records import RoceRecord
 from traffic.transports.rocev2.wire import OVERHEAD
-from traffic.workloads.kinds.kind import Family, Kind
+from traffic.transports.udp.records import StreamRecord
+from traffic.workloads.kinds.kind import Family
 from traffic.workloads.kinds.names import pair_problems
-from traffic.workloads.kinds.paced import PACKETS, Paced, PacedProcess, made
+from traffic.workloads.kinds.paced import PACKETS, Paced, PacedKind, PacedProcess, made
 from traffic.workloads.specs import RoceSpec
 
-QUEUE_PAIRS = Family(("roce", "stream"), lambda of, _: roce.metrics(of["roce"], of["stream"]))
+QUEUE_PAIRS = Family((RoceRecord, StreamRecord), lambda left, _: roce.metrics(left[RoceRecord], left[StreamRecord]))
 
 
 class QueuePairProcess(PacedProcess["QueuePairs"]):
@@ -31,7 +33,7 @@ class QueuePairs(Paced):
     process = QueuePairProcess()
 
 
-class RoceKind(Kind[RoceSpec, QueuePairs]):
+class RoceKind(PacedKind[RoceSpec, QueuePairs]):
     """SEND messages of packets at a pace, over reliable or unreliable connections."""
 
     spec, title, times = RoceSpec, "The RoCEv2 queue pairs", ("latency",)

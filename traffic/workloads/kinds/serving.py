@@ -12,23 +12,33 @@ from traffic.inference import unloaded
 from traffic.inference.gpu import Chunk
 from traffic.inference.kv import shipping
 from traffic.inference.plan import Serving, ServingJob, serving_of
+from traffic.inference.records import (
+    ReplicaRecord,
+    ServingRecord,
+    ServingSetupRecord,
+    StepRecord,
+    StoreRecord,
+    TaskRecord,
+    ToolRecord,
+)
 from traffic.metrics.metric import Metric
 from traffic.metrics.serving import inference, spanning, stores, tasks
+from traffic.runtime.reading import Records
 from traffic.workloads.extent import Extent
-from traffic.workloads.kinds.kind import Built, Family, Json, Kind, Pair, Process, Row, Setting, checked_job
+from traffic.workloads.kinds.kind import Built, Family, Json, Kind, Pair, Process, Setting, checked_job
 from traffic.workloads.kinds.serving_checks import extent_of, limit_problems, name_problems
 from traffic.workloads.specs import ServingSpec
 
 
-def _metrics(of: Mapping[str, Sequence[Row]], fabric: Fabric) -> Iterator[Metric]:
-    served, setups, held = of["serving"], of["serving-setup"], of["serving-store"]
-    yield from inference.metrics(served, of["serving-replica"], setups)
-    yield from tasks.metrics(of["task"], served, of["tool"])
-    yield from spanning.metrics(of["serving-step"])
-    yield from stores.metrics(served, held)
+def _metrics(left: Records, fabric: Fabric) -> Iterator[Metric]:
+    served = left[ServingRecord]
+    yield from inference.metrics(served, left[ReplicaRecord], left[ServingSetupRecord])
+    yield from tasks.metrics(left[TaskRecord], served, left[ToolRecord])
+    yield from spanning.metrics(left[StepRecord])
+    yield from stores.metrics(served, left[StoreRecord])
 
 
-SERVING = Family(("serving", "serving-replica", "serving-setup", "serving-step", "serving-store", "task", "tool"),
+SERVING = Family((ServingRecord, ReplicaRecord, ServingSetupRecord, StepRecord, StoreRecord, TaskRecord, ToolRecord),
                  _metrics)
 
 

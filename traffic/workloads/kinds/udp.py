@@ -11,9 +11,9 @@ from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_rate, show_time
 from traffic.transports.udp.plan import Job, Stream, source_ports, streams_of
-from traffic.workloads.kinds.kind import Json, Kind, Setting
+from traffic.workloads.kinds.kind import Json, Setting
 from traffic.workloads.kinds.names import pair_problems
-from traffic.workloads.kinds.paced import PACKETS, Paced, PacedProcess, made
+from traffic.workloads.kinds.paced import Paced, PacedKind, PacedProcess, made
 from traffic.workloads.specs import StreamSpec
 
 
@@ -39,11 +39,10 @@ class UdpStreams(Paced):
     process = Streams()
 
 
-class UdpKind(Kind[StreamSpec, UdpStreams]):
+class UdpKind(PacedKind[StreamSpec, UdpStreams]):
     """Single packets on an absolute schedule: loss, reordering, latency and jitter."""
 
     spec, title, times = StreamSpec, "The UDP streams", ("latency",)
-    families = (PACKETS,)
     checks_early = True
 
     def problems(self, spec: StreamSpec, fabric: Fabric, at: KeyPath) -> Iterator[Problem]:
