@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from topologies.model.errors import TraceError
 from traffic.traces.compressed import contents
@@ -25,7 +24,7 @@ MAX_ITEM = 4_000_000        # characters of one item or member: what it becomes 
 _WINDOWS = (4_000, 64_000, 1_000_000, MAX_ITEM)     # an item is looked for in so many characters, then in more
 _DECODER = json.JSONDecoder(strict=False)       # PyTorch escapes not every control character
 _SPACE = re.compile(r"[ \t\n\r]*")
-Keep = Callable[[dict[str, Any]], bool]
+Keep = Callable[[dict[str, object]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Document:
     """All members but the items, and the items that were kept; `where` for errors about the header."""
 
     where: str
-    header: dict[str, Any]
+    header: dict[str, object]
     rows: list[Row]
     lists: frozenset[str]       # of ITEMS, those that there are
 
@@ -73,7 +72,7 @@ def _is_lines(path: Path, text: str) -> bool:
 
 def _lines(path: Path, text: str, keep: Keep) -> Document:
     rows: list[Row] = []
-    header: dict[str, Any] = {}
+    header: dict[str, object] = {}
     for number, line in enumerate(_split(path, text), start=1):
         row = json_row(f"{path}:{number}", line.removesuffix("\r"), _DECODER.decode)
         if number == 1:
@@ -99,7 +98,7 @@ def _split(path: Path, text: str) -> Iterator[str]:
 
 
 def _whole(path: Path, text: str, keep: Keep) -> Document:
-    header: dict[str, Any] = {}
+    header: dict[str, object] = {}
     rows: list[Row] = []
     lists: set[str] = set()
     reader = _Reader(path, text)
@@ -109,9 +108,11 @@ def _whole(path: Path, text: str, keep: Keep) -> Document:
             header[key] = value
             continue
         lists.add(key)
-        if number and not isinstance(value, dict):
+        if not number:
+            continue
+        if not isinstance(value, dict):
             raise TraceError(f"{path}, {key} {number}", "a JSON object", shorten(value))
-        if number and keep(value):
+        if keep(value):
             name = f"node {value['id']}" if key == "nodes" and "id" in value else f"{key} {number}"
             rows.append(Row(f"{path}, {name}", value))
     return Document(str(path), header, rows, frozenset(lists))
@@ -123,7 +124,7 @@ class _Reader:
     def __init__(self, path: Path, text: str) -> None:
         self._path, self._text, self._at = path, text, 0
 
-    def members(self) -> Iterator[tuple[str, Any, int]]:
+    def members(self) -> Iterator[tuple[str, object, int]]:
         """Key, value and -1; of lists of items each one and its number from 1, and first 0 for the list itself."""
         self._expect("{")
         while not self._found("}"):
@@ -142,7 +143,7 @@ class _Reader:
         if self._peek():
             raise self._error()
 
-    def items(self, at: int) -> Iterator[tuple[int, Any]]:
+    def items(self, at: int) -> Iterator[tuple[int, object]]:
         """The items of the list at an offset, from 1."""
         self._at, number = at, 0
         self._expect("[")
@@ -166,7 +167,7 @@ class _Reader:
         if not self._found(mark):
             raise self._error()
 
-    def _value(self) -> Any:
+    def _value(self) -> object:
         self._peek()
         for window in _WINDOWS:
             try:

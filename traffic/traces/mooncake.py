@@ -17,7 +17,6 @@ import random
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from topologies.model.errors import TraceError
 from traffic.traces.rows import Row, json_rows, shorten
@@ -116,7 +115,7 @@ def _request(row: Row) -> CachedRequest:
 
 
 def _whole(row: Row, key: str, least: int = 0) -> int:
-    value: Any = row.data.get(key)
+    value = row.data.get(key)
     if type(value) is not int or value < least:
         raise TraceError(row.where, f"{key}, a whole number of {least} or more", shorten(value))
     return value

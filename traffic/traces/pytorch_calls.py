@@ -19,7 +19,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal, TypeGuard
 
 from topologies.model.errors import TraceError
 from traffic.traces.rows import Row, shorten
@@ -71,7 +71,7 @@ class Call:
     parent: int = -1
 
 
-def count(value: object) -> bool:
+def count(value: object) -> TypeGuard[int]:
     """A whole number of zero or more."""
     return type(value) is int and value >= 0
 
@@ -113,7 +113,7 @@ def node_call(row: Row, groups: Groups, n: int) -> Call | None:
     if kind == "all-to-all" and (values[at + 1] or values[at + 2]) and len(outputs) != 1:
         raise TraceError(row.where, "one output tensor", shorten(row.data.get("outputs")))
     m, splits = len(ranks) or n, kind == "all-to-all" and (op == "all_to_allv" or values[at + 1] or values[at + 2])
-    return Call(row.where, op, kind, seq, name if isinstance(name, str) else "" if len(ranks) == n else f"{name}",
+    return Call(row.where, str(op), kind, seq, name if isinstance(name, str) else "" if len(ranks) == n else f"{name}",
                 ranks, size, received,
                 split_bytes(row.where, "send", values[at + 1], size, m) if splits else (),
                 split_bytes(row.where, "receive", values[at + 2], received, m) if splits else (),
@@ -124,9 +124,10 @@ def node_call(row: Row, groups: Groups, n: int) -> Call | None:
 def listed_groups(row: Row) -> dict[str, tuple[int, ...]]:
     """Name -> ranks of a `## process_group:init ##` node. Raises TraceError."""
     values = _values(row, "inputs")
+    listed = values[0] if values else "[]"
     try:
-        rows = json.loads(values[0]) if values else []
-    except (ValueError, TypeError, RecursionError):
+        rows = json.loads(listed) if isinstance(listed, str) else None
+    except (ValueError, RecursionError):
         rows = None
     return groups_of(rows, row.where)
 
@@ -140,7 +141,7 @@ def groups_of(rows: object, where: str) -> dict[str, tuple[int, ...]]:
     return {g["pg_name"]: tuple(g.get("ranks", [])) for g in rows}
 
 
-def _values(row: Row, key: str) -> list[Any]:
+def _values(row: Row, key: str) -> list[object]:
     """Inputs or outputs: a list up to schema 1.0.1, then an object with values, shapes and types."""
     value = row.data.get(key)
     if isinstance(value, dict):
@@ -151,7 +152,7 @@ def _values(row: Row, key: str) -> list[Any]:
     return value
 
 
-def _attributes(row: Row) -> dict[str, Any]:
+def _attributes(row: Row) -> dict[str, object]:
     """What the attributes of a node say of its collective, by the names that a profile has for it."""
     listed = row.data.get("attrs")
     said = {a["name"]: a.get("value") for a in listed if isinstance(a, dict) and isinstance(a.get("name"), str)} \
@@ -159,11 +160,11 @@ def _attributes(row: Row) -> dict[str, Any]:
     return said | {theirs: said[ours] for ours, theirs in _ATTRIBUTES.items() if ours in said}
 
 
-def _first(value: Any) -> Any:
+def _first(value: object) -> object:
     return value[0] if isinstance(value, list) and value else value
 
 
-def _id(value: Any) -> int:
+def _id(value: object) -> int:
     return value if count(value) else -1
 
 
@@ -226,7 +227,7 @@ def split_bytes(where: str, what: str, splits: object, size: int, ranks: int) ->
 # --- arguments of a profile's events --------------------------------------------------------------
 
 
-def argument_call(where: str, args: Mapping[str, Any], groups: Groups, n: int) -> Call | None:
+def argument_call(where: str, args: Mapping[str, object], groups: Groups, n: int) -> Call | None:
     """The collective of an event's args ("Collective name" and the like), None for a `wait`."""
     op = args["Collective name"]
     if op in SKIPPED:
@@ -235,30 +236,31 @@ def argument_call(where: str, args: Mapping[str, Any], groups: Groups, n: int) -
     element = _ELEMENT.get(str(args.get("dtype")))
     if element is None and kind != "barrier":
         raise TraceError(where, f"a dtype: {', '.join(_ELEMENT)}", shorten(args.get("dtype")))
-    numbers = [args.get(key, 0 if kind == "barrier" else None) for key in ("In msg nelems", "Out msg nelems")]
-    if not all(count(v) for v in numbers):
-        raise TraceError(where, "In msg nelems and Out msg nelems", shorten(numbers))
+    said = [args.get(key, 0 if kind == "barrier" else None) for key in ("In msg nelems", "Out msg nelems")]
+    numbers = [v for v in said if count(v)]
+    if len(numbers) < len(said):
+        raise TraceError(where, "In msg nelems and Out msg nelems", shorten(said))
     size, received = (v * (element or 0) for v in numbers)
     sent, got = _list(args.get("In split size", [])), _list(args.get("Out split size", []))
     splits = kind == "all-to-all" and (op == "all_to_allv" or bool(sent) or bool(got))
     whole = splits and sent is not None and got is not None
     peer = args.get("Dst Rank", args.get("Src Rank"))
-    return Call(where, op, kind, args["Seq"] if count(args.get("Seq")) else -1, str(args.get("Process Group Name", "")),
+    return Call(where, str(op), kind, _id(args.get("Seq")), str(args.get("Process Group Name", "")),
                 ranks, size or (received if kind == "recv" else 0), received,
                 split_bytes(where, "send", sent, size, len(ranks)) if whole else (),
                 split_bytes(where, "receive", got, received, len(ranks)) if whole else (),
                 peer if count(peer) else _member(ranks, args.get("Rank")))
 
 
-def _said_ranks(where: str, args: Mapping[str, Any], groups: Groups, n: int) -> tuple[int, ...]:
+def _said_ranks(where: str, args: Mapping[str, object], groups: Groups, n: int) -> tuple[int, ...]:
     """Of a list in full, else by the group's name in distributedInfo, else as in an execution trace."""
     name, listed = str(args.get("Process Group Name", "")), _list(args.get("Process Group Ranks", []))
     if listed and all(count(r) for r in listed):
         return _within(where, name, tuple(listed), n)
     keys = ("Global rank start", "Global rank stride", "Group size")
-    rest = [args[k] for k in keys if type(args.get(k)) is int]
-    return _ranks(where, name, groups, n, rest if len(rest) == 3 else [args["Group size"]] if count(
-        args.get("Group size")) else [])
+    rest = [v for k in keys if type(v := args.get(k)) is int]
+    size = args.get("Group size")
+    return _ranks(where, name, groups, n, rest if len(rest) == 3 else [size] if count(size) else [])
 
 
 def _list(value: object) -> list[int] | None:

@@ -25,7 +25,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from topologies.model.errors import TraceError
 from traffic.traces.documents import Document, document
@@ -123,7 +122,7 @@ def _calls(path: Path, found: Document, n: int) -> list[Call]:
     return _in_turn([c for c in calls if len(c.ranks) != 1])
 
 
-def _is_wanted(node: dict[str, Any]) -> bool:
+def _is_wanted(node: dict[str, object]) -> bool:
     name_ = node.get("name")
     return not isinstance(name_, str) or name_ == "record_param_comms" or _INIT in name_ or name_.startswith(
         ("nccl:", "gloo:", "mpi:", "ucc:"))

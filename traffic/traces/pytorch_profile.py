@@ -6,7 +6,6 @@ import math
 import re
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 from topologies.model.errors import TraceError
 from traffic.traces.documents import Document
@@ -57,7 +56,7 @@ class Extent:
     end: float = -math.inf
     other: set[str] = field(default_factory=set)    # collectives of another backend
 
-    def keep(self, event: dict[str, Any]) -> bool:
+    def keep(self, event: dict[str, object]) -> bool:
         """Whether the reader needs the event; looks at every one on the way."""
         name, ts, dur = event.get("name"), event.get("ts"), event.get("dur")
         if event.get("ph", "X") == "X" and isinstance(ts, int | float) and isinstance(dur, int | float):
@@ -120,7 +119,7 @@ def name(row: Row) -> str:
 
 def _steps(document: Document) -> list[tuple[float, float]]:
     """Start and end of each ProfilerStep, in their order; none where the profile is not divided into steps."""
-    found = [(r, _STEP.match(r.data["name"])) for r in document.rows if r.data["name"].startswith("ProfilerStep")]
+    found = [(r, _STEP.match(name(r))) for r in document.rows if name(r).startswith("ProfilerStep")]
     numbers = [m[1] if m else "" for _, m in found]
     if len(set(numbers)) < len(numbers):
         raise TraceError(document.where.removesuffix(":1"), "one ProfilerStep of each number",
@@ -139,7 +138,7 @@ def _external(row: Row) -> object:
 
 
 def _kernel(row: Row, launches: dict[object, Row], groups: Groups, n: int) -> Kernel:
-    match = _KERNEL.search(row.data["name"])
+    match = _KERNEL.search(name(row))
     if match is None or match[1] not in KERNELS:
         raise TraceError(row.where, f"an NCCL kernel of {' or '.join(KERNELS)}",
                          f"{shorten(row.data['name'])}, which is not supported")

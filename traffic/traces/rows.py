@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from topologies.model.document import other_encoding
 from topologies.model.errors import TraceError
@@ -18,7 +17,7 @@ class Row:
     """One JSON object of a .jsonl file and where it stands."""
 
     where: str
-    data: dict[str, Any]
+    data: dict[str, object]
 
 
 def text_lines(path: Path) -> list[str]:
@@ -42,7 +41,7 @@ def json_rows(path: Path) -> list[Row]:
     return [json_row(f"{path}:{number}", line) for number, line in enumerate(text_lines(path), start=1)]
 
 
-def json_row(where: str, line: str, decode: Callable[[str], Any] = json.loads) -> Row:
+def json_row(where: str, line: str, decode: Callable[[str], object] = json.loads) -> Row:
     """A line as an object, read by `decode`, which raises ValueError for what is no JSON. Raises TraceError."""
     try:
         data = decode(line)
