@@ -62,7 +62,7 @@ def _described(name: str, settings: list[str], strict: bool) -> Iterator[str]:
     if _is_study(name):
         yield from _study_lines(name, settings)
         return
-    if _is_fabric(name):
+    if is_fabric(name):
         yield f"{name}: OK, a fabric"
         yield fabric_line(expand(load_fabric(name, settings)))
         return
@@ -146,7 +146,7 @@ def _study_lines(name: str, settings: list[str]) -> Iterator[str]:
             return
 
 
-def _is_fabric(name: str) -> bool:
+def is_fabric(name: str) -> bool:
     """A scenario has workloads or a question; a name of the library goes before one of the catalog."""
     if (LIBRARY / f"{name}.yml").exists():
         return False
