@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_a_lost_packet_is_sent_again_with_all_that_followed() -> None:
     first = both.send(20)
     for packet in first[:5] + first[6:]:
         both.arrive(packet)
-    assert both.into.reported() | {"delivered_at": 0} == {
+    assert asdict(both.into.reported()) | {"delivered_at": 0} == {
         "delivered": 5, "messages": 0, "discarded": 14, "repeated": 0, "acks": 0, "naks": 1, "bad_icrc": 0,
         "unanswered": 0, "delivered_at": 0}
     again = both.send(1)[0]
@@ -89,8 +90,8 @@ def test_a_lost_packet_is_sent_again_with_all_that_followed() -> None:
         for packet in both.send(1):
             both.arrive(packet)
     reported = both.out.reported()
-    assert (reported["status"], reported["acked"], reported["highest"]) == ("ok", 100, 100)
-    assert (reported["go_backs"], reported["retransmission_timeouts"]) == (1, 0)
+    assert (reported.status, reported.acked, reported.highest) == ("ok", 100, 100)
+    assert (reported.go_backs, reported.retransmission_timeouts) == (1, 0)
     assert (both.lane.count[SENT], both.lane.count[RECEIVED]) == (115, 114)
 
 
@@ -176,7 +177,7 @@ def test_silence_sends_again_and_gives_up_after_its_retries() -> None:
         both.out.heard_at = now - 10**9
         both.out.look_at_clock(now)
     assert both.out.over
-    assert both.out.reported()["status"] == "retries exceeded"
+    assert both.out.reported().status == "retries exceeded"
     assert both.lane.count[SENT] == 3 * 8
 
 
@@ -188,7 +189,7 @@ def test_the_loop_of_the_sender_runs_all_pairs_to_their_ends() -> None:
     assert len({p[20:22] for p in packets}) == 4
     for packet in packets:
         both.arrive(packet)
-    assert both.into.reported()["delivered"] == 100
+    assert both.into.reported().delivered == 100
     assert both.back.packets == []
 
 
@@ -201,7 +202,7 @@ def test_a_record_adds_up() -> None:
         for packet in both.send(1):
             both.arrive(packet)
     found = StreamEnd(phase="main", t0=0.0, offset=0, number=FIRST_QPN, sport=both.pair.ports(), dport=4791,
-                    send_errors={}, socket_drops=0, clock_step=0.0, latency_invalid="", interrupted=False)
+                      send_errors={}, socket_drops=0, clock_step=0.0, latency_invalid="", interrupted=False)
     stream = stream_record(both.pair, both.lane, found)
     record = roce_record(both.pair, stream, both.out.reported(), both.into.reported(), 0)
     assert (record.sent, record.retransmitted, record.delivered, record.bytes) == (115, 15, 100, 25_600)

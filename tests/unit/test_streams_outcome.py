@@ -18,6 +18,7 @@ from traffic.transports.udp.outcome import StreamEnd, packets_records, sample_st
 from traffic.transports.udp.pcap import pcap_one_way, stream_packet
 from traffic.transports.udp.plan import Stream
 from traffic.transports.udp.receiver import Inlet, receive_all
+from traffic.transports.udp.records import Outage
 from traffic.transports.udp.sender import Flow, send_all
 from traffic.transports.udp.wire import HEADER, MAGIC, RECEIVE_BUFFER, SO_TIMESTAMPNS, allow_sockets, socket_drops
 
@@ -49,9 +50,9 @@ def test_losses_reordering_and_outages_come_from_the_order_of_arrival() -> None:
     assert (record.sent, record.received, record.lost) == (12, 6, 6)
     assert (record.reordered, record.reorder_extent_max) == (1, 2)
     assert record.loss_runs == 2
-    assert record.outage == {"packets": 4, "seconds": 0.004}
+    assert record.outage == Outage(packets=4, seconds=0.004)
     assert record.lateness is not None
-    assert record.lateness["max"] == pytest.approx(11e-6)
+    assert record.lateness.max == pytest.approx(11e-6)
     assert record.start == pytest.approx(1.0)
 
 
@@ -114,7 +115,7 @@ def test_what_is_sent_arrives_and_is_stamped_after_its_sending(pair: Pair) -> No
     finish(Inlet(0, lane, sink, (port,)), where, 5.0)
     record = stream_record(a_stream(), lane, FOUND)
     assert (record.sent, record.received, record.lost, record.reordered) == (50, 50, 0, 0)
-    assert record.port_sent == record.port_received == [50]
+    assert record.port_sent == record.port_received == (50,)
     assert all(0 < d < 1 for r in packets_records(a_stream(), lane, "p", 0.0) for d in r.delay if d is not None)
     assert socket_drops(sink) == 0
 

@@ -14,6 +14,7 @@ from scenarios.study.load import load_study, order_of
 from tests.unit.bounded import aifab, refused
 from tests.unit.study_factory import BASE, STUDY, plan, write
 from topologies.model.errors import SpecError, SpecErrors, TraceError
+from topologies.model.fabric import Fabric
 
 
 def refusal(directory: Path, old: str, new: str, *overrides: str, quick: bool = False) -> str:
@@ -75,10 +76,10 @@ def test_what_is_wrong_in_every_design_is_reported_once(tmp_path: Path) -> None:
 
 def test_what_only_the_compiler_finds_is_reported_with_its_design(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def refuse(scenario: Scenario) -> Compiled:
+    def refuse(scenario: Scenario, fabric: Fabric) -> Compiled:
         if scenario.fabric.spines == 4:
             raise TraceError("t.csv:3", "a row of a trace", "half of one")
-        return compiled(scenario)
+        return compiled(scenario, fabric)
 
     monkeypatch.setattr(load, "compiled", refuse)
     with pytest.raises(SpecErrors, match=r"^design four: t.csv:3: expected a row of a trace; found half of one$"):
