@@ -33,7 +33,7 @@ from scenarios.commands.upkeep import clean, doctor, report
 from scenarios.commands.validate import validate
 from scenarios.commands.vpc import evpn, verify, vpc
 from scenarios.commands.workshop import workshop
-from topologies.lab.host_limits import absolute_path
+from topologies.lab.programs import absolute_path
 from topologies.model.errors import LabError
 
 INTERRUPTED = 130       # what a shell expects of a program that Ctrl-C ended

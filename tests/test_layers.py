@@ -22,6 +22,7 @@ PACKAGES = ("topologies", "controller", "traffic", "scenarios")
 MODEL_LIBRARIES = ("pydantic", "pydantic_core", "ruamel", "networkx")
 PURE = ("topologies.model",)
 BASIS = ("topologies.model", "topologies.access")
+MANAGEMENT = ("topologies.switches.management", "topologies.switches.ovs.management")
 
 
 class May(NamedTuple):
@@ -35,14 +36,16 @@ GUARDED = ("mininet", "os_ken", "tests")       # only where a folder names them
 FOLDERS = {     # the longest name that fits a module is its folder
     "topologies.model": May((), MODEL_LIBRARIES),
     "topologies.access": May(PURE, ()),
-    "topologies.switches.ovs.management": May(BASIS, ()),       # a running switch; the controller asks it
+    "topologies.switches.management": May(BASIS, ()),           # a running switch, as the controller may ask it
+    "topologies.switches.managements": May((*BASIS, *MANAGEMENT), ()),
+    "topologies.switches.ovs.management": May((*BASIS, "topologies.switches.management"), ()),
     "topologies": May(("topologies",), (*MODEL_LIBRARIES, "mininet", "pyroute2")),
     "controller.intent": May(PURE, MODEL_LIBRARIES),
     "controller.evpn": May((*PURE, "controller.intent"), ()),
     "controller.rules": May((*PURE, "controller.intent", "controller.evpn"), ()),
     "controller.verify": May((*PURE, "controller.intent", "controller.rules"), ()),
     "controller.bgp": May((*BASIS, "controller.evpn"), ("os_ken",)),
-    "controller.southbound": May((*BASIS, "controller", "topologies.switches.ovs.management"), ("os_ken",)),
+    "controller.southbound": May((*BASIS, "controller", "topologies.switches.managements"), ("os_ken",)),
     "controller": May((*BASIS, "controller")),
     "traffic": May((*BASIS, "traffic")),
     "scenarios": May(PACKAGES),
@@ -58,12 +61,14 @@ class Backend(NamedTuple):
 
 BACKENDS = {
     "topologies/switches/ovs": Backend(
-        re.compile(r"\bovs-\w+|ovsdb|vswitchd|unixctl|\bdpctl\b|\bofproto/|\btnl/|revalidator|upcall|openvswitch"), {
+        re.compile(r"\bovs-(?!kernel\b)\w+|ovsdb|vswitchd|unixctl|\bdpctl\b|\bofproto/|\btnl/|revalidator|upcall|"
+                   r"openvswitch"), {
             "controller/southbound/ofctl.py": "rules are shown as ovs-ofctl writes them",
             "controller/northbound/api.py": "tells its users so"}),
     "topologies/links/htb": Backend(
         re.compile(r"\bhtb\b|\bbfifo\b|qdisc|\bnetem\b|\bsch_\w+|\btc_batch\b|\btc\b", re.IGNORECASE), {
             "topologies/lab/shell.py": "runs tc as it runs ip",
+            "topologies/switches/ovs/datapath.py": "has them as its links, and says so in reports",
             "topologies/switches/ovs/vtep.py": "silences the kernel behind a tunnel end, which is no wire"}),
 }
 
@@ -139,6 +144,7 @@ def test_a_module_imports_only_what_its_folder_may(module: str) -> None:
     ("controller.rules.rules", "os_ken.lib"), ("controller.rules.irb", "controller.southbound.reconcile"),
     ("controller.intent.vpc", "controller.evpn.evpn"), ("controller.writer", "os_ken.lib"),
     ("controller.southbound.app", "topologies.switches.ovs.switch"), ("controller.southbound.app", "mininet.node"),
+    ("controller.southbound.app", "topologies.switches.datapaths"),
     ("controller.writer", "topologies.switches.ovs.management.unixctl"),
     ("topologies.switches.ovs.management.unixctl", "topologies.lab.shell"),
     ("controller.rules.paths", "traffic.workloads.specs"), ("traffic.transports.tcp.network", "controller.rules.rules"),
@@ -153,7 +159,7 @@ def test_the_rules_refuse_what_would_join_two_folders(module: str, name: str) ->
 @pytest.mark.parametrize(("module", "name"), [
     ("topologies.clos", "mininet.topo"), ("topologies.links.htb.wires", "pyroute2.netlink"),
     ("controller.southbound.app", "os_ken.base"),
-    ("controller.southbound.app", "topologies.switches.ovs.management.unixctl"),
+    ("controller.southbound.app", "topologies.switches.managements"),
     ("controller.northbound.api", "fastapi"),
     ("traffic.metrics.collective", "numpy"), ("traffic.workloads.workload", "topologies.model.fabric.Fabric"),
     ("scenarios.run.runner", "topologies.lab.network"), ("scenarios.run.runner", "controller.rules.compile"),
@@ -169,7 +175,8 @@ def test_relative_and_nested_imports_are_seen() -> None:
 
 
 def test_every_folder_of_the_rules_exists() -> None:
-    assert [folder for folder in FOLDERS if not (ROOT / folder.replace(".", "/")).is_dir()] == []
+    assert [folder for folder in FOLDERS if not (ROOT / folder.replace(".", "/")).is_dir()
+            and not (ROOT / f"{folder.replace('.', '/')}.py").is_file()] == []
 
 
 @pytest.mark.parametrize("folder", BACKENDS)

@@ -20,8 +20,7 @@ from controller.southbound.reconcile import Change, Installed, by_phase
 from controller.stages import RuleSource
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory
-from topologies.switches.ovs.management.commands import flush_caches, set_neighbours, settle_counters
-from topologies.switches.ovs.management.process import is_switch
+from topologies.switches.managements import management_of
 
 LOG = logging.getLogger("aifab.controller")
 Handler = TypeVar("Handler", bound=Callable[..., None])
@@ -48,13 +47,14 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
     def __init__(self, inventory: Inventory, control: Control) -> None:
         super().__init__()
         self.inventory, self.control = inventory, control
+        self._management = management_of(inventory)
         self._by_dpid = {s.dpid: s.name for s in inventory.fabric.switches}
         self._datapaths: dict[str, Any] = {}
         self._pids: dict[str, int] = {}
         self._exchange = Exchange()
         self._workers = ThreadPoolExecutor(8, thread_name_prefix="switch")
         for switch, process in inventory.switches.items():
-            if is_switch(process.pid):
+            if self._management.is_switch(process.pid):
                 self._follow_process(switch, process.pid)
             else:
                 self._on_death(switch)
@@ -183,7 +183,7 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         def confirm() -> None:
             try:
                 if changed:
-                    flush_caches(self.inventory.switches[switch])
+                    self._management.flush_caches(self.inventory.switches[switch])
                 with self.control.lock:
                     if self._datapaths.get(switch) is datapath:
                         self._apply(self.control.confirm(switch, batch))
@@ -216,7 +216,7 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         """Write a switch's tunnel neighbours again, before it forgets them. Raises LabError."""
         neighbours = self.control.wanted[switch].neighbours
         if neighbours:
-            set_neighbours(self.inventory.switches[switch], ((n.ip, n.mac) for n in neighbours))
+            self._management.set_neighbours(self.inventory.switches[switch], ((n.ip, n.mac) for n in neighbours))
 
     def renew_all_neighbours(self) -> None:
         for switch in tuple(self._datapaths):
@@ -231,7 +231,7 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
         return {switch: future.result(REPLY_TIMEOUT) for switch, future in asked.items()}
 
     def _read_switch(self, switch: str, datapath: Any) -> tuple[list[FlowCounter], list[Any]]:
-        settle_counters(self.inventory.switches[switch])
+        self._management.settle_counters(self.inventory.switches[switch])
         flows = self._ask(datapath, openflow.flows_request)
         groups = self._ask(datapath, openflow.group_counters_request)
         return flows.result(REPLY_TIMEOUT), groups.result(REPLY_TIMEOUT)

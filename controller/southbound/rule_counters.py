@@ -19,7 +19,7 @@ from controller.rules.state import State
 from topologies.model.errors import LabError
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory, SwitchProcess
-from topologies.switches.ovs.management.rule_counters import drop_counts
+from topologies.switches.managements import management_of
 
 
 def names_of(fabric: Fabric, record: Record) -> dict[int, str]:
@@ -45,6 +45,7 @@ def drops_of(inventory: Inventory, switch: str) -> dict[str, int]:
 
 def policy_drops(inventory: Inventory, switches: Iterable[str] = ()) -> dict[str, dict[str, int]]:
     """Switch (these, or all) -> name of a drop rule -> packets; empty for one that does not answer. Raises LabError."""
+    drop_counts = management_of(inventory).drop_counts
     names = names_of(inventory.fabric, Record.read(Path(inventory.directory) / "intent.json"))
 
     def one(switch: SwitchProcess) -> dict[str, int]:

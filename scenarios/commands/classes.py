@@ -26,9 +26,10 @@ def class_group() -> None:
 def show(lab_id: LabId = "") -> None:
     """Print each class: its DSCP, its shares as the wires have them now, its VPCs."""
     from scenarios.run.attach import running_inventory
-    from topologies.links.htb.shares import held_classes
+    from topologies.switches.datapaths import datapath_of
 
-    found = held_classes(running_inventory(lab_id))
+    inventory = running_inventory(lab_id)
+    found = datapath_of(inventory).shares(inventory)
     if not found:
         typer.echo("the fabric has no classes")
     for name, c in found.items():

@@ -82,7 +82,7 @@ def emulator_counts(before: ledger.Counters | None, after: ledger.Counters | Non
     """The emulator's own loss counters, at the start and at the end."""
     if before is None or after is None:
         return None
-    found = {f"port sockets of {s}": Count(n, after.overruns.get(s)) for s, n in before.overruns.items()}
+    found = {f"{before.overrun_at} of {s}": Count(n, after.overruns.get(s)) for s, n in before.overruns.items()}
     found["kernel backlogs"] = Count(before.softnet, after.softnet)
     return found
 

@@ -13,7 +13,8 @@ from topologies.access.events import Standing
 from topologies.model.errors import RunError
 from topologies.model.fabric import Fabric, Node
 from topologies.model.inventory import Inventory
-from topologies.switches.ovs.management.paths import Frame, Layer4, Sent, path_of
+from topologies.switches.management import Frame, Layer4, Sent
+from topologies.switches.managements import management_of
 from traffic.runtime.records import PathRecord
 
 Gateways = Mapping[tuple[str, str], str]     # (from, to), names of hosts -> MAC that such frames are addressed to
@@ -54,7 +55,8 @@ def _asked(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, proto
            dport: int) -> Sent:
     port = inventory.fabric.access_link(src.name).end(src.leaf).ofport
     to = gateways.get((src.name, dst.name), dst.mac)
-    return path_of(inventory.switches[src.leaf], Frame(port, protocol, src.mac, to, src.ip, dst.ip, sport, dport))
+    return management_of(inventory).path_of(
+        inventory.switches[src.leaf], Frame(port, protocol, src.mac, to, src.ip, dst.ip, sport, dport))
 
 
 def spine_of(fabric: Fabric, src: Node, dst: Node, sent: Sent) -> str:

@@ -25,6 +25,7 @@ _IN_RECORDS = {"stream": {"pacing": "lateness"}, "roce": {"timeouts": "retransmi
 _LACKED: dict[str, dict[str, object]] = {
     "tcp-settings": {"initial_window": 10}, "roce": {"messages": 0}, "serving-setup": {"gateway": ""}}
 _LEDGER = {"closes": "balances"}
+_DATAPATHS = {"user": "ovs", "kernel": "ovs-kernel"}    # of a fabric's spec
 _END = {"port": "interface", "number": "ofport"}        # of a link
 _QUEUE = {"bytes", "packets", "kind", "min", "max", "ecn"}      # of every queue, once
 _OF_A_KIND = {"red": {"min", "max", "ecn"}, "fq_codel": {"ecn"}}
@@ -89,20 +90,22 @@ def _design(value: Json) -> dict[str, Any]:
 
 def _scenario(value: dict[str, Any]) -> dict[str, Any]:
     return {key: {name: _check(c) if isinstance(c, dict) else c for name, c in part.items()}
-            if key in ("validate", "checks") and isinstance(part, dict) else _queues(part)
+            if key in ("validate", "checks") and isinstance(part, dict) else _fabric(part)
             for key, part in value.items()}
 
 
-def _queues(value: Any) -> Any:
-    """The same with queues that have the keys of their own kind alone; each had those of all."""
+def _fabric(value: Any) -> Any:
+    """The same with queues that have the keys of their own kind alone, each had those of all; and with the datapath's
+    name of today."""
     if isinstance(value, list):
-        return [_queues(v) for v in value]
+        return [_fabric(v) for v in value]
     if not isinstance(value, dict):
         return value
     if set(value) == _QUEUE:
         others = {"min", "max", "ecn"} - _OF_A_KIND.get(value["kind"], set())
         return {key: v for key, v in value.items() if key not in others}
-    return {key: _queues(v) for key, v in value.items()}
+    return {key: _DATAPATHS.get(v, v) if key == "datapath" and isinstance(v, str) else _fabric(v)
+            for key, v in value.items()}
 
 
 def _check(value: Json) -> dict[str, Any]:
@@ -115,7 +118,7 @@ def _inventory(value: dict[str, Any]) -> dict[str, Any]:
         return value
     links = [{k: _renamed(v, _END) if k in ("a", "b") and isinstance(v, dict) else v for k, v in link.items()}
              if isinstance(link, dict) else link for link in fabric["links"]]
-    return {**value, "fabric": {**_queues(fabric), "links": links}}
+    return {**value, "fabric": {**_fabric(fabric), "links": links}}
 
 
 def _metric(value: Any) -> Any:

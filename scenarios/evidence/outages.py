@@ -17,8 +17,7 @@ from scenarios.run.waits import wait_for
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
 from topologies.proof.ledger import Counters, Fault
-from topologies.switches.ovs import restart
-from topologies.switches.ovs.losses import losses
+from topologies.switches.datapaths import datapath_of
 
 READY = 30.0        # seconds for a switch that has started again to hold its rules
 LOOK = 0.05         # seconds between two looks: each is a request to the controller
@@ -45,14 +44,15 @@ class Outage:
 
 def take_down(inventory: Inventory, switch: str, t0: float, note: Callable[[Outage], None]) -> None:
     """End a switch. The outage is noted before: its window must not be shorter than it is."""
-    policy, lost = rule_counters.drops_of(inventory, switch), losses(inventory, switch)
+    datapath = datapath_of(inventory)
+    policy, lost = rule_counters.drops_of(inventory, switch), datapath.losses(inventory, switch)
     note(Outage(switch, time.monotonic() - t0, policy=policy, overruns=lost))
-    restart.kill(inventory, switch)
+    datapath.kill(inventory, switch)
 
 
 def bring_up(inventory: Inventory, outage: Outage, t0: float, settle: float, watch: Watch) -> None:
     """Start it again; the outage ends `settle` seconds after it holds its rules. Raises LabError if it never does."""
-    watch(outage.switch, restart.start_again(inventory, outage.switch))
+    watch(outage.switch, datapath_of(inventory).start_again(inventory, outage.switch))
     wait_for(f"{outage.switch} to hold its rules again", partial(_holds_rules, inventory, outage.switch), READY,
              "does the controller run?", LOOK)
     outage.until = time.monotonic() - t0 + settle
@@ -65,7 +65,7 @@ def _holds_rules(inventory: Inventory, switch: str) -> bool:
 
 def daemons(inventory: Inventory, outages: Iterable[Outage]) -> dict[str, int]:
     """Switch that was away -> pid of its daemon now, 0 for none."""
-    return {o.switch: restart.daemon_pid(inventory, o.switch) for o in outages}
+    return {o.switch: datapath_of(inventory).pid_of(inventory, o.switch) for o in outages}
 
 
 def with_lost_counts(counters: Counters, outages: Iterable[Outage]) -> Counters:

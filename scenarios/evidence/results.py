@@ -35,11 +35,10 @@ from pydantic_core import to_json
 from scenarios.evidence import old_names
 from scenarios.spec.scenario import Scenario
 from topologies.access import files
-from topologies.links.htb import requirements as wires
 from topologies.model.errors import LabError, RunError
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
-from topologies.switches.ovs import requirements as switches
+from topologies.switches.datapaths import DATAPATHS
 from traffic.runtime.counters import Counters
 from traffic.runtime.reading import Records, read_records
 from traffic.workloads.kinds.registry import record_kinds
@@ -51,7 +50,8 @@ Part = Literal["scenario", "meta", "inventory", "predictions", "ledger", "verdic
 _COPY = "a run holds plain files and directories only: copy them, without the links, into a new directory"
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[a-z0-9-]+-[0-9a-f]{4}")
 _PROGRAMS = {
-    "ovs": switches.VERSION, "iproute2": wires.VERSION, "iperf3": ("iperf3", "--version"),
+    **{name: command for d in DATAPATHS.values() for name, command in d.requirements.versions.items()},
+    "iperf3": ("iperf3", "--version"),
 }
 _PACKAGES = ("mininet", "os-ken", "pyroute2", "numpy", "pydantic")
 

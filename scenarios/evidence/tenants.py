@@ -28,8 +28,8 @@ from scenarios.run.vpcs import apply_intent
 from scenarios.spec.events import History
 from scenarios.spec.scenario import Scenario, Scheduled
 from scenarios.spec.vpc_schedule import changes_of, moved, places
-from topologies.links.htb.shares import set_shares
 from topologies.model.inventory import Inventory
+from topologies.switches.datapaths import datapath_of
 from traffic.runtime.records import RecordWriter
 from traffic.transports.tcp.settings import prepare_namespace
 
@@ -102,7 +102,7 @@ class Tenants:
 
     def _share(self, phase: str, change: Scheduled, history: History) -> None:
         t, self._classes = time.monotonic(), reshared(self._classes, change.shares)
-        set_shares(self._lab.inventory, self._classes)
+        datapath_of(self._lab.inventory).set_shares(self._lab.inventory, self._classes)
         history.classes = self._classes
         self._shares.append({"t": t - self._t0, "phase": phase, "seconds": time.monotonic() - t,
                              "classes": {name: {"min": c.min, "max": c.max} for name, c in self._classes.items()}})

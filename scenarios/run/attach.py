@@ -6,6 +6,7 @@ from topologies.lab.host_limits import require_root
 from topologies.lab.journal import Journal, all_labs
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory
+from topologies.switches.datapaths import datapath_of
 
 
 def running_labs() -> list[Journal]:
@@ -28,14 +29,5 @@ def running_inventory(lab: str = "") -> Inventory:
 
 
 def capture_command(inventory: Inventory, name: str, packets: int = 0) -> list[str]:
-    """tcpdump in the wiring namespace, with the capture on its standard output. A direction is captured going out of
-    the wire, a link at its end a."""
-    link = inventory.fabric.link(name)
-    pair = inventory.wires[link.name]
-    device, way = pair.a, []
-    if "->" in name:
-        device = pair.b if name == link.directions[0] else pair.a
-        way = ["-Q", "out"]
-    count = ["-c", str(packets)] if packets else []
-    return ["nsenter", f"--net=/run/netns/{inventory.wiring}", "tcpdump", "-i", device, *way, *count, "-n", "-U",
-            "--time-stamp-precision=nano", "-s", "0", "-w", "-"]
+    """What captures a link, or one direction of it, on its standard output. Raises LabError where it cannot be."""
+    return datapath_of(inventory).capture_command(inventory, name, packets)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from scenarios.evidence.shares import reshared
 from scenarios.spec.scenario import ShareChange
-from topologies.links.htb.shares import held_classes, set_shares
 from topologies.model.document import nearest
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.inventory import Inventory
 from topologies.model.spec import LEAST_SHARE, ClassSpec, share_problems
 from topologies.model.units import parse_share
+from topologies.switches.datapaths import datapath_of
 
 
 def _check_share(option: str, text: str, least: float) -> None:
@@ -45,7 +45,8 @@ def change_shares(inventory: Inventory, name: str, least: str | None, most: str 
     for option, text, floor in (("--min", least, LEAST_SHARE), ("--max", most, 0.0)):
         if text is not None:
             _check_share(option, text, floor)
-    classes = changed(held_classes(inventory), name, ShareChange.model_validate({"min": least, "max": most}))
+    datapath = datapath_of(inventory)
+    classes = changed(datapath.shares(inventory), name, ShareChange.model_validate({"min": least, "max": most}))
     start = time.monotonic()
-    set_shares(inventory, classes)
+    datapath.set_shares(inventory, classes)
     return classes[name], time.monotonic() - start

@@ -16,9 +16,10 @@ from scenarios.run.lab import Lab
 from scenarios.spec.events import History
 from topologies.proof.audit import audit
 from topologies.proof.calibrate import Calibration, calibrate
-from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
+from topologies.proof.counters import hops, snapshot, wait_quiet
 from topologies.proof.findings import Finding
 from topologies.proof.ledger import Counters, Ledger, balance
+from topologies.switches.datapaths import datapath_of
 from traffic.runtime.records import SENTINEL
 from traffic.transports.udp.plan import sentinel_job
 
@@ -55,7 +56,7 @@ class Measurement:
         inventory = self.lab.inventory
         self.proof.calibration = calibrate(inventory, self.seed)
         self.proof.audits += audit(inventory)
-        watched = [f"{name}={p.pid}" for name, p in inventory.switches.items()]
+        watched = [f"{name}={pid}" for name, pid in datapath_of(inventory).processes(inventory).items()]
         self.sampler = Child(
             "sampler", "the sampler", "topologies.proof.sampler", "--inventory", str(self.lab.net.inventory_path),
             "--output", str(self.run.counters_path), "--t0", repr(self.t0), "--watch", *watched, logs=self.run.logs)
@@ -105,7 +106,7 @@ class Measurement:
             self.sampler.stop(READY)
         if self.proof.before is None:
             raise ValueError("finish() before start()")
-        self.proof.ledger = balance(self.lab.fabric, wires_by_link(inventory), self.proof.before, self.proof.after,
+        self.proof.ledger = balance(self.lab.fabric, hops(inventory), self.proof.before, self.proof.after,
                                     [*history.faults(end), *faults(outages, self.lab.fabric, end)])
         return self.proof.ledger
 

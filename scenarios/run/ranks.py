@@ -8,13 +8,13 @@ from functools import partial
 from scenarios.report.losses import losses
 from scenarios.report.tables import accounting
 from scenarios.run.lab import policy_drops
-from topologies.links.htb.counters import sent_bytes
 from topologies.model.errors import RunError
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
 from topologies.model.units import show_size
-from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
+from topologies.proof.counters import hops, snapshot, wait_quiet
 from topologies.proof.ledger import Ledger, balance
+from topologies.switches.datapaths import datapath_of
 from traffic.metrics import fairness
 from traffic.runtime.launch import Launch, Tell, ranks_on
 from traffic.transports.tcp.settings import prepare_namespace
@@ -35,12 +35,12 @@ def run_ranks(inventory: Inventory, ranks: int, command: Sequence[str], tell: Te
     before = snapshot(inventory, policy)
     Launch(ranks_on(inventory, hosts), command, tell).run()
     wait_quiet(inventory)
-    return balance(fabric, wires_by_link(inventory), before, snapshot(inventory, policy))
+    return balance(fabric, hops(inventory), before, snapshot(inventory, policy))
 
 
 def link_bytes(inventory: Inventory) -> dict[str, int]:
     """Direction of each fabric link -> bytes that have left its queue so far."""
-    sent = sent_bytes(inventory)
+    sent = datapath_of(inventory).sent_bytes(inventory)
     return {d: sent[d] for k in inventory.fabric.links if k.kind == "fabric" for d in k.directions}
 
 

@@ -25,10 +25,11 @@ from controller.verify.walk import Delivered, Packet, Walk, Walker
 from scenarios.run.verify import PORT, udp_frame
 from topologies.access.netns import inside
 from topologies.lab.host_addresses import device_of
-from topologies.links.htb.counters import read_queues
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory
-from topologies.switches.ovs.management.paths import Frame, path_of
+from topologies.switches.datapaths import datapath_of
+from topologies.switches.management import Frame
+from topologies.switches.managements import management_of
 
 SENT = 50               # packets: few enough for any queue, more than what else a quiet lab sends meanwhile
 ARRIVE = 3.0            # seconds for them to be counted everywhere
@@ -91,7 +92,7 @@ class _Asked:
     def __call__(self, switch: str, group: Group, packet: Packet, live: Sequence[Bucket]) -> Bucket:
         host = self._inventory.fabric.host(self._cell.source)
         number = self._inventory.fabric.access_link(host.name).end(switch).ofport
-        sent = path_of(self._inventory.switches[switch], Frame(
+        sent = management_of(self._inventory).path_of(self._inventory.switches[switch], Frame(
             number, "udp", host.mac, self._cell.next_mac, self._ip, self._cell.ip, PORT, self._port))
         bucket = next((b for b in live for a in b.actions if isinstance(a, SetField) and a.value in sent.tunnel_ends),
                       None)
@@ -104,7 +105,8 @@ class _Asked:
 def _observe(inventory: Inventory, client: ControllerClient, cell: Cell, ip: str, port: int,
              walk: Walk) -> tuple[dict[str, int], int]:
     """Send the flow's packets: (directions that counted them all -> packets, packets that its drop rule counted)."""
-    before, drops = read_queues(inventory), _drops(client, walk)
+    datapath = datapath_of(inventory)
+    before, drops = datapath.queues(inventory), _drops(client, walk)
     mac = inventory.fabric.host(cell.source).mac
     with inside(inventory.netns_path(cell.source)), \
             socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as out:
@@ -113,7 +115,7 @@ def _observe(inventory: Inventory, client: ControllerClient, cell: Cell, ip: str
             out.send(udp_frame(mac, cell.next_mac, ip, cell.ip, f"aifab trace {n}".encode(), port))
     deadline = time.monotonic() + ARRIVE
     while True:
-        now = read_queues(inventory)
+        now = datapath.queues(inventory)
         counted = {d: now[d].sent - before[d].sent for d in now if now[d].sent - before[d].sent >= SENT}
         dropped = _drops(client, walk) - drops
         done = set(counted) >= set(walk.directions) and (isinstance(walk.end, Delivered) or dropped >= SENT)

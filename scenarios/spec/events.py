@@ -16,7 +16,6 @@ from controller.northbound.client import ControllerClient
 from scenarios.evidence.outages import Outage, Watch, bring_up, take_down
 from scenarios.run.timed import Timed
 from scenarios.spec.scenario import LinkEvent, Scenario, SwitchEvent
-from topologies.links.htb import wires
 from topologies.model.disciplines import QueueSpec
 from topologies.model.fabric import Fabric, Link
 from topologies.model.inventory import Inventory
@@ -24,6 +23,7 @@ from topologies.model.scale import Scale
 from topologies.model.spec import ClassSpec
 from topologies.proof.findings import Declared
 from topologies.proof.ledger import Fault
+from topologies.switches.datapaths import datapath_of
 
 SETTLE = 1.0        # seconds after a change in which losses still belong to it
 
@@ -119,24 +119,24 @@ def apply(inventory: Inventory, event: LinkEvent, note: Callable[[Change], None]
     """Carry out one event, a single step. A link that goes down is noted before, one that comes up after: the
     window of a fault must not be shorter than the fault. A new rate or queue is noted with both times."""
     scale = inventory.fabric.spec.scale.scale
-    link = inventory.fabric.link(event.link)
+    link, datapath = inventory.fabric.link(event.link), datapath_of(inventory)
 
     def now() -> float:
         return time.monotonic() - t0
 
     if event.state == "down":
         note(Change(now(), link.name, "down", state="down", hidden=event.hidden))
-        wires.set_state(inventory, link.name, up=False)
+        datapath.set_state(inventory, link.name, up=False)
     if event.rate is not None:
         rate, start = scale.to_emulated_rate(event.rate), now()
-        wires.set_rate(inventory, link.name, rate)
+        datapath.set_rate(inventory, link.name, rate)
         note(Change(start, link.name, "rate", rate=rate, done=now(), hidden=event.hidden))
     if event.queue is not None:
         size, start = queue_bytes(event.queue, link, scale), now()
-        wires.set_queue(inventory, link.name, size)
+        datapath.set_queue(inventory, link.name, size)
         note(Change(start, link.name, "queue", queue=size, done=now(), hidden=event.hidden))
     if event.state == "up":
-        wires.set_state(inventory, link.name, up=True)
+        datapath.set_state(inventory, link.name, up=True)
         note(Change(now(), link.name, "up", state="up", hidden=event.hidden))
 
 

@@ -23,7 +23,7 @@ from topologies.lab.host_limits import measuring_lock
 from topologies.links.htb.counters import sent_bytes
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
-from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
+from topologies.proof.counters import hops, snapshot, wait_quiet
 from topologies.proof.ledger import Ledger, balance
 from traffic.runtime.reading import lines
 from traffic.transports.udp.plan import Job, streams_of
@@ -128,4 +128,4 @@ def accounting(it: Lab) -> Iterator[Accounting]:
     found = Accounting()
     yield found
     wait_quiet(it.inventory, timeout=30)
-    found.ledger = balance(it.fabric, wires_by_link(it.inventory), before, snapshot(it.inventory, it.policy_drops))
+    found.ledger = balance(it.fabric, hops(it.inventory), before, snapshot(it.inventory, it.policy_drops))

@@ -97,7 +97,7 @@ def sink(directory: Path) -> Iterator[tuple[Fabric, Path]]:
         path = directory / "inventory.json"
         path.write_text(Inventory(
             lab="sink", directory=str(directory), fabric=fabric, netns=names, wiring=names["h1"], wires={},
-            switches={}, datapath="user", controller_socket="", api_socket="").model_dump_json())
+            switches={}, datapath="ovs", controller_socket="", api_socket="").model_dump_json())
         yield fabric, path
     finally:
         for netns in made:

@@ -162,7 +162,7 @@ def engine_lab(directory: Path, hosts: int, rate: str = "20mbit") -> Iterator[En
         lab = EngineLab(fabric, directory, prefix)
         lab.inventory.write_text(Inventory(
             lab="engine", directory=str(directory), fabric=fabric, netns={h: prefix + h for h in lab.hosts},
-            wiring=f"{prefix}sw", wires={}, switches={}, datapath="user", controller_socket="", api_socket="",
+            wiring=f"{prefix}sw", wires={}, switches={}, datapath="ovs", controller_socket="", api_socket="",
         ).model_dump_json())
         yield lab
     finally:

@@ -17,7 +17,7 @@ from topologies.access.netns import inside
 from topologies.lab.journal import BASE, Process
 from topologies.model.disciplines import FifoQueue
 from topologies.model.spec import FabricSpec
-from topologies.proof.counters import snapshot, wait_quiet, wires_by_link
+from topologies.proof.counters import hops, snapshot, wait_quiet
 from topologies.proof.ledger import Fault, Ledger, balance
 
 SMALL = FabricSpec(name="shared", leaves=2, spines=2, hosts_per_leaf=4, queue=FifoQueue(packets=40))
@@ -108,7 +108,7 @@ def accounting(lab: Lab) -> Iterator[Accounting]:
     yield kept
     wait_quiet(lab.inventory)
     after = snapshot(lab.inventory, lab.policy_drops)
-    kept.closed = balance(lab.fabric, wires_by_link(lab.inventory), before, after, kept.faults)
+    kept.closed = balance(lab.fabric, hops(lab.inventory), before, after, kept.faults)
 
 
 def warm_neighbours(lab: Lab, pairs: Iterable[tuple[str, str]]) -> None:

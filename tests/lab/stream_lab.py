@@ -82,7 +82,7 @@ def stream_lab(directory: Path, rate: str = "20mbit", limit: int = 60_000) -> It
         path = directory / "inventory.json"
         path.write_text(Inventory(
             lab="streams", directory=str(directory), fabric=fabric, netns={h: prefix + h for h in HOSTS},
-            wiring=switch, wires={}, switches={}, datapath="user", controller_socket="", api_socket="",
+            wiring=switch, wires={}, switches={}, datapath="ovs", controller_socket="", api_socket="",
         ).model_dump_json())
         yield StreamLab(fabric, path, prefix, switch)
     finally:

@@ -21,8 +21,8 @@ from tests.lab.controller_lab import Lab
 from tests.unit.intents import attach, external, external_attach, external_peer, intent, vpc
 from topologies.access.netns import inside
 from topologies.lab.bgp_routers import FRR
-from topologies.lab.host_limits import find_program
 from topologies.lab.network import running
+from topologies.lab.programs import find_program
 from topologies.lab.shell import ip_batch
 from topologies.model.spec import FabricSpec
 

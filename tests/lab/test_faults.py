@@ -14,12 +14,13 @@ import pytest
 
 from scenarios.run.waits import wait_for
 from tests.lab.run_process import SCENARIO, TCP, aifab_run, pause
-from topologies.lab import host_limits
+from topologies.lab import host_limits, programs
 from topologies.lab.network import running
 from topologies.lab.shell import run
 from topologies.model.errors import HostError
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec, TcpSpec
+from topologies.switches.datapaths import DATAPATHS
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 STAGES = ["bringing the fabric up", "calibrating the wires", "phase main", "traffic", "accounting for packets"]
@@ -133,12 +134,12 @@ def test_without_root_a_run_says_so(tmp_path: Path) -> None:
 
 
 def test_a_missing_program_is_reported_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for program in host_limits.PROGRAMS:
-        path = host_limits.find_program(program)
+    for program in host_limits.programs(DATAPATHS["ovs"]):
+        path = programs.find_program(program)
         if program != "ovs-vswitchd" and path is not None:
             (tmp_path / program).symlink_to(path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(host_limits, "_SBIN", str(tmp_path))
+    monkeypatch.setattr(programs, "_SBIN", str(tmp_path))
     with pytest.raises(HostError) as caught, running(FabricSpec(leaves=1, spines=1, hosts_per_leaf=1)):
         pass
     assert caught.value.expected == "the programs ovs-vswitchd"
@@ -148,7 +149,7 @@ def test_a_missing_program_is_reported_with_its_package(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(("spec", "where", "hint"), [
     (FabricSpec(name="far", delay="5ms"), "fabric far, link h1-leaf1: delay", "lab VM"),
-    (FabricSpec(name="kern", datapath="kernel"), "fabric kern: datapath: kernel", "datapath: user"),
+    (FabricSpec(name="kern", datapath="ovs-kernel"), "fabric kern, datapath: ovs-kernel", "datapath: ovs"),
     (FabricSpec(name="cc", tcp=TcpSpec(congestion_control="nosuch")), "fabric cc: tcp.congestion_control",
      "tcp_nosuch")])
 def test_what_the_kernel_lacks_is_named_with_the_way_round(

@@ -40,14 +40,14 @@ def spec(**keys: object) -> FabricSpec:
 @pytest.fixture(scope="module")
 def kernel_lab() -> Iterator[Lab]:
     """Two leaves and two spines on the kernel's datapath. Leave it as you found it."""
-    with lab(spec(datapath="kernel", spines=2)) as it:
+    with lab(spec(datapath="ovs-kernel", spines=2)) as it:
         yield it
 
 
 @need("openvswitch")
 def test_an_incast_on_the_kernels_datapath_loses_what_the_ledger_names(kernel_lab: Lab) -> None:
     it, sources = kernel_lab, ["h2", "h3", "h4"]
-    assert it.inventory.datapath == "kernel"
+    assert it.inventory.datapath == "ovs-kernel"
     warm_neighbours(it, [(s, "h1") for s in sources])
     for _ in range(3):
         with accounting(it) as kept:
@@ -71,13 +71,13 @@ def test_full_tcp_frames_cross_the_kernels_tunnel(kernel_lab: Lab) -> None:
 
 @pytest.mark.parametrize(("source", "slow"), [("h2", "h1-leaf1"), ("h3", "h1-leaf1"), ("h3", "leaf1-spine1")],
                          ids=["behind the sender's leaf", "behind the tunnel", "inside the tunnel"])
-@pytest.mark.parametrize("datapath", ["user", "kernel"])
+@pytest.mark.parametrize("datapath", ["ovs", "ovs-kernel"])
 def test_a_flow_through_a_slow_link_fills_its_queue(datapath: str, source: str, slow: str) -> None:
     """A socket must not know of a queue hops away: Linux counts a frame as the sender's own until somebody takes the
     owner off it, and TCP keeps no more than a few of its own outstanding (tcp_limit_output_bytes, sk_pacing_shift).
     With the owner on, three frames wait where forty have room, and none is ever dropped. What slow start does is left
     out: its bursts may overrun a queue that is empty otherwise."""
-    if not has_module("openvswitch") and datapath == "kernel":
+    if not has_module("openvswitch") and datapath == "ovs-kernel":
         pytest.skip("this kernel has no openvswitch")
     with lab(spec(datapath=datapath, host_rate="20mbit", links={slow: {"rate": "5mbit"}})) as it:
         warm_neighbours(it, [(source, "h1")])
@@ -148,9 +148,9 @@ def test_the_kernels_datapath_keeps_the_order_of_flows_that_it_knows(kernel_lab:
 
 
 @need("sch_netem")
-@pytest.mark.parametrize("datapath", ["user", "kernel"])
+@pytest.mark.parametrize("datapath", ["ovs", "ovs-kernel"])
 def test_what_a_link_loses_is_counted_apart_from_what_its_queue_drops(datapath: str) -> None:
-    if not has_module("openvswitch") and datapath == "kernel":
+    if not has_module("openvswitch") and datapath == "ovs-kernel":
         pytest.skip("this kernel has no openvswitch")
     sources = ["h2", "h3", "h4"]
     lossy = {"h1-leaf1": {"rate": "1mbit", "loss": "10%", "delay": "2ms"}, "h3-leaf2": {"loss": "10%"}}
@@ -234,9 +234,9 @@ def test_a_marking_queue_marks_what_can_be_marked_and_drops_the_rest() -> None:
 
 
 @need("sch_red")
-@pytest.mark.parametrize("datapath", ["user", "kernel"])
+@pytest.mark.parametrize("datapath", ["ovs", "ovs-kernel"])
 def test_a_mark_that_a_spine_sets_on_the_tunnel_reaches_the_host(datapath: str) -> None:
-    if not has_module("openvswitch") and datapath == "kernel":
+    if not has_module("openvswitch") and datapath == "ovs-kernel":
         pytest.skip("this kernel has no openvswitch")
     marking = {"bytes": "60kB", "kind": "red", "min": "8kB", "max": "8kB", "ecn": True}
     # Two hosts behind one slow link between spine and leaf: the tunnel's outer header is what gets marked there.

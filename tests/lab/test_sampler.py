@@ -127,7 +127,7 @@ def lab(tmp_path: Path) -> Iterator[Inventory]:
         ip_batch([f"addr add {h1.ip}/24 dev {port}", f"neigh add 10.9.1.99 lladdr 02:00:00:00:00:99 dev {port}"],
                  names["h1"])
         inventory = Inventory(lab="x", directory=str(tmp_path), fabric=fabric, netns=names, wiring=wiring, wires=pairs,
-                              switches={}, datapath="user", controller_socket="", api_socket="")
+                              switches={}, datapath="ovs", controller_socket="", api_socket="")
         (tmp_path / "inventory.json").write_text(inventory.model_dump_json())
         yield inventory
 

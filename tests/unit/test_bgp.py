@@ -112,7 +112,7 @@ def link_to_one_peer() -> BgpLink:
     spec = {"name": "f", "bgp": {"peers": {"go1": {"router": "gobgp", "asn": 65102}}}}
     fabric = expand(FabricSpec.model_validate(spec))
     return BgpLink(Inventory(lab="l", directory="", fabric=fabric, netns={}, wiring="", wires={}, switches={},
-                             datapath="user", controller_socket="", api_socket=""))
+                             datapath="ovs", controller_socket="", api_socket=""))
 
 
 def announcements(link: BgpLink, *routes: Route, gone: bool = False) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from scenarios import cli
 from scenarios.run import attach as attaching
-from scenarios.run import live_shares
 from tests.unit.test_classes import inventory
 from topologies.links.htb import shares
 from topologies.model.spec import ClassSpec
@@ -19,9 +18,8 @@ CLASSES = {"gold": ClassSpec.model_validate({"dscp": 10, "min": "60%", "vpcs": [
 def lab(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lab with two classes, whose wires take what they are reported."""
     monkeypatch.setattr(attaching, "running_inventory", lambda _: inventory())
-    for module in (shares, live_shares):
-        monkeypatch.setattr(module, "held_classes", lambda _: CLASSES)
-    monkeypatch.setattr(live_shares, "set_shares", lambda *_: None)
+    monkeypatch.setattr(shares, "held_classes", lambda _: CLASSES)
+    monkeypatch.setattr(shares, "set_shares", lambda *_: None)
 
 
 def aifab(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

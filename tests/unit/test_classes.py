@@ -38,7 +38,7 @@ PLAIN = expand(FABRIC.spec.model_copy(update={"classes": {}}))
 
 def inventory() -> Inventory:
     return Inventory(lab="t", directory="/nowhere", fabric=FABRIC, netns={n.name: n.name for n in FABRIC.nodes},
-                     wiring="w", wires=wires.devices(FABRIC), switches={}, datapath="user", controller_socket="",
+                     wiring="w", wires=wires.devices(FABRIC), switches={}, datapath="ovs", controller_socket="",
                      api_socket="")
 
 

@@ -380,7 +380,7 @@ def test_a_job_is_refused_by_place(tmp_path):
 def test_hosts_that_the_lab_does_not_have_are_named():
     fabric = expand(FabricSpec(leaves=1, hosts_per_leaf=2))
     inventory = Inventory(lab="l", directory="/nowhere", fabric=fabric, netns={"h1": "n1", "h2": "n2"}, wiring="w",
-                          wires={}, switches={}, datapath="user", controller_socket="", api_socket="")
+                          wires={}, switches={}, datapath="ovs", controller_socket="", api_socket="")
     with pytest.raises(SpecErrors, match=r"hosts of the lab: h1, h2.*found h9"):
         hosts_of(["h1", "h9"], inventory)
     assert hosts_of(["h2"], inventory)["h2"].netns == "/run/netns/n2"

@@ -14,6 +14,7 @@ from scenarios.spec.events import SETTLE, Change, History, Player
 from scenarios.spec.load_scenario import LIBRARY, load_scenario
 from scenarios.spec.scenario import LinkEvent, Scenario
 from tests.workloads import workload_of
+from topologies.links.htb import wires
 from topologies.model.disciplines import FifoQueue
 from topologies.model.errors import HostError, LabError, SpecError
 from topologies.model.expansion import expand
@@ -25,7 +26,7 @@ from traffic.workloads.workload import Compute, Workload
 FABRIC = expand(FabricSpec(name="e", leaves=2, spines=1, hosts_per_leaf=1))
 UPLINK, OTHER = "leaf1-spine1", "leaf2-spine1"
 INVENTORY = Inventory(lab="t", directory="/nowhere", fabric=FABRIC, netns={}, wiring="t", wires={}, switches={},
-                      datapath="user", controller_socket="", api_socket="")
+                      datapath="ovs", controller_socket="", api_socket="")
 
 
 def _history(*changes: Change) -> History:
@@ -74,9 +75,9 @@ def test_rates_and_queues_are_declared_as_the_last_change_left_them() -> None:
 def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, object]]:
     """What is done to wires instead of doing it."""
     calls: list[tuple[str, str, object]] = []
-    monkeypatch.setattr(events.wires, "set_state", lambda _, link, up: calls.append(("state", link, up)))
-    monkeypatch.setattr(events.wires, "set_rate", lambda _, link, rate: calls.append(("rate", link, rate)))
-    monkeypatch.setattr(events.wires, "set_queue", lambda _, link, size: calls.append(("queue", link, size)))
+    monkeypatch.setattr(wires, "set_state", lambda _, link, up: calls.append(("state", link, up)))
+    monkeypatch.setattr(wires, "set_rate", lambda _, link, rate: calls.append(("rate", link, rate)))
+    monkeypatch.setattr(wires, "set_queue", lambda _, link, size: calls.append(("queue", link, size)))
     return calls
 
 
@@ -129,7 +130,7 @@ def test_a_stop_leaves_what_is_not_due_undone(done: list[tuple[str, str, object]
 def test_what_goes_wrong_with_an_event_is_raised_at_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise HostError("ip", "success", "no such device")
-    monkeypatch.setattr(events.wires, "set_state", broken)
+    monkeypatch.setattr(wires, "set_state", broken)
     player = Player(INVENTORY, [LinkEvent(at="0s", link=UPLINK, state="down")], _history(), time.monotonic())
     player.start()
     while player.error is None and player.left:
@@ -171,7 +172,7 @@ def test_events_belong_to_their_phase_and_without_one_to_the_first() -> None:
 
 
 def test_a_new_rate_is_noted_with_the_time_that_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events.wires, "set_rate", lambda *_: time.sleep(0.01))
+    monkeypatch.setattr(wires, "set_rate", lambda *_: time.sleep(0.01))
     noted: list[Change] = []
     events.apply(INVENTORY, LinkEvent(at="0s", link=UPLINK, rate="1mbit", hidden=True), noted.append, 0.0)
     (change,) = noted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,6 +22,7 @@ from topologies.model.spec import FabricSpec
 from topologies.model.units import parse_share
 from topologies.proof.ledger import Counters, QueueCount, balance
 from topologies.switches.ovs import losses
+from topologies.switches.ovs.hops import walk
 
 
 def fabric(**keys: object) -> Fabric:
@@ -169,8 +172,8 @@ def test_netems_drops_are_the_links_losses_without_those_of_the_queue_behind(mon
                 ("w0a", qdisc.Qdisc(3, "bfifo", qdisc.TRAFFIC_QUEUE, 0, 0, 50, 8, 0, 3, 1))]
 
     link = fabric(loss="1%").link("h1-leaf1")
-    wanted = [wires.Queue("h1->leaf1", "host", "h1-eth0", link.name, 1, 1e6, "w0b"),
-              wires.Queue("leaf1->h1", "wiring", "w0a", link.name, 1, 1e6, "w0a")]
+    wanted = [wires.Queue("h1->leaf1", link.name, 1, 1e6, "host", "h1-eth0", "w0b"),
+              wires.Queue("leaf1->h1", link.name, 1, 1e6, "wiring", "w0a", "w0a")]
     monkeypatch.setattr(counters, "queues", lambda _inventory: wanted)
     monkeypatch.setattr(counters, "device_queues", held)
     found = counters.read_queues(type("Lab", (), {"wiring": "wiring"})())   # type: ignore[arg-type]
@@ -185,7 +188,7 @@ def test_what_links_lose_has_its_place_in_the_books() -> None:
         sent={"h1/h1-eth0": 100, "wires/w0b": 95, f"leaf1/{OUT}": 95, "wires/w1a": 90},
         queues={"h1->leaf1": QueueCount(100, lost=5), "leaf1->h2": QueueCount(90, 2, lost=3)},
         overruns={}, policy={})
-    ledger = balance(FABRIC, WIRES, NOTHING, after)
+    ledger = balance(FABRIC, partial(walk, WIRES), NOTHING, after)
     assert ledger.balances, ledger
     assert ledger.link_losses == {"h1->leaf1": 5, "leaf1->h2": 3}
     assert ledger.queue_drops == {"leaf1->h2": 2}
@@ -220,7 +223,7 @@ def test_a_queue_is_changed_where_it_stands(
     asked = fabric(**keys)
     wires.set_queue(
         Inventory(lab="t", directory="/nowhere", fabric=asked, netns={n.name: n.name for n in asked.nodes},
-                  wiring="t.wires", wires=wires.devices(asked), switches={}, datapath="user",
+                  wiring="t.wires", wires=wires.devices(asked), switches={}, datapath="ovs",
                   controller_socket="", api_socket=""), "h1-leaf1", 30_000)
     assert reported == [f"qdisc change dev w0a parent {parent} handle 10: {words}"]
 

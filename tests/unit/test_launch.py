@@ -19,7 +19,7 @@ from traffic.runtime.launch import LONGEST_LINE, Rank, _failures, _Stream, ranks
 def inventory() -> Inventory:
     fabric = expand(FabricSpec(name="two", leaves=2, spines=1, hosts_per_leaf=1, probes=False))
     return Inventory(lab="x", directory="/nowhere", fabric=fabric, netns={"h1": "x-h1", "h2": "x-h2"}, wiring="x-w",
-                     wires={}, switches={}, datapath="user", controller_socket="", api_socket="")
+                     wires={}, switches={}, datapath="ovs", controller_socket="", api_socket="")
 
 
 def test_ranks_find_each_other_and_their_interface_in_the_environment(inventory: Inventory) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
 from topologies.proof.ledger import FRAME_FLOOR, Counters, Fault, Ledger, QueueCount, balance, bound
+from topologies.switches.ovs.hops import walk
 
 FABRIC = expand(FabricSpec(name="accounting", leaves=1, spines=1, hosts_per_leaf=2, probes=False))
 WIRES = {k.name: (f"w{i}a", f"w{i}b") for i, k in enumerate(FABRIC.links)}
@@ -31,7 +33,7 @@ def _moved(sent: int, *, at_host: int = 0, at_queue: int = 0, by_rule: int = 0, 
 
 
 def _closed(after: Counters, before: Counters = NOTHING, *faults: Fault) -> Ledger:
-    return balance(FABRIC, WIRES, before, after, faults)
+    return balance(FABRIC, partial(walk, WIRES), before, after, faults)
 
 
 def test_nothing_closes() -> None:
@@ -174,7 +176,8 @@ def _cut_off(dropped: int, counted: int, *faults: Fault, rule: str = "no-path:le
         received |= {f"wires/{entry}": passed, into: passed}
         sent |= {f"wires/{leave}": passed} | ({out: passed} if out else {})
     queues |= {"spine1->leaf3": QueueCount(passed), "leaf3->h3": QueueCount(passed)}
-    return balance(WIDE, WIDE_WIRES, NOTHING, replace(after, received=received, sent=sent, queues=queues), faults)
+    everything = replace(after, received=received, sent=sent, queues=queues)
+    return balance(WIDE, partial(walk, WIDE_WIRES), NOTHING, everything, faults)
 
 
 @pytest.mark.parametrize("counted", [60, 130])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
 from topologies.proof.ledger import Counters, balance
+from topologies.switches.ovs.hops import walk
 
 VTEP = {"l3vni": 1001, "hosts": {"x1": {"address": "10.1.0.100/24", "gateway": "10.1.0.1", "vni": 1002}}}
 
@@ -154,7 +156,7 @@ def test_what_goes_to_a_router_and_comes_from_it_is_in_the_books() -> None:
     none = Counters(received={}, sent={}, queues={}, overruns={}, policy={})
     link = FABRIC.link("frr1-spine1")
     some = replace(none, received={"frr1/up1": 3}, sent={"frr1/up1": 5})
-    found = balance(FABRIC, wires, none, some)
+    found = balance(FABRIC, partial(walk, wires), none, some)
     assert (link.a.interface, found.sent, found.received) == ("up1", 5, 3)
 
 

@@ -14,7 +14,7 @@ from scenarios.run.child import Child
 from scenarios.workshops import skeleton
 from tests.hostile import SAYS, executed, plant
 from topologies.access import start
-from topologies.lab.host_limits import find_program
+from topologies.lab.programs import find_program
 from topologies.model.errors import LabError
 
 ROOT = Path(__file__).parents[2]

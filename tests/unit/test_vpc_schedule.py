@@ -144,7 +144,7 @@ def test_a_change_in_a_phase_that_does_not_exist_is_refused(tmp_path: Path) -> N
 def test_traffic_goes_by_the_addresses_that_the_vpcs_gave() -> None:
     fabric = expand(FabricSpec.model_validate(FABRIC))
     inventory = Inventory(lab="t", directory="/nowhere", fabric=fabric, netns={}, wiring="t", wires={}, switches={},
-                          datapath="user", controller_socket="", api_socket="")
+                          datapath="ovs", controller_socket="", api_socket="")
     found = with_addresses(inventory, {"h2": {"ip": "10.1.0.2"}})
     assert found.fabric.host("h2").ip == "10.1.0.2"
     assert (found.fabric.host("h1"), found.fabric.links) == (fabric.host("h1"), fabric.links)

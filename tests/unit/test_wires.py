@@ -18,7 +18,7 @@ FABRIC = expand(FabricSpec(name="w", leaves=2, spines=1, hosts_per_leaf=1, host_
 
 def _inventory(fabric: Fabric) -> Inventory:
     return Inventory(lab="t", directory="/nowhere", fabric=fabric, netns={n.name: f"t-{n.name}" for n in fabric.nodes},
-                     wiring="t.wires", wires=wires.devices(fabric), switches={}, datapath="user",
+                     wiring="t.wires", wires=wires.devices(fabric), switches={}, datapath="ovs",
                      controller_socket="", api_socket="")
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from topologies.access.netns import inside
 from topologies.lab import remote_vtep
-from topologies.lab.host_limits import find_program
 from topologies.lab.interfaces import bring_up
 from topologies.lab.journal import Journal
 from topologies.lab.namespaces import make_namespaces
+from topologies.lab.programs import find_program
 from topologies.lab.shell import ip_batch
 from topologies.model import addressing as addr
 from topologies.model.bgp_spec import BgpSpec, RemoteVtepSpec

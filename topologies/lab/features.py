@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topologies.lab.bgp_routers import PACKAGES, router_program
-from topologies.lab.host_limits import PROGRAMS, congestion_controls, find_program, has_module
-from topologies.links.htb import disciplines
-from topologies.links.htb import requirements as wires
-from topologies.switches.ovs import requirements as switches
+from topologies.lab.host_limits import congestion_controls, has_module, programs
+from topologies.lab.programs import find_program
+from topologies.switches.datapaths import AUTO, DATAPATHS
 
 LAB_VM = "run in the lab VM (vagrant up), whose kernel has it"
 MIN_CORES = 2
@@ -30,9 +29,7 @@ class Feature:
 
 
 _MODULES = {
-    wires.IMPAIRMENTS: "link delay, jitter, loss and reordering",
-    **disciplines.modules(),
-    switches.KERNEL_DATAPATH: "datapath: kernel",
+    **{module: what for d in DATAPATHS.values() for module, what in d.requirements.optional.items()},
     "tcp_dctcp": "DCTCP",
     "vrf": "routing behind a router's own VTEP (bgp: vtep: l3vni)",
 }
@@ -53,16 +50,18 @@ def _basics() -> Iterator[Feature]:
     yield Feature("2 GB of memory", memory >= MIN_MEMORY, True, f"{memory / 1e9:.1f} GB", "a larger machine")
     yield Feature("network namespaces", Path("/proc/self/ns/net").exists(), True,
                   f"kernel {os.uname().release}", "a kernel with CONFIG_NET_NS")
-    for module, what in wires.MODULES.items():
+    for module, what in DATAPATHS[AUTO].requirements.modules.items():
         # Built-in parts need no entry below /sys/module: only a modular kernel can be asked.
         present = has_module(module) or not Path(f"/lib/modules/{os.uname().release}").exists()
         yield Feature(module, present, True, what, "a stock kernel of the distribution")
 
 
 def _programs() -> Iterator[Feature]:
-    for program, package in PROGRAMS.items():
+    needed = programs(DATAPATHS[AUTO])
+    every = needed | {name: package for d in DATAPATHS.values() for name, package in programs(d).items()}
+    for program, package in every.items():
         path = find_program(program)
-        yield Feature(program, path is not None, True, path or "missing",
+        yield Feature(program, path is not None, program in needed, path or "missing",
                       f"apt-get install {package}, or ./provision.sh")
 
 

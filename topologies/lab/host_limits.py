@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,37 +18,22 @@ from pathlib import Path
 from topologies.access import files
 from topologies.access.netns import get_sysctl, set_sysctl
 from topologies.lab import journal
-from topologies.links.htb import disciplines
-from topologies.links.htb import requirements as wires
-from topologies.links.htb.requirements import MODULE_PARAMETERS
+from topologies.lab.programs import find_program
 from topologies.model.errors import HostError
-from topologies.model.fabric import Fabric, Link
-from topologies.switches.ovs import requirements as switches
+from topologies.model.fabric import Fabric
+from topologies.switches.datapath import Datapath
+from topologies.switches.datapaths import DATAPATHS, chosen
 
 # Neighbour table: it is one table for all namespaces, and 64 hosts that all talk to each other need 4,032 entries.
 SYSCTLS = {
-    **switches.SETTINGS,
+    **{key: value for d in DATAPATHS.values() for key, value in d.requirements.settings.items()},
     "net.ipv4.neigh.default.gc_thresh1": 65536,
     "net.ipv4.neigh.default.gc_thresh2": 131072,
     "net.ipv4.neigh.default.gc_thresh3": 262144,
 }
-PROGRAMS = {
-    "ip": "iproute2", **wires.PROGRAMS, "ss": "iproute2", "nsenter": "util-linux", "mnexec": "mininet",
-    **switches.PROGRAMS,
-    "iperf3": "iperf3", "tcpdump": "tcpdump", "ethtool": "ethtool",
-}
-_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
-
-
-def absolute_path() -> str:
-    """PATH without what depends on the working directory: there anybody's file could have a program's name."""
-    return os.pathsep.join(p for p in os.environ.get("PATH", os.defpath).split(os.pathsep) if p.startswith("/"))
-
-
-def find_program(name: str) -> str | None:
-    """Path of a program; also looks where a user's PATH may not."""
-    return shutil.which(name, path=absolute_path()) or shutil.which(name, path=_SBIN)
-
+MODULE_PARAMETERS = {path: value for d in DATAPATHS.values() for path, value in d.requirements.parameters.items()}
+_PROGRAMS = {"ip": "iproute2", "ss": "iproute2", "nsenter": "util-linux", "mnexec": "mininet", "iperf3": "iperf3",
+             "tcpdump": "tcpdump", "ethtool": "ethtool"}
 
 @cache
 def has_module(name: str) -> bool:
@@ -79,8 +63,13 @@ def require_root() -> None:
                         f"user id {os.geteuid()}", "run it with sudo")
 
 
-def require_programs() -> None:
-    missing = {p: package for p, package in PROGRAMS.items() if find_program(p) is None}
+def programs(datapath: Datapath) -> dict[str, str]:
+    """Program -> its package, of all that a lab with this datapath runs."""
+    return _PROGRAMS | dict(datapath.requirements.programs)
+
+
+def require_programs(datapath: Datapath) -> None:
+    missing = {p: package for p, package in programs(datapath).items() if find_program(p) is None}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         raise HostError("this machine", f"the programs {', '.join(missing)}", "not installed",
@@ -89,12 +78,10 @@ def require_programs() -> None:
 
 def require_features(fabric: Fabric) -> None:
     """Refuse a fabric that this kernel cannot emulate, by the name of what it lacks."""
-    for link in fabric.links:
-        for key, module in _modules_of(link):
-            if not has_module(module):
-                raise HostError(f"fabric {fabric.spec.name}, link {link.name}: {key}",
-                                f"a kernel with the module {module}", "a kernel without it",
-                                f"leave {key} out, or run in the lab VM (vagrant up), whose kernel has it")
+    for key, module, hint in chosen(fabric).modules(fabric):
+        if not has_module(module):
+            raise HostError(f"fabric {fabric.spec.name}, {key}", f"a kernel with the module {module}",
+                            "a kernel without it", hint)
     for name, vtep in fabric.spec.bgp.vteps.items() if fabric.spec.bgp else ():
         for module in ("vxlan", "bridge", *(("vrf",) if vtep.l3vni else ())):
             if not has_module(module):
@@ -102,23 +89,11 @@ def require_features(fabric: Fabric) -> None:
                                 f"a kernel with the module {module}", "a kernel without it",
                                 "run in the lab VM (vagrant up), whose kernel has it"
                                 + (", or leave l3vni out: the router bridges then" if module == "vrf" else ""))
-    if fabric.spec.datapath == "kernel" and not has_module(switches.KERNEL_DATAPATH):
-        raise HostError(f"fabric {fabric.spec.name}: datapath: kernel",
-                        f"a kernel with the module {switches.KERNEL_DATAPATH}",
-                        "a kernel without it", "use datapath: user, or run in the lab VM (vagrant up)")
     wanted = fabric.spec.tcp.congestion_control
     if wanted not in congestion_controls() and not has_module(f"tcp_{wanted}"):
         raise HostError(f"fabric {fabric.spec.name}: tcp.congestion_control",
                         f"one of {', '.join(congestion_controls())}", wanted,
                         f"it needs the kernel module tcp_{wanted}")
-
-
-def _modules_of(link: Link) -> Iterator[tuple[str, str]]:
-    """(key of the spec, kernel module) of all that a link asks for beyond a rate and a plain queue."""
-    if link.impaired:
-        yield "delay" if link.delay else "loss", wires.IMPAIRMENTS
-    if module := disciplines.of(link).module:
-        yield f"queue of kind {link.discipline.kind}", module
 
 
 @contextmanager
@@ -146,8 +121,10 @@ def hold_settings(lab: str) -> None:
 
 def settings() -> dict[str, int]:
     """What a lab wants of the machine: sysctls, and parameters of modules that this kernel has."""
-    if not all(Path(path).exists() for path in MODULE_PARAMETERS):
-        subprocess.run([find_program("modprobe") or "modprobe", wires.SHAPER], capture_output=True, check=False)
+    for path in MODULE_PARAMETERS:      # below /sys/module/NAME
+        if not Path(path).exists():
+            subprocess.run([find_program("modprobe") or "modprobe", Path(path).parts[3]], capture_output=True,
+                           check=False)
     return SYSCTLS | {path: value for path, value in MODULE_PARAMETERS.items() if Path(path).exists()}
 
 

@@ -6,7 +6,7 @@
 Without a controller the switches forward nothing (fail_mode=secure): see scenarios.run.lab for the
 whole lab. Bring-up in steps, each in as few processes as it can be:
 
-    namespaces -> veth pairs -> addresses, offloads off -> shapers -> switches -> VTEPs -> inventory
+    namespaces -> ends of links -> addresses, offloads off -> rates, switches -> inventory
 """
 
 from __future__ import annotations
@@ -31,14 +31,12 @@ from topologies.lab.interfaces import bring_up
 from topologies.lab.journal import Journal
 from topologies.lab.mininet_nodes import LabHost, LabLink, LabNode, LabSwitch
 from topologies.lab.namespaces import make_namespaces
-from topologies.links.htb import wires
-from topologies.links.htb.start import lay_wires, shape_wires
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric, Node
 from topologies.model.inventory import API_SOCKET, CONTROLLER_SOCKET, Inventory
 from topologies.model.spec import FabricSpec
-from topologies.switches.ovs import switch
-from topologies.switches.ovs.start import start_switches
+from topologies.switches.datapath import Site
+from topologies.switches.datapaths import chosen, datapath_of
 
 
 class LabNetwork(Mininet):  # type: ignore[misc]
@@ -74,7 +72,7 @@ class LabNetwork(Mininet):  # type: ignore[misc]
 
     def configLinkStatus(self, src: str, dst: str, status: str) -> None:  # noqa: N802 - Mininet's name
         """`link leaf1 spine1 down` in the CLI: pull the cable."""
-        wires.set_state(self.inventory, f"{src}-{dst}", up=status == "up")
+        datapath_of(self.inventory).set_state(self.inventory, f"{src}-{dst}", up=status == "up")
 
     def command_line(self) -> None:
         """Mininet's own command line, until the user leaves it."""
@@ -96,7 +94,7 @@ def running(what: Fabric | FabricSpec | Any,
     """
     fabric = expand(what) if isinstance(what, FabricSpec) else getattr(what, "fabric", what)
     host_limits.require_root()
-    host_limits.require_programs()
+    host_limits.require_programs(chosen(fabric))
     host_limits.require_features(fabric)
     bgp_routers.require_routers(fabric.spec.bgp)
     journal = net = None
@@ -133,25 +131,26 @@ def uninterrupted() -> Iterator[None]:
 
 
 def _names(journal: Journal, fabric: Fabric) -> tuple[dict[str, str], str]:
-    """Names of the namespaces (node -> name, wiring), recorded before they exist."""
+    """Names of the namespaces (node -> name, wiring or ''), recorded before they exist."""
     netns = {n.name: f"af{journal.lab}-{n.name}" for n in fabric.nodes}
-    wiring = f"af{journal.lab}.wires"
-    journal.note_all([{"netns": name} for name in (*netns.values(), wiring)])
+    wiring = f"af{journal.lab}.wires" if chosen(fabric).wired else ""
+    journal.note_all([{"netns": name} for name in (*netns.values(), *([wiring] if wiring else []))])
     return netns, wiring
 
 
 def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
     """All steps; what they make is in the journal first. Returns the inventory, also written to its file."""
     netns, wiring = _names(journal, fabric)
-    make_namespaces([*netns.values(), wiring])
-    lay_wires(fabric, netns, wiring)
+    make_namespaces([*netns.values(), *([wiring] if wiring else [])])
+    datapath, site = chosen(fabric), Site(fabric, netns, wiring, journal)
+    datapath.lay(site)
     make_interfaces(fabric, netns)
-    shape_wires(fabric, netns, wiring)
+    started = datapath.start(site)
     bgp = fabric.spec.bgp
     inventory = Inventory(
         lab=journal.lab, directory=str(journal.directory), fabric=fabric, netns=netns, wiring=wiring,
-        wires=wires.devices(fabric), switches=start_switches(fabric, netns, wiring, journal),
-        datapath=switch.datapath_of(fabric), controller_socket=f"{journal.directory}/{CONTROLLER_SOCKET}",
+        wires=started.wires, switches=started.switches, datapath=datapath.name,
+        controller_socket=f"{journal.directory}/{CONTROLLER_SOCKET}",
         api_socket=f"{journal.directory}/{API_SOCKET}",
         speaker=bgp_routers.speaker_netns(journal.lab) if bgp else "",
         routers=bgp_routers.start_routers(fabric, bgp, journal) if bgp else {})

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from topologies.lab.host_limits import find_program
 from topologies.lab.journal import own_mark
+from topologies.lab.programs import find_program
 from topologies.model.errors import HostError
 
 WORKERS = 8

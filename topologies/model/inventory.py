@@ -44,10 +44,10 @@ class Inventory(BaseModel):
     directory: str
     fabric: Fabric
     netns: dict[str, str]           # node -> name under /run/netns
-    wiring: str                     # name of the wiring namespace
-    wires: dict[str, WireDevices]   # link -> devices
+    wiring: str                     # name of the wiring namespace; '' where links have none
+    wires: dict[str, WireDevices]   # link -> devices, where links are made of any
     switches: dict[str, SwitchProcess]
-    datapath: str                   # user | kernel
+    datapath: str                   # its name in topologies/switches/datapaths.py
     controller_socket: str          # OpenFlow: the controller listens here
     api_socket: str                 # northbound API of the controller
     speaker: str = ""               # namespace of the controller's BGP speaker; '' without BGP

@@ -125,6 +125,10 @@ def share_problems(shares: Mapping[str, tuple[float, float]]) -> Iterator[tuple[
             f"{total:.4g} of a link"
 
 
+Datapath = Literal["auto", "ovs", "ovs-kernel"]
+_DATAPATHS_RENAMED = {"user": "ovs", "kernel": "ovs-kernel"}
+
+
 class FabricSpec(Strict):
     """A leaf/spine fabric, or a rail-optimized one, whose leaves are rails, or a bifurcated one: two or more fabrics.
 
@@ -160,7 +164,8 @@ class FabricSpec(Strict):
         "how leaves choose a spine: hash = ECMP, each flow by the hash of its 5-tuple; "
         "weighted = the same, each path with a part of the flows that is in proportion to its rate; "
         "pinned = each host's traffic takes one spine, the hosts of a leaf dealt over the spines in turn"))
-    datapath: Literal["auto", "user", "kernel"] = "auto"
+    datapath: Datapath = Field("auto", description="what switches and links are made of: ovs is Open vSwitch in "
+                                                   "userspace, ovs-kernel the kernel's own, auto is ovs")
     tcp: TcpSpec = TcpSpec()
     links: dict[str, LinkOverride] = Field(default_factory=dict)
     classes: dict[ClassName, ClassSpec] = Field({}, max_length=8, description="traffic classes of every wire")
@@ -173,6 +178,15 @@ class FabricSpec(Strict):
         """A rail-optimized fabric is a leaf for each rail, with one GPU of every server on it; the leaves of a
         bifurcated one are the racks of its sides."""
         return racks_that_follow(value) if isinstance(value, dict) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _datapath_as_it_is_called(cls, value: Any) -> Any:
+        """Names that datapaths had say which one they have now."""
+        old = value.get("datapath") if isinstance(value, dict) else None
+        if isinstance(old, str) and (now := _DATAPATHS_RENAMED.get(old)):
+            raise Violations([Violation(("datapath",), f"{now}, as it is called now", old, f"write datapath: {now}")])
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> FabricSpec:

@@ -5,8 +5,8 @@ rule, a little faster than its rate; what its queue sends while it never runs em
 is its rate. No rule and no route takes part, so a wrong rate is the wire's.
 
 Round trips: ICMP between probe hosts against the sum of their hops' delays and a floor, the same
-trip in the sentinel class, which neither rates nor delays hold up. How long a hop takes that has no queue, its wire
-says (topologies/links/htb/wires.py): serialisation is not in it.
+trip in the sentinel class, which neither rates nor delays hold up. How long a lone packet takes over a hop, the
+lab's datapath says (topologies/switches).
 
 Full once per fabric and boot, kept under the fabric's fingerprint; four wires before every run.
 """
@@ -17,7 +17,6 @@ import hashlib
 import json
 import random
 import re
-import socket
 import statistics
 import time
 from collections.abc import Sequence
@@ -28,11 +27,11 @@ from topologies.access import files
 from topologies.access.netns import inside
 from topologies.lab import journal
 from topologies.lab.shell import run
-from topologies.links.htb.counters import unclassified, waiting
-from topologies.links.htb.wires import Queue, crossing_time, queues
 from topologies.model.addressing import SENTINEL_DSCP, VXLAN_OVERHEAD
 from topologies.model.fabric import Fabric, Link
 from topologies.model.inventory import Inventory
+from topologies.switches.datapath import Datapath, Direction
+from topologies.switches.datapaths import datapath_of
 
 EXPERIMENTAL = 0x88B5           # IEEE 802 local experimental Ethertype
 BUDGET = 60e6                   # bit/s fed at once: well below what two cores forward
@@ -42,6 +41,7 @@ MIN_SECONDS = 0.25
 FEED_STEP = 0.004               # seconds
 SPOT = 4                        # wires checked before every run
 PINGS = 21
+PING_FRAME = 98                 # bytes of an echo request or reply as ping makes it
 RATE_LIMIT = 0.03               # of the rate
 RTT_SHARE, RTT_LIMIT = 0.10, 0.3e-3     # of the expected round trip, or seconds if that is more
 AGAIN = 2                       # more measurements of what was beyond its limit; the median of all counts,
@@ -115,13 +115,14 @@ def calibrate(inventory: Inventory, seed: int) -> Calibration:
     """
     kept = journal.state() / "calibration" / f"{fingerprint(inventory)}.json"
     if not kept.exists():
-        done = Calibration(tuple(settled_rates(inventory, queues(inventory))), tuple(settled_rtts(inventory)),
-                           full=True)
+        done = Calibration(tuple(settled_rates(inventory, datapath_of(inventory).directions(inventory))),
+                           tuple(settled_rtts(inventory)), full=True)
         if done.within:
             _keep(kept, done)
         return done
     before = json.loads(kept.read_text())
-    wanted = random.Random(seed).sample(queues(inventory), min(SPOT, len(queues(inventory))))    # noqa: S311
+    every = datapath_of(inventory).directions(inventory)
+    wanted = random.Random(seed).sample(every, min(SPOT, len(every)))    # noqa: S311
     fresh = settled_rates(inventory, wanted)
     names = {c.direction for c in fresh}
     rates = [*fresh, *(RateCheck(**r) for r in before["rates"] if r["direction"] not in names)]
@@ -133,7 +134,7 @@ def _keep(path: Path, done: Calibration) -> None:
     files.write_whole(path, json.dumps(done.as_json()).encode(), ours=True)
 
 
-def settled_rates(inventory: Inventory, wanted: Sequence[Queue]) -> list[RateCheck]:
+def settled_rates(inventory: Inventory, wanted: Sequence[Direction]) -> list[RateCheck]:
     """check_rates; a direction beyond its limit is measured again, and its median counts: a busy moment of the
     machine is no property of a wire, nor is what feeding many of them at once costs."""
     found = check_rates(inventory, wanted)
@@ -152,11 +153,11 @@ def settled_rtts(inventory: Inventory) -> list[RttCheck]:
     return [sorted(same, key=lambda c: c.measured - c.expected)[len(same) // 2] for same in zip(*found, strict=True)]
 
 
-def check_rates(inventory: Inventory, wanted: Sequence[Queue], patience: int = 1,
+def check_rates(inventory: Inventory, wanted: Sequence[Direction], patience: int = 1,
                 budget: float = BUDGET) -> list[RateCheck]:
     """Measure some directions for `patience` times the shortest time, as many at once as the budget (bit/s) allows."""
     results: list[RateCheck] = []
-    group: list[Queue] = []
+    group: list[Direction] = []
     for queue in sorted(wanted, key=lambda q: q.rate):
         if group and sum(q.rate for q in group) + queue.rate > budget:
             results += _measure(inventory, group, patience)
@@ -168,17 +169,11 @@ def check_rates(inventory: Inventory, wanted: Sequence[Queue], patience: int = 1
 class _Feeder:
     """Sends calibration frames into one direction, a little faster than its rate."""
 
-    def __init__(self, inventory: Inventory, queue: Queue) -> None:
+    def __init__(self, inventory: Inventory, queue: Direction) -> None:
         self.queue = queue
-        link = inventory.fabric.links_by_name[queue.link]
-        near = link.end(queue.direction.split("->")[0])
-        self.size = link.max_frame
-        self.frame = b"\x02\xff\xff\xff\xff\xff" + b"\x02\xff\xff\xff\xff\xfe" + EXPERIMENTAL.to_bytes(2, "big")
-        self.frame += bytes(self.size - len(self.frame))
-        with inside(inventory.netns_path(near.node)):
-            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            self.socket.bind((near.interface, 0))
-        self.socket.setblocking(False)
+        self.size = inventory.fabric.links_by_name[queue.link].max_frame
+        frame = b"\x02\xff\xff\xff\xff\xff" + b"\x02\xff\xff\xff\xff\xfe" + EXPERIMENTAL.to_bytes(2, "big")
+        self.out = datapath_of(inventory).feeder(inventory, queue, frame + bytes(self.size - len(frame)))
         self.fed, self.started = 0.0, time.monotonic()
         # Half a queue up front, so that the queue never runs empty while we sleep.
         self.ahead = min(queue.limit / 2, max(queue.rate / 8 * 0.05, 4 * self.size))
@@ -187,32 +182,32 @@ class _Feeder:
         due = self.ahead + self.queue.rate / 8 * (now - self.started) * OVERFEED
         while self.fed < due:
             try:
-                self.socket.send(self.frame)
+                self.out.send()
             except OSError:     # the socket's or the queue's own limit: it is full, which is what we want
                 break
             self.fed += self.size
 
 
-def _sent(queue: Queue) -> tuple[float, int]:
+def _sent(datapath: Datapath, queue: Direction) -> tuple[float, int]:
     """Time of reading, bytes that the queue has sent."""
     begin = time.monotonic()
-    found = unclassified(queue).bytes
+    found = datapath.sent(queue)
     return (begin + time.monotonic()) / 2, found
 
 
-def _measure(inventory: Inventory, group: Sequence[Queue], patience: int) -> list[RateCheck]:
+def _measure(inventory: Inventory, group: Sequence[Direction], patience: int) -> list[RateCheck]:
     frames = {q.direction: inventory.fabric.links_by_name[q.link].max_frame for q in group}
     seconds = patience * max([MIN_SECONDS, *(MIN_FRAMES * frames[q.direction] * 8 / q.rate for q in group)])
-    feeders = [_Feeder(inventory, q) for q in group]
+    feeders, datapath = [_Feeder(inventory, q) for q in group], datapath_of(inventory)
     try:
         _feed_for(feeders, 0.05)
-        start = {q.direction: _sent(q) for q in group}
+        start = {q.direction: _sent(datapath, q) for q in group}
         _feed_for(feeders, seconds)
-        end = {q.direction: _sent(q) for q in group}
+        end = {q.direction: _sent(datapath, q) for q in group}
     finally:
         for f in feeders:
-            f.socket.close()
-    _let_drain(group)
+            f.out.close()
+    _let_drain(datapath, group)
     return [RateCheck(q.direction, q.rate,
                       8 * (end[q.direction][1] - start[q.direction][1]) / (end[q.direction][0] - start[q.direction][0]))
             for q in group]
@@ -226,10 +221,10 @@ def _feed_for(feeders: Sequence[_Feeder], seconds: float) -> None:
         time.sleep(FEED_STEP)
 
 
-def _let_drain(group: Sequence[Queue]) -> None:
+def _let_drain(datapath: Datapath, group: Sequence[Direction]) -> None:
     """Until the fed queues are empty: the next measurement must not see our frames."""
     deadline = time.monotonic() + 5
-    while waiting(group) and time.monotonic() < deadline:
+    while datapath.waiting(group) and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
@@ -272,6 +267,7 @@ def check_rtts(inventory: Inventory) -> list[RttCheck]:
             found.append(RttCheck(src, dst, float("inf"), 0.0, 0.0))
             continue
         low = statistics.median(floor)
-        delays = 2 * sum(crossing_time(link) for link, _ in hops(inventory.fabric, src, dst))
+        delays = 2 * sum(datapath_of(inventory).crossing_time(link, PING_FRAME + extra)
+                         for link, extra in hops(inventory.fabric, src, dst))
         found.append(RttCheck(src, dst, statistics.median(measured), low + delays, low))
     return found

@@ -1,11 +1,8 @@
 """Packet conservation: where every packet went, to the packet.
 
 Between two quiet moments every packet that a host sent was received by a host, or a queue dropped
-it, or a rule did. Packets are accounted for hop by hop, so that a difference has a place:
-
-    host's queue -> host's device -> wire -> switch port -> [switch] -> port -> wire's queue -> ...
-      dropped?         handed on?    lost?    packet socket                    lost? dropped?
-                                              overrun?  rule dropped?
+it, or a rule did. Packets are accounted for hop by hop, so that a difference has a place. Which hops there are and what
+each counts, the lab's datapath knows (topologies/switches).
 
 Named drops of emulated queues and of policy are results, and so is what a link loses because its
 spec says so (`link_losses`). Anything lost elsewhere is the emulator's
@@ -18,10 +15,10 @@ where the switch counted that inexactly.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from topologies.model.fabric import Fabric, Link
+from topologies.model.fabric import Fabric
 
 NO_PATH = "no-path:"        # drop rules of a leaf for another one that it cannot reach
 FRAME_FLOOR = 64    # bytes: the most packets that a rate can carry are of this size
@@ -60,6 +57,7 @@ class Counters:
     overruns: Mapping[str, int]             # switch -> packets that it had no room for
     policy: Mapping[str, Mapping[str, int]]     # switch -> name of a drop rule -> packets
     softnet: int = 0                        # packets dropped from kernel backlogs, whole machine
+    overrun_at: str = "port sockets"        # where a switch has no room, if it has none
     host_errors: Mapping[str, int] = field(default_factory=dict)    # host -> UDP receive-buffer errors
 
 
@@ -110,11 +108,11 @@ def device_key(node: str, device: str) -> str:
     return f"{node}/{device}"
 
 
-class _Accounting:
+class Accounting:
     """Differences of two snapshots, hop by hop."""
 
-    def __init__(self, fabric: Fabric, wires: Mapping[str, tuple[str, str]], before: Counters, after: Counters) -> None:
-        self.fabric, self.wires, self.before, self.after = fabric, wires, before, after
+    def __init__(self, fabric: Fabric, before: Counters, after: Counters) -> None:
+        self.fabric, self.before, self.after = fabric, before, after
         self.missing: Counter[str] = Counter()
 
     def rx(self, node: str, device: str) -> int:
@@ -131,33 +129,9 @@ class _Accounting:
                           {name: n - b.by_class.get(name, 0) for name, n in a.by_class.items()})
 
     def lose(self, place: str, packets: int) -> None:
+        """So many packets went in and did not come out at a place."""
         if packets:
             self.missing[place] += packets
-
-    def walk_link(self, link: Link) -> None:
-        """Both directions of one link, from device to device."""
-        a, b = self.wires[link.name]
-        for direction, near, far, entry, leave in (
-                (link.directions[0], link.a, link.b, a, b), (link.directions[1], link.b, link.a, b, a)):
-            queue = self.queue(direction)
-            into_queue = queue.sent + queue.dropped + queue.waiting + queue.lost
-            at_host = self.fabric.by_name[near.node].is_host
-            if at_host:
-                self.lose(f"{near.interface} (host's device)", queue.sent - self.tx(near.node, near.interface))
-            self.lose(f"{direction} (into the wire)", self.tx(near.node, near.interface) - self.rx("wires", entry))
-            inside = self.tx("wires", leave) + queue.lost if at_host else into_queue
-            self.lose(f"{direction} (in the wire)", self.rx("wires", entry) - inside)
-            if not at_host:
-                self.lose(f"{direction} (behind the queue)", queue.sent - self.tx("wires", leave))
-            self.lose(f"{direction} (out of the wire)", self.tx("wires", leave) - self.rx(far.node, far.interface))
-
-    def walk_switch(self, name: str) -> None:
-        """What went into a switch comes out, is dropped by a rule, or overran a port's socket."""
-        ports = [k.end(name).interface for k in self.fabric.links_of(name)]
-        went_in = sum(self.rx(name, p) for p in ports)
-        came_out = sum(self.tx(name, p) for p in ports)
-        policy = sum(self.policy(name).values())
-        self.lose(f"{name} (inside the switch)", went_in - self.overruns(name) - policy - came_out)
 
     def overruns(self, switch: str) -> int:
         return self.after.overruns.get(switch, 0) - self.before.overruns.get(switch, 0)
@@ -172,21 +146,20 @@ class _Accounting:
         return queue.sent + queue.dropped + queue.waiting
 
 
-def balance(fabric: Fabric, wires: Mapping[str, tuple[str, str]], before: Counters, after: Counters,
-            faults: Iterable[Fault] = ()) -> Ledger:
-    """Packet accounting between two snapshots. wires: link -> (device at end a, device at end b)."""
-    accounting = _Accounting(fabric, wires, before, after)
-    for link in fabric.links:
-        accounting.walk_link(link)
-    for switch in fabric.switches:
-        accounting.walk_switch(switch.name)
+Walk = Callable[[Accounting], None]     # compares what each hop took in with what it gave on
+
+
+def balance(fabric: Fabric, walk: Walk, before: Counters, after: Counters, faults: Iterable[Fault] = ()) -> Ledger:
+    """Packet accounting between two snapshots, hop by hop."""
+    accounting = Accounting(fabric, before, after)
+    walk(accounting)
     hosts = [h.name for h in fabric.all_hosts]
     directions = [d for k in fabric.links for d in k.directions]
     found = _Attribution(fabric, accounting.missing, {
         f"{s.name} {rule}": n for s in fabric.switches for rule, n in accounting.policy(s.name).items()})
     for fault in faults:
         found.settle(fault)
-    emulator = {f"{s.name} (port sockets)": n for s in fabric.switches if (n := accounting.overruns(s.name))}
+    emulator = {f"{s.name} ({after.overrun_at})": n for s in fabric.switches if (n := accounting.overruns(s.name))}
     # Routers with a VTEP are ends of the fabric, too.
     routers = [(v.name, link.a.interface) for v in fabric.vteps for link in fabric.uplinks(v.name)]
     return Ledger(

@@ -3,8 +3,7 @@
     python -m topologies.proof.sampler --inventory PATH --output counters.jsonl --t0 T0 [--period 0.05]
                                        [--watch leaf1=123 ..]
 
-Direction X->Y of a wire is queued where it leaves the wiring namespace, at the device that faces Y; a sending host's
-own direction at its own interface (topologies/links/htb/wires.py).
+Where a direction X->Y is queued, and who counts that, the lab's datapath knows (topologies/switches).
 
 Lines of the output, times in seconds since t0 (CLOCK_MONOTONIC):
     {"kind":"header","period","asked","scheduler","cores","directions":[..],"rates":[bit/s],
@@ -41,12 +40,12 @@ from pathlib import Path
 from topologies.access import files
 from topologies.access.events import Done, Failed, Ready, emit
 from topologies.access.process import allow_most_files, die_with_parent
-from topologies.links.htb.sampling import Reading, Wires
-from topologies.links.htb.wires import queues
 from topologies.model.errors import LabError, RunError
 from topologies.model.inventory import Inventory
 from topologies.proof.cpu import Machine
 from topologies.proof.run_queue import Process, ProcessTime
+from topologies.switches.datapath import Reading
+from topologies.switches.datapaths import datapath_of
 
 PERIOD = 0.05
 OWN_SHARE = 0.03        # of a core; a fabric that costs more is sampled more slowly
@@ -91,7 +90,8 @@ class Sampler:
 
     def __init__(self, inventory: Inventory, output: Path, t0: float, period: float) -> None:
         self._inventory, self._t0, self._asked = inventory, t0, period
-        self._wires = Wires(queues(inventory))
+        datapath = datapath_of(inventory)
+        self._wires, self._switches = datapath.sampling(inventory), list(datapath.processes(inventory))
         self._output = Output(output)
         self._machine = Machine()
         self._watched: dict[str, Process] = {}
@@ -154,7 +154,7 @@ class Sampler:
             self._cpu()
         self._output.flush()
 
-    def _choose_period(self) -> tuple[float, list[Reading]]:
+    def _choose_period(self) -> tuple[float, Sequence[Reading]]:
         """The period asked for, or the longer one at which sampling costs OWN_SHARE of a core."""
         costs = []
         for _ in range(5):
@@ -165,12 +165,12 @@ class Sampler:
         needed = math.ceil(min(costs) / OWN_SHARE / PERIOD_STEP) * PERIOD_STEP
         return max(self._asked, needed), first
 
-    def _header(self, period: float, first: list[Reading], scheduler: str) -> dict[str, object]:
+    def _header(self, period: float, first: Sequence[Reading], scheduler: str) -> dict[str, object]:
         where, links = self._wires.queues, self._inventory.fabric.links_by_name
         return {"kind": "header", "period": period, "asked": self._asked, "scheduler": scheduler,
                 "cores": os.cpu_count(), "directions": [q.direction for q in where],
                 "rates": [q.rate for q in where], "queues": [q.limit for q in first],
-                "frames": [links[q.link].max_frame for q in where], "switches": list(self._inventory.switches),
+                "frames": [links[q.link].max_frame for q in where], "switches": self._switches,
                 "watched": list(self._watched)}
 
     def _sample(self, due: float) -> None:

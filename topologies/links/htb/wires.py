@@ -33,6 +33,7 @@ from topologies.model.addressing import SENTINEL_DSCP, VXLAN_OVERHEAD
 from topologies.model.errors import HostError
 from topologies.model.fabric import Fabric, Link
 from topologies.model.inventory import Inventory, WireDevices
+from topologies.switches.datapath import Direction
 
 HOST_QUEUE = 4_000_000      # bytes; the socket buffer, not this queue, stops a TCP sender
 HOST_FIFO = f"bfifo limit {HOST_QUEUE}"
@@ -140,15 +141,11 @@ def carries_sentinel(fabric: Fabric, link: Link) -> bool:
 
 
 @dataclass(frozen=True)
-class Queue:
+class Queue(Direction):
     """Where one direction of a link is queued."""
 
-    direction: str      # 'h1->leaf1'
     netns: str          # name of the namespace
     device: str
-    link: str
-    limit: int          # bytes
-    rate: float         # bit/s
     leaves_by: str      # device in the wiring namespace
     classes: tuple[WireClass, ...] = ()     # none: one queue, 10:
 
@@ -166,13 +163,11 @@ def queues(inventory: Inventory) -> list[Queue]:
         pair = inventory.wires[link.name]
         forward, back = link.directions
         if link.kind == "access":
-            found.append(Queue(forward, inventory.netns[link.a.node], link.a.interface, link.name, HOST_QUEUE,
-                               link.rate,
-                               pair.b, classes))
+            found.append(Queue(forward, link.name, HOST_QUEUE, link.rate, inventory.netns[link.a.node],
+                               link.a.interface, pair.b, classes))
         else:
-            found.append(Queue(forward, inventory.wiring, pair.b, link.name, link.queue, link.rate, pair.b,
-                               classes))
-        found.append(Queue(back, inventory.wiring, pair.a, link.name, link.queue, link.rate, pair.a, classes))
+            found.append(Queue(forward, link.name, link.queue, link.rate, inventory.wiring, pair.b, pair.b, classes))
+        found.append(Queue(back, link.name, link.queue, link.rate, inventory.wiring, pair.a, pair.a, classes))
     return found
 
 
@@ -208,3 +203,17 @@ def set_state(inventory: Inventory, name: str, up: bool) -> None:
     word = "up" if up else "down"
     run("ip", "-n", inventory.wiring, "-batch", "-",
         text=f"link set {pair.a} {word}\nlink set {pair.b} {word}\n")
+
+
+def capture_command(inventory: Inventory, name: str, packets: int = 0) -> list[str]:
+    """tcpdump in the wiring namespace, with the capture on its standard output. A direction is captured going out of
+    the wire, a link at its end a."""
+    link = inventory.fabric.link(name)
+    pair = inventory.wires[link.name]
+    device, way = pair.a, []
+    if "->" in name:
+        device = pair.b if name == link.directions[0] else pair.a
+        way = ["-Q", "out"]
+    count = ["-c", str(packets)] if packets else []
+    return ["nsenter", f"--net=/run/netns/{inventory.wiring}", "tcpdump", "-i", device, *way, *count, "-n", "-U",
+            "--time-stamp-precision=nano", "-s", "0", "-w", "-"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from topologies.model.inventory import Inventory
 from topologies.proof.findings import Finding
 from topologies.switches.ovs.losses import port_sockets
-from topologies.switches.ovs.requirements import SETTINGS
+from topologies.switches.ovs.requirements import IN_KERNEL, SETTINGS
 
 
 def audit(inventory: Inventory, restarted: Mapping[str, int]) -> Iterator[Finding]:
@@ -29,7 +29,7 @@ def audit(inventory: Inventory, restarted: Mapping[str, int]) -> Iterator[Findin
             yield Finding(f"switch {name}", "scheduling policy", "", switch.policy, os.sched_getscheduler(pid))
         if not everywhere <= os.sched_getaffinity(pid):
             yield Finding(f"switch {name}", "processors", "", len(everywhere), len(os.sched_getaffinity(pid)))
-        if inventory.datapath == "user":        # in the kernel a port has no socket
+        if inventory.datapath != IN_KERNEL:     # there a port has no socket
             yield from _buffers(inventory, name)
 
 

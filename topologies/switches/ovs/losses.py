@@ -13,6 +13,7 @@ from topologies.lab.shell import run
 from topologies.model.errors import HostError
 from topologies.model.inventory import Inventory, SwitchProcess
 from topologies.switches.ovs.management import unixctl
+from topologies.switches.ovs.requirements import IN_KERNEL
 
 _SOCKET = re.compile(r"\brb(\d+),t\d+,tb(\d+),.*?\bd(\d+)\)")
 _LOST = re.compile(r"\blookups:.*\blost:(\d+)")
@@ -20,7 +21,7 @@ _LOST = re.compile(r"\blookups:.*\blost:(\d+)")
 
 def losses(inventory: Inventory, switch: str) -> int:
     """Packets that a switch has lost since it started. Raises HostError."""
-    if inventory.datapath == "kernel":
+    if inventory.datapath == IN_KERNEL:
         return lost_upcalls(inventory.switches[switch])
     return sum(drops for _, _, drops in port_sockets(inventory, switch))
 

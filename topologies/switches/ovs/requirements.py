@@ -5,7 +5,8 @@ from __future__ import annotations
 _PACKAGE = "openvswitch-switch"
 PROGRAMS = dict.fromkeys(("ovsdb-server", "ovs-vswitchd", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl"), _PACKAGE)
 VERSION = ("ovs-vswitchd", "--version")
-KERNEL_DATAPATH = "openvswitch"     # the module that `datapath: kernel` needs
+IN_KERNEL = "ovs-kernel"            # of a spec's `datapath`: the kernel forwards
+KERNEL_DATAPATH = "openvswitch"     # the module that it needs then
 # Sysctls, bytes: an AF_PACKET socket of a switch with the default buffer lets one congested port starve the others,
 # uncounted.
 SETTINGS = {

@@ -52,5 +52,5 @@ def start_again(inventory: Inventory, name: str) -> int:
     Journal(Path(inventory.directory)).note_process(pid, f"{DAEMON} of {name}")
     switch.run_first(pid)
     if node.is_leaf:
-        give_vtep(inventory.fabric, node, inventory.netns[name], inventory.datapath)
+        give_vtep(inventory.fabric, node, inventory.netns[name])
     return pid

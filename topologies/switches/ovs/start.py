@@ -18,8 +18,7 @@ def start_switches(fabric: Fabric, netns: Mapping[str, str], wiring: str, journa
 
     Their controller listens in the lab's directory, now or later. What is started is in the journal. Raises HostError.
     """
-    datapath = switch.datapath_of(fabric)
-    if datapath == "kernel":
+    if switch.in_kernel(fabric):
         keep_flows_together([*netns.values(), wiring])
     template = journal.directory / "template.db"
     switch.make_template(template)
@@ -28,7 +27,7 @@ def start_switches(fabric: Fabric, netns: Mapping[str, str], wiring: str, journa
         process = switch.start(fabric, node, netns[node.name], template, journal,
                                f"{journal.directory}/{CONTROLLER_SOCKET}")
         if node.is_leaf:
-            give_vtep(fabric, node, netns[node.name], datapath)
+            give_vtep(fabric, node, netns[node.name])
         return process
 
     return dict(zip([s.name for s in fabric.switches], at_once(one, fabric.switches), strict=True))

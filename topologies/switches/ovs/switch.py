@@ -19,6 +19,7 @@ from topologies.model.errors import HostError
 from topologies.model.fabric import Fabric, Node
 from topologies.model.inventory import SwitchProcess
 from topologies.switches.ovs.management.process import DAEMON, pid_file
+from topologies.switches.ovs.requirements import IN_KERNEL
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 START_TIMEOUT = 20.0    # seconds
@@ -29,9 +30,9 @@ QUIET = ("-vconsole:off", "-vsyslog:off", "-vfile:warn", "--log-file", "--detach
 ALLOCATOR = "glibc.malloc.tcache_max=16384:glibc.malloc.tcache_count=1024"
 
 
-def datapath_of(fabric: Fabric) -> str:
-    """user or kernel; `auto` is user, whose packet accounting balances on every kernel."""
-    return "kernel" if fabric.spec.datapath == "kernel" else "user"
+def in_kernel(fabric: Fabric) -> bool:
+    """Whether the kernel's own datapath forwards, and not the userspace one."""
+    return fabric.spec.datapath == IN_KERNEL
 
 
 def make_template(path: Path) -> None:
@@ -44,8 +45,7 @@ def make_template(path: Path) -> None:
 
 def _settings(fabric: Fabric, switch: Node) -> list[str]:
     """The whole database content as one ovs-vsctl transaction."""
-    name, datapath = switch.name, datapath_of(fabric)
-    kind = "netdev" if datapath == "user" else "system"
+    name, kind = switch.name, "system" if in_kernel(fabric) else "netdev"
     words = ["init", "--", "set", "Open_vSwitch", ".", "other_config:n-handler-threads=1",
              "other_config:n-revalidator-threads=1",
              "--", "add-br", name, "--", "set", "bridge", name, f"datapath_type={kind}",
@@ -54,7 +54,7 @@ def _settings(fabric: Fabric, switch: Node) -> list[str]:
              f"other_config:datapath-id={switch.dpid:016x}"]
     if switch.is_leaf:      # the VTEP's MAC has to be set here, not on the interface; no quoting
         words.append(f"other_config:hwaddr={switch.mac}")
-        if datapath == "kernel":    # its IP stack sends the outer packets, which are longer than a host's
+        if in_kernel(fabric):       # its IP stack sends the outer packets, which are longer than a host's
             words += ["--", "set", "interface", name, f"mtu_request={max(k.mtu for k in fabric.links_of(name))}"]
     for link in fabric.links_of(name):
         end = link.end(name)

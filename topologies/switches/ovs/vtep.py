@@ -21,16 +21,16 @@ from topologies.switches.ovs import kernel_datapath, switch
 NEVER_ANSWER = 8        # arp_ignore: for no local address (Linux, networking/ip-sysctl)
 
 
-def give_vtep(fabric: Fabric, leaf: Node, netns: str, datapath: str) -> None:
+def give_vtep(fabric: Fabric, leaf: Node, netns: str) -> None:
     """Address the tunnel end of a leaf that has just started, in the namespace `netns`. Raises HostError."""
     path = f"/run/netns/{netns}"
     switch.wait_for_device(path, leaf.name)
-    if datapath == "user":
+    if not switch.in_kernel(fabric):
         tc_batch([f"qdisc replace dev {leaf.name} root blackhole"], netns)  # for what the kernel sends, nothing else
     with inside(path):
-        if datapath == "user":
+        if not switch.in_kernel(fabric):
             set_sysctl("net.ipv4.conf.all.arp_ignore", NEVER_ANSWER)
         bring_up(leaf.name, leaf.ip, 24)
     ip_batch([f"addr replace {alias}/24 dev {leaf.name}" for alias in leaf.aliases], netns)
-    if datapath == "kernel":
+    if switch.in_kernel(fabric):
         kernel_datapath.prepare_tunnel(fabric, leaf, netns)

@@ -6,38 +6,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
 
 from topologies.model.inventory import SwitchProcess
+from topologies.switches.management import Frame, Sent
 from topologies.switches.ovs.management import unixctl
 
 _OUTER = re.compile(r"\bdst=(\d+\.\d+\.\d+\.\d+)")      # of the encapsulation; the inner addresses are not repeated
-
-
-Layer4 = Literal["tcp", "udp"]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A packet of a flow as it comes in by an OpenFlow port."""
-
-    in_port: int
-    protocol: Layer4
-    src_mac: str
-    dst_mac: str
-    src_ip: str
-    dst_ip: str
-    sport: int
-    dport: int
-
-
-@dataclass(frozen=True)
-class Sent:
-    """tunnel_ends: VTEP addresses that the packet would be encapsulated to. shown: the switch's words, for messages."""
-
-    tunnel_ends: tuple[str, ...]
-    shown: str
 
 
 def path_of(switch: SwitchProcess, frame: Frame) -> Sent:
