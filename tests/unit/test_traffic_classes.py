@@ -193,8 +193,8 @@ def test_a_live_change_of_one_class_keeps_what_is_not_given() -> None:
     ("bulk", None, None, "aifab class set: expected --min, --max or both; found neither")])
 def test_a_live_change_that_cannot_be_is_reported(monkeypatch: pytest.MonkeyPatch, name: str, least: str | None,
                                                   most: str | None, words: str) -> None:
-    monkeypatch.setattr("scenarios.run.live_shares.held_classes", lambda _: of(CLASSES))
-    monkeypatch.setattr("scenarios.run.live_shares.set_shares", lambda *_: pytest.fail("nothing may change"))
+    monkeypatch.setattr("topologies.links.htb.shares.held_classes", lambda _: of(CLASSES))
+    monkeypatch.setattr("topologies.links.htb.shares.set_shares", lambda *_: pytest.fail("nothing may change"))
     with pytest.raises(LabError) as caught:
         change_shares(inventory(), name, least, most)
     assert words in str(caught.value)
@@ -202,8 +202,8 @@ def test_a_live_change_that_cannot_be_is_reported(monkeypatch: pytest.MonkeyPatc
 
 def test_a_live_change_is_made_on_all_wires_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, ClassSpec]] = []
-    monkeypatch.setattr("scenarios.run.live_shares.held_classes", lambda _: of(CLASSES))
-    monkeypatch.setattr("scenarios.run.live_shares.set_shares", lambda _, classes: made.append(classes))
+    monkeypatch.setattr("topologies.links.htb.shares.held_classes", lambda _: of(CLASSES))
+    monkeypatch.setattr("topologies.links.htb.shares.set_shares", lambda _, classes: made.append(classes))
     found, _ = change_shares(inventory(), "bulk", "30%", None)
     assert (found.min, found.max) == (0.3, 1.0)
     assert [(c["bulk"], c["gold"]) for c in made] == [(found, of(CLASSES)["gold"])]
