@@ -14,12 +14,12 @@ from controller.evpn.evpn import Route, RouteTable, originated
 from controller.intent.vpc import Tenancy
 from controller.rules import bridging, ecmp, pinning, qos, underlay
 from controller.rules.irb import Inputs, Tenants, common_rules
-from controller.rules.paths import live_spines, path_rates
+from controller.rules.paths import live_paths, path_rates, ways_out
 from controller.rules.rules import Flow, Group, RuleSet, SwitchRules
 from controller.rules.state import State
 from controller.rules.tables import check_jumps, stand_in
 from topologies.model import addressing as addr
-from topologies.model.fabric import Fabric, Node
+from topologies.model.fabric import Fabric, Node, Path
 
 KEPT_STATES = 4     # of the links: what is wanted now, and what is being left
 
@@ -31,11 +31,11 @@ class Fixed:
         self._fabric = fabric
         leaves = fabric.leaves
         self.paths = lru_cache(KEPT_STATES * len(leaves))(self._paths)
-        pinned = fabric.spec.paths == "pinned"
+        is_pinned = fabric.spec.paths == "pinned"
         self.underlay = {leaf.name: tuple(underlay.leaf_flows(fabric, leaf)) for leaf in leaves}
         self.classes = {leaf.name: tuple(qos.flows(fabric, leaf)) for leaf in leaves}
-        self.pins = {leaf.name: tuple(pinning.flows(fabric, leaf)) if pinned else () for leaf in leaves}
-        self.pinned = {leaf.name: tuple(dict.fromkeys(pinning.preferred(fabric, leaf).values())) for leaf in leaves}
+        self.pins = {leaf.name: tuple(pinning.flows(fabric, leaf)) if is_pinned else () for leaf in leaves}
+        self.pinned = {leaf.name: pinning.pinned(fabric, leaf) for leaf in leaves}
         self.neighbours = {leaf.name: underlay.neighbours(fabric, leaf) for leaf in leaves}
         self.spines = {spine.name: SwitchRules(spine.name, tuple(underlay.spine_flows(fabric, spine)))
                        for spine in fabric.spines}
@@ -46,20 +46,19 @@ class Fixed:
         groups: list[Group] = []
         lost: list[str] = []
         for target in [t for t in self._fabric.tunnel_ends if t.name != leaf]:
-            spines = live_spines(self._fabric, state, node, target)
+            paths = live_paths(self._fabric, state, node, target)
             # With no path left the group stays whole behind the named drops: none of its packets goes uncounted.
-            groups += self._groups(node, target, spines or self._fabric.spines_of(leaf), state)
-            if not spines:
+            groups += self._groups(node, target, paths or ways_out(self._fabric, node, target), state)
+            if not paths:
                 lost.append(target.name)
         return tuple(groups), tuple(lost)
 
-    def _groups(self, leaf: Node, target: Node, spines: Sequence[Node], state: State) -> Iterable[Group]:
+    def _groups(self, leaf: Node, target: Node, paths: Sequence[Path], state: State) -> Iterable[Group]:
         if self._fabric.spec.paths == "pinned":
-            return pinning.groups_to(target, spines, self.pinned[leaf.name])
+            return pinning.groups_to(target, paths, self.pinned[leaf.name])
         if self._fabric.spec.paths == "weighted":
-            rates = path_rates(self._fabric, state, leaf, target, spines)
-            return (ecmp.weighted_group_to(target, spines, rates),)
-        return (ecmp.group_to(target, spines),)
+            return (ecmp.weighted_group_to(target, paths, path_rates(state, paths)),)
+        return (ecmp.group_to(target, paths),)
 
 
 class Flat:

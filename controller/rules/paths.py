@@ -1,32 +1,27 @@
-"""Equal-cost paths between leaves: in a leaf/spine fabric, one through each spine with both links up."""
+"""Equal-cost paths between leaves, as the links' state leaves them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from controller.rules.state import State
-from topologies.model.fabric import Fabric, Node
+from topologies.model.fabric import Fabric, Node, Path
 
 
-def live_spines(fabric: Fabric, state: State, source: Node, target: Node) -> tuple[Node, ...]:
-    """Spines through which `source` reaches `target` (two leaves), spine 1 first; may be empty."""
-    between = fabric.spines_between(source.name, target.name)
-    if not state.down:
-        return between
-    return tuple(
-        spine for spine in between
-        if not state.down & {f"{source.name}-{spine.name}", f"{target.name}-{spine.name}"})
+def live_paths(fabric: Fabric, state: State, source: Node, target: Node) -> tuple[Path, ...]:
+    """Paths from `source` to `target` (two leaves) with all links up, by number; may be empty."""
+    paths = fabric.paths(source.name, target.name)
+    return tuple(p for p in paths if p.is_up(state.down)) if state.down else paths
 
 
-def path_rates(fabric: Fabric, state: State, source: Node, target: Node, spines: Sequence[Node]) -> list[float]:
-    """bit/s from leaf `source` to leaf `target` through each spine: the lower of its two links' rates.
+def ways_out(fabric: Fabric, source: Node, target: Node) -> tuple[Path, ...]:
+    """All paths, whatever is down, and for every other way up from `source` its first link: no packet gets further."""
+    paths = {p.number: p for p in fabric.paths(source.name, target.name)}
+    return tuple(paths.get(number) or Path(source.name, number, target.aliases[number - 1], up[:1])
+                 for number, up in fabric.ways_up(source.name).items())
 
-    Spines of another side, which have one link only, have its rate: no packet gets as far as there.
-    """
+
+def path_rates(state: State, paths: Sequence[Path]) -> list[float]:
+    """bit/s of each path: the lowest of its links' rates."""
     changed = dict(state.rates)
-
-    def rate(spine: Node) -> float:
-        names = [f"{leaf.name}-{spine.name}" for leaf in (source, target)]
-        return min(changed.get(n, fabric.links_by_name[n].rate) for n in names if n in fabric.links_by_name)
-
-    return [rate(spine) for spine in spines]
+    return [min(changed.get(link.name, link.rate) for link in path.links) for path in paths]

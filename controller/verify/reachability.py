@@ -108,8 +108,8 @@ class _Judge:
         if not drop:
             return cell
         here, there = self._fabric.host(source.host).leaf, self._fabric.host(cell.receiver).leaf
-        spines = self._fabric.spines_between(here, there)
-        reason = f"no spine has links up to both {here} and {there}" if spines else f"{here} and {there} share no spine"
+        paths = self._fabric.paths(here, there)
+        reason = f"no spine has links up to both {here} and {there}" if paths else f"{here} and {there} share no spine"
         return replace(cell, receiver="", drop=drop, reason=reason)
 
     def outcome(self, source: Place, ip: str) -> tuple[str, str]:
@@ -122,9 +122,7 @@ class _Judge:
         """The drop of what may reach a host and has no path to it; '' where it has one, or nobody may have it."""
         here = self._fabric.host(source.host).leaf
         there = self._fabric.host(receiver).leaf if receiver else here
-        live = (spine for spine in self._fabric.spines_between(here, there)
-                if not self._down & {f"{here}-{spine.name}", f"{there}-{spine.name}"})
-        return "" if here == there or any(live) else f"no-path:{there}"
+        return "" if any(path.is_up(self._down) for path in self._fabric.paths(here, there)) else f"no-path:{there}"
 
     def _permitted(self, source: Place, target: Place) -> Cell:
         if not source.vpc:

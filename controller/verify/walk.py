@@ -238,10 +238,9 @@ class Walker:
         remote = str(packet["tun_ipv4_dst"])
         known = {n.ip: n.mac for n in self.rules[switch].neighbours}
         _demand(remote in known, switch, f"a tunnel neighbour {remote}", "none")
-        path = int(remote.split(".")[2])
         inner = {k: v for k, v in packet.items() if k not in ("in_port", "tun_ipv4_dst")}
         node = self.fabric.node(switch)
         return {"in_port": r.LOCAL, "eth_src": node.mac, "eth_dst": known[remote], "eth_type": r.ETH_IPV4,
                 "ip_proto": r.UDP, "ip_dscp": packet.get("ip_dscp", 0), "udp_dst": addr.VXLAN_UDP_PORT,
-                "ipv4_src": (node.ip, *node.aliases)[path], "ipv4_dst": remote, "nw_ttl": 64,
+                "ipv4_src": (node.ip, *node.aliases)[addr.path_of(remote)], "ipv4_dst": remote, "nw_ttl": 64,
                 "inner": inner}

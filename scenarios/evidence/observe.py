@@ -1,7 +1,7 @@
 """Where connections go: asked of the switches themselves, before the traffic starts.
 
 Each leaf is asked what it would do with a packet that has the addresses and ports of a connection. What it would put
-on the wire bears the VTEP alias that it has chosen, and an alias names its spine (controller/rules/ecmp.py).
+on the wire bears the VTEP alias that it has chosen, and an alias names its path (controller/rules/ecmp.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from topologies.access.events import Standing
 from topologies.model.errors import RunError
-from topologies.model.fabric import Fabric, Node
+from topologies.model.fabric import Fabric, Node, Path
 from topologies.model.inventory import Inventory
 from topologies.switches.management import Frame, Layer4, Sent
 from topologies.switches.managements import management_of
@@ -47,8 +47,8 @@ def _way(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protoco
         return ()
     if src.leaf == dst.leaf:
         return f"{src.name}->{src.leaf}", f"{src.leaf}->{dst.name}"
-    spine = spine_of(inventory.fabric, src, dst, _asked(inventory, gateways, src, dst, protocol, sport, dport))
-    return f"{src.name}->{src.leaf}", f"{src.leaf}->{spine}", f"{spine}->{dst.leaf}", f"{dst.leaf}->{dst.name}"
+    path = path_chosen(inventory.fabric, src, dst, _asked(inventory, gateways, src, dst, protocol, sport, dport))
+    return f"{src.name}->{src.leaf}", *path.directions, f"{dst.leaf}->{dst.name}"
 
 
 def _asked(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, protocol: Layer4, sport: int,
@@ -59,11 +59,11 @@ def _asked(inventory: Inventory, gateways: Gateways, src: Node, dst: Node, proto
         inventory.switches[src.leaf], Frame(port, protocol, src.mac, to, src.ip, dst.ip, sport, dport))
 
 
-def spine_of(fabric: Fabric, src: Node, dst: Node, sent: Sent) -> str:
-    """The spine over which the leaf of `src` sends to `dst`, hosts of different leaves."""
-    aliases = dict(zip(fabric.node(dst.leaf).aliases, fabric.spines, strict=True))
-    spine = next((aliases[vtep] for vtep in sent.tunnel_ends if vtep in aliases), None)
-    if spine is None:
+def path_chosen(fabric: Fabric, src: Node, dst: Node, sent: Sent) -> Path:
+    """The path by which the leaf of `src` sends to `dst`, hosts of different leaves."""
+    by_alias = {path.alias: path for path in fabric.paths(src.leaf, dst.leaf)}
+    path = next((by_alias[vtep] for vtep in sent.tunnel_ends if vtep in by_alias), None)
+    if path is None:
         raise RunError(f"the path from {src.name} to {dst.name}", f"{src.leaf} to send it to {dst.leaf} over a spine",
                        sent.shown, "is a link down, or did somebody change the rules?")
-    return spine.name
+    return path

@@ -34,7 +34,7 @@ def fabric_line(fabric: Fabric) -> str:
     if fabric.spec.topology == "rail-optimized":
         rails = f"; {fabric.spec.servers} servers with {fabric.spec.rails} GPUs, GPU k of each on rail k (leafk)"
     for n, (side, of) in enumerate(fabric.spec.side_leaves.items()):
-        spines = ", ".join(s.name for s in fabric.spines_of(of[0]))
+        spines = ", ".join(k.far(of[0]).node for k in fabric.uplinks(of[0]))
         rails += f"{', ' if n else '; bifurcated: '}{side} on {', '.join(of)} with {spines}"
     paths = "; each host's path pinned to one spine" if fabric.spec.paths == "pinned" else ""
     return (f"{len(fabric.nodes)} nodes ({parts}), hosts at {show_rate(fabric.access_link(fabric.hosts[0].name).rate)}"

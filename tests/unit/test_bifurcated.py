@@ -35,11 +35,11 @@ def fabric() -> Fabric:
 
 
 def test_each_side_has_its_leaves_and_its_part_of_the_spines_and_the_border_has_all(fabric: Fabric) -> None:
-    assert {leaf.name: [s.name for s in fabric.spines_of(leaf.name)] for leaf in fabric.leaves} == {
+    assert {leaf.name: [k.b.node for k in fabric.uplinks(leaf.name)] for leaf in fabric.leaves} == {
         "leaf1": ["spine1", "spine2"], "leaf2": ["spine1", "spine2"], "leaf3": ["spine3", "spine4"],
         "leaf4": ["spine3", "spine4"], "border1": ["spine1", "spine2", "spine3", "spine4"]}
     assert [h.name for h in fabric.hosts_of("leaf2")] == ["b2", "b3", "probe2"]
-    assert not fabric.spines_between("leaf1", "leaf3")
+    assert not fabric.paths("leaf1", "leaf3")
     assert "blue on leaf1, leaf2 with spine1, spine2, green on leaf3, leaf4 with spine3, spine4" in fabric_line(fabric)
 
 

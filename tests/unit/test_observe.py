@@ -1,4 +1,4 @@
-"""The spine in what a switch says about a packet; what is predicted of which phase."""
+"""The path in what a switch says about a packet; what is predicted of which phase."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scenarios.evidence.observe import spine_of
+from scenarios.evidence.observe import path_chosen
 from scenarios.evidence.results import RunDirectory
 from scenarios.run import prediction
 from scenarios.run.phases import Traffic, traffic_of
@@ -36,15 +36,16 @@ SERVING: dict[str, object] = {"kind": "serving", "clients": ["h1"], "gateway": "
 
 @pytest.mark.parametrize("actions", [USER, KERNEL])
 @pytest.mark.parametrize("k", [1, 3])
-def test_the_outer_destination_names_the_spine_on_either_datapath(actions: str, k: int) -> None:
+def test_the_outer_destination_names_the_path_on_either_datapath(actions: str, k: int) -> None:
     trace = f"Flow: tcp,nw_src=10.9.1.1,nw_dst=10.9.2.1\n 0. ip, priority 100\n{actions.format(k=k)}\n"
-    assert spine_of(FABRIC, FABRIC.host("h1"), FABRIC.host("h5"), parse(trace)) == f"spine{k}"
+    path = path_chosen(FABRIC, FABRIC.host("h1"), FABRIC.host("h5"), parse(trace))
+    assert path.directions == (f"leaf1->spine{k}", f"spine{k}->leaf2")
 
 
 @pytest.mark.parametrize("actions", ["Datapath actions: drop", "", USER.format(k=9)])
 def test_a_packet_that_goes_nowhere_is_no_path(actions: str) -> None:
     with pytest.raises(RunError, match=r"path from h1 to h5: expected leaf1 to send it to leaf2 over a spine; found"):
-        spine_of(FABRIC, FABRIC.host("h1"), FABRIC.host("h5"), parse(actions))
+        path_chosen(FABRIC, FABRIC.host("h1"), FABRIC.host("h5"), parse(actions))
 
 
 def _scenario(*events: dict[str, object], **workloads: dict[str, object]) -> Scenario:

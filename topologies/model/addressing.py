@@ -1,7 +1,7 @@
 """Names -> addresses, once and for all: IP, MAC, VTEP, path alias, datapath id, port number.
 
     host       10.9.<leaf>.<n> in a /16, else one after another      02:00 + the IP's four bytes
-    leaf i     VTEP 10.255.0.i, one alias per spine k: 10.255.k.i    02:ff:00:00:00:i
+    leaf i     VTEP 10.255.0.i, one alias per path k: 10.255.k.i     02:ff:00:00:00:i
     router     10.254.<n>.2 on its link with the BGP speaker, its router id; the speaker is 10.254.1.1
     ports      leaf: uplink to spine k = k, hosts from 101, VXLAN 1000; spine: leaf i = i
 
@@ -47,8 +47,13 @@ def leaf_mac(leaf: int) -> str:
 
 
 def vtep(leaf: int, path: int = 0) -> str:
-    """The leaf's VTEP; with path k, its alias that is reached through spine k."""
+    """The leaf's VTEP; with path k, its alias that paths of this number lead to (`Fabric.paths`)."""
     return f"10.255.{path}.{leaf}"
+
+
+def path_of(vtep: str) -> int:
+    """The number of the paths that lead to an alias; 0 for a VTEP itself."""
+    return int(vtep.split(".")[2])
 
 
 def bgp_link(n: int) -> tuple[str, str]:

@@ -31,13 +31,17 @@ def _leaf(spec: FabricSpec, i: int) -> Node:
     border = i > spec.leaves
     return Node(
         name=f"border{i - spec.leaves}" if border else f"leaf{i}", role="border" if border else "leaf",
-        index=i, ip=addr.vtep(i), mac=addr.leaf_mac(i), dpid=addr.leaf_dpid(i),
-        aliases=tuple(addr.vtep(i, k + 1) for k in range(spec.spines)))
+        index=i, ip=addr.vtep(i), mac=addr.leaf_mac(i), dpid=addr.leaf_dpid(i), aliases=_aliases(spec, i))
 
 
 def _vtep(spec: FabricSpec, router: str, i: int) -> Node:
     return Node(name=router, role="vtep", index=i, ip=addr.vtep(i), mac=addr.leaf_mac(i),
-                aliases=tuple(addr.vtep(i, k + 1) for k in range(spec.spines)))
+                aliases=_aliases(spec, i))
+
+
+def _aliases(spec: FabricSpec, i: int) -> tuple[str, ...]:
+    """One for each path: in two tiers, for each spine."""
+    return tuple(addr.vtep(i, k + 1) for k in range(spec.spines))
 
 
 def _names(spec: FabricSpec, leaf: Node) -> list[tuple[str, Role]]:

@@ -12,12 +12,19 @@ A router with a VTEP of its own (spec.bgp) is joined with all spines too: a leaf
 a BGP peer that it cannot program. The hosts behind it are none of the fabric's.
 
 A link has two directions, written "leaf1->spine1" and "spine1->leaf1".
+
+A path leads from a leaf up to where the far leaf's way up meets its own, and down again. Who asks for paths
+(Fabric.paths) does not know how many tiers that takes. A path has the number of the spine at the top of its way up,
+and so has the VTEP alias of the far leaf by which switches choose it: a leaf has one way up to each top.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from itertools import pairwise
+from operator import itemgetter
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -51,7 +58,7 @@ class Node(_Frozen):
     ip: str = ""            # hosts: address; leaves and routers: VTEP
     mac: str = ""
     dpid: int = 0           # switches
-    aliases: tuple[str, ...] = ()   # leaves and routers: VTEP alias per spine, spine 1 first
+    aliases: tuple[str, ...] = ()   # leaves and routers: VTEP alias per path number, from 1 on
 
     @property
     def is_host(self) -> bool:
@@ -110,6 +117,31 @@ class Link(_Frozen):
 
     def far(self, node: str) -> End:
         return self.b if self.a.node == node else self.a
+
+
+class Path(NamedTuple):
+    """One of the equal-cost ways from a leaf, or a router with a VTEP, to another.
+
+    number: from 1, of the top that names it. alias: the address of the far end that leads this way. links: in the
+    order in which they are crossed. Within one leaf a path has no links, number 0, and the VTEP itself.
+    """
+
+    source: str
+    number: int
+    alias: str
+    links: tuple[Link, ...]
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """'leaf1->spine2', 'spine2->leaf2' ..."""
+        nodes = [self.source]
+        for link in self.links:
+            nodes.append(link.far(nodes[-1]).node)
+        return tuple(f"{a}->{b}" for a, b in pairwise(nodes))
+
+    def is_up(self, down: Container[str]) -> bool:
+        """Whether none of its links is among those `down`, by name."""
+        return not any(link.name in down for link in self.links)
 
 
 class Fabric(_Frozen):
@@ -212,19 +244,56 @@ class Fabric(_Frozen):
         return tuple(k for k in self.links_of(leaf) if k.kind == "fabric")
 
     @cached_property
-    def _spines_by_leaf(self) -> dict[str, tuple[Node, ...]]:
-        return {leaf.name: tuple(self.by_name[k.b.node] for k in self.uplinks(leaf.name))
-                for leaf in self.tunnel_ends}
+    def tops(self) -> tuple[Node, ...]:
+        """Spines with nothing above them. The n-th names the paths of number n, and the n-th alias of each leaf."""
+        return tuple(s for s in self.spines if all(k.b.node == s.name for k in self.links_of(s.name)))
 
-    def spines_of(self, leaf: str) -> tuple[Node, ...]:
-        """Spines that a leaf has a link with, spine 1 first."""
-        return self._spines_by_leaf[leaf]
+    @cached_property
+    def _ways_up(self) -> dict[str, dict[int, tuple[Link, ...]]]:
+        found = {}
+        for node in (*self.tunnel_ends, *self.spines):
+            ways = sorted(self._climbed(node.name), key=itemgetter(0))
+            found[node.name] = dict(ways)
+            if len(found[node.name]) < len(ways):
+                raise SpecError(f"fabric {self.spec.name}", f"one way from {node.name} up to each top", "several")
+        return found
 
-    def spines_between(self, a: str, b: str) -> tuple[Node, ...]:
-        """Spines that join two leaves; none between the sides of a bifurcated fabric."""
-        if self.spec.sides is None:
-            return self.spines
-        return tuple(s for s in self.spines_of(a) if s in self.spines_of(b))
+    def _climbed(self, node: str) -> Iterator[tuple[int, tuple[Link, ...]]]:
+        above = [k for k in self.links_of(node) if k.kind == "fabric" and k.a.node == node]
+        if not above:
+            yield next(n for n, top in enumerate(self.tops, start=1) if top.name == node), ()
+        for link in above:
+            yield from ((number, (link, *links)) for number, links in self._climbed(link.b.node))
+
+    def ways_up(self, node: str) -> dict[int, tuple[Link, ...]]:
+        """Path number -> links from a leaf, a router or a spine to the top of that number, as far as it reaches it."""
+        return self._ways_up[node]
+
+    @cached_property
+    def _paths(self) -> dict[tuple[str, str], tuple[Path, ...]]:
+        return {}
+
+    def paths(self, a: str, b: str) -> tuple[Path, ...]:
+        """From leaf or router `a` to `b`, by number; none between the sides of a bifurcated fabric."""
+        known = self._paths.get((a, b))
+        if known is None:
+            known = self._paths[a, b] = self._found_paths(a, self.by_name[b])
+        return known
+
+    def _found_paths(self, a: str, b: Node) -> tuple[Path, ...]:
+        """The shortest over all tops that both have a way to; one of those that turn below them at the same spine."""
+        if a == b.name:
+            return (Path(a, 0, b.ip, ()),)
+        found: dict[str, Path] = {}
+        far = self._ways_up[b.name]
+        for number, up in self._ways_up[a].items():
+            down = far.get(number, ())
+            while down and up[-1] is down[-1]:
+                up, down = up[:-1], down[:-1]       # noqa: PLW2901 - they meet below the top
+            if down and up[-1].name not in found:
+                found[up[-1].name] = Path(a, number, b.aliases[number - 1], up + down[::-1])
+        shortest = min((len(p.links) for p in found.values()), default=0)
+        return tuple(p for p in found.values() if len(p.links) == shortest)
 
     @property
     def probe_rings(self) -> tuple[tuple[str, ...], ...]:

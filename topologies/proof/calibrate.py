@@ -231,10 +231,8 @@ def _let_drain(datapath: Datapath, group: Sequence[Direction]) -> None:
 def hops(fabric: Fabric, src: str, dst: str) -> list[tuple[Link, int]]:
     """Links of a path one way, with the bytes that encapsulation adds on each."""
     a, b = fabric.host(src), fabric.host(dst)
-    if a.leaf == b.leaf:
-        return [(fabric.access_link(src), 0), (fabric.access_link(dst), 0)]
-    return [(fabric.access_link(src), 0), (fabric.uplinks(a.leaf)[0], VXLAN_OVERHEAD),
-            (fabric.uplinks(b.leaf)[0], VXLAN_OVERHEAD), (fabric.access_link(dst), 0)]
+    inside = [(link, VXLAN_OVERHEAD) for link in fabric.paths(a.leaf, b.leaf)[0].links]
+    return [(fabric.access_link(src), 0), *inside, (fabric.access_link(dst), 0)]
 
 
 def serialisation(fabric: Fabric, src: str, dst: str, frame: int) -> float:

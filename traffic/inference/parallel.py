@@ -193,10 +193,7 @@ def _delay(fabric: Fabric, src: str, dst: str) -> float:
     """Of the links from src to dst, the longer way; a lone frame pays no serialisation here (decision 003)."""
     a, b = fabric.host(src), fabric.host(dst)
     ends = fabric.access_link(src).delay + fabric.access_link(dst).delay
-    if a.leaf == b.leaf:
-        return ends
-    return ends + max(up.delay + down.delay
-                      for up, down in zip(fabric.uplinks(a.leaf), fabric.uplinks(b.leaf), strict=True))
+    return ends + max(sum(link.delay for link in path.links) for path in fabric.paths(a.leaf, b.leaf))
 
 
 Wrong = tuple[str, str, str, str]       # key, expected, found, hint

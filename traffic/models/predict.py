@@ -146,18 +146,14 @@ def latency(op: Collective, workload: Workload, fabric: Fabric) -> float:
 
 
 def path_seconds(fabric: Fabric, src: str, dst: str) -> float:
-    """Sum over the links from src to dst of delay + serialisation of a full frame; the worst spine's path."""
+    """Sum over the links from src to dst of delay + serialisation of a full frame; the worst of the paths."""
     a, b = fabric.host(src), fabric.host(dst)
     if a.name == b.name:
         return 0.0
     frame = fabric.spec.mtu + ETHERNET_HEADER
     ends = sum(k.delay + 8 * frame / k.rate for k in (fabric.access_link(src), fabric.access_link(dst)))
-    if a.leaf == b.leaf:
-        return ends
     inside = 8 * (frame + VXLAN_OVERHEAD)
-    return ends + max(sum(k.delay + inside / k.rate for leaf in (a.leaf, b.leaf)
-                          for k in [fabric.link(f"{leaf}-{spine.name}")])
-                      for spine in fabric.spines_between(a.leaf, b.leaf))
+    return ends + max(sum(k.delay + inside / k.rate for k in path.links) for path in fabric.paths(a.leaf, b.leaf))
 
 
 def step_seconds(workload: Workload, fabric: Fabric) -> float:
