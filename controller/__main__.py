@@ -22,13 +22,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from controller.bgp.bgp_link import BgpLink
-from controller.control import Control
+from controller.change import IntentTransactions
+from controller.desired_state import DesiredState
 from controller.northbound import sockets
 from controller.northbound.api import build
-from controller.record import Record
+from controller.persisted_intent import FILE, PersistedIntent
 from controller.southbound import runtime
 from controller.southbound.app import FabricApp
-from controller.writer import Writer
 from topologies.access.process import die_with_parent
 from topologies.model.errors import LabError
 from topologies.model.inventory import Inventory
@@ -56,17 +56,17 @@ def serve(inventory: Inventory, switches: socket.socket | None = None) -> None:
     """
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)     # before any thread: sigwait below takes them
-    memory = Path(inventory.directory) / "intent.json"
-    control = Control(inventory.fabric, Record.read(memory))
-    app = runtime.start(inventory, control, switches or sockets.listener(inventory.controller_socket))
+    path = Path(inventory.directory) / FILE
+    desired = DesiredState(inventory.fabric, PersistedIntent.read(path))
+    app = runtime.start(inventory, desired, switches or sockets.listener(inventory.controller_socket))
     link = BgpLink(inventory)
-    writer = Writer(control, app, memory, link.announce)
-    link.start(writer.learn)
-    _serve(build(control, app, writer, link.peers), sockets.listener(inventory.api_socket))
+    transactions = IntentTransactions(app.rollout, path, link.announce)
+    link.start(transactions.learn)
+    _serve(build(desired, app, transactions, link.peers), sockets.listener(inventory.api_socket))
     threading.Thread(target=_renew_for_ever, args=(app,), daemon=True).start()
     signal.sigwait(_STOP)
-    for path in (inventory.controller_socket, inventory.api_socket):
-        Path(path).unlink(missing_ok=True)
+    for address in (inventory.controller_socket, inventory.api_socket):
+        Path(address).unlink(missing_ok=True)
     os._exit(0)     # os-ken's threads cannot be joined
 
 

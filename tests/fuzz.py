@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
-from controller.record import Record
+from controller.persisted_intent import PersistedIntent
 from controller.verify.reachability import Cell, matrix, places
 from scenarios.run.verify import Probes, Verification
 from scenarios.run.vpcs import apply_intent
@@ -163,7 +163,7 @@ class Fuzz:
 
     def _observed(self) -> tuple[list[str], list[str]]:
         """(who has not heard what it should have, who has heard what it should not), in words."""
-        record = Record.read(self._lab.net.journal.directory / "intent.json")
+        record = PersistedIntent.read(self._lab.net.journal.directory / "intent.json")
         where = places(record.intent, self._lab.fabric, record.allocation)
         intended = matrix(record.intent, self._lab.fabric, record.allocation)
         found = Verification(tuple(map(self._now, intended)), {h: self._lab.fabric.host(h).leaf for h in where})

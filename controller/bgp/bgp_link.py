@@ -1,7 +1,7 @@
 """The controller's end of its BGP speaker: start it, tell it what to announce, gather what it hears.
 
-    Writer ──announce──> BgpLink ──lines──> python -m controller.bgp.speaker ──BGP──> routers
-    Writer <───learn──── BgpLink <──lines──
+    IntentTransactions ──announce──> BgpLink ──lines──> python -m controller.bgp.speaker ──BGP──> routers
+    IntentTransactions <───learn──── BgpLink <──lines──
 
 Nothing here waits for the speaker on behalf of a caller. A speaker that ends is started again; what it had learned
 has gone meanwhile, as with any router whose sessions are lost.

@@ -30,12 +30,13 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from controller.control import FOREIGN, Control
+from controller.change import IntentTransactions
+from controller.desired_state import FOREIGN, DesiredState
 from controller.northbound import vpc_api
 from controller.northbound.vpc_api import problem
 from controller.rules.rules import SwitchRules
+from controller.southbound.connection import FlowCounter, GroupCounters
 from controller.southbound.ofctl import render
-from controller.writer import Writer
 from topologies.model.errors import LabError
 
 Json = dict[str, Any]
@@ -44,30 +45,30 @@ Json = dict[str, Any]
 class CounterReader(Protocol):
     """Reads flow counters (table, priority, cookie, packets, bytes) and group counters of every switch."""
 
-    def read_counters(self) -> Mapping[str, tuple[list[Any], list[Any]]]: ...
+    def read_counters(self) -> Mapping[str, tuple[list[FlowCounter], list[GroupCounters]]]: ...
 
 
-def build(control: Control, reader: CounterReader, writer: Writer,
+def build(desired: DesiredState, reader: CounterReader, transactions: IntentTransactions,
           peers: Callable[[], list[Json]] = list) -> FastAPI:
-    """The API over a Control, whatever reads counters from its switches, the one way in for intent, and BGP's peers."""
+    """The API over what is desired, what reads the switches' counters, the one way in for intent, and BGP's peers."""
     api = FastAPI(title="aifab controller", docs_url=None, redoc_url=None)
 
     @api.get("/health")
     def health() -> Json:
-        return control.health()
+        return desired.health()
 
     @api.get("/topology")
     def topology() -> Json:
-        return _topology(control)
+        return _topology(desired)
 
     @api.get("/rules")
     def rules() -> Json:
-        return {switch: render(r) for switch, r in control.wanted.items()}
+        return {switch: render(r) for switch, r in desired.wanted.items()}
 
     @api.get("/counters")
     def counters() -> Json:
         try:
-            return counters_of(control, reader.read_counters())
+            return counters_of(desired, reader.read_counters())
         except (LabError, TimeoutError) as error:
             raise HTTPException(503, str(error) or "a switch did not answer in time") from None
 
@@ -75,20 +76,20 @@ def build(control: Control, reader: CounterReader, writer: Writer,
     def in_words(_request: Request, error: StarletteHTTPException) -> JSONResponse:
         return problem(HTTPStatus(error.status_code), str(error.detail))
 
-    vpc_api.add(api, control, writer, peers)
+    vpc_api.add(api, desired, transactions, peers)
     return api
 
 
-def _topology(control: Control) -> Json:
-    fabric, down = control.fabric, control.state.down
+def _topology(desired: DesiredState) -> Json:
+    fabric, down = desired.fabric, desired.state.down
     return {"switches": [s.name for s in fabric.switches],
             "hosts": [{"name": h.name, "ip": h.ip, "mac": h.mac, "leaf": h.leaf} for h in fabric.all_hosts],
             "links": [{"name": k.name, "ends": [k.a.node, k.b.node], "up": k.name not in down} for k in fabric.links]}
 
 
-def counters_of(control: Control, read: Mapping[str, tuple[list[Any], list[Any]]]) -> Json:
+def counters_of(desired: DesiredState, read: Mapping[str, tuple[list[FlowCounter], list[GroupCounters]]]) -> Json:
     """Raw counters with the names of their rules."""
-    switches = {name: _switch(control, name, flows, groups) for name, (flows, groups) in read.items()}
+    switches = {name: _switch(desired, name, flows, groups) for name, (flows, groups) in read.items()}
     total: Counter[tuple[str, str]] = Counter()
     for switch in switches.values():
         for rule, drop in switch["drops"].items():
@@ -97,21 +98,21 @@ def counters_of(control: Control, read: Mapping[str, tuple[list[Any], list[Any]]
     return {"time": time.time(), "switches": switches, "drops": drops}
 
 
-def _switch(control: Control, switch: str, flows: list[Any], groups: list[Any]) -> Json:
-    wanted = control.wanted[switch]
+def _switch(desired: DesiredState, switch: str, flows: list[FlowCounter], groups: list[GroupCounters]) -> Json:
+    wanted = desired.wanted[switch]
     drop_cookies = {f.cookie for f in wanted.flows if f.is_drop}
-    listed = [{"name": control.name(f.cookie), "cookie": f"{f.cookie:#018x}", "table": f.table,
+    listed = [{"name": desired.name(f.cookie), "cookie": f"{f.cookie:#018x}", "table": f.table,
                "drop": f.cookie in drop_cookies, "packets": f.packets, "bytes": f.bytes} for f in flows]
-    drops = control.retired(switch)
-    for flow in listed:
-        if flow["drop"]:
-            into = drops.setdefault(str(flow["name"]), {"packets": 0, "bytes": 0})
-            for unit in into:
-                into[unit] += flow[unit]
+    drops = desired.retired(switch)
+    for flow in flows:
+        if flow.cookie in drop_cookies:
+            into = drops.setdefault(desired.name(flow.cookie), {"packets": 0, "bytes": 0})
+            into["packets"] += flow.packets
+            into["bytes"] += flow.bytes
     return {"flows": listed, "groups": [_group(wanted, g) for g in groups], "drops": drops}
 
 
-def _group(wanted: SwitchRules, stats: Any) -> Json:
+def _group(wanted: SwitchRules, stats: GroupCounters) -> Json:
     """Counters of a group; a switch lists its buckets in their own order."""
     group = wanted.by_group.get(stats.group_id)
     buckets = zip(group.buckets, stats.bucket_stats, strict=False) if group else ()

@@ -30,7 +30,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from controller.control import Control
+from controller.change import Conflict, IntentTransactions, IntentViolation, Plan
+from controller.desired_state import DesiredState
 from controller.evpn import evpn_view
 from controller.evpn.bgp_import import judge
 from controller.intent.intent import (
@@ -43,7 +44,6 @@ from controller.intent.intent import (
     with_reasons,
 )
 from controller.intent.lenient import Note
-from controller.writer import Conflict, IntentViolation, Plan, Writer
 from topologies.model.document import MAX_BYTES, Problem
 from topologies.model.explain import explain
 from topologies.model.fields import Strict
@@ -63,35 +63,35 @@ class _Refused(Exception):  # noqa: N818 - an answer
         self.answer = answer
 
 
-def add(api: FastAPI, control: Control, writer: Writer, peers: Callable[[], list[Json]]) -> None:
+def add(api: FastAPI, desired: DesiredState, transactions: IntentTransactions, peers: Callable[[], list[Json]]) -> None:
     """Add the routes above."""
 
     @api.get("/intent")
     def get() -> Json:
-        return {"version": control.record.version, "objects": as_objects(control.record.intent),
-                "allocation": control.record.allocation.model_dump(), "hosts": hosts(control)}
+        return {"version": desired.persisted.version, "objects": as_objects(desired.persisted.intent),
+                "allocation": desired.persisted.allocation.model_dump(), "hosts": hosts(desired)}
 
     @api.put("/intent")
     async def put(request: Request) -> JSONResponse:
-        return await _answer(request, _intent, lambda asked, version: _applied(control, writer, asked, version))
+        return await _answer(request, _intent, lambda asked, version: _applied(desired, transactions, asked, version))
 
     @api.post("/intent/plan")
     async def plan(request: Request) -> JSONResponse:
-        return await _answer(request, _intent, lambda asked, _: _planned(writer.plan(asked.intent), asked))
+        return await _answer(request, _intent, lambda asked, _: _planned(transactions.plan(asked.intent), asked))
 
     @api.delete("/intent")
     async def delete(request: Request) -> JSONResponse:
-        return await _answer(request, _nothing, lambda asked, version: _applied(control, writer, asked, version))
+        return await _answer(request, _nothing, lambda asked, version: _applied(desired, transactions, asked, version))
 
     @api.put("/rates")
     async def rates(request: Request) -> JSONResponse:
-        return await _answer(request, _rates, lambda rates, _: {"seconds": writer.rated(rates)})
+        return await _answer(request, _rates, lambda rates, _: {"seconds": transactions.set_rates(rates)})
 
     @api.get("/evpn")
     def evpn() -> Json:
-        compiler = control.compiler
-        judged = judge(control.fabric, compiler.tenancy, control.learned)
-        return evpn_view.tables(control.fabric, compiler.tenancy, compiler.originated, tuple(judged)) | {
+        compiler = desired.compiler
+        judged = judge(desired.fabric, compiler.tenancy, desired.learned)
+        return evpn_view.tables(desired.fabric, compiler.tenancy, compiler.originated, tuple(judged)) | {
             "peers": peers()}
 
 
@@ -183,16 +183,16 @@ def _violation(problems: list[Problem]) -> JSONResponse:
 
 
 def _planned(plan: Plan, asked: _Asked) -> Json:
-    return {"version": plan.record.version, "objects": list(plan.objects), "flows": plan.flows,
+    return {"version": plan.persisted.version, "objects": list(plan.objects), "flows": plan.flows,
             "ignored": [{"where": ".".join(map(str, n.path)), "why": n.why} for n in asked.ignored]}
 
 
-def _applied(control: Control, writer: Writer, asked: _Asked, version: int | None) -> Json:
-    plan, seconds = writer.apply(asked.intent, version)
-    return _planned(plan, asked) | {"seconds": seconds, "pending": control.unsettled()}
+def _applied(desired: DesiredState, transactions: IntentTransactions, asked: _Asked, version: int | None) -> Json:
+    plan, seconds = transactions.apply(asked.intent, version)
+    return _planned(plan, asked) | {"seconds": seconds, "pending": desired.unsettled()}
 
 
-def hosts(control: Control) -> dict[str, Json]:
+def hosts(desired: DesiredState) -> dict[str, Json]:
     """Attached hosts: where they are, and how they have to be addressed."""
     return {host: {"segment": s.name, "ip": m.ip, "prefix": s.prefix_length, "gateway": s.gateway}
-            for host, (s, m) in control.compiler.tenancy.members.items()}
+            for host, (s, m) in desired.compiler.tenancy.members.items()}

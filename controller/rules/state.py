@@ -53,7 +53,7 @@ class LinkState:
                 self._down_ends.add(end)
         return self.state != before
 
-    def rated(self, rates: Mapping[str, float]) -> bool:
+    def set_rates(self, rates: Mapping[str, float]) -> bool:
         """Link -> bit/s of those that have another rate than the fabric's. Tells whether any has changed by it."""
         before = self.state
         self._rates = frozenset(rates.items())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from os_ken.ofproto import ofproto_v1_5 as ofp
 from os_ken.ofproto import ofproto_v1_5_parser as parser
@@ -27,6 +26,15 @@ from controller.rules.rules import (
     SetField,
     ToGroup,
     Value,
+)
+from controller.southbound.connection import (
+    Datapath,
+    FlowCounter,
+    GroupCounters,
+    Message,
+    Port,
+    RemovedFlow,
+    Request,
 )
 from controller.southbound.reconcile import AddFlow, Change, DeleteFlows, DeleteGroup, SetGroup
 
@@ -49,17 +57,6 @@ _WEIGHTS = {ofp.OFPGT_SELECT: 1, ofp.OFPGT_FF: 0}   # kind of a group that we ma
 
 
 @dataclass(frozen=True)
-class FlowCounter:
-    """One installed flow: identity and counters."""
-
-    table: int
-    priority: int
-    cookie: int
-    packets: int
-    bytes: int
-
-
-@dataclass(frozen=True)
 class SelectionMethod:
     """`selection_method=hash` over fields, as a property of a group mod."""
 
@@ -76,7 +73,7 @@ class SelectionMethod:
 
 # ---- rules -> messages
 
-def messages(datapath: Any, changes: Iterable[Change]) -> Iterator[Any]:
+def messages(datapath: Datapath, changes: Iterable[Change]) -> Iterator[Message]:
     """One OpenFlow message per change, in the same order."""
     for change in changes:
         match change:
@@ -94,7 +91,7 @@ def messages(datapath: Any, changes: Iterable[Change]) -> Iterator[Any]:
                 yield parser.OFPGroupMod(datapath, ofp.OFPGC_DELETE, ofp.OFPGT_SELECT, number, NO_BUCKET)
 
 
-def packed(datapath: Any, outgoing: Iterable[Any]) -> Iterator[bytes]:
+def packed(datapath: Datapath, outgoing: Iterable[Message]) -> Iterator[bytes]:
     """Messages serialised in few buffers, because each buffer costs two thread switches and a write."""
     buffer = b""
     for message in outgoing:
@@ -109,36 +106,31 @@ def packed(datapath: Any, outgoing: Iterable[Any]) -> Iterator[bytes]:
         yield buffer
 
 
-def barrier(datapath: Any) -> Any:
-    return parser.OFPBarrierRequest(datapath)
+# ---- what a switch is asked
+
+BARRIER = Request[None](parser.OFPBarrierRequest)
+FLOWS = Request[FlowCounter](parser.OFPFlowDescStatsRequest)
+GROUPS = Request[tuple[int, Group | None]](lambda d: parser.OFPGroupDescStatsRequest(d, 0, ofp.OFPG_ALL))
+GROUP_COUNTERS = Request[GroupCounters](lambda d: parser.OFPGroupStatsRequest(d, 0, ofp.OFPG_ALL))
 
 
-def flows_request(datapath: Any) -> Any:
-    return parser.OFPFlowDescStatsRequest(datapath)
+# ---- rules -> os-ken's parts of messages
 
-
-def groups_request(datapath: Any) -> Any:
-    return parser.OFPGroupDescStatsRequest(datapath, 0, ofp.OFPG_ALL)
-
-
-def group_counters_request(datapath: Any) -> Any:
-    return parser.OFPGroupStatsRequest(datapath, 0, ofp.OFPG_ALL)
-
-
-def _add_flow(datapath: Any, flow: Flow) -> Any:
+def _add_flow(datapath: Datapath, flow: Flow) -> Message:
     instructions = []
     if flow.actions:
         instructions.append(parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, [*map(_action, flow.actions)]))
     if flow.goto is not None:
         instructions.append(parser.OFPInstructionGotoTable(int(flow.goto)))
-    return parser.OFPFlowMod(
+    message: Message = parser.OFPFlowMod(
         datapath, cookie=flow.cookie, table_id=int(flow.table), command=ofp.OFPFC_ADD, priority=int(flow.priority),
         buffer_id=ofp.OFP_NO_BUFFER, match=_match(flow.match), instructions=instructions,
         # a drop's last counter comes back when the rule goes
         flags=ofp.OFPFF_SEND_FLOW_REM if flow.is_drop else 0)
+    return message
 
 
-def _match(match: Match) -> Any:
+def _match(match: Match) -> object:
     fields = parser.OFPMatch(**{name: _masked(name, value) for name, value in match.set_fields}).items()
     # os-ken sorts fields by number, which puts Nicira's before eth_type; Open vSwitch wants prerequisites first
     return parser.OFPMatch(_ordered_fields=sorted(fields, key=lambda field: field[0] == "nw_ttl"))
@@ -155,7 +147,7 @@ def _masked(name: str, value: Value) -> Value | tuple[str, str]:
     return base, mask
 
 
-def _action(action: Action) -> Any:
+def _action(action: Action) -> object:
     match action:
         case Output(port):
             return parser.OFPActionOutput(port, 0)
@@ -170,14 +162,15 @@ def _action(action: Action) -> Any:
             return parser.OFPActionDecNwTtl()
 
 
-def _group_mod(datapath: Any, group: Group, command: int) -> Any:
+def _group_mod(datapath: Datapath, group: Group, command: int) -> Message:
     weight = [] if group.is_failover else [parser.OFPGroupBucketPropWeight(type_=ofp.OFPGBPT_WEIGHT, weight=1)]
     buckets = [parser.OFPBucket(bucket_id=b.id, actions=[*map(_action, b.actions)], properties=[
         *weight, parser.OFPGroupBucketPropWatch(type_=ofp.OFPGBPT_WATCH_PORT, watch=b.watch_port),
     ]) for b in group.buckets]
     kind, properties = ((ofp.OFPGT_FF, []) if group.is_failover
                         else (ofp.OFPGT_SELECT, [SelectionMethod(group.hash_fields)]))
-    return parser.OFPGroupMod(datapath, command, kind, group.id, NO_BUCKET, buckets, properties)
+    message: Message = parser.OFPGroupMod(datapath, command, kind, group.id, NO_BUCKET, buckets, properties)
+    return message
 
 
 # ---- replies -> values
@@ -260,13 +253,13 @@ def _properties(data: bytes, at: int, end: int) -> Iterator[tuple[int, bytes]]:
         at += _padded(length)
 
 
-def removed_flow(message: Any) -> FlowCounter:
+def removed_flow(message: RemovedFlow) -> FlowCounter:
     """The last counters of a flow that was removed."""
     return FlowCounter(message.table_id, message.priority, message.cookie,
                        message.stats["packet_count"], message.stats["byte_count"])
 
 
-def is_up(port: Any) -> bool:
+def is_up(port: Port) -> bool:
     """Whether a port can carry packets: neither without carrier nor taken down."""
     return not (port.state & ofp.OFPPS_LINK_DOWN or port.config & ofp.OFPPC_PORT_DOWN)
 

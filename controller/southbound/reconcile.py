@@ -63,6 +63,7 @@ class DeleteGroup:
 
 
 Change = AddFlow | DeleteFlows | SetGroup | DeleteGroup
+Changes = Mapping[str, tuple[Change, ...]]      # switch -> what to send it, in order of their phases
 FlowKey = tuple[int, int, int]      # table, priority, cookie
 
 
@@ -114,7 +115,7 @@ def _ordered(changes: list[Change]) -> tuple[Change, ...]:
     return tuple(sorted(changes, key=lambda c: c.phase))
 
 
-def by_phase(changes: Mapping[str, tuple[Change, ...]]) -> Iterator[tuple[str, tuple[Change, ...]]]:
+def by_phase(changes: Changes) -> Iterator[tuple[str, tuple[Change, ...]]]:
     """Changes of several switches as (switch, its changes of one phase), in the order to send them."""
     for phase in Phase:
         for switch, all_of_it in changes.items():

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from controller.control import FOREIGN
+from controller.desired_state import FOREIGN
 from controller.intent.vpc import resolve
-from controller.record import Record
+from controller.persisted_intent import FILE, PersistedIntent
 from controller.rules.compile import Compiler
 from controller.rules.state import State
 from topologies.model.errors import LabError
@@ -22,9 +22,9 @@ from topologies.model.inventory import Inventory, SwitchProcess
 from topologies.switches.managements import management_of
 
 
-def names_of(fabric: Fabric, record: Record) -> dict[int, str]:
+def names_of(fabric: Fabric, persisted: PersistedIntent) -> dict[int, str]:
     """Cookie -> name of the drop rules that a fabric may hold under an intent, in whatever state its links are."""
-    compiler = Compiler(fabric, resolve(record.intent, fabric, record.allocation))
+    compiler = Compiler(fabric, resolve(persisted.intent, fabric, persisted.allocation))
     states = (State(), State(frozenset(k.name for k in fabric.links)))
     return {f.cookie: f.name for state in states for rules in compiler.rules(state).values()
             for f in rules.flows if f.is_drop}
@@ -46,7 +46,7 @@ def drops_of(inventory: Inventory, switch: str) -> dict[str, int]:
 def policy_drops(inventory: Inventory, switches: Iterable[str] = ()) -> dict[str, dict[str, int]]:
     """Switch (these, or all) -> name of a drop rule -> packets; empty for one that does not answer. Raises LabError."""
     drop_counts = management_of(inventory).drop_counts
-    names = names_of(inventory.fabric, Record.read(Path(inventory.directory) / "intent.json"))
+    names = names_of(inventory.fabric, PersistedIntent.read(Path(inventory.directory) / FILE))
 
     def one(switch: SwitchProcess) -> dict[str, int]:
         try:

@@ -20,7 +20,7 @@ from os_ken.controller import ofp_handler
 from os_ken.controller.handler import DEAD_DISPATCHER
 from os_ken.lib import hub
 
-from controller.control import Control
+from controller.desired_state import DesiredState
 from controller.southbound.app import FabricApp
 from controller.southbound.openflow import read_replies_here
 from topologies.model.inventory import Inventory
@@ -72,14 +72,14 @@ class _Handler(ofp_handler.OFPHandler):  # type: ignore[misc]
         return hub.spawn(self._accept)
 
 
-def start(inventory: Inventory, control: Control, switches: socket.socket) -> FabricApp:
+def start(inventory: Inventory, desired: DesiredState, switches: socket.socket) -> FabricApp:
     """Take the switches that connect to the listening socket and keep them right, in daemon threads."""
     warnings.filterwarnings("ignore", message="Datapath#ports is kept for compatibility")   # we read it once
     _repair_threads()
     read_replies_here()
     cfg.CONF(args=[], project="os_ken", version="aifab", default_config_files=[], default_config_dirs=[])
     manager = os_ken.base.app_manager.AppManager.get_instance()
-    app: FabricApp = manager.instantiate(FabricApp, inventory, control)
+    app: FabricApp = manager.instantiate(FabricApp, inventory, desired)
     handler = manager.instantiate(_Handler, switches)
     app.start()
     handler.start()

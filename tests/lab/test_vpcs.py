@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller.intent.intent import Intent
-from controller.record import Record
+from controller.persisted_intent import PersistedIntent
 from controller.verify.reachability import matrix, places
 from scenarios import cli
 from scenarios.run import attach as attaching
@@ -146,7 +146,7 @@ def test_the_gateway_answers_and_a_routed_path_has_its_hops(lab: Lab) -> None:
 def test_isolation_and_reachability_hold_without_a_controller(lab: Lab) -> None:
     apply_intent(lab.net.inventory, MIXED)
     lab.kill()
-    record = Record.read(lab.net.journal.directory / "intent.json")
+    record = PersistedIntent.read(lab.net.journal.directory / "intent.json")
     where = places(record.intent, lab.fabric, record.allocation)
     found = Verification(matrix(record.intent, lab.fabric, record.allocation),
                          {h: lab.fabric.host(h).leaf for h in where})

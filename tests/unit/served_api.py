@@ -1,23 +1,20 @@
-"""The real API on a unix socket, over switches that confirm at once."""
+"""The real API on a unix socket, over switches that confirm at once, but for leaf2: it never does."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
-from controller.control import Control
+from controller.change import IntentTransactions
+from controller.desired_state import DesiredState
 from controller.intent.intent import as_objects
 from controller.northbound.api import build
-from controller.southbound.reconcile import Installed
-from controller.stages import RuleSource
-from controller.writer import Writer
+from tests.unit.fake_southbound import Switches
 from tests.unit.intents import attach, intent, peer, vpc
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec
@@ -28,35 +25,16 @@ OBJECTS = as_objects(intent(
     attach("h1", "a/x"), attach("h3", "a/x"), attach("h4", "c/z")))
 
 
-class Switches:
-    """Switches that confirm at once; nobody reads their counters here."""
-
-    def __init__(self, control: Control) -> None:
-        self.control = control
-        for switch in control.wanted:
-            control.connected(switch)
-            control.installed(switch, Installed())
-            control.confirm(switch, 1)
-
-    def follow(self, source: RuleSource) -> list[Future[Any]]:
-        for switch in self.control.move(source):
-            if switch != "leaf2":       # it never does
-                self.control.confirm(switch, self.control.sessions[switch].sent)
-        return []
-
-    def read_counters(self) -> dict[str, tuple[list[Any], list[Any]]]:
-        return {}
-
-
 @contextmanager
 def served(tmp_path: Path) -> Iterator[str]:
     """The socket of a served API."""
-    control, path = Control(FABRIC), str(tmp_path / "api.sock")
-    switches = Switches(control)
+    desired, path = DesiredState(FABRIC), str(tmp_path / "api.sock")
+    switches = Switches(desired)
+    switches.lost.add("leaf2")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
-    api = build(control, switches, Writer(control, switches, tmp_path / "intent.json"))
+    api = build(desired, switches, IntentTransactions(switches.rollout, tmp_path / "intent.json"))
     server = uvicorn.Server(uvicorn.Config(api, log_level="error"))
     threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
     yield path

@@ -1,4 +1,4 @@
-"""wanted - installed -> changes, and what Control makes of connections, ports and confirmations."""
+"""wanted - installed -> changes, and what the desired state makes of connections, ports and confirmations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.control import FOREIGN, Control
+from controller.desired_state import FOREIGN, DesiredState
 from controller.rules.compile import Compiler
 from controller.rules.rules import Group, SwitchRules
 from controller.rules.state import State
@@ -123,123 +123,123 @@ def test_phases_run_over_all_switches_one_after_the_other() -> None:
     assert sum(len(due) for _, due in by_phase(changes)) == sum(map(len, changes.values()))
 
 
-def settle(control: Control, switch: str) -> tuple[Change, ...]:
+def settle(desired: DesiredState, switch: str) -> tuple[Change, ...]:
     """A switch connects, holds nothing, and confirms what it is sent."""
-    control.connected(switch)
-    changes = control.installed(switch, Installed())
-    control.confirm(switch, control.sessions[switch].sent)
+    desired.connected(switch)
+    changes = desired.installed(switch, Installed())
+    desired.confirm(switch, desired.sessions[switch].sent)
     return changes
 
 
-def settled() -> Control:
-    control = Control(FABRIC)
+def settled() -> DesiredState:
+    desired = DesiredState(FABRIC)
     for switch in WHOLE:
-        settle(control, switch)
-    return control
+        settle(desired, switch)
+    return desired
 
 
 def test_it_has_converged_when_the_last_switch_has_confirmed() -> None:
-    control = Control(FABRIC)
+    desired = DesiredState(FABRIC)
     for switch in WHOLE:
-        assert not control.converged()
-        settle(control, switch)
-    assert control.converged()
+        assert not desired.converged()
+        settle(desired, switch)
+    assert desired.converged()
 
 
 def test_changes_that_are_not_confirmed_are_not_converged() -> None:
-    control = settled()
-    assert set(control.ports("leaf2", {1: False})) == {"leaf1", "leaf2", "leaf3"}
-    assert not control.converged()
+    desired = settled()
+    assert set(desired.ports("leaf2", {1: False})) == {"leaf1", "leaf2", "leaf3"}
+    assert not desired.converged()
     for switch in WHOLE:
-        control.confirm(switch, control.sessions[switch].sent)
-    assert control.converged()
-    assert control.health()["down"] == ["leaf2-spine1"]
+        desired.confirm(switch, desired.sessions[switch].sent)
+    assert desired.converged()
+    assert desired.health()["down"] == ["leaf2-spine1"]
 
 
 def test_a_late_confirmation_of_an_earlier_batch_does_not_count() -> None:
-    control = settled()
-    earlier = control.sessions["leaf1"].sent
-    control.ports("leaf1", {1: False})
-    control.confirm("leaf1", earlier)
-    assert not control.converged()
+    desired = settled()
+    earlier = desired.sessions["leaf1"].sent
+    desired.ports("leaf1", {1: False})
+    desired.confirm("leaf1", earlier)
+    assert not desired.converged()
 
 
 def test_a_switch_that_is_being_read_gets_the_newest_rules_and_nothing_before() -> None:
-    control = settled()
-    control.connected("leaf1")
-    assert "leaf1" not in control.ports("leaf2", {1: False})
-    changes = control.installed("leaf1", holds(LEAF))
-    assert changes == (SetGroup(control.wanted["leaf1"].by_group[2], exists=True),)
+    desired = settled()
+    desired.connected("leaf1")
+    assert "leaf1" not in desired.ports("leaf2", {1: False})
+    changes = desired.installed("leaf1", holds(LEAF))
+    assert changes == (SetGroup(desired.wanted["leaf1"].by_group[2], exists=True),)
 
 
 def test_a_switch_that_is_gone_or_refuses_is_not_converged() -> None:
-    control = settled()
-    control.failed("leaf1", "refused")
-    assert not control.converged()
-    settle(control, "leaf1")
-    assert control.converged()
-    control.gone("spine1")
-    assert not control.converged()
-    assert control.health()["connected"] == 4
+    desired = settled()
+    desired.failed("leaf1", "refused")
+    assert not desired.converged()
+    settle(desired, "leaf1")
+    assert desired.converged()
+    desired.gone("spine1")
+    assert not desired.converged()
+    assert desired.health()["connected"] == 4
 
 
 def test_a_lost_connection_is_no_failed_link() -> None:
-    control = settled()
-    wanted = control.wanted
-    control.gone("spine1")
-    assert control.wanted is wanted
+    desired = settled()
+    wanted = desired.wanted
+    desired.gone("spine1")
+    assert desired.wanted is wanted
 
 
 def test_the_links_of_a_dead_switch_are_down_and_its_neighbours_are_reported() -> None:
-    control = settled()
-    changes = control.died("spine1")
+    desired = settled()
+    changes = desired.died("spine1")
     assert set(changes) == {"leaf1", "leaf2", "leaf3"}
-    assert control.health()["down"] == ["leaf1-spine1", "leaf2-spine1", "leaf3-spine1"]
-    assert [b.id for g in control.wanted["leaf1"].groups for b in g.buckets] == [2, 2]
-    assert not control.converged()
-    assert control.died("spine1") == {}
+    assert desired.health()["down"] == ["leaf1-spine1", "leaf2-spine1", "leaf3-spine1"]
+    assert [b.id for g in desired.wanted["leaf1"].groups for b in g.buckets] == [2, 2]
+    assert not desired.converged()
+    assert desired.died("spine1") == {}
 
 
 def test_a_dead_switch_gets_its_links_back_when_it_has_confirmed_its_rules_and_not_before() -> None:
-    control = settled()
-    whole = control.wanted
-    control.died("spine1")
-    control.connected("spine1")
-    control.ports("spine1", {1: True, 2: True, 3: True})
-    assert control.confirm("spine1", 0) == {}, "its rules have not been read"
-    control.installed("spine1", Installed())
-    assert control.confirm("spine1", 0) == {}, "an earlier barrier"
-    assert len(control.health()["down"]) == 3  # type: ignore[arg-type]
-    changes = control.confirm("spine1", control.sessions["spine1"].sent)
+    desired = settled()
+    whole = desired.wanted
+    desired.died("spine1")
+    desired.connected("spine1")
+    desired.ports("spine1", {1: True, 2: True, 3: True})
+    assert desired.confirm("spine1", 0) == {}, "its rules have not been read"
+    desired.installed("spine1", Installed())
+    assert desired.confirm("spine1", 0) == {}, "an earlier barrier"
+    assert len(desired.health()["down"]) == 3  # type: ignore[arg-type]
+    changes = desired.confirm("spine1", desired.sessions["spine1"].sent)
     assert set(changes) == {"leaf1", "leaf2", "leaf3"}
-    assert control.health()["down"] == []
-    assert control.wanted == whole
+    assert desired.health()["down"] == []
+    assert desired.wanted == whole
 
 
 def test_a_dead_switch_that_comes_back_with_its_rules_needs_a_barrier_only() -> None:
-    control = settled()
-    control.died("leaf1")
-    control.connected("leaf1")
-    control.installed("leaf1", holds(control.wanted["leaf1"]))
-    assert control.sessions["leaf1"].sent == 0
-    assert set(control.confirm("leaf1", 0)) == {"leaf1", "leaf2", "leaf3"}
+    desired = settled()
+    desired.died("leaf1")
+    desired.connected("leaf1")
+    desired.installed("leaf1", holds(desired.wanted["leaf1"]))
+    assert desired.sessions["leaf1"].sent == 0
+    assert set(desired.confirm("leaf1", 0)) == {"leaf1", "leaf2", "leaf3"}
 
 
 def test_a_link_that_fails_while_its_switch_is_dead_stays_down_when_the_switch_is_back() -> None:
-    control = settled()
-    control.died("spine1")
-    control.ports("leaf1", {1: False})
-    settle(control, "spine1")
-    assert control.health()["down"] == ["leaf1-spine1"]
+    desired = settled()
+    desired.died("spine1")
+    desired.ports("leaf1", {1: False})
+    settle(desired, "spine1")
+    assert desired.health()["down"] == ["leaf1-spine1"]
 
 
 def test_counters_of_removed_drops_keep_their_name_and_add_up() -> None:
-    control = settled()
-    control.ports("leaf2", {1: False, 2: False})
-    (drop, *_) = [f for f in control.wanted["leaf1"].passing if f.name == "no-path:leaf2"]
-    control.ports("leaf2", {1: True, 2: True})
-    control.removed("leaf1", drop.cookie, 3, 300)
-    control.removed("leaf1", drop.cookie, 2, 200)
-    assert control.retired("leaf1") == {"no-path:leaf2": {"packets": 5, "bytes": 500}}
-    assert control.retired("leaf2") == {}
-    assert control.name(drop.cookie ^ 1) == FOREIGN
+    desired = settled()
+    desired.ports("leaf2", {1: False, 2: False})
+    (drop, *_) = [f for f in desired.wanted["leaf1"].passing if f.name == "no-path:leaf2"]
+    desired.ports("leaf2", {1: True, 2: True})
+    desired.removed("leaf1", drop.cookie, 3, 300)
+    desired.removed("leaf1", drop.cookie, 2, 200)
+    assert desired.retired("leaf1") == {"no-path:leaf2": {"packets": 5, "bytes": 500}}
+    assert desired.retired("leaf2") == {}
+    assert desired.name(drop.cookie ^ 1) == FOREIGN

@@ -76,8 +76,8 @@ def test_rates_matter_only_where_paths_are_weighted() -> None:
 
 def test_links_with_another_rate_are_reported_once_and_forgotten_when_they_are_named_no_more() -> None:
     links = LinkState(FABRIC)
-    assert links.rated({"leaf1-spine3": 1e6})
-    assert not links.rated({"leaf1-spine3": 1e6})
+    assert links.set_rates({"leaf1-spine3": 1e6})
+    assert not links.set_rates({"leaf1-spine3": 1e6})
     assert links.state == State(rates=frozenset({("leaf1-spine3", 1e6)}))
-    assert links.rated({})
+    assert links.set_rates({})
     assert links.state == State()

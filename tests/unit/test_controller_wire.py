@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,8 @@ from os_ken.ofproto import ofproto_v1_5 as ofp
 from os_ken.ofproto import ofproto_v1_5_parser as parser
 
 from controller.__main__ import main
-from controller.control import Control
+from controller.change import IntentTransactions, Rollout
+from controller.desired_state import DesiredState
 from controller.intent.vpc import Allocation, allocate, resolve
 from controller.northbound import sockets
 from controller.northbound.api import build
@@ -26,11 +27,9 @@ from controller.northbound.client import ControllerClient
 from controller.rules.compile import compile_rules
 from controller.rules.rules import Flow, Group, Match
 from controller.southbound import openflow
-from controller.southbound.exchange import Exchange
-from controller.southbound.openflow import FlowCounter
-from controller.southbound.reconcile import AddFlow, DeleteFlows, DeleteGroup, Installed, SetGroup
-from controller.stages import RuleSource
-from controller.writer import Writer
+from controller.southbound.connection import FlowCounter
+from controller.southbound.reconcile import AddFlow, Change, DeleteFlows, DeleteGroup, Installed, SetGroup
+from controller.southbound.transaction_ids import TransactionIds
 from tests.unit.intents import attach, intent, peer, vpc
 from topologies.model.errors import LabError
 from topologies.model.expansion import expand
@@ -176,23 +175,23 @@ def _reply(datapath: FakeDatapath, xid: int, body: list[Any], more: bool = False
 
 
 def test_parts_of_a_reply_come_together_and_those_of_others_do_not_mix_in() -> None:
-    exchange, one, two = Exchange(), FakeDatapath(1), FakeDatapath(2)
-    first, second = exchange.ask(one, openflow.barrier(one)), exchange.ask(two, openflow.barrier(two))
-    exchange.receive(_reply(one, 1, ["a"], more=True))
-    exchange.receive(_reply(two, 1, ["x"]))
+    asked, one, two = TransactionIds(), FakeDatapath(1), FakeDatapath(2)
+    first, second = asked.ask(one, openflow.BARRIER), asked.ask(two, openflow.BARRIER)
+    asked.receive(_reply(one, 1, ["a"], more=True))
+    asked.receive(_reply(two, 1, ["x"]))
     assert not first.done()
-    exchange.receive(_reply(one, 1, ["b"]))
-    exchange.receive(_reply(one, 1, ["late"]))
+    asked.receive(_reply(one, 1, ["b"]))
+    asked.receive(_reply(one, 1, ["late"]))
     assert (first.result(0), second.result(0)) == (["a", "b"], ["x"])
 
 
 def test_nobody_waits_for_a_connection_that_is_gone() -> None:
-    exchange, one, two = Exchange(), FakeDatapath(), FakeDatapath()
-    lost, kept = exchange.ask(one, openflow.barrier(one)), exchange.ask(two, openflow.barrier(two))
-    exchange.forget(one)
+    asked, one, two = TransactionIds(), FakeDatapath(), FakeDatapath()
+    lost, kept = asked.ask(one, openflow.BARRIER), asked.ask(two, openflow.BARRIER)
+    asked.forget(one)
     with pytest.raises(CancelledError):
         lost.result(0)
-    exchange.receive(_reply(two, 1, []))
+    asked.receive(_reply(two, 1, []))
     assert kept.result(0) == []
 
 
@@ -211,35 +210,38 @@ class Reader:
 
 
 class Nobody:
-    """No switch is connected: whatever is wanted from now on, nobody is reported."""
+    """No switch is connected."""
 
-    def follow(self, source: RuleSource) -> list[Future[Any]]:
-        raise AssertionError(f"{source}: nothing here changes intent")
+    def send(self, switch: str, changes: Iterable[Change]) -> None:
+        raise AssertionError(f"{switch}: nothing here changes intent")
+
+    def barrier(self, switch: str, *, changed: bool) -> Future[None]:
+        raise AssertionError(f"{switch}: nothing here changes intent")
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Control, Reader, ControllerClient]]:
+def served(tmp_path: Path) -> Iterator[tuple[DesiredState, Reader, ControllerClient]]:
     """The real API on a unix socket."""
-    control, reader, path = Control(FABRIC), Reader(), str(tmp_path / "api.sock")
+    desired, reader, path = DesiredState(FABRIC), Reader(), str(tmp_path / "api.sock")
+    transactions = IntentTransactions(Rollout(desired, Nobody()), tmp_path / "i")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
-    server = uvicorn.Server(uvicorn.Config(build(control, reader, Writer(control, Nobody(), tmp_path / "i")),
-                                           log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(build(desired, reader, transactions), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    yield control, reader, ControllerClient(path, timeout=5)
+    yield desired, reader, ControllerClient(path, timeout=5)
     server.should_exit = True
     thread.join(5)
 
 
-def test_the_api_tells_health_links_rules_and_counters(served: tuple[Control, Reader, ControllerClient]) -> None:
-    control, reader, client = served
+def test_the_api_tells_health_links_rules_and_counters(served: tuple[DesiredState, Reader, ControllerClient]) -> None:
+    desired, reader, client = served
     for switch in RULES:
-        control.connected(switch)
-        control.installed(switch, Installed())
-        control.confirm(switch, 1)
+        desired.connected(switch)
+        desired.installed(switch, Installed())
+        desired.confirm(switch, 1)
     assert client.wait_converged(5, down=frozenset())["connected"] == 5
-    control.ports("leaf1", {2: False})
+    desired.ports("leaf1", {2: False})
     assert [k["name"] for k in client.topology()["links"] if not k["up"]] == ["leaf1-spine2"]
     assert client.rules()["leaf1"].startswith("# leaf1: 1 groups")
     leaf = client.counters()["switches"]["leaf1"]
@@ -248,17 +250,17 @@ def test_the_api_tells_health_links_rules_and_counters(served: tuple[Control, Re
     assert [b["port"] for b in leaf["groups"][0]["buckets"]] == [1, 3]
     assert leaf["drops"]["spoof:h1"] == {"packets": 50, "bytes": 10}
     assert "from:h1" not in leaf["drops"]
-    control.removed("leaf1", next(f.cookie for f in RULES["leaf1"].flows if f.name == "spoof:h1"), 2, 5)
+    desired.removed("leaf1", next(f.cookie for f in RULES["leaf1"].flows if f.name == "spoof:h1"), 2, 5)
     assert client.counters()["drops"]["spoof:h1"] == {"packets": 52, "bytes": 15}
     reader.fails = LabError("switch leaf1", "an answer", "none")
     with pytest.raises(LabError, match=r"503 .*switch leaf1: expected an answer; found none"):
         client.counters()
 
 
-def test_a_wait_that_ends_says_what_is_missing(served: tuple[Control, Reader, ControllerClient]) -> None:
-    control, _, client = served
-    control.connected("leaf1")
-    control.failed("leaf1", "refused message 0x1")
+def test_a_wait_that_ends_says_what_is_missing(served: tuple[DesiredState, Reader, ControllerClient]) -> None:
+    desired, _, client = served
+    desired.connected("leaf1")
+    desired.failed("leaf1", "refused message 0x1")
     with pytest.raises(LabError, match=r"found 1 of 5 connected; waiting for spine1.*leaf1: refused message 0x1"):
         client.wait_converged(0.2)
 

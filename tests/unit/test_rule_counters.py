@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.intent.vpc import allocate, resolve
-from controller.record import Record
+from controller.persisted_intent import PersistedIntent
 from controller.rules.compile import compile_rules
 from controller.rules.state import State
 from controller.southbound.rule_counters import named, names_of
@@ -14,12 +14,12 @@ from topologies.switches.ovs.management.rule_counters import parse
 
 FABRIC = expand(FabricSpec(name="f", leaves=2, spines=2, hosts_per_leaf=2))
 INTENT = intent(vpc("a", {"x": {"subnet": "10.1.0.0/24", "restricted": True}}), attach("h1", "a/x"))
-RECORD = Record(version=1, intent=INTENT, allocation=allocate(INTENT, Record().allocation))
+PERSISTED = PersistedIntent(version=1, intent=INTENT, allocation=allocate(INTENT, PersistedIntent().allocation))
 
 
 def test_every_drop_rule_of_an_intent_has_its_name_also_those_that_stand_in_while_links_are_down() -> None:
-    names = names_of(FABRIC, RECORD)
-    tenancy = resolve(INTENT, FABRIC, RECORD.allocation)
+    names = names_of(FABRIC, PERSISTED)
+    tenancy = resolve(INTENT, FABRIC, PERSISTED.allocation)
     down = State(frozenset({"leaf1-spine1", "leaf1-spine2"}))
     for state in (State(), down):
         rules = compile_rules(FABRIC, state, tenancy).values()

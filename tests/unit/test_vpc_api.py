@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.control import Control
+from controller.desired_state import DesiredState
 from controller.evpn.evpn_view import tables
 from controller.northbound.client import ControllerClient
 from tests.unit.intents import Spec, attach, vpc
@@ -163,7 +163,7 @@ def test_a_method_that_does_not_exist_is_a_problem_too(path: str) -> None:
 
 
 def test_evpn_tables_show_routes_vrfs_macs_and_arp(client: ControllerClient) -> None:
-    assert client.evpn() == tables(FABRIC, Control(FABRIC).compiler.tenancy, ()) | {"peers": []}
+    assert client.evpn() == tables(FABRIC, DesiredState(FABRIC).compiler.tenancy, ()) | {"peers": []}
     client.apply(OBJECTS)
     found = client.evpn()
     assert sorted((r["type"], r["prefix"], r["rd"], r["leaf"]) for r in found["routes"]) == [

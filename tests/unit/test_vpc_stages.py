@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from controller import writer as writer_module
-from controller.control import Control
+from controller import change
+from controller.change import Conflict, IntentTransactions, IntentViolation
+from controller.desired_state import DesiredState
 from controller.evpn.bgp_import import Learned
 from controller.evpn.evpn import PrefixRoute
 from controller.intent.intent import Intent
 from controller.intent.vpc import Allocation, allocate, resolve
-from controller.record import Record
+from controller.persisted_intent import PersistedIntent
 from controller.rules.compile import Compiler
 from controller.rules.rules import ETH_IPV4, UDP, RuleSet
 from controller.rules.state import State
-from controller.southbound.reconcile import AddFlow, DeleteFlows, Installed, Phase
-from controller.stages import RuleSource, Stage, stages
+from controller.southbound.reconcile import AddFlow, DeleteFlows, Phase
+from controller.stages import Stage, stages
 from controller.verify.reachability import Cell, matrix
 from controller.verify.walk import Delivered, Packet, Walker
-from controller.writer import Conflict, IntentViolation, Writer
 from tests.examples import examples
+from tests.unit.fake_southbound import Switches
 from tests.unit.intents import attach, external, external_attach, external_peer, intent, intents, peer, vpc
 from topologies.model.addressing import GATEWAY_MAC
 from topologies.model.errors import LabError
@@ -150,90 +150,77 @@ def test_numbers_that_are_in_use_on_the_way_mean_one_segment_only() -> None:
     assert not set(first.vnis.values()) & set(second.vnis.values())
 
 
-class Switches:
-    """Switches that are reported at once, and remember each batch."""
-
-    def __init__(self, control: Control) -> None:
-        self.control, self.batches = control, []    # type: ignore[var-annotated]
-        for switch in control.wanted:
-            control.connected(switch)
-            control.installed(switch, Installed())
-            control.confirm(switch, 1)
-
-    def follow(self, source: RuleSource) -> list[Future[Any]]:
-        changes = self.control.move(source)
-        self.batches.append({type(c) for due in changes.values() for c in due})
-        futures = []
-        for switch in changes:
-            self.control.confirm(switch, self.control.sessions[switch].sent)
-            futures.append(Future[Any]())
-            futures[-1].cancel() if switch == "leaf2" else futures[-1].set_result(None)
-        return futures
+@pytest.fixture
+def desired() -> DesiredState:
+    return DesiredState(FABRIC)
 
 
 @pytest.fixture
-def control() -> Control:
-    return Control(FABRIC)
+def transactions(desired: DesiredState, tmp_path: Path) -> IntentTransactions:
+    return IntentTransactions(Switches(desired).rollout, tmp_path / "intent.json")
 
 
-@pytest.fixture
-def writer(control: Control, tmp_path: Path) -> Writer:
-    return Writer(control, Switches(control), tmp_path / "intent.json")
+def test_what_comes_is_installed_before_what_goes_is_removed(desired: DesiredState, tmp_path: Path) -> None:
+    switches = Switches(desired)
+    transactions = IntentTransactions(switches.rollout, tmp_path / "i")
+    transactions.apply(intent(*BOTH))
+    before = len(switches.batches)
+    transactions.apply(intent(A, attach("h1", "a/x"), attach("h3", "a/x")))
+    kinds = [type(c) for _, due in switches.batches[before:] for c in due]
+    assert kinds == sorted(kinds, key=[AddFlow, DeleteFlows].index)
+    assert set(kinds) == {AddFlow, DeleteFlows}
+    assert desired.converged()
 
 
-def test_what_comes_is_installed_before_what_goes_is_removed(control: Control, tmp_path: Path) -> None:
-    switches = Switches(control)
-    writer = Writer(control, switches, tmp_path / "i")
-    writer.apply(intent(*BOTH))
-    writer.apply(intent(A, attach("h1", "a/x"), attach("h3", "a/x")))
-    assert switches.batches[3:] == [{AddFlow}, {AddFlow}, {DeleteFlows}]
-    assert control.converged()
-
-
-def test_a_change_counts_a_version_up_and_is_remembered(control: Control, writer: Writer, tmp_path: Path) -> None:
-    plan, _ = writer.apply(intent(*BOTH))
+def test_a_change_counts_a_version_up_and_is_remembered(
+        desired: DesiredState, transactions: IntentTransactions, tmp_path: Path) -> None:
+    plan, _ = transactions.apply(intent(*BOTH))
     assert plan.objects == ("+ VPC a", "+ VPC b", *(f"+ VPCAttachment {x}" for x in ("a.x.h1", "a.x.h4", "b.y.h2",
                                                                                      "b.y.h5")))
-    assert control.record == Record.read(tmp_path / "intent.json") == plan.record
-    again = Control(FABRIC, Record.read(tmp_path / "intent.json"))
-    assert again.wanted == control.wanted
-    assert control.record.version == 1
+    assert desired.persisted == PersistedIntent.read(tmp_path / "intent.json") == plan.persisted
+    again = DesiredState(FABRIC, PersistedIntent.read(tmp_path / "intent.json"))
+    assert again.wanted == desired.wanted
+    assert desired.persisted.version == 1
 
 
-def test_the_same_intent_again_changes_nothing(control: Control, writer: Writer) -> None:
-    writer.apply(intent(*BOTH))
-    wanted = control.wanted
-    plan, _ = writer.apply(intent(*BOTH))
-    assert (plan.objects, plan.flows, control.record.version) == ((), {}, 1)
-    assert control.wanted is wanted
+def test_the_same_intent_again_changes_nothing(desired: DesiredState, transactions: IntentTransactions) -> None:
+    transactions.apply(intent(*BOTH))
+    wanted = desired.wanted
+    plan, _ = transactions.apply(intent(*BOTH))
+    assert (plan.objects, plan.flows, desired.persisted.version) == ((), {}, 1)
+    assert desired.wanted is wanted
 
 
-def test_a_plan_says_what_apply_will_do_and_does_nothing(control: Control, writer: Writer, tmp_path: Path) -> None:
-    wanted = control.wanted
-    plan = writer.plan(intent(*BOTH))
-    assert control.wanted is wanted
+def test_a_plan_says_what_apply_will_do_and_does_nothing(
+        desired: DesiredState, transactions: IntentTransactions, tmp_path: Path) -> None:
+    wanted = desired.wanted
+    plan = transactions.plan(intent(*BOTH))
+    assert desired.wanted is wanted
     assert not (tmp_path / "intent.json").exists()
-    assert writer.apply(intent(*BOTH))[0].flows == plan.flows
+    assert transactions.apply(intent(*BOTH))[0].flows == plan.flows
     assert set(plan.flows) == {"leaf1", "leaf2"}
-    changed = writer.plan(intent(*BOTH[1:], vpc("a", {"x": "10.1.0.0/24"}, defaultRestricted=True), peer(a=[], b=[])))
+    restricted = vpc("a", {"x": "10.1.0.0/24"}, defaultRestricted=True)
+    changed = transactions.plan(intent(*BOTH[1:], restricted, peer(a=[], b=[])))
     assert changed.objects == ("~ VPC a", "+ VPCPeering a-b")
 
 
-def test_an_intent_with_one_mistake_is_not_applied_at_all(control: Control, writer: Writer, tmp_path: Path) -> None:
-    wanted = control.wanted
+def test_an_intent_with_one_mistake_is_not_applied_at_all(
+        desired: DesiredState, transactions: IntentTransactions, tmp_path: Path) -> None:
+    wanted = desired.wanted
     with pytest.raises(IntentViolation) as info:
-        writer.apply(intent(*BOTH, attach("h1", "b/y"), attach("h9", "b/y")))
+        transactions.apply(intent(*BOTH, attach("h1", "b/y"), attach("h9", "b/y")))
     assert len(info.value.problems) == 2
-    assert control.wanted is wanted
+    assert desired.wanted is wanted
     assert not (tmp_path / "intent.json").exists()
 
 
-def test_of_two_writers_one_wins_and_the_other_is_reported_the_version(control: Control, writer: Writer) -> None:
+def test_of_two_writers_one_wins_and_the_other_is_reported_the_version(
+        desired: DesiredState, transactions: IntentTransactions) -> None:
     outcomes: list[str] = []
 
     def write(wanted: Intent) -> None:
         try:
-            writer.apply(wanted, version=0)
+            transactions.apply(wanted, version=0)
             outcomes.append("applied")
         except Conflict as conflict:
             outcomes.append(f"version {conflict.version}")
@@ -244,7 +231,7 @@ def test_of_two_writers_one_wins_and_the_other_is_reported_the_version(control: 
     for thread in threads:
         thread.join(10)
     assert sorted(outcomes) == ["applied", "version 1"]
-    assert len(control.record.intent.objects) == 1
+    assert len(desired.persisted.intent.objects) == 1
 
 
 ANNOUNCED = Learned("go1", PrefixRoute(rd="65102:1", targets=frozenset({"65000:1001"}), next_hop="203.0.113.2",
@@ -252,26 +239,26 @@ ANNOUNCED = Learned("go1", PrefixRoute(rd="65102:1", targets=frozenset({"65000:1
 
 
 class Outside:
-    """A writer whose VPC a has a way out, and how often it has compiled since."""
+    """A transactions whose VPC a has a way out, and how often it has compiled since."""
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fabric = expand(FabricSpec.model_validate({
             "leaves": 2, "spines": 1, "hosts_per_leaf": 2, "probes": False, "border": {"hosts": 1, "rate": "10mbit"}}))
-        self.control = Control(fabric)
-        self.writer = Writer(self.control, Switches(self.control), tmp_path / "intent.json")
-        self.writer.apply(intent(A, attach("h1", "a/x"), external("inet"),
+        self.desired = DesiredState(fabric)
+        self.transactions = IntentTransactions(Switches(self.desired).rollout, tmp_path / "intent.json")
+        self.transactions.apply(intent(A, attach("h1", "a/x"), external("inet"),
                                  external_attach("inet", "ext1", "203.0.113.1/30", "203.0.113.2"),
                                  external_peer("a", [], "inet", "0.0.0.0/0")))
         self.compiled = 0
         self._compile = Compiler
-        monkeypatch.setattr(writer_module, "Compiler", self._counted)
+        monkeypatch.setattr(change, "Compiler", self._counted)
 
     def _counted(self, *args: Any, **kwargs: Any) -> Compiler:
         self.compiled += 1
         return self._compile(*args, **kwargs)
 
     def leads_out(self) -> bool:
-        return any(f.name == "route:a/x:172.16.0.0/16" for f in self.control.wanted["leaf1"].flows)
+        return any(f.name == "route:a/x:172.16.0.0/16" for f in self.desired.wanted["leaf1"].flows)
 
 
 def test_an_advertisement_that_changes_nothing_is_not_compiled(
@@ -280,10 +267,10 @@ def test_an_advertisement_that_changes_nothing_is_not_compiled(
     unused = Learned("go1", replace(ANNOUNCED.route, rd="65102:2", next_hop="192.0.2.1"))
     for learned, compiled in (((), 0), ((unused,), 0), ((ANNOUNCED,), 1), ((ANNOUNCED,), 1), ((ANNOUNCED, unused), 1),
                               ((ANNOUNCED,), 1), ((), 2), ((), 2)):
-        it.writer.learn(learned)
+        it.transactions.learn(learned)
         assert it.compiled == compiled, learned
         assert it.leads_out() is (ANNOUNCED in learned)
-        assert it.control.learned == learned
+        assert it.desired.learned == learned
 
 
 @pytest.mark.parametrize("at", ["compile", "install"])
@@ -294,33 +281,33 @@ def test_the_same_news_after_a_failure_is_installed_and_so_is_its_end(
         def fail(*_: Any, **__: Any) -> Any:
             raise RuntimeError("no")
         if at == "compile":
-            broken.setattr(writer_module, "Compiler", fail)
+            broken.setattr(change, "Compiler", fail)
         else:
-            broken.setattr(it.control, "settle", fail)      # all is sent, and nobody says that it has come to its end
+            broken.setattr(it.desired, "settle", fail)      # all is sent, and nobody says that it has come to its end
         with pytest.raises(RuntimeError):
-            it.writer.learn((ANNOUNCED,))
-    it.writer.learn(() if at == "install" else (ANNOUNCED,))
+            it.transactions.learn((ANNOUNCED,))
+    it.transactions.learn(() if at == "install" else (ANNOUNCED,))
     assert it.leads_out() is (at == "compile")
-    assert it.control.is_settled
+    assert it.desired.is_settled
 
 
 def test_rates_outlive_the_controller_and_changes_of_intent(tmp_path: Path) -> None:
     fabric = expand(FabricSpec(leaves=2, spines=2, hosts_per_leaf=2, probes=False, paths="weighted"))
-    control = Control(fabric)
-    writer = Writer(control, Switches(control), tmp_path / "intent.json")
-    before = control.wanted
-    writer.rated({"leaf1-spine1": 1e6})
-    assert control.wanted["leaf2"].groups != before["leaf2"].groups
-    writer.apply(intent(A, attach("h1", "a/x")))
-    again = Control(fabric, Record.read(tmp_path / "intent.json"))
-    assert again.wanted == control.wanted
+    desired = DesiredState(fabric)
+    transactions = IntentTransactions(Switches(desired).rollout, tmp_path / "intent.json")
+    before = desired.wanted
+    transactions.set_rates({"leaf1-spine1": 1e6})
+    assert desired.wanted["leaf2"].groups != before["leaf2"].groups
+    transactions.apply(intent(A, attach("h1", "a/x")))
+    again = DesiredState(fabric, PersistedIntent.read(tmp_path / "intent.json"))
+    assert again.wanted == desired.wanted
     assert again.health()["rates"] == {"leaf1-spine1": 1e6}
-    Writer(again, Switches(again), tmp_path / "intent.json").rated({})
-    assert Control(fabric, Record.read(tmp_path / "intent.json")).health()["rates"] == {}
+    IntentTransactions(Switches(again).rollout, tmp_path / "intent.json").set_rates({})
+    assert DesiredState(fabric, PersistedIntent.read(tmp_path / "intent.json")).health()["rates"] == {}
 
 
 def test_a_memory_that_is_none_is_reported_in_words(tmp_path: Path) -> None:
     (tmp_path / "intent.json").write_text('{"version": "x"}')
     with pytest.raises(LabError, match="expected the intent as the controller wrote it; found 1 problems"):
-        Record.read(tmp_path / "intent.json")
-    assert Record.read(tmp_path / "none.json") == Record()
+        PersistedIntent.read(tmp_path / "intent.json")
+    assert PersistedIntent.read(tmp_path / "none.json") == PersistedIntent()

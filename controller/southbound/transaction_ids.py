@@ -1,4 +1,4 @@
-"""Requests to switches and the replies to them, by transaction id. No os-ken import: messages are duck-typed."""
+"""Requests to switches and the replies to them, by transaction id. No os-ken import."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
+from controller.southbound.connection import Datapath, Entry, Received, Request
+
 _REPLY_MORE = 1     # OFPMPF_REPLY_MORE
 
 
-class Exchange:
+class TransactionIds:
     """Matches (possibly multipart) replies to their requests."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[tuple[Any, int], tuple[Future[list[Any]], list[Any]]] = {}
+        # entries of any request: which type they have, the request knows
+        self._waiting: dict[tuple[Datapath, int | None], tuple[Future[list[Any]], list[Any]]] = {}
 
-    def ask(self, datapath: Any, message: Any) -> Future[list[Any]]:
+    def ask(self, datapath: Datapath, request: Request[Entry]) -> Future[list[Entry]]:
         """Send a request. The future holds the entries of all parts of its reply; of a barrier, none."""
-        future: Future[list[Any]] = Future()
+        future: Future[list[Entry]] = Future()
+        message = request.message(datapath)
         datapath.set_xid(message)
         with self._lock:
             self._waiting[datapath, message.xid] = future, []
         datapath.send_msg(message)
         return future
 
-    def receive(self, message: Any) -> None:
+    def receive(self, message: Received) -> None:
         """One reply, or a part of one. Replies that nobody waits for are ignored."""
         at = message.datapath, message.xid
         with self._lock:
@@ -38,7 +42,7 @@ class Exchange:
             del self._waiting[at]
         future.set_result(entries)
 
-    def forget(self, datapath: Any) -> None:
+    def forget(self, datapath: Datapath) -> None:
         """A connection is gone: nobody will answer. Its futures are cancelled."""
         with self._lock:
             lost = [at for at in self._waiting if at[0] is datapath]

@@ -1,7 +1,7 @@
 """What the controller wants, what each switch holds, and whether the two agree. No os-ken, no sockets.
 
-    ports, replies ──> Control ──> changes to send        (all calls under `lock`: the caller sends
-                          └──────> health, names, drops    before anybody else decides)
+    ports, replies ──> DesiredState ──> changes to send        (all calls under `lock`: controller/change.py sends
+                             └────────> health, names, drops    before anybody else decides)
 """
 
 from __future__ import annotations
@@ -14,11 +14,19 @@ from dataclasses import dataclass, field
 
 from controller.evpn.bgp_import import Learned
 from controller.intent.vpc import resolve
-from controller.record import Record
+from controller.persisted_intent import PersistedIntent
 from controller.rules.compile import Compiler
 from controller.rules.rules import RuleSet, SwitchRules
 from controller.rules.state import LinkState, State
-from controller.southbound.reconcile import AddFlow, Change, DeleteFlows, Installed, difference, reconcile
+from controller.southbound.reconcile import (
+    AddFlow,
+    Change,
+    Changes,
+    DeleteFlows,
+    Installed,
+    difference,
+    reconcile,
+)
 from controller.stages import RuleSource
 from topologies.model.fabric import Fabric
 
@@ -37,17 +45,17 @@ class Session:
     errors: list[str] = field(default_factory=list)
 
 
-class Control:
-    """The decisions of one fabric's controller."""
+class DesiredState:
+    """The rules that a fabric's switches shall hold, and how far each of them is."""
 
-    def __init__(self, fabric: Fabric, record: Record = Record()) -> None:    # noqa: B008 - a frozen value
+    def __init__(self, fabric: Fabric, persisted: PersistedIntent = PersistedIntent()) -> None:     # noqa: B008 - frozen
         self.lock = threading.RLock()
         self.fabric = fabric
-        self.record = record
+        self.persisted = persisted
         self.learned: tuple[Learned, ...] = ()      # what BGP peers have announced
-        self.compiler = Compiler(fabric, resolve(record.intent, fabric, record.allocation))
+        self.compiler = Compiler(fabric, resolve(persisted.intent, fabric, persisted.allocation))
         self._links = LinkState(fabric)
-        self._links.rated(record.rates)
+        self._links.set_rates(persisted.rates)
         self._source: RuleSource = self.compiler    # another one while the tenancy changes
         self.wanted: RuleSet = self._source.rules(self._links.state)
         self.sessions: dict[str, Session] = {}
@@ -74,31 +82,31 @@ class Control:
         with self.lock:
             self.sessions.pop(switch, None)
 
-    def died(self, switch: str) -> dict[str, tuple[Change, ...]]:
+    def died(self, switch: str) -> Changes:
         """Its process has ended, and its connection with it: its links carry nothing. Changes as from ports()."""
         with self.lock:
             self.gone(switch)
-            return self._follow() if self._links.died(switch) else {}
+            return self._recompile() if self._links.died(switch) else {}
 
-    def ports(self, switch: str, up: Mapping[int, bool]) -> dict[str, tuple[Change, ...]]:
+    def ports(self, switch: str, up: Mapping[int, bool]) -> Changes:
         """Port reports of a switch -> changes to send now, by switch."""
         with self.lock:
-            return self._follow() if self._links.report(switch, up) else {}
+            return self._recompile() if self._links.report(switch, up) else {}
 
-    def move(self, source: RuleSource) -> dict[str, tuple[Change, ...]]:
+    def replace(self, source: RuleSource) -> Changes:
         """From now on somebody else says what is wanted. Changes as from ports()."""
         with self.lock:
             self._source = source
-            changes = self._follow()
+            changes = self._recompile()
             self._names.update((f.cookie, f.name) for rules in self.wanted.values() for f in rules.steady)
             return changes
 
-    def rated(self, record: Record) -> RuleSource:
-        """From now on links have the rates of this record. What says what is wanted then; move() to it brings the
-        switches there."""
+    def set_rates(self, persisted: PersistedIntent) -> RuleSource:
+        """From now on links have these rates. What says what is wanted then; replace() by it brings the switches
+        there."""
         with self.lock:
-            self.record = record
-            self._links.rated(record.rates)
+            self.persisted = persisted
+            self._links.set_rates(persisted.rates)
             return self._source
 
     @property
@@ -106,21 +114,21 @@ class Control:
         """Whether no change of tenancy is under way, nor one has stopped half way."""
         return self._source is self.compiler
 
-    def settle(self, record: Record, compiler: Compiler) -> None:
+    def settle(self, persisted: PersistedIntent, compiler: Compiler) -> None:
         """A change of tenancy has come to its end."""
         with self.lock:
-            self.record, self.compiler = record, compiler
+            self.persisted, self.compiler = persisted, compiler
 
-    def _follow(self) -> dict[str, tuple[Change, ...]]:
+    def _recompile(self) -> Changes:
         """Compile for the links' new state."""
         self.wanted = self._source.rules(self._links.state)
         self.generation += 1
         self.changed = time.time()
         self._names.update((f.cookie, f.name) for rules in self.wanted.values() for f in rules.passing)
-        changes = {s: self._catch_up(s, session) for s, session in self.sessions.items()}
+        changes = {s: self._behind(s, session) for s, session in self.sessions.items()}
         return {s: changes[s] for s in self.wanted if changes.get(s)}
 
-    def _catch_up(self, switch: str, session: Session) -> tuple[Change, ...]:
+    def _behind(self, switch: str, session: Session) -> tuple[Change, ...]:
         if session.held is None:
             return ()       # being read; installed() will compare with what is wanted by then
         changes = difference(session.held, self.wanted[switch])
@@ -141,7 +149,7 @@ class Control:
         session.group_mods += len(changes) - flows
         session.sent += 1 if changes else 0
 
-    def confirm(self, switch: str, batch: int) -> dict[str, tuple[Change, ...]]:
+    def confirm(self, switch: str, batch: int) -> Changes:
         """A barrier after batch number `batch` has come back. Changes as from ports().
 
         A switch that was dead gets its links back here and not when it connects: it has to hold its
@@ -153,7 +161,7 @@ class Control:
                 return {}
             session.confirmed = max(session.confirmed, batch)
             holds_all = session.held is not None and session.confirmed == session.sent
-            return self._follow() if holds_all and self._links.revived(switch) else {}
+            return self._recompile() if holds_all and self._links.revived(switch) else {}
 
     def failed(self, switch: str, error: str) -> None:
         """The switch has refused something: it does not hold what is wanted until it connects again."""

@@ -1,4 +1,4 @@
-"""What the controller remembers: its tenants' intent, numbers given out, version; and the rates of links, which it
+"""What outlives the controller: its tenants' intent, numbers given out, version; and the rates of links, which it
 does not measure but is given (PUT /rates). A file in the lab's directory.
 
 It is written before the first rule of a new version is sent: a controller that is killed and started again
@@ -17,8 +17,10 @@ from topologies.access import files
 from topologies.model.errors import LabError
 from topologies.model.fields import Strict
 
+FILE = "intent.json"    # in a lab's directory
 
-class Record(Strict):
+
+class PersistedIntent(Strict):
     """version: counts the changes of intent; 0 is a lab that has had none.
 
     rates: link -> bit/s, of those that have another rate than the fabric's.
@@ -33,7 +35,7 @@ class Record(Strict):
         files.write_whole(path, self.model_dump_json(indent=1).encode(), ours=True)
 
     @classmethod
-    def read(cls, path: Path) -> Record:
+    def read(cls, path: Path) -> PersistedIntent:
         """The last one written; an empty one if there is none. Raises LabError for a file that is none of ours."""
         try:
             return cls.model_validate_json(path.read_text())
