@@ -56,7 +56,7 @@ from traffic.transports.base import Host
 from traffic.transports.opening import connect_all
 from traffic.transports.registry import TRANSPORTS, Networks, transport
 from traffic.workloads.kinds.engine import workloads_of
-from traffic.workloads.kinds.kind import Kind, by_process
+from traffic.workloads.kinds.kind import Kind, Setting, by_process
 from traffic.workloads.kinds.registry import KINDS, any_spec
 from traffic.workloads.lowering import Program
 from traffic.workloads.workload import Workload
@@ -186,7 +186,7 @@ def test_a_kind_of_workload_with_a_process_is_two_modules_and_a_line(tmp_path: P
         assert "BeaconSpec" in schema_of(Schema.scenario)["$defs"]
 
         path = tmp_path / "records.jsonl"
-        (job,) = jobs_of(made.runs[0], setting_of(of, made.fabric, phase="main", records=str(path)))
+        (job,) = jobs_of(made.runs[0], setting_of(of, made.fabric, Setting(phase="main", records=str(path))))
         (tmp_path / "job.json").write_text(json.dumps(job.dump()))
         done = subprocess.run([sys.executable, "-m", job.module, str(tmp_path / "job.json")], input="go\n", cwd=ROOT,
                               capture_output=True, text=True, check=True)

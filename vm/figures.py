@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Required, TypedDict
 
 RING_SHARE = 0.90       # of the ring's limit, over links of 1 ms
 QUEUE_SHARE = 0.5       # DCTCP's p90 queue over Cubic's
@@ -38,6 +38,23 @@ def run_of(runs: Path, name: str) -> Path | None:
     return max(_runs_of(runs, name), default=None)
 
 
+class Sampled(TypedDict, total=False):
+    """A line of counters.jsonl: the header has the directions, the others a time and a reading of each."""
+
+    kind: Required[str]
+    directions: list[str]
+    t: float
+    v: list[tuple[int, int, int, int]]
+
+
+class Reason(TypedDict):
+    """One of verdict.json, of which this is read."""
+
+    level: str
+    invariant: str
+    text: str
+
+
 def _runs_of(runs: Path, name: str) -> list[Path]:
     return [p for p in runs.glob(f"*-{name}-*") if (p / "metrics.json").exists()]
 
@@ -51,7 +68,7 @@ def _scenario(step: str) -> str:
     return step.replace("scenario ", "vm-", 1)
 
 
-def busy(lines: Sequence[Mapping[str, Any]], direction: str) -> Direction:
+def busy(lines: Sequence[Sampled], direction: str) -> Direction:
     """Of counters.jsonl: from a quarter into the time in which the direction had packets waiting, to its end."""
     header = next(x for x in lines if x["kind"] == "header")
     at = header["directions"].index(direction)
@@ -138,7 +155,7 @@ def marking(runs: Path) -> Iterator[Figure]:
                  f"(at least {RATE_SHARE})", rate >= RATE_SHARE)
 
 
-def verdict(runs: Path, step: str) -> list[dict[str, Any]]:
+def verdict(runs: Path, step: str) -> list[Reason]:
     """Why the verdict of a scenario's step is not VALID, as verdict.json has it; nothing for another step."""
     run = run_of(runs, _scenario(step)) if step.startswith("scenario ") else None
     if run is None or not (run / "verdict.json").exists():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 PYTHON = "/opt/aifab/venv/bin/python"
 TESTS = f"{PYTHON} -m pytest -p no:cacheprovider"
@@ -72,7 +72,15 @@ class Outcome:
     good: bool
 
 
-def outcomes(steps: Sequence[Step], results: Sequence[Mapping[str, Any]],
+class Result(TypedDict):
+    """What became of a step: its exit code, None where its time was over, and how long it took, s."""
+
+    name: str
+    exit: int | None
+    seconds: float
+
+
+def outcomes(steps: Sequence[Step], results: Sequence[Result],
              broken: Callable[[str], Set[str]] = lambda name: frozenset(),
              times: Callable[[str], int] = lambda name: 1) -> Iterator[Outcome]:
     """One for each step; a step without a result was never reached.
@@ -95,9 +103,9 @@ def outcomes(steps: Sequence[Step], results: Sequence[Mapping[str, Any]],
                           code in step.allowed)
 
 
-def _verdict(step: Step, result: Mapping[str, Any], broken: Set[str], times: int) -> Outcome:
+def _verdict(step: Step, result: Result, broken: Set[str], times: int) -> Outcome:
     code = result["exit"]
-    found = {VALID: "VALID", INVALID: "INVALID", SUSPECT: "SUSPECT"}.get(code, f"exit code {code}")
+    found = {VALID: "VALID", INVALID: "INVALID", SUSPECT: "SUSPECT"}.get(code or 0, f"exit code {code}")
     only_slow = code == INVALID and bool(broken) and broken <= SPEED
     if only_slow:
         found += f" by {', '.join(sorted(broken))}: this machine is too slow for it; its packet accounting holds"

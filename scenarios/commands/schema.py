@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -46,7 +46,7 @@ def schema(
         raise LabError(str(output), "a file that can be written", error.strerror or str(error)) from None
 
 
-def schema_of(kind: Kind) -> dict[str, Any]:
+def schema_of(kind: Kind) -> dict[str, object]:
     """JSON Schema (draft 2020-12) of what the loader takes, short forms included."""
     if kind is Kind.study:
         return {"$schema": DIALECT, **Study.model_json_schema()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -85,7 +85,7 @@ def _ending(found: Trace) -> str:
     return f"dropped at {end.switch} by {end.rule}" if isinstance(end, Dropped) else f"delivered to {end.host}"
 
 
-def _as_json(found: Trace) -> dict[str, Any]:
+def _as_json(found: Trace) -> dict[str, object]:
     names = ("switch", "table", "rule", "does")
     return {"source": found.cell.source, "target": found.cell.target, "ip": found.cell.ip,
             "allowed": found.cell.allowed, "reason": found.cell.reason, "agrees": found.agrees,

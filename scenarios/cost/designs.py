@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from scenarios.cost.bill import Bill, bill_of
 from scenarios.cost.prices import Prices
@@ -23,7 +22,7 @@ from topologies.model.fabric import Fabric
 from topologies.model.spec import FabricSpec
 
 HOUR = "an hour of the fabric for each host"
-Json = dict[str, Any]
+Json = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Priced:
         self.gpu_hours = {name: prices.gpu_hour(gpu, f"workload {name}").value
                           for name, gpu in gpus_named(scenario, prices.gpu).items()}
 
-    def design(self, metrics: Mapping[str, Any]) -> Design:
+    def design(self, metrics: Mapping[str, Mapping[str, object]]) -> Design:
         """With what the work of these metrics cost."""
         costs, work = {}, {}
         for use, did in uses_of(self.scenario, self.base.fabric, self.plans, metrics, self.prices.gpu):

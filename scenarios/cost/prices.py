@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
@@ -129,7 +129,7 @@ class Prices(Strict):
     def _each_once(self) -> Prices:
         violations = []
         for key in ("switch_ports", "optics", "nics", "gpu_hours", "cables"):
-            seen: set[Any] = set()
+            seen: set[object] = set()
             for n, part in enumerate(getattr(self, key)):
                 what = part.gpu if isinstance(part, GpuHour) else (
                     part.media, part.rate, part.reach) if isinstance(part, Cable) else part.rate

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from scenarios.cost.designs import HOUR, Design, Priced, called, left_out, rankings
 from scenarios.cost.prices import Prices, load_prices
@@ -78,7 +77,7 @@ def _metric(key: Key) -> str:
     return f"{key[0]}.{key[1]}.cost"
 
 
-def _medians(design: DesignResult) -> dict[str, Any]:
+def _medians(design: DesignResult) -> dict[str, dict[str, float]]:
     """Every metric's median over the runs that count: a cost follows from one of them, so it is the median cost."""
     runs = list(design.used.values())
     keys = dict.fromkeys(key for run in runs for key in run.metrics)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -18,7 +17,7 @@ from scenarios.cost.summary import basis, caveats, money, sentences
 from scenarios.report.text import number, percent
 
 
-def json_object(designs: Sequence[Design], prices: Prices) -> dict[str, Any]:
+def json_object(designs: Sequence[Design], prices: Prices) -> dict[str, object]:
     """Designs with their bills and costs, rankings with their sensitivities, and which prices these are."""
     found = rankings(designs)
     return {"prices": {"file": prices.file, "currency": prices.currency,

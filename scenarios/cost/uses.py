@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from scenarios.cost.running import Serving, Training, Use
+from scenarios.report.measured import Json, number_of, value_of
 from scenarios.spec.scenario import Scenario
 from topologies.model.fabric import Fabric
 from topologies.model.fields import Strict
@@ -24,8 +24,7 @@ from traffic.workloads.kinds.serving import Served
 from traffic.workloads.specs import ServingSpec
 from traffic.workloads.workload import Collective, Transfer, Workload
 
-Json = Mapping[str, Any]
-Work = tuple[Any, ...]
+Work = tuple[object, ...]
 Plans = Mapping[str, Workload | plan.Serving | None]
 
 
@@ -124,7 +123,7 @@ def _done(use: Use, planned: Workload | plan.Serving | None, tags: Mapping[str, 
     if isinstance(planned, Workload):
         step = _real(tags.get(STEP_TIME.tag))
         return None if step is None else Training(*common, step=step, ideal=_real(tags.get(IDEAL.tag)))
-    tokens, met = (tags.get(d.tag, {}).get("value") for d in (GOOD_TOKENS, TOKENS_MET))
+    tokens, met = value_of(tags, GOOD_TOKENS), value_of(tags, TOKENS_MET)
     if tokens is None:
         return None
     return Serving(*common, tokens_per_second=tokens * fabric.spec.scale.scale.time,
@@ -135,9 +134,8 @@ def _real(metric: Json | None) -> float | None:
     """A time's value in real units; where the fabric is not scaled that is the value."""
     if metric is None:
         return None
-    real, value = metric.get("real"), metric.get("value")
-    found = value if real is None else real
-    return None if found is None else float(found)
+    real = number_of({"value": metric.get("real")})
+    return number_of(metric) if real is None else real
 
 
 def _work(planned: Workload | plan.Serving | None) -> Work:

@@ -7,9 +7,8 @@ has changed by more than its name is refused where it is read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-Json = Mapping[str, Any]
+Json = Mapping[str, object]
 METRICS = {
     "laggard_share": "straggler_lateness", "pacing": "bottleneck_link", "pacing_rate": "bottleneck_link_rate",
     "pacing_siblings": "peer_link_rate", "slo_share": "slo_attainment", "token_slo_share": "token_slo_attainment",
@@ -44,7 +43,7 @@ def renamed(key: str) -> str:
     return f"it is called {now} now" if now != key else ""
 
 
-def part(name: str, value: dict[str, Any]) -> dict[str, Any]:
+def part(name: str, value: dict[str, object]) -> dict[str, object]:
     """A JSON part of a run, 'metrics' or another, with the names of today."""
     match name:
         case "metrics" | "predictions":
@@ -68,7 +67,7 @@ def record(row: dict[str, object]) -> dict[str, object]:
     return _LACKED.get(kind, {}) | _renamed(row, _IN_RECORDS.get(kind, {}))
 
 
-def study(value: dict[str, Any]) -> dict[str, Any]:
+def study(value: dict[str, object]) -> dict[str, object]:
     """A study.json with the names of today; what it lacks is left to whoever reads it."""
     found = dict(value)
     if isinstance(metrics := value.get("metrics"), list):
@@ -78,54 +77,56 @@ def study(value: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _design(value: Json) -> dict[str, Any]:
+def _design(value: Json) -> dict[str, object]:
     found = dict(value)
-    if isinstance(value.get("scenario"), dict):
-        found["scenario"] = _scenario(value["scenario"])
+    if isinstance(scenario := value.get("scenario"), dict):
+        found["scenario"] = _scenario(scenario)
     if isinstance(runs := value.get("runs"), list):
         found["runs"] = [{**r, "metrics": {metric_key(k): m for k, m in r["metrics"].items()}}
                          if isinstance(r, dict) and isinstance(r.get("metrics"), dict) else r for r in runs]
     return found
 
 
-def _scenario(value: dict[str, Any]) -> dict[str, Any]:
+def _scenario(value: dict[str, object]) -> dict[str, object]:
     return {key: {name: _check(c) if isinstance(c, dict) else c for name, c in part.items()}
             if key in ("validate", "checks") and isinstance(part, dict) else _fabric(part)
             for key, part in value.items()}
 
 
-def _fabric(value: Any) -> Any:
+def _fabric(value: object) -> object:
     """The same with queues that have the keys of their own kind alone, each had those of all; and with the datapath's
     name of today."""
     if isinstance(value, list):
         return [_fabric(v) for v in value]
-    if not isinstance(value, dict):
-        return value
+    return _fabric_keys(value) if isinstance(value, dict) else value
+
+
+def _fabric_keys(value: Json) -> dict[str, object]:
     if set(value) == _QUEUE:
-        others = {"min", "max", "ecn"} - _OF_A_KIND.get(value["kind"], set())
+        others = {"min", "max", "ecn"} - _OF_A_KIND.get(str(value["kind"]), set())
         return {key: v for key, v in value.items() if key not in others}
     return {key: _DATAPATHS.get(v, v) if key == "datapath" and isinstance(v, str) else _fabric(v)
             for key, v in value.items()}
 
 
-def _check(value: Json) -> dict[str, Any]:
+def _check(value: Json) -> dict[str, object]:
     return {key: metric_key(v) if key in _SUBJECTS and isinstance(v, str) else v for key, v in value.items()}
 
 
-def _inventory(value: dict[str, Any]) -> dict[str, Any]:
+def _inventory(value: dict[str, object]) -> dict[str, object]:
     fabric = value.get("fabric")
     if not isinstance(fabric, dict) or not isinstance(fabric.get("links"), list):
         return value
     links = [{k: _renamed(v, _END) if k in ("a", "b") and isinstance(v, dict) else v for k, v in link.items()}
              if isinstance(link, dict) else link for link in fabric["links"]]
-    return {**value, "fabric": {**_fabric(fabric), "links": links}}
+    return {**value, "fabric": {**_fabric_keys(fabric), "links": links}}
 
 
-def _metric(value: Any) -> Any:
+def _metric(value: object) -> object:
     """A metric's body; a prediction may be a bare number."""
     return {**value, "tag": METRICS.get(value["tag"], value["tag"])} if isinstance(value, dict) and isinstance(
         value.get("tag"), str) else value
 
 
-def _renamed(value: Json, names: Mapping[str, str]) -> dict[str, Any]:
+def _renamed(value: Json, names: Mapping[str, str]) -> dict[str, object]:
     return {names.get(key, key): v for key, v in value.items()}

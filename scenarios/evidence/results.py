@@ -192,7 +192,7 @@ class RunDirectory:
         finished = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._write_meta(self.meta.model_copy(update={"status": status, "error": error, "finished": finished}))
 
-    def write(self, part: Part, value: Any) -> None:
+    def write(self, part: Part, value: object) -> None:
         """A JSON part: a dict, a dataclass or a pydantic model. A value that is no number becomes null."""
         text = to_json(value, indent=1, inf_nan_mode="null", fallback=_plain)
         self._write(f"{part}.json", text)
@@ -275,7 +275,7 @@ def _unwritable(path: Path, error: OSError) -> RunError:
         f"{'free some space; ' if full else ''}what the run has recorded so far is kept in {path.parent}")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """numpy's scalars and arrays as Python's."""
     if hasattr(value, "tolist"):
         return value.tolist()

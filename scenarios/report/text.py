@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import SupportsFloat
 
 from topologies.model.units import show_rate, show_size, show_time
 
@@ -22,16 +22,16 @@ def number(value: float) -> str:
     return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
 
 
-def quantity(value: Any, unit: str = "") -> str:
+def quantity(value: object, unit: str = "") -> str:
     """A metric's value, or a [low, high] range of values, with its unit; a dash if there is none."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return " to ".join(quantity(v, unit) for v in value) or "-"
-    if value is None or isinstance(value, (str, bool, dict)):
+    if value is None or isinstance(value, (str, bool)) or not isinstance(value, SupportsFloat):
         return "-" if value is None else str(value)
     if unit in ("bit/s", "B", "s") and value:
         show = {"bit/s": show_rate, "B": show_size, "s": show_time}[unit]
-        return show(significant(value))
-    return f"{number(value)} {unit}".rstrip()
+        return show(significant(float(value)))
+    return f"{number(float(value))} {unit}".rstrip()
 
 
 def percent(share: float) -> str:

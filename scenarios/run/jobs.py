@@ -9,9 +9,8 @@ runs. A limit that a job's model has becomes the scenario's problem, at the path
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from scenarios.spec.events import slowest
 from scenarios.spec.scenario import Scenario
@@ -19,10 +18,8 @@ from topologies.model.document import KeyPath, Problem
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.fabric import Fabric
 from topologies.model.load import key_path
-from traffic.workloads.kinds.kind import Built, Setting, by_process
+from traffic.workloads.kinds.kind import UNKNOWN, Built, Json, Setting, by_process
 from traffic.workloads.kinds.registry import kind_of
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,9 +33,9 @@ class Job:
     save: Callable[[], None]
 
 
-def setting_of(scenario: Scenario, fabric: Fabric, **where: Any) -> Setting:
+def setting_of(scenario: Scenario, fabric: Fabric, where: Setting = UNKNOWN) -> Setting:
     """Of the jobs of a scenario; where: what else a Setting has, nothing for jobs that are only checked."""
-    return Setting(seed=scenario.seed, drain=drain_time(slowest(scenario, fabric)), **where)
+    return replace(where, seed=scenario.seed, drain=drain_time(slowest(scenario, fabric)))
 
 
 def drain_time(fabric: Fabric) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from controller.northbound import sockets, tcp
 from controller.northbound.client import ControllerClient
@@ -22,10 +22,11 @@ from scenarios.run.waits import wait_for
 from topologies.access import files, start
 from topologies.lab.clean import end_processes
 from topologies.lab.journal import Journal, Process, process_start
-from topologies.lab.network import LabNetwork, running
+from topologies.lab.network import HasFabric, LabNetwork, running
 from topologies.model.errors import LabError, RunError
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import CONTROLLER_SOCKET, Inventory
+from topologies.model.spec import FabricSpec
 
 CONVERGE = 30.0     # seconds for all switches to connect and to hold their rules
 
@@ -66,7 +67,7 @@ def policy_drops(inventory: Inventory) -> dict[str, dict[str, int]]:
 
 
 @contextmanager
-def lab(what: Fabric | Any, log: Path | None = None, listen: str = "") -> Iterator[Lab]:
+def lab(what: Fabric | FabricSpec | HasFabric, log: Path | None = None, listen: str = "") -> Iterator[Lab]:
     """Bring a fabric up with its controller; wait until every switch holds its rules.
 
     what: a Fabric, a FabricSpec or a Topo such as LeafSpine. log: where the controller writes. listen: an address and

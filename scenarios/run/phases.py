@@ -23,7 +23,7 @@ from topologies.lab.interfaces import is_up
 from topologies.model.errors import Gathered, LabError, RunError
 from topologies.model.fabric import Fabric
 from topologies.model.units import show_time
-from traffic.workloads.kinds.kind import Built
+from traffic.workloads.kinds.kind import Built, Setting
 from traffic.workloads.kinds.registry import build
 
 READY = 60.0            # seconds to open the connections of thousands of pairs
@@ -80,8 +80,9 @@ class PhaseRun:
     def _jobs(self, traffic: Traffic) -> Iterator[tuple[str, str, Path]]:
         m = self.measurement
         stem = str(m.run.logs / self.phase.name)
-        setting = setting_of(self.scenario, m.lab.fabric, inventory=str(self.tenants.inventory(self.phase.name)),
-                             t0=m.t0, records=str(m.run.records_path), phase=self.phase.name, stem=stem)
+        setting = setting_of(self.scenario, m.lab.fabric, Setting(
+            inventory=str(self.tenants.inventory(self.phase.name)), t0=m.t0, records=str(m.run.records_path),
+            phase=self.phase.name, stem=stem))
         for job in jobs_of(traffic, setting):
             path = Path(f"{stem}.{job.what}.job.json")
             job.save()

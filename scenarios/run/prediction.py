@@ -10,13 +10,14 @@ A prediction that cannot be made is absent, and the workload's notes say why; it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from scenarios.evidence.observe import observed_paths
 from scenarios.evidence.results import RunDirectory
 from scenarios.evidence.tenants import Tenants
+from scenarios.report.measured import Json
 from scenarios.run.measure import Measurement
 from scenarios.run.phases import Traffic
 from scenarios.spec.scenario import Phase, Scenario
@@ -96,7 +97,7 @@ class PhasePrediction:
         return f"{workload}.{phase or self._phase.name}.{tag}" if several else f"{workload}.{tag}"
 
     def _interference(self, expected: dict[str, dict[str, Metric]],
-                      before: dict[str, Any]) -> Iterator[tuple[str, float]]:
+                      before: Mapping[str, Json]) -> Iterator[tuple[str, float]]:
         """Workload -> factor, of those that had one earlier phase to themselves and now share."""
         if len(self._phase.run) < 2:
             return

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -19,6 +19,7 @@ from topologies.model.document import Document, KeyPath, Problem, dotted, neares
 from topologies.model.errors import LabError, SpecError, SpecErrors
 from topologies.model.explain import keys_of
 from topologies.model.fabric import Fabric
+from topologies.model.fields import Strict
 from topologies.model.load import (
     CATALOG,
     Override,
@@ -196,7 +197,7 @@ def _address(document: Document, override: Override) -> Override:
     raise _unknown_path(override, kinds)
 
 
-def _unknown_path(override: Override, kinds: dict[str, Any]) -> SpecError:
+def _unknown_path(override: Override, kinds: Mapping[str, type[Strict] | None]) -> SpecError:
     first = str(override.path[0])
     paths = {name: name for name in KEYS}
     paths |= {key: f"fabric.{key}" for key in FabricSpec.model_fields}

@@ -7,7 +7,7 @@ the fabric as it was meant, and what is wrong has to be found from counters.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
@@ -48,7 +48,7 @@ class OneThing(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _about_one_thing(cls, value: Any) -> Any:
+    def _about_one_thing(cls, value: object) -> object:
         named = [key for key in ("link", "switch", "rank") if key in value] if isinstance(value, dict) else []
         if len(named) > 1:
             raise Violations([Violation((named[1],), f"{' or '.join(named)}, not both: an event changes one thing",
@@ -111,7 +111,7 @@ class SwitchEvent(OneThing):
     state: Literal["down", "up", "restart"] = Field(description="restart: down, and up again at once")
 
 
-def _kind_of_event(value: Any) -> str:
+def _kind_of_event(value: object) -> str:
     named = value if isinstance(value, dict) else getattr(value, "__dict__", {})
     return next((f"{key}-event" for key in ("rank", "switch") if key in named), "link-event")
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scenarios.cost.study import check_prices
 from scenarios.evidence.old_names import renamed
@@ -210,7 +209,7 @@ def _base(document: Document, cell: Cell) -> str:
     return cell.scenario if path.parent == LIBRARY and "/" not in cell.scenario else str(path)
 
 
-def _beside(directory: Path, path: tuple[str | int, ...], value: Any) -> Any:
+def _beside(directory: Path, path: tuple[str | int, ...], value: object) -> object:
     """A relative trace or fabric file that a study names lies beside the study."""
     names_file = path in CHOOSES_FABRIC or path[-1] == "trace"
     if not names_file or not isinstance(value, str) or value in ready_files(CATALOG):

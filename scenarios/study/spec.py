@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,7 +15,7 @@ from topologies.model.errors import Violation, Violations
 from topologies.model.fields import Rate, Strict
 
 DesignName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
-Settings = dict[str, Any]       # dotted path of the scenario -> value, as --set has them
+Settings = dict[str, object]       # dotted path of the scenario -> value, as --set has them
 MAX_DESIGNS = 64
 NAMED_VALUE = 24                # characters of a value in the name of a design
 
@@ -52,7 +52,7 @@ class Cell:
 
     name: str
     scenario: str
-    settings: tuple[tuple[tuple[str | int, ...], str, Any], ...]
+    settings: tuple[tuple[tuple[str | int, ...], str, object], ...]
     reference: bool
     description: str
 
@@ -65,7 +65,7 @@ class Study(Strict):
     scenario: str = Field(description="the base: a scenario file beside this one, or a name of the library")
     set: Settings = Field({}, description="in every design")
     designs: dict[DesignName, Design] = Field({}, max_length=MAX_DESIGNS, description="by name")
-    axes: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field({}, description=(
+    axes: dict[str, Annotated[tuple[object, ...], Field(min_length=1)]] = Field({}, description=(
         "dotted path -> values; every combination of them is a design"))
     baseline: str = Field("", description="the design that the others are held against; default: the first")
     repeats: int = Field(7, ge=1, le=100)
@@ -126,7 +126,7 @@ class Study(Strict):
                      for chosen in product(*([(path, n, v) for n, v in enumerate(values)]
                                              for path, values in self.axes.items())))
 
-    def _cell(self, name: str, design: Design, chosen: tuple[tuple[str, int, Any], ...]) -> Cell:
+    def _cell(self, name: str, design: Design, chosen: tuple[tuple[str, int, object], ...]) -> Cell:
         words = [name, *(f"{self._short(path)}={show(value)[:NAMED_VALUE]}" for path, _, value in chosen)]
         settings = (*((("set", path), path, value) for path, value in self.set.items()),
                     *((("designs", name, "set", path), path, value) for path, value in design.set.items()),

@@ -18,12 +18,12 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from scenarios.evidence import old_names
 from scenarios.evidence.results import Meta, RunDirectory, run_directories, write_whole
+from scenarios.report.measured import Json
 from scenarios.spec.scenario import Scenario
 from scenarios.study.load import Plan
 from scenarios.study.result import FILE, DesignResult, Discarded, Measure, Outcome, StudyResult
@@ -164,7 +164,7 @@ def _seconds(meta: Meta) -> float | None:
     return (datetime.fromisoformat(meta.finished) - datetime.fromisoformat(meta.started)).total_seconds()
 
 
-def _measures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Measure]]:
+def _measures(metrics: Mapping[str, Json]) -> Iterator[tuple[str, Measure]]:
     """Metrics that are a finite number; a range or a missing value cannot be compared."""
     for key, metric in metrics.items():
         value = metric["value"]

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from scenarios.evidence.results import Recorded, RunDirectory
+from scenarios.report.measured import Json
 from scenarios.report.text import number, quantity
 from scenarios.validation.facts import Facts
 from scenarios.validation.limits import EXAMPLES, amount
@@ -87,7 +87,7 @@ class Validation:
             return EXIT_CODES[Level[self.level]]
         return FAILED_EXIT if self.result is Result.FAILED else 0
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """For `--json`: the result, and each check as it is reported."""
         return {"result": str(self.result), "verdict": self.level,
                 "checks": [{**o.__dict__, "status": str(o.status)} for o in self.outcomes]}
@@ -153,14 +153,14 @@ def _of_metric(check: CheckSpec, facts: Facts) -> _Answer:
     return _Answer(_holds(check, value / base), expected, f"{number(value / base)} ({each[0]} / {each[1]})")
 
 
-def _value(metrics: Mapping[str, Mapping[str, Any]], key: str) -> float | None:
+def _value(metrics: Mapping[str, Json], key: str) -> float | None:
     """The value, in real units where the fabric is scaled, as the scenario is written."""
     metric = metrics.get(key, {})
     value = metric.get("real", metric.get("value"))
     return float(value) if isinstance(value, int | float) else None
 
 
-def _absent(key: str, metrics: Mapping[str, Any], words: str = "") -> str:
+def _absent(key: str, metrics: Mapping[str, object], words: str = "") -> str:
     """'no metric of this name', and which there are near it."""
     owner = key.partition(".")[0]
     mine = [k for k in metrics if k.startswith(f"{owner}.")] or list(metrics)

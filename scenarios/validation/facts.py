@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
-from scenarios.evidence.results import Recorded, RunDirectory
+from scenarios.evidence.results import Part, Recorded, RunDirectory
+from scenarios.report.measured import Json
 from scenarios.report.series import usable
 from scenarios.validation.names import ALL_DROPS
 from scenarios.verdict.invariants.evidence import Level
@@ -14,7 +14,6 @@ from topologies.model.document import show
 from topologies.model.errors import LabError
 from traffic.runtime.records import SENTINEL, IperfRecord
 
-Json = dict[str, Any]
 _BEGINS, _ENDS = ("start", "scheduled"), ("end", "done")        # of records
 
 
@@ -39,7 +38,7 @@ class Facts:
         return str(level)
 
     @cached_property
-    def metrics(self) -> dict[str, Json]:
+    def metrics(self) -> Mapping[str, Json]:
         return self._part("metrics")
 
     @cached_property
@@ -95,7 +94,7 @@ class Facts:
                 found[phase] = min(low, *begins), max(high, *begins, *ends)
         return found
 
-    def _part(self, name: Any) -> dict[str, Any]:
+    def _part(self, name: Part) -> Json:
         part = self._run.read(name)
         if part is None:
             raise LabError(str(self._run.path / f"{name}.json"), "a part of a complete run", "no such file",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -27,9 +27,9 @@ def amount(limit: float | str) -> tuple[float, str]:
     raise ValueError("a number, or one with a unit such as 9.4mbit, 500ms, 60kB or 5%")
 
 
-def _readable(value: Any) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number and not isinstance(value, str):
+def _readable(value: object) -> float | str:
+    if not isinstance(value, str) and (not isinstance(value, int | float) or isinstance(value, bool)
+                                       or not math.isfinite(value)):
         raise ValueError("a number, or one with a unit such as 9.4mbit, 500ms, 60kB or 5%")
     amount(value)
     return value

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from scenarios.evidence.results import RunDirectory
 from scenarios.validation.evaluate import Outcome, Status, Validation, validate
@@ -126,7 +125,7 @@ def _of_reply(reply: Reply) -> Answer:
     return Answer(f"{reply.value:.9f}s")
 
 
-def _filled(value: Any, answers: Mapping[str, Answer]) -> Any:
+def _filled(value: object, answers: Mapping[str, Answer]) -> object:
     """A value of a check with the learner's answer in its place; where there is none the check is not made."""
     if not is_answer(value):
         return value

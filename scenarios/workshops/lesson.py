@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeGuard
 
 from pydantic import Field, field_validator, model_validator
 
@@ -55,11 +55,11 @@ class Lesson(Strict):
     faults: tuple[LinkEvent, ...] = ()
     answers: dict[str, AnswerKind | Predicted] = Field({})
     functions: dict[CheckName, FunctionCheck] = Field({})
-    checks: dict[CheckName, dict[str, Any]] = Field(alias="validate", min_length=1)
+    checks: dict[CheckName, dict[str, object]] = Field(alias="validate", min_length=1)
 
     @field_validator("checks")
     @classmethod
-    def _complete(cls, checks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _complete(cls, checks: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
         """With numbers in the place of answers each is a check."""
         for check in checks.values():
             CheckSpec.model_validate({key: 1 if is_answer(value) else value for key, value in check.items()})
@@ -75,7 +75,7 @@ class Lesson(Strict):
         return self
 
 
-def is_answer(value: object) -> bool:
+def is_answer(value: object) -> TypeGuard[str]:
     """Whether a value of a check stands for an answer."""
     return isinstance(value, str) and value.startswith("$")
 

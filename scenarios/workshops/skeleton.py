@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from topologies.access import files, start
 from topologies.model.errors import HostError, SpecError
@@ -31,7 +31,7 @@ class Reply:
     file: Path
     function: str
     line: int
-    value: Any = None
+    value: object = None
     error: str = ""
 
     @property
@@ -45,7 +45,7 @@ class Reply:
         return self.error.startswith(NOT_DONE)
 
 
-def call(file: Path, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Reply]:
+def call(file: Path, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Reply]:
     """Call functions of a file, in turn. Raises SpecError for a file that cannot be read or does not end."""
     if not file.is_file():
         raise SpecError(str(file), "a file", "no such file")
@@ -70,7 +70,15 @@ def call(file: Path, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Reply]:
             for (name, _), r in zip(calls, replies, strict=True)]
 
 
-def _rights() -> dict[str, Any]:
+class _Rights(TypedDict, total=False):
+    """Of subprocess."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def _rights() -> _Rights:
     """Those of who called sudo, for subprocess; our own where nobody did."""
     who = files.caller()
     if who is None:

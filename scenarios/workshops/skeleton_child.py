@@ -11,10 +11,10 @@ import importlib.util
 import json
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-Reply = dict[str, Any]
+Reply = dict[str, object]
 LONGEST = 300       # characters of a learner's own error
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     print(json.dumps(replies))
 
 
-def _replies(file: Path, calls: list[Any]) -> Reply | list[Reply]:
+def _replies(file: Path, calls: Sequence[tuple[str, Sequence[object]]]) -> Reply | list[Reply]:
     """What fails here is the learner's: whatever it raises, sys.exit included, is a reply."""
     spec = importlib.util.spec_from_file_location("skeleton", file)
     if spec is None or spec.loader is None:
@@ -42,7 +42,7 @@ def _replies(file: Path, calls: list[Any]) -> Reply | list[Reply]:
     return [_call(module, name, arguments, file) for name, arguments in calls]
 
 
-def _call(module: Any, name: str, arguments: list[Any], file: Path) -> Reply:
+def _call(module: object, name: str, arguments: Sequence[object], file: Path) -> Reply:
     function = getattr(module, name, None)
     if not callable(function):
         return {"line": 0, "error": f"no function {name}"}

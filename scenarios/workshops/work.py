@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scenarios.spec.compiling import compiled, located
 from scenarios.spec.load_scenario import Loaded, scenario_of
@@ -82,7 +81,7 @@ def read_scenario(file: Path) -> Loaded:
     return loaded
 
 
-def _differences(mine: Any, given: Any, path: str, free: Collection[str]) -> Iterator[str]:
+def _differences(mine: object, given: object, path: str, free: Collection[str]) -> Iterator[str]:
     """Every value that differs, by its dotted path; lists are compared as a whole."""
     if path in free or mine == given:
         return
@@ -93,7 +92,7 @@ def _differences(mine: Any, given: Any, path: str, free: Collection[str]) -> Ite
         yield f"{path} is {_shown(mine)} instead of {_shown(given)}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     try:
         return show_rate(parse_rate(value))
     except ValueError:

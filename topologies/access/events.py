@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import ClassVar, Literal, TypedDict
 
 from topologies.model.errors import LabError, RunError
 
@@ -107,7 +107,7 @@ def emit(event: Event) -> None:
 def parse(line: str) -> Event | None:
     """The event of a line; None for one that is none."""
     try:
-        said: dict[str, Any] = json.loads(line)
+        said = json.loads(line)
         kind = _KINDS[said.get("event")]
         return kind(**{f.name: said[f.name] for f in fields(kind) if f.name in said})
     except (ValueError, AttributeError, KeyError, TypeError):

@@ -16,10 +16,9 @@ import os
 import secrets
 import stat
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from topologies.model.errors import HostError
 
@@ -101,11 +100,11 @@ class Journal:
         journal.note(owner=pid, start=process_start(pid), what=what)
         return journal
 
-    def note(self, **entry: Any) -> None:
+    def note(self, **entry: object) -> None:
         """Append one line; it is with the kernel when this returns, so SIGKILL cannot lose it."""
         self.note_all([entry])
 
-    def note_all(self, entries: list[dict[str, Any]]) -> None:
+    def note_all(self, entries: list[dict[str, object]]) -> None:
         try:
             with self._path.open("a") as file:
                 file.write("".join(json.dumps(e) + "\n" for e in entries))
@@ -116,7 +115,7 @@ class Journal:
     def note_process(self, pid: int, what: str) -> None:
         self.note(process=pid, start=process_start(pid), what=what)
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[dict[str, object]]:
         """All complete lines; the last may be cut short by a SIGKILL and is then left out."""
         try:
             text = self._path.read_text()
@@ -132,19 +131,22 @@ class Journal:
 
     @property
     def owner(self) -> Process | None:
-        for e in self.entries():
-            if "owner" in e:
-                return Process(e["owner"], e["start"] or 0, e.get("what", ""))
-        return None
+        return next((p for e in self.entries() if (p := _process(e, "owner"))), None)
 
     @property
     def namespaces(self) -> list[str]:
-        return [e["netns"] for e in self.entries() if "netns" in e]
+        return [str(e["netns"]) for e in self.entries() if "netns" in e]
 
     @property
     def processes(self) -> list[Process]:
-        return [Process(e["process"], e["start"], e.get("what", ""))
-                for e in self.entries() if "process" in e and e.get("start")]
+        return [p for e in self.entries() if e.get("start") and (p := _process(e, "process"))]
+
+
+def _process(entry: Mapping[str, object], key: str) -> Process | None:
+    """The process that an entry has under a key, if it has one."""
+    pid, start = entry.get(key), entry.get("start")
+    return Process(pid, start if isinstance(start, int) else 0, str(entry.get("what", ""))) \
+        if isinstance(pid, int) else None
 
 
 def state() -> Path:

@@ -10,7 +10,8 @@ import contextlib
 import os
 import pty
 import select
-from typing import Any
+import subprocess
+from typing import Required, TypedDict
 
 import topologies.lab.mininet_first  # noqa: F401
 
@@ -22,9 +23,9 @@ from mininet.node import Host, Node, Switch
 class LabNode(Node):    # type: ignore[misc]
     """A Mininet node in the namespace `netns`."""
 
-    def __init__(self, name: str, netns: str = "", **params: Any) -> None:
+    def __init__(self, name: str, netns: str = "", **params: object) -> None:
         self.netns = netns
-        self.shell: Any = None
+        self.shell: subprocess.Popen[bytes] | None = None
         super().__init__(name, inNamespace=True, **params)
 
     def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802 - Mininet's name
@@ -37,9 +38,9 @@ class LabNode(Node):    # type: ignore[misc]
         self.master, self.slave = pty.openpty()
         command = ["mnexec", "-cd", "nsenter", f"--net=/run/netns/{self.netns}", "env", "PS1=" + chr(127),
                    "bash", "--norc", "--noediting", "-is", "mininet:" + self.name]
-        self.shell = self._popen(command, stdin=self.slave, stdout=self.slave, stderr=self.slave, close_fds=False)
+        shell = self._popen(command, stdin=self.slave, stdout=self.slave, stderr=self.slave, close_fds=False)
+        self.shell, self.pid = shell, shell.pid
         self.stdin = self.stdout = os.fdopen(self.master, "r")
-        self.pid = self.shell.pid
         self.pollOut = select.poll()
         self.pollOut.register(self.stdout)
         self.outToNode[self.stdout.fileno()] = self.inToNode[self.stdin.fileno()] = self
@@ -49,15 +50,15 @@ class LabNode(Node):    # type: ignore[misc]
         self.waiting = False
         self.cmd("unset HISTFILE; stty -echo; set +m")
 
-    def sendCmd(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - Mininet's name
+    def sendCmd(self, *args: object, **kwargs: object) -> object:  # noqa: N802 - Mininet's name
         self.need_shell()
         return super().sendCmd(*args, **kwargs)
 
-    def cmd(self, *args: Any, **kwargs: Any) -> Any:
+    def cmd(self, *args: object, **kwargs: object) -> object:
         self.need_shell()
         return super().cmd(*args, **kwargs)
 
-    def popen(self, *args: Any, **kwargs: Any) -> Any:
+    def popen(self, *args: object, **kwargs: object) -> object:
         self.need_shell()
         return super().popen(*args, **kwargs)
 
@@ -75,7 +76,7 @@ class LabHost(LabNode, Host):   # type: ignore[misc]
 class LabSwitch(LabNode, Switch):   # type: ignore[misc]
     """A switch, seen from Mininet; what forwards is in topologies/switches."""
 
-    def __init__(self, name: str, netns: str = "", **params: Any) -> None:
+    def __init__(self, name: str, netns: str = "", **params: object) -> None:
         LabNode.__init__(self, name, netns=netns, **params)
         self.opts, self.listenPort, self.dpid = "", None, params.get("dpid", "")
 
@@ -89,13 +90,24 @@ class LabSwitch(LabNode, Switch):   # type: ignore[misc]
         return True
 
 
+class LinkEnd(TypedDict, total=False):
+    """What a LabIntf is made of, but for its link."""
+
+    name: Required[str]
+    node: Required[LabNode]
+    port: Required[int]
+    ip: str
+    prefix: int
+    mac: str
+
+
 class LabIntf(Intf):    # type: ignore[misc]
     """An interface that is configured already."""
 
     def __init__(self, name: str, node: LabNode, port: int, link: LabLink, ip: str = "", prefix: int = 0,
                  mac: str = "") -> None:
         self.name, self.node, self.link = name, node, link
-        self.params: dict[str, Any] = {}
+        self.params: dict[str, object] = {}
         self.ip, self.prefixLen, self.mac = ip or None, prefix or None, mac or None
         node.intfs[port] = self
         node.ports[self] = port
@@ -108,7 +120,7 @@ class LabIntf(Intf):    # type: ignore[misc]
 class LabLink(Link):    # type: ignore[misc]
     """A wire, seen from Mininet."""
 
-    def __init__(self, intf1: dict[str, Any], intf2: dict[str, Any]) -> None:
+    def __init__(self, intf1: LinkEnd, intf2: LinkEnd) -> None:
         self.intf1, self.intf2 = LabIntf(link=self, **intf1), LabIntf(link=self, **intf2)
 
     def stop(self) -> None:

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Protocol
 
 import topologies.lab.mininet_first  # noqa: F401
 
@@ -29,7 +29,7 @@ from topologies.access.netns import inside
 from topologies.lab import bgp_routers, clean, host_limits
 from topologies.lab.interfaces import bring_up
 from topologies.lab.journal import Journal
-from topologies.lab.mininet_nodes import LabHost, LabLink, LabNode, LabSwitch
+from topologies.lab.mininet_nodes import LabHost, LabLink, LabNode, LabSwitch, LinkEnd
 from topologies.lab.namespaces import make_namespaces
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric, Node
@@ -50,11 +50,11 @@ class LabNetwork(Mininet):  # type: ignore[misc]
             self._add(node)
         prefix = IPv4Network(self.fabric.spec.subnet).prefixlen
         for link in self.fabric.links:
-            ends = [{"name": e.interface, "node": self.nameToNode[e.node], "port": e.ofport} for e in (link.a, link.b)]
+            a, b = (LinkEnd(name=e.interface, node=self.nameToNode[e.node], port=e.ofport) for e in (link.a, link.b))
             near = self.fabric.by_name[link.a.node]
             if near.is_host:
-                ends[0] |= {"ip": near.ip, "prefix": prefix, "mac": near.mac}
-            self.links.append(LabLink(*ends))
+                a |= {"ip": near.ip, "prefix": prefix, "mac": near.mac}
+            self.links.append(LabLink(a, b))
         self.built = True
 
     def _add(self, node: Node) -> None:
@@ -84,15 +84,28 @@ class LabNetwork(Mininet):  # type: ignore[misc]
             node.terminate()
 
 
+class HasFabric(Protocol):
+    """A Topo of ours, such as LeafSpine."""
+
+    fabric: Fabric
+
+
+def fabric_of(what: Fabric | FabricSpec | HasFabric) -> Fabric:
+    """As it is, expanded, or that of a Topo."""
+    if isinstance(what, FabricSpec):
+        return expand(what)
+    return what if isinstance(what, Fabric) else what.fabric
+
+
 @contextmanager
-def running(what: Fabric | FabricSpec | Any,
+def running(what: Fabric | FabricSpec | HasFabric,
             begin: Callable[[Journal], object] = lambda journal: None) -> Iterator[LabNetwork]:
     """Bring a fabric (or a spec, or a Topo with `.fabric`) up; take it down at the end of the block.
 
     begin: called with the new lab's journal before anything of the fabric is made; what it starts and records there
     ends with the lab. Raises HostError if the machine lacks something, before anything is made.
     """
-    fabric = expand(what) if isinstance(what, FabricSpec) else getattr(what, "fabric", what)
+    fabric = fabric_of(what)
     host_limits.require_root()
     host_limits.require_programs(chosen(fabric))
     host_limits.require_features(fabric)

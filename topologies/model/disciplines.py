@@ -11,7 +11,7 @@ A new kind is a pair of them and a line in QUEUES here; how wires do it is a cla
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
@@ -105,7 +105,7 @@ class FqCodelQueue(QueueSpec):
 QUEUES: list[tuple[type[QueueSpec], type[Discipline]]] = [(FifoQueue, Fifo), (RedQueue, Red), (FqCodelQueue, FqCodel)]
 
 
-def _with_kind(value: Any) -> Any:
+def _with_kind(value: object) -> object:
     """The short forms as mappings, and fifo where no kind is named."""
     if isinstance(value, dict):
         return {"kind": FifoQueue.model_fields["kind"].default, **value}
@@ -128,17 +128,17 @@ class _ShortForms:
     """The JSON schema of a queue: a text, or one of the kinds."""
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
         return {"anyOf": [{"type": "string", "examples": ["60kB", "40packets"]}, handler(schema)]}
 
 
-def any_queue() -> Any:
+def any_queue() -> object:
     """The type of a queue of any kind, for pydantic: a union that `kind` tells apart."""
-    kinds: Any = Union[tuple(spec for spec, _ in QUEUES)]       # noqa: UP007 - made at run time
+    kinds: object = Union[tuple(spec for spec, _ in QUEUES)]       # noqa: UP007 - made at run time
     return Annotated[kinds, Field(discriminator="kind"), BeforeValidator(_with_kind), _ShortForms()]
 
 
-def any_discipline() -> Any:
+def any_discipline() -> object:
     """The type of a link's discipline of any kind, for pydantic."""
     return Annotated[Union[tuple(made for _, made in QUEUES)], Field(discriminator="kind")]      # noqa: UP007
 

@@ -26,6 +26,7 @@ from topologies.model.inputs import read_bounded
 from topologies.model.yaml_bounds import TooLargeError, new_yaml
 
 KeyPath = tuple[str | int, ...]
+Data = dict[str, Any]       # what a file says, before a model has looked at it
 MAX_BYTES = 1_000_000       # a spec is written by hand; what is larger is something else
 STRING, MERGE, NULL = (f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "null"))
 
@@ -89,7 +90,7 @@ def _flow(value: object) -> str:
 class Document:
     """Plain data with places. `problems` of the user become SpecErrors sorted by line."""
 
-    def __init__(self, data: dict[str, Any], places: dict[KeyPath, Place], directory: Path) -> None:
+    def __init__(self, data: Data, places: dict[KeyPath, Place], directory: Path) -> None:
         self.data, self.places, self.directory = data, places, directory
 
     def place(self, path: KeyPath) -> Place:
@@ -110,9 +111,9 @@ class Document:
 
         return [self.error(p) for p in sorted(problems, key=order)]
 
-    def value(self, path: KeyPath) -> Any:
+    def value(self, path: KeyPath) -> object:
         """The value at a path, None where there is none."""
-        here: Any = self.data
+        here: object = self.data
         for part in path:
             if isinstance(here, dict):
                 here = here.get(part)
@@ -122,18 +123,18 @@ class Document:
                 return None
         return here
 
-    def set(self, path: KeyPath, value: Any, option: str) -> None:
+    def set(self, path: KeyPath, value: object, option: str) -> None:
         """Set a value on behalf of an option. Raises SpecError where a list has no such entry."""
         place = Place(option, 0, path=path)
-        here: Any = self.data
+        here: object = self.data
         for n, part in enumerate(path[:-1]):
-            key = _index(here, part, option)
-            inner = here[key] if isinstance(here, list) else here.get(key)
+            inner = _entry(here, part, option)
             if not isinstance(inner, dict | list):
-                inner = here[key] = {}
+                inner = {}
+                _put(here, part, inner, option)
                 self.places[path[: n + 1]] = place
             here = inner
-        here[_index(here, path[-1], option)] = deepcopy(value)
+        _put(here, path[-1], deepcopy(value), option)
         for old in [p for p in self.places if p[: len(path)] == path]:
             del self.places[old]
         self.places[path] = place
@@ -144,21 +145,33 @@ class Document:
         Mappings are merged, everything else is replaced, and null takes a key away.
         """
         changes = self.value(at)
-        outer = self.value(at[:-1])
-        outer[at[-1]] = _merged(other.data, changes if isinstance(changes, dict) else {})
+        _put(self.value(at[:-1]), at[-1], _merged(other.data, changes if isinstance(changes, dict) else {}), "")
         grafted = {(*at, *p): Place(q.source, q.line, q.strip + len(at)) for p, q in other.places.items()}
         self.places = {**grafted, **self.places}
 
 
-def _index(here: dict[str, Any] | list[Any], part: str | int, option: str) -> Any:
+def _entry(here: object, part: str | int, option: str) -> object:
+    """What a mapping or a list has at a part of a path; of a mapping None where it has nothing. Raises SpecError."""
     if isinstance(here, dict):
-        return part
+        return here.get(part)
+    return here[_index(here, part, option)] if isinstance(here, list) else None
+
+
+def _put(here: object, part: str | int, value: object, option: str) -> None:
+    """Raises SpecError where a list has no such entry."""
+    if isinstance(here, dict):
+        here[part] = value
+    elif isinstance(here, list):
+        here[_index(here, part, option)] = value
+
+
+def _index(here: list[object], part: str | int, option: str) -> int:
     if isinstance(part, int) and part < len(here):
         return part
     raise SpecError(option, f"an entry from 0 to {len(here) - 1}" if here else "a list with entries", str(part))
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _merged(base: Data, changes: Data) -> Data:
     result = deepcopy(base)
     for key, value in changes.items():
         if value is None:
@@ -170,7 +183,7 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str) -> object:
     """One YAML 1.2 value as plain Python. Raises YAMLError, ValueError or RecursionError."""
     return new_yaml().load(text)
 
@@ -184,7 +197,7 @@ def read_document(path: Path, name: str = "") -> Document:
 
 
 @lru_cache(maxsize=64)
-def _read_mapping(text: str, name: str) -> tuple[dict[KeyPath, Place], dict[str, Any]]:
+def _read_mapping(text: str, name: str) -> tuple[dict[KeyPath, Place], Data]:
     """Places and data of a text, not to be changed: they are kept, for one process may read a file often."""
     with _in_words(name):
         yaml = new_yaml()

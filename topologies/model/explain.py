@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
@@ -64,7 +64,7 @@ def _in_union(loc: tuple[int | str, ...]) -> bool:
 def _clean(loc: tuple[int | str, ...], data: object) -> KeyPath:
     """pydantic's location without the names of union members that it puts in between."""
     path: list[int | str] = []
-    here: Any = data
+    here: object = data
     for n, part in enumerate(loc):
         last = n == len(loc) - 1
         if isinstance(here, dict) and part in here:
@@ -108,7 +108,7 @@ def _unquoted(text: str) -> str:
     return "take the quotes away"
 
 
-def _expected(kind: str, message: str, context: dict[str, Any]) -> str:
+def _expected(kind: str, message: str, context: dict[str, object]) -> str:
     template = _PLAIN.get(kind)
     return template.format(**context) if template else message[:1].lower() + message[1:]
 
@@ -141,15 +141,15 @@ _SPECIAL: dict[str, Callable[[ErrorDetails, KeyPath, type[BaseModel]], Problem]]
 }
 
 
-def _annotation_at(model: Any, loc: tuple[int | str, ...]) -> Any:
+def _annotation_at(model: object, loc: tuple[int | str, ...]) -> object:
     """The annotation that a location of pydantic's leads to."""
-    here: Any = model
+    here: object = model
     for part in loc:
         here = _step(here, part)
     return here
 
 
-def _step(annotation: Any, part: int | str) -> Any:
+def _step(annotation: object, part: int | str) -> object:
     tagged = _tagged(annotation, part)
     if tagged is not None:
         return tagged
@@ -168,10 +168,10 @@ def _step(annotation: Any, part: int | str) -> Any:
     return annotation
 
 
-def _tagged(annotation: Any, part: int | str) -> Any:
+def _tagged(annotation: object, part: int | str) -> object:
     """The member of a union whose members have names (pydantic.Tag) that has this one."""
     if get_origin(annotation) is Annotated:
-        if any(isinstance(m, Tag) and m.tag == part for m in annotation.__metadata__):
+        if any(isinstance(m, Tag) and m.tag == part for m in get_args(annotation)[1:]):
             return get_args(annotation)[0]
         return _tagged(get_args(annotation)[0], part)
     if get_origin(annotation) in (Union, types.UnionType):
@@ -179,7 +179,7 @@ def _tagged(annotation: Any, part: int | str) -> Any:
     return None
 
 
-def _choices(annotation: Any) -> list[Any]:
+def _choices(annotation: object) -> list[object]:
     """What an annotation may be, without Annotated and Union around it."""
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -189,7 +189,7 @@ def _choices(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _is_model(annotation: Any) -> bool:
+def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
@@ -202,6 +202,6 @@ def keys_of(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _tags(annotation: Any, key: str) -> set[str]:
+def _tags(annotation: object, key: str) -> set[str]:
     literals = [c.model_fields[key].annotation for c in _choices(annotation) if _is_model(c)]
     return {str(tag) for literal in literals for tag in get_args(literal)}

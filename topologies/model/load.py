@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml.error import YAMLError
@@ -31,7 +31,7 @@ class Override:
     """`--set a.b=value`, taken apart."""
 
     path: KeyPath
-    value: Any
+    value: object
     option: str
 
 
@@ -109,7 +109,7 @@ def validate(document: Document, model: type[Model]) -> tuple[Model | None, list
     return None if odd else value, [*odd.values(), *(p for p in problems if p.path not in odd)]
 
 
-def _without(data: Any, path: KeyPath, odd: Container[KeyPath]) -> Any:
+def _without(data: object, path: KeyPath, odd: Container[KeyPath]) -> object:
     """The data with a 1 in the place of odd numbers, so that the rest is checked as well."""
     if isinstance(data, dict):
         return {key: _without(value, (*path, key), odd) for key, value in data.items()}

@@ -5,14 +5,13 @@ sides. A spec that gives both has to say the same twice, as a saved one does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from topologies.model.errors import Violation, Violations
 
 MAX_HOSTS_PER_LEAF = 200      # addressing counts a leaf's hosts in one byte, and ports from 101 below 1000
 
 
-def racks_that_follow(value: dict[str, Any]) -> dict[str, Any]:
+def racks_that_follow(value: dict[str, object]) -> dict[str, object]:
     """The keys of a fabric as written, with those that its topology gives. Raises Violations for what contradicts
     them."""
     topology = value.get("topology")
@@ -41,14 +40,14 @@ def side_racks(sides: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, tuple[
     return {f"leaf{k}": rack for k, rack in enumerate(racks, 1)}
 
 
-def _is_as(given: Any, right: Any) -> bool:
+def _is_as(given: object, right: object) -> bool:
     """Whether a key was left out, or says what it has to (in a saved spec it does)."""
     if isinstance(right, dict) and isinstance(given, dict):
         return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()} == right
     return given is None or bool(given == right)
 
 
-def _from_rails(value: Mapping[str, Any]) -> dict[str, Any]:
+def _from_rails(value: Mapping[str, object]) -> dict[str, object]:
     """What follows from servers and rails; nothing where their own rules tell. Raises Violations for what is
     missing."""
     servers, rails = value.get("servers"), value.get("rails")
@@ -61,7 +60,7 @@ def _from_rails(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"leaves": rails, "hosts_per_leaf": servers, "racks": rail_racks(servers, rails)}
 
 
-def _from_sides(value: Mapping[str, Any]) -> dict[str, Any]:
+def _from_sides(value: Mapping[str, object]) -> dict[str, object]:
     """What follows from sides; nothing where their own rules tell. Raises Violations where there are none."""
     sides = value.get("sides")
     if sides is None:

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -35,7 +35,7 @@ class ScaleSpec(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _fractions(cls, value: Any) -> Any:
+    def _fractions(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
         fractions: dict[str, float] = {}
@@ -174,14 +174,14 @@ class FabricSpec(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _racks_follow(cls, value: Any) -> Any:
+    def _racks_follow(cls, value: object) -> object:
         """A rail-optimized fabric is a leaf for each rail, with one GPU of every server on it; the leaves of a
         bifurcated one are the racks of its sides."""
         return racks_that_follow(value) if isinstance(value, dict) else value
 
     @model_validator(mode="before")
     @classmethod
-    def _datapath_as_it_is_called(cls, value: Any) -> Any:
+    def _datapath_as_it_is_called(cls, value: object) -> object:
         """Names that datapaths had say which one they have now."""
         old = value.get("datapath") if isinstance(value, dict) else None
         if isinstance(old, str) and (now := _DATAPATHS_RENAMED.get(old)):

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
@@ -35,12 +33,12 @@ class _BoundedComposer(Composer):
     written all of it out.
     """
 
-    def __init__(self, loader: Any = None) -> None:
+    def __init__(self, loader: object = None) -> None:
         super().__init__(loader)
         self._count = self._deepest = 0
         self._sizes: dict[int, tuple[int, int]] = {}    # id of a node with an anchor -> its values, its levels
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: object, index: object) -> object:
         line = int(self.parser.peek_event().start_mark.line) + 1
         alias, before, level = self.parser.check_event(AliasEvent), self._count, self.depth
         self._count += 1

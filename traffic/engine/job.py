@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from topologies.model.errors import SpecError
@@ -21,7 +19,7 @@ class Job(PhaseJob):
 
     what = "a job of the traffic engine"
     seed: int = 1
-    workloads: tuple[dict[str, Any], ...] = Field(min_length=1)
+    workloads: tuple[dict[str, object], ...] = Field(min_length=1)
 
     def programs(self) -> list[Program]:
         """The lowered workloads. Raises SpecError."""

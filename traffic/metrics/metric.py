@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, median, stdev
-from typing import Any
 
 import numpy as np
 
@@ -37,7 +36,7 @@ class Metric:
     real: float | None = None
     where: str = ""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """As it stands in metrics.json; `real` and `where` only where they exist."""
         body = asdict(self)
         if self.real is None:

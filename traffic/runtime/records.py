@@ -234,7 +234,7 @@ class InterruptedRecord:
 
 
 class Record(Protocol):
-    """Any of the dataclasses above, or of another module: a kind and fields that JSON can hold."""
+    """One of the dataclasses above, or of another module: a kind and fields that JSON can hold."""
 
     kind: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Field[object]]]

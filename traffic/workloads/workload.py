@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -106,22 +106,22 @@ class Workload:
     notes: dict[str, str] = field(default_factory=dict)     # origin, factors: what a report states
 
 
-_OPS: dict[str, TypeAdapter[Any]] = {
+_OPS: dict[str, TypeAdapter[Compute] | TypeAdapter[Transfer] | TypeAdapter[Collective]] = {
     "compute": TypeAdapter(Compute), "transfer": TypeAdapter(Transfer), "collective": TypeAdapter(Collective),
 }
 _WORKLOAD: TypeAdapter[Workload] = TypeAdapter(Workload)
 
 
-def to_json(workload: Workload) -> dict[str, Any]:
+def to_json(workload: Workload) -> dict[str, object]:
     """As plain JSON values; every operation says its type under `op`. `from_json` reads it back."""
     body = {f.name: getattr(workload, f.name) for f in fields(workload) if f.name != "ops"}
     ops = [{"op": type(op).__name__.lower(), **asdict(op)} for op in workload.ops]
     return {**body, "ops": ops}
 
 
-def _op_from(row: Any, where: str) -> Op:
+def _op_from(row: object, where: str) -> Op:
     kind = row.get("op") if isinstance(row, dict) else None
-    if not isinstance(kind, str) or kind not in _OPS:
+    if not isinstance(row, dict) or not isinstance(kind, str) or kind not in _OPS:
         raise SpecError(where, f"an operation: one of {', '.join(_OPS)}", repr(row)[:80])
     try:
         op: Op = _OPS[kind].validate_python({k: v for k, v in row.items() if k != "op"})
@@ -137,7 +137,7 @@ def _first(error: ValidationError, where: str) -> SpecError:
     return SpecError(f"{where}.{path}", problem["msg"], repr(problem["input"])[:80])
 
 
-def from_json(data: Any, where: str = "workload") -> Workload:
+def from_json(data: object, where: str = "workload") -> Workload:
     """The workload of `to_json`. Raises SpecError naming the first value that is wrong."""
     if not isinstance(data, dict) or not isinstance(data.get("ops"), (list, tuple)):
         raise SpecError(where, "an object with name, hosts and ops", repr(data)[:80])

@@ -22,6 +22,9 @@ NAMES = {1: "calibration", 2: "link", 3: "no emulator loss", 4: "headroom", 5: "
 ROUNDING = 1e-9     # a limit that is met exactly must not fail by the last bit of a float
 
 
+Accounting = Mapping[str, Any]      # as in ledger.json
+
+
 class Level(IntEnum):
     """Worse is more."""
 
@@ -133,7 +136,7 @@ class Evidence:
     calibration: Calibration | None
     audit: tuple[Finding, ...] | None
     emulator: Mapping[str, Count] | None
-    ledger: Mapping[str, Any] | None
+    ledger: Accounting | None
     lateness_p99: Mapping[str, float]
     headline_p50: float | None
     sentinels: tuple[Sentinel, ...]

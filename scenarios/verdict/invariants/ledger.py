@@ -7,10 +7,9 @@ Anything else is INVALID. Emulator drops are invariant 3's matter as well: they 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from scenarios.verdict.invariants.evidence import Check, Evidence, Level, Reason, plural, unchecked
+from scenarios.verdict.invariants.evidence import Accounting, Check, Evidence, Level, Reason, plural, unchecked
 
 NUMBER, NAME = 6, "ledger"
 PARTS = ("queue_drops", "link_losses", "policy_drops", "emulator_drops", "fault_losses")
@@ -30,7 +29,7 @@ def check(evidence: Evidence) -> Check:
     return Check(NUMBER, text, reasons, {"sent": ledger["sent"], "received": ledger["received"], "rest": rest, **named})
 
 
-def _reasons(ledger: Mapping[str, Any], rest: int, faults: set[str]) -> Iterator[Reason]:
+def _reasons(ledger: Accounting, rest: int, faults: set[str]) -> Iterator[Reason]:
     for place, n in ledger["unexplained"].items():
         if n:
             yield Reason(NAME, Level.INVALID, f"the ledger misses {plural(abs(n), 'packet')} at {place}"

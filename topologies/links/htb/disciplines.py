@@ -71,10 +71,11 @@ class FqCodelWire(Wire[FqCodel]):
         return max(size // link.max_frame, 1)
 
 
-DISCIPLINES: dict[str, Wire[Any]] = {"fifo": FifoWire(), "red": RedWire(), "fq_codel": FqCodelWire()}
+AnyWire = Wire[Any]     # each takes its own discipline
+DISCIPLINES: dict[str, AnyWire] = {"fifo": FifoWire(), "red": RedWire(), "fq_codel": FqCodelWire()}
 
 
-def of(link: Link) -> Wire[Any]:
+def of(link: Link) -> AnyWire:
     """How the wires of a link do its discipline."""
     return DISCIPLINES[link.discipline.kind]
 

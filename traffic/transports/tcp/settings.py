@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from topologies.access.netns import inside
 from topologies.model.errors import LabError
@@ -87,15 +86,15 @@ def _ip(netns: str, *words: str) -> str:
     return done.stdout
 
 
-def _routes(netns: str) -> list[dict[str, Any]]:
+def _routes(netns: str) -> list[dict[str, object]]:
     """Routes that packets are sent by."""
-    rows: list[dict[str, Any]] = json.loads(_ip(netns, "-4", "route", "show", "table", "main") or "[]")
+    rows: list[dict[str, object]] = json.loads(_ip(netns, "-4", "route", "show", "table", "main") or "[]")
     return [row for row in rows if "dev" in row]        # not unreachable, blackhole, ...
 
 
-def _route_words(route: dict[str, Any]) -> list[str]:
+def _route_words(route: dict[str, object]) -> list[str]:
     """The words that name a route for `ip route change`."""
-    words = [route["dst"]]
+    words = [str(route["dst"])]
     for option, key in (("via", "gateway"), ("dev", "dev"), ("proto", "protocol"), ("scope", "scope"),
                         ("src", "prefsrc"), ("metric", "metric")):
         if key in route:

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from topologies.access.process import die_with_parent
 from topologies.model.errors import LabError
@@ -56,7 +56,7 @@ class Child:
     control: int
     report: int
     heard: bytes = b""
-    reported: list[dict[str, Any]] = field(default_factory=list)
+    reported: list[dict[str, object]] = field(default_factory=list)
     alive: bool = True
 
     def listen(self) -> None:
@@ -66,13 +66,14 @@ class Child:
         *lines, self.heard = (self.heard + piece).split(b"\n")
         self.reported += [json.loads(line) for line in lines]
 
-    def said(self, event: str) -> dict[str, Any] | None:
+    def said(self, event: str) -> dict[str, object] | None:
         return next((t for t in self.reported if t["event"] == event), None)
 
     @property
     def cpu(self) -> float:
         """Seconds of CPU that it took; 0 of one that did not finish."""
-        return float((self.said("finished") or {}).get("cpu", 0.0))
+        cpu = (self.said("finished") or {}).get("cpu")
+        return cpu if isinstance(cpu, float) else 0.0
 
     @property
     def scheduler(self) -> str:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Protocol, TypeVar
 
+from pydantic import TypeAdapter
+
 from topologies.access.events import Done, Progress, Ready, emit
 from topologies.model.errors import RunError
 from topologies.model.inventory import Inventory
@@ -39,6 +41,7 @@ IMPATIENCE = 1.0        # drain time at most when interrupted
 PATIENCE = 30.0         # beyond drain, for a child to report after it was told to end
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 J = TypeVar("J", bound=Job)
+_ERRORS = TypeAdapter(list[dict[str, int]])     # of each stream, by their names
 
 
 class PacketProcess:
@@ -170,7 +173,7 @@ class PacketProcess:
         """Raise what a child failed of."""
         for child in (self.sender, self.receiver):
             if failed := child.said("failed"):
-                raise RunError(failed["where"], failed["expected"], failed["found"], failed["hint"])
+                raise RunError(*(str(failed[key]) for key in ("where", "expected", "found", "hint")))
             if crashed := child.said("crashed"):
                 raise RuntimeError(f"the {child.name} of packet streams crashed:\n{crashed['traceback']}")
             if not child.alive and child.said("finished") is None:
@@ -234,7 +237,8 @@ class UdpProcess(PacketProcess):
         receive_all(self.inlets, self.board, line.control, lambda: float(line.wait() or 0))
 
     def _write(self, writer: RecordWriter, watch: StepWatch) -> Iterator[StreamRecord]:
-        job, errors = self.job, (self.sender.said("errors") or {}).get("errors", [{}] * len(self.job.streams))
+        job, said = self.job, self.sender.said("errors")
+        errors = _ERRORS.validate_python(said["errors"]) if said else [{}] * len(job.streams)
         for i, (stream, lane) in enumerate(zip(job.streams, self.board.lanes, strict=True)):
             yield write_stream(writer, stream, lane, StreamEnd(
                 phase=job.phase, t0=job.t0, offset=watch.first, number=i, sport=self.ports[i],

@@ -26,7 +26,7 @@ from traffic.runtime.records import Record
 from traffic.workloads.extent import Extent
 
 Pair = tuple[str, str]      # names of hosts: from, to
-Json = dict[str, Any]
+Json = dict[str, object]
 S = TypeVar("S", bound=Strict)
 B = TypeVar("B", bound="Built")
 
@@ -51,6 +51,9 @@ class Setting:
     def common(self) -> Json:
         """What every job has."""
         return {"inventory": self.inventory, "t0": self.t0, "records": self.records, "phase": self.phase}
+
+
+UNKNOWN = Setting()     # of a job that is only checked
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Built(ABC):
     """A workload of a phase, ready to run."""
 
     name: str
-    process: ClassVar[Process[Any]]
+    process: ClassVar[AnyProcess]
 
     @abstractmethod
     def pairs(self) -> set[Pair]:
@@ -188,6 +191,10 @@ class Kind(ABC, Generic[S, B]):
         """What it will do, in half a line and emulated units."""
 
 
+AnyKind = Kind[Any, Any]        # each takes its own specs, and its own workloads
+AnyProcess = Process[Any]
+
+
 def checked_job(model: type[BaseModel], data: Json, placed: Callable[[Problem], Problem] | None = None,
                 ) -> Callable[[], Json]:
     """The job of a model. placed: a problem of the job's -> the scenario's. Raises SpecErrors."""
@@ -205,9 +212,9 @@ def unplaced(problem: Problem) -> Problem:
     return Problem(("workloads",), f"{dotted(problem.path)}: {problem.expected}", problem.found, problem.hint)
 
 
-def by_process(traffic: Collection[Built]) -> dict[Process[Any], list[Built]]:
+def by_process(traffic: Collection[Built]) -> dict[AnyProcess, list[Built]]:
     """Each process that these workloads need, with those that it runs."""
-    found: dict[Process[Any], list[Built]] = {}
+    found: dict[AnyProcess, list[Built]] = {}
     for built in traffic:
         found.setdefault(built.process, []).append(built)
     return found

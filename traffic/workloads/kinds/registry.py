@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Union
+from typing import Annotated, Union
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from topologies.model.fields import Strict
 from traffic.runtime.records import COMMON, Record
 from traffic.workloads.kinds.bulk import BulkKind
 from traffic.workloads.kinds.collective import CollectiveKind
-from traffic.workloads.kinds.kind import Built, Family, Kind
+from traffic.workloads.kinds.kind import AnyKind, Built, Family
 from traffic.workloads.kinds.replay import ReplayKind
 from traffic.workloads.kinds.requests import RequestsKind
 from traffic.workloads.kinds.rocev2 import RoceKind
@@ -20,17 +20,17 @@ from traffic.workloads.kinds.training_job import TrainingJobKind
 from traffic.workloads.kinds.training_trace import TrainingTraceKind
 from traffic.workloads.kinds.udp import UdpKind
 
-KINDS: dict[str, Kind[Any, Any]] = {kind.name: kind for kind in (
+KINDS: dict[str, AnyKind] = {kind.name: kind for kind in (
     CollectiveKind(), TrainingJobKind(), TrainingTraceKind(), RequestsKind(), ServingKind(), UdpKind(), RoceKind(),
     ReplayKind(), BulkKind())}
 
 
-def kind_of(spec: Strict) -> Kind[Any, Any]:
+def kind_of(spec: Strict) -> AnyKind:
     """The kind that a spec is of."""
     return next(kind for kind in KINDS.values() if isinstance(spec, kind.spec))
 
 
-def any_spec() -> Any:
+def any_spec() -> object:
     """The type of a spec of any kind, for pydantic: a union that `kind` tells apart."""
     return Annotated[Union[tuple(kind.spec for kind in KINDS.values())], Field(discriminator="kind")]   # noqa: UP007 - made at run time
 
