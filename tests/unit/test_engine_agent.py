@@ -139,8 +139,8 @@ def the_error(answers: list[bytes]) -> tuple[int, int]:
 def installed(talk: Talk) -> Installed:
     """What the switch says that it holds, read as the controller reads it."""
     openflow.read_replies_here()
-    flows = [f for answer in talk.ask(openflow.flows_request(DATAPATH)) for f in parsed(answer).body]
-    groups = [g for answer in talk.ask(openflow.groups_request(DATAPATH)) for g in parsed(answer).body]
+    flows = [f for answer in talk.ask(openflow.FLOWS.message(DATAPATH)) for f in parsed(answer).body]
+    groups = [g for answer in talk.ask(openflow.GROUPS.message(DATAPATH)) for g in parsed(answer).body]
     return Installed(Counter((f.value.table, f.value.priority, f.value.cookie) for f in flows),
                      dict(g.value for g in groups))
 
@@ -208,7 +208,7 @@ def test_a_group_takes_its_rules_with_it(talk: Talk) -> None:
 def test_a_barrier_waits_for_the_engine(talk: Talk) -> None:
     talk.engine.answer_now = False
     talk.send(AddFlow(RULES["leaf1"].flows[0]))
-    assert talk.ask(openflow.barrier(DATAPATH)) == []
+    assert talk.ask(openflow.BARRIER.message(DATAPATH)) == []
     talk.engine.answer_all()
     assert [m[1] for m in talk.take()] == [ofp.OFPT_BARRIER_REPLY]
 
