@@ -31,6 +31,7 @@ from controller.intent.intent_checks import intent_problems
 from controller.intent.vpc import allocate, macs_of, resolve
 from controller.persisted_intent import PersistedIntent
 from controller.rules.compile import Compiler
+from controller.rules.rules import changed
 from controller.rules.state import State
 from controller.southbound.reconcile import Change, Changes, Installed, by_phase
 from controller.stages import RuleSource, stages
@@ -186,11 +187,9 @@ def _flows(old: Compiler, new: Compiler) -> dict[str, tuple[int, int]]:
     before, after = old.rules(State()), new.rules(State())
     found = {}
     for switch, rules in after.items():
-        if rules.steady is before[switch].steady:
-            continue
-        had, has = {f.cookie for f in before[switch].flows}, {f.cookie for f in rules.flows}
-        if had != has:
-            found[switch] = len(has - had), len(had - has)
+        gone, come = changed(before[switch].parts, rules.parts)
+        if gone or come:
+            found[switch] = len(come), len(gone)
     return found
 
 

@@ -16,7 +16,7 @@ from controller.evpn.bgp_import import Learned
 from controller.intent.vpc import resolve
 from controller.persisted_intent import PersistedIntent
 from controller.rules.compile import Compiler
-from controller.rules.rules import RuleSet, SwitchRules
+from controller.rules.rules import RuleSet, SwitchRules, apart
 from controller.rules.state import LinkState, State
 from controller.southbound.reconcile import (
     AddFlow,
@@ -96,9 +96,10 @@ class DesiredState:
     def replace(self, source: RuleSource) -> Changes:
         """From now on somebody else says what is wanted. Changes as from ports()."""
         with self.lock:
-            self._source = source
+            self._source, before = source, self.wanted
             changes = self._recompile()
-            self._names.update((f.cookie, f.name) for rules in self.wanted.values() for f in rules.steady)
+            self._names.update((f.cookie, f.name) for switch, rules in self.wanted.items()
+                               for f in apart(rules.parts, before[switch].parts))
             return changes
 
     def set_rates(self, persisted: PersistedIntent) -> RuleSource:

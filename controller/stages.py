@@ -10,11 +10,11 @@ before the next one is sent. What the two tenancies have in common is never touc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container
 from typing import Protocol
 
 from controller.rules.compile import Compiler
-from controller.rules.rules import Flow, Match, RuleSet, SwitchRules
+from controller.rules.rules import Assembled, Flow, Match, Part, RuleSet, SwitchRules, changed, parts_of
 from controller.rules.state import State
 from controller.southbound.reconcile import AddFlow, Phase
 
@@ -31,8 +31,7 @@ class Stage:
     def __init__(self, old: Compiler, new: Compiler, phase: Phase) -> None:
         self._old, self._new = old, new
         before, after = old.rules(State()), new.rules(State())
-        self._steady = {switch: _on_the_way(before[switch].steady, rules.steady, phase)
-                        for switch, rules in after.items()}
+        self._steady = {switch: _merged(before[switch].steady, rules.steady, phase) for switch, rules in after.items()}
 
     def rules(self, state: State) -> RuleSet:
         before, after = self._old.rules(state), self._new.rules(state)
@@ -45,14 +44,23 @@ def stages(old: Compiler, new: Compiler) -> tuple[RuleSource, ...]:
     return Stage(old, new, Phase.RECEIVE), Stage(old, new, Phase.SEND), new
 
 
-def _on_the_way(old: tuple[Flow, ...], new: tuple[Flow, ...], phase: Phase) -> tuple[Flow, ...]:
-    return old if old is new else _merged(old, (f for f in new if AddFlow(f).phase <= phase))
-
-
 def _place(flow: Flow) -> tuple[int, int, Match]:
     """A switch holds one rule of each table, priority and match."""
     return flow.table, flow.priority, flow.match
 
 
-def _merged(old: Iterable[Flow], new: Iterable[Flow]) -> tuple[Flow, ...]:
-    return tuple(({_place(f): f for f in old} | {_place(f): f for f in new}).values())
+def _merged(old: Part, new: Part, due: Phase = Phase.SEND) -> Part:
+    """Old rules, and those of the new ones that are due, which take the places of old ones that go."""
+    before, after = parts_of(old), parts_of(new)
+    gone, come = changed(before, after)
+    added = tuple(f for f in come if AddFlow(f).phase <= due)
+    if not added:
+        return old
+    taken, kept = {_place(f) for f in added}, {id(part) for part in after}
+    replaced = {id(f) for f in gone if _place(f) in taken}
+    return Assembled([*(part if id(part) in kept else _without(part, replaced) for part in before), added])
+
+
+def _without(part: Part, gone: Container[int]) -> Part:
+    left = tuple(f for f in part if id(f) not in gone) if gone else part
+    return left if len(left) < len(part) else part

@@ -76,7 +76,7 @@ def _attachments(intent: Intent, fabric: Fabric) -> Iterator[Problem]:
 def reserved(network: IPv4Network, fabric: Fabric) -> str:
     """What to expect in place of a network that hosts have addresses in and that overlaps the lab's own; '' if none.
 
-    Prefixes behind an External may cover these: they are matched in ROUTE alone, inside of a VPC, which the outer
+    Prefixes behind an External may cover these: they are matched in POLICY alone, inside of a VPC, which the outer
     headers of tunnels never enter.
     """
     own = [f"{n} ({what})" for n, what in own_networks(fabric.spec.subnet).items() if network.overlaps(n)]

@@ -7,17 +7,21 @@ costs the second only; and the compiler of a new tenancy takes over what the old
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import chain
 
 from controller.evpn.evpn import Route, RouteTable, originated
 from controller.intent.vpc import Tenancy
 from controller.rules import bridging, ecmp, pinning, qos, underlay
-from controller.rules.irb import Inputs, Tenants, common_rules
+from controller.rules.bridging import Flat
+from controller.rules.host_rules import Remote
+from controller.rules.irb import COMMON, Block, block
 from controller.rules.paths import live_paths, path_rates, ways_out
-from controller.rules.rules import Flow, Group, RuleSet, SwitchRules
+from controller.rules.rules import Assembled, Flow, Group, Part, RuleSet, SwitchRules, apart
 from controller.rules.state import State
 from controller.rules.tables import check_jumps, stand_in
+from controller.rules.tenants import Tenants
 from topologies.model import addressing as addr
 from topologies.model.fabric import Fabric, Node, Path
 
@@ -30,6 +34,8 @@ class Fixed:
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
         leaves = fabric.leaves
+        self.remote = Remote(fabric)
+        self.hosts = {host.name: bridging.host_flows(fabric, host, addr.DEFAULT_VNI) for host in fabric.all_hosts}
         self.paths = lru_cache(KEPT_STATES * len(leaves))(self._paths)
         is_pinned = fabric.spec.paths == "pinned"
         self.underlay = {leaf.name: tuple(underlay.leaf_flows(fabric, leaf)) for leaf in leaves}
@@ -61,21 +67,6 @@ class Fixed:
         return (ecmp.group_to(target, paths),)
 
 
-class Flat:
-    """The default VPC: the hosts that are not `elsewhere`."""
-
-    def __init__(self, fabric: Fabric, elsewhere: frozenset[str]) -> None:
-        vni, leaves = addr.DEFAULT_VNI, fabric.leaves
-        self.elsewhere = elsewhere
-        answers = tuple(bridging.arp([h for h in fabric.all_hosts if h.name not in elsewhere], vni))
-        self.ingress = {leaf.name: tuple(bridging.ingress(fabric, leaf, vni, elsewhere)) for leaf in leaves}
-        self.forward = {leaf.name: (*answers, *bridging.forward(fabric, leaf, vni, elsewhere)) for leaf in leaves}
-        self.unreachable = {leaf.name: tuple(bridging.unreachable(fabric, leaf, vni, elsewhere)) for leaf in leaves}
-
-
-Block = tuple[Inputs, tuple[Flow, ...]]     # the rules of one VPC on one leaf, and what they came from
-
-
 class Compiler:
     """The rule sets of one fabric under one tenancy.
 
@@ -95,38 +86,39 @@ class Compiler:
         elsewhere = frozenset(tenancy.members)
         self._fixed: Fixed = previous._fixed if previous else Fixed(fabric)
         kept = previous and previous._flat.elsewhere == elsewhere
-        self._flat: Flat = previous._flat if previous and kept else Flat(fabric, elsewhere)
+        self._flat: Flat = previous._flat if previous and kept else Flat(fabric, self._fixed.hosts, elsewhere)
+        self._tenants: Tenants = Tenants(tenancy, RouteTable(self.routes), self._fixed.remote,
+                                         previous._tenants if previous else None)
         self._blocks = self._compiled_blocks(previous)
         self._steady = {leaf.name: self._steady_of(leaf.name, previous) for leaf in fabric.leaves}
-        self._cut_off = cache(self._tenants_cut_off)
-        for leaf, flows in self._steady.items():
-            if previous is None or previous._steady[leaf] is not flows:
-                check_jumps(flows)
+        self._across, self._cut_off = cache(self._tenants_across), cache(self._tenants_cut_off)
 
     def _compiled_blocks(self, previous: Compiler | None) -> dict[str, dict[str, Block]]:
         """Leaf -> VPC -> its rules there."""
-        tenants = Tenants(self._fabric, self.tenancy, RouteTable(self.routes))
         blocks: dict[str, dict[str, Block]] = {}
         for leaf in self._fabric.leaves:
             old = previous._blocks[leaf.name] if previous else {}
-            blocks[leaf.name] = {
-                vpc: old[vpc] if vpc in old and old[vpc][0] == inputs else (inputs, tenants.rules(inputs))
-                for vpc, inputs in tenants.inputs(leaf).items()}
+            blocks[leaf.name] = {vpc: block(inputs, self._fixed.remote, old.get(vpc))
+                                 for vpc, inputs in self._tenants.inputs(leaf).items()}
         return blocks
 
-    def _steady_of(self, leaf: str, previous: Compiler | None) -> tuple[Flow, ...]:
+    def _steady_of(self, leaf: str, previous: Compiler | None) -> Assembled:
         """All steady rules of a leaf; the very object that the previous compiler had, if nothing has changed."""
         if previous and previous._flat is self._flat and _same(previous._blocks[leaf], self._blocks[leaf]):
             return previous._steady[leaf]
         fixed, flat = self._fixed, self._flat
-        return (*fixed.underlay[leaf], *flat.ingress[leaf], *fixed.classes[leaf], *flat.forward[leaf],
-                *fixed.pins[leaf], *self._tenant_flows(leaf))
+        whole = Assembled([fixed.underlay[leaf], flat.ingress[leaf], fixed.classes[leaf], flat.forward[leaf],
+                           fixed.pins[leaf], *self._tenant_parts(leaf)])
+        check_jumps(apart(whole.parts, previous._steady[leaf].parts if previous else ()))
+        return whole
 
-    def _tenant_flows(self, leaf: str) -> tuple[Flow, ...]:
-        blocks = self._blocks[leaf].values()
-        here = (t for t in self.tenancy.tenants if t.name in self._blocks[leaf])
-        return (*(flow for _, flows in blocks for flow in flows), *(common_rules() if blocks else ()),
-                *qos.marks(self._fabric, here))
+    def _tenant_parts(self, leaf: str) -> Iterator[Part]:
+        blocks = self._blocks[leaf]
+        for one in blocks.values():
+            yield from one.parts
+        if blocks:
+            yield COMMON
+            yield tuple(qos.marks(self._fabric, (t for t in self.tenancy.tenants if t.name in blocks)))
 
     def rules(self, state: State) -> RuleSet:
         """Everything that every switch shall hold while the fabric is in `state`; transit switches first."""
@@ -135,15 +127,19 @@ class Compiler:
     def _leaf(self, leaf: Node, state: State) -> SwitchRules:
         groups, unreached = self._fixed.paths(leaf.name, state)
         lost = tuple(flow for target in unreached
-                     for flow in (*self._flat.unreachable.get(target, ()), *self._cut_off(leaf.name).get(target, ())))
+                     for flow in (*self._flat.unreachable.get(target, ()), *self._cut_off(leaf.name, target)))
         return SwitchRules(leaf.name, self._steady[leaf.name], lost, groups, self._fixed.neighbours[leaf.name])
 
-    def _tenants_cut_off(self, leaf: str) -> dict[str, list[Flow]]:
-        """Target leaf -> drops that stand in for the VPCs' rules of `leaf` towards it."""
+    def _tenants_across(self, leaf: str) -> dict[str, list[Flow]]:
+        """Target leaf -> the VPCs' rules of `leaf` towards it."""
         found: dict[str, list[Flow]] = {}
-        for target, flow in bridging.leads_to(self._fabric, self._tenant_flows(leaf)):
-            found.setdefault(target, []).append(stand_in(flow, f"no-path:{target}"))
+        for target, flow in bridging.leads_to(self._fabric, chain.from_iterable(self._tenant_parts(leaf))):
+            found.setdefault(target, []).append(flow)
         return found
+
+    def _tenants_cut_off(self, leaf: str, target: str) -> tuple[Flow, ...]:
+        """Drops that stand in for these while no path leads there."""
+        return tuple(stand_in(flow, f"no-path:{target}") for flow in self._across(leaf).get(target, ()))
 
 
 def _same(old: dict[str, Block], new: dict[str, Block]) -> bool:

@@ -1,7 +1,8 @@
 """Rules of the VRFs of one leaf, from what they have imported: bridge, gateway, router.
 
     host ──> BRIDGE ──(a MAC of the segment)──> the host, here or at its leaf, in the segment's VNI
-                └────(the gateway's MAC)─────> ROUTE: TTL - 1, then the host, here or at its leaf, in its VPC's VNI
+                └────(the gateway's MAC)─────> POLICY ──> ROUTE: TTL - 1, then the host, here or at its leaf, in its
+                                                                 VPC's VNI
     tunnel, VPC's VNI ──> DELIVER: TTL - 1, MACs of gateway and host                        (symmetric IRB, RFC 9135)
 
 The gateway has one MAC and one address at every leaf. Policy stands at the leaf where a packet comes in: what a
@@ -10,218 +11,134 @@ segment may not send is dropped there, under a name with the segment that it cam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from controller.evpn.evpn import IpVrf, MacIpRoute, PrefixRoute, RouteTable, ip_vrfs, mac_vrfs
-from controller.intent.vpc import Member, Segment, Tenancy
-from controller.rules.bridging import ARP_REQUEST, admitted, arp_answer, to_self, towards
-from controller.rules.rules import (
-    ETH_ARP,
-    ETH_IPV4,
-    ICMP,
-    IN_PORT,
-    Action,
-    CopyField,
-    DecTtl,
-    Flow,
-    Match,
-    Output,
-    SetField,
-)
-from controller.rules.tables import REFUSAL, Priority, Table, drop, routed
+from controller.intent.vpc import Member, Segment
+from controller.rules.bridging import admitted, to_self
+from controller.rules.host_rules import HostRoute, Remote, address_of, answered, routed
+from controller.rules.policy import Way, nobody, policy
+from controller.rules.rules import ETH_ARP, ETH_IPV4, Action, DecTtl, Flow, Match, Output, Part, SetField
+from controller.rules.tables import Priority, Table, drop
+from controller.rules.tenants import Inputs, Local, Site
 from topologies.model import addressing as addr
 from topologies.model.addressing import GATEWAY_MAC
-from topologies.model.fabric import Fabric, Node
-
-ECHO_REQUEST, ECHO_REPLY = 8, 0
-TTL = 64        # of the gateway's own packets
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """All that the rules of one VPC on one leaf come from; equal inputs give equal rules.
+class Block:
+    """The rules of one VPC on one leaf. own: those that no other leaf has."""
 
-    bridges: the segments bridged here, each with what its MAC-VRF imported; router, routes: the IP-VRF and what
-    it imported, by prefix; permitted: for each segment here the segments that it may send to, an External's with
-    the prefixes that it may reach by way of it in place of those that are known to be there;
-    here: (VPC, address) -> host on this leaf, of the VPC and its peers.
-    """
+    inputs: Inputs
+    own: Part
 
-    leaf: Node
-    bridges: tuple[tuple[Segment, tuple[MacIpRoute, ...]], ...]
-    router: IpVrf
-    routes: tuple[tuple[str, MacIpRoute | PrefixRoute], ...]
-    permitted: tuple[tuple[Segment, ...], ...]
-    here: tuple[tuple[tuple[str, str], Member], ...]
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Routes before the permits that lead to them."""
+        return (*(rules.on(self.inputs.site.leaf) for rules in self.inputs.shared), self.own)
 
 
-class Tenants:
-    """All VPCs of a fabric, as the leaves need them."""
-
-    def __init__(self, fabric: Fabric, tenancy: Tenancy, table: RouteTable) -> None:
-        self._fabric, self._tenancy, self._table = fabric, tenancy, table
-        self._vpc_of = {t.vni: t.name for t in tenancy.tenants}
-        self._permitted: dict[str, list[Segment]] = {}
-        beyond: dict[tuple[str, str], list[str]] = {}
-        for a, b, prefix in sorted(tenancy.beyond):
-            beyond.setdefault((a, b), []).append(prefix)
-        for a, b in sorted(tenancy.permits):
-            segment = tenancy.segments[b]
-            self._permitted.setdefault(a, []).append(
-                replace(segment, outside=tuple(beyond.get((a, b), ()))) if segment.is_external else segment)
-        self._here: dict[tuple[str, str], dict[tuple[str, str], Member]] = {}    # (leaf, VPC) -> its hosts there
-        for segment, member in tenancy.members.values():
-            self._here.setdefault((member.leaf, segment.vpc), {})[segment.vpc, member.ip] = member
-
-    def inputs(self, leaf: Node) -> dict[str, Inputs]:
-        """VPC -> inputs, for every VPC that the leaf has hosts of."""
-        bridges: dict[str, list[tuple[Segment, tuple[MacIpRoute, ...]]]] = {}
-        for bridge in mac_vrfs(self._tenancy, leaf):
-            bridges.setdefault(bridge.segment.vpc, []).append(
-                (bridge.segment, tuple(bridge.imported(self._table).values())))
-        return {router.tenant.name: self._of(leaf, router, bridges.get(router.tenant.name, []))
-                for router in ip_vrfs(self._tenancy, leaf)}
-
-    def _of(self, leaf: Node, router: IpVrf, bridges: list[tuple[Segment, tuple[MacIpRoute, ...]]]) -> Inputs:
-        permitted = tuple(tuple(self._permitted.get(s.name, ())) for s in router.local)
-        vpcs = dict.fromkeys([router.tenant.name, *(s.vpc for segments in permitted for s in segments)])
-        here = [item for vpc in vpcs for item in self._here.get((leaf.name, vpc), {}).items()]
-        return Inputs(leaf, tuple(bridges), router, tuple(router.imported(self._table).items()), permitted, tuple(here))
-
-    def rules(self, inputs: Inputs) -> tuple[Flow, ...]:
-        """The rules of one VPC on one leaf."""
-        return tuple(_VpcRules(self._fabric, self._vpc_of, inputs).flows())
+def block(inputs: Inputs, remote: Remote, old: Block | None) -> Block:
+    """old: the block of that VPC and leaf before, of which all is taken over that comes from the same."""
+    if old and old.inputs == inputs:
+        return old
+    site = inputs.site
+    return Block(inputs, old.own if old and old.inputs.site == site else tuple(_SiteRules(site, remote).flows()))
 
 
-def common_rules() -> Iterator[Flow]:
-    """What a leaf with any VPC needs once."""
-    yield from _expired(Table.ROUTE)
-    yield drop("no-route", Table.ROUTE)
+def _expired(table: Table, vni: int | None = None) -> Iterator[Flow]:
+    """A router does not forward what arrives with a TTL of one or less."""
+    for ttl in (0, 1):
+        yield Flow("ttl-expired", table, Priority.EXPIRED, Match(tunnel_id=vni, eth_type=ETH_IPV4, nw_ttl=ttl))
 
 
-class _VpcRules:
-    """The rules of one VPC on one leaf."""
+COMMON: Part = (*_expired(Table.POLICY), drop("no-route", Table.POLICY), drop("unknown-host", Table.ROUTE))
 
-    def __init__(self, fabric: Fabric, vpc_of: Mapping[int, str], inputs: Inputs) -> None:
-        self._fabric, self._vpc_of, self._inputs, self._leaf = fabric, vpc_of, inputs, inputs.leaf
-        self._leaves = {node.ip: node for node in fabric.tunnel_ends}
-        self._by_ip = dict(inputs.here)
-        near = (*inputs.router.local, *(s for permitted in inputs.permitted for s in permitted))
+
+class _SiteRules:
+    """The rules of one VPC that are one leaf's own."""
+
+    def __init__(self, site: Site, remote: Remote) -> None:
+        self._site, self._remote, self._leaf, self._vpc = site, remote, site.leaf, site.tenant.name
+        self._by_ip = dict(site.here)
+        self._permitted = {s.name for local in site.segments for s in local.permitted}
+        near = (s for local in site.segments for s in (local.segment, *local.permitted))
         externals = {s.vpc for s in near if s.is_external}
-        self._exits = {vpc: member for (vpc, _), member in inputs.here if vpc in externals}  # External -> its router
+        self._exits = {vpc: member for (vpc, _), member in site.here if vpc in externals}   # External -> its router
 
     def flows(self) -> Iterator[Flow]:
-        router = self._inputs.router
-        for segment in router.local:
-            for member in segment.members:
-                if member.leaf == self._leaf.name:
-                    yield from admitted(member.host, member.port, member.mac, member.ip, segment.vni)
-                    yield from _to_self(member)
-        for segment, permitted in zip(router.local, self._inputs.permitted, strict=True):
-            if segment.is_external:
-                yield from _from_outside(segment, permitted)
-        for segment, routes in self._inputs.bridges:
-            yield from self._bridge(segment, routes)
-        yield from self._router(router)
+        for local in self._site.segments:
+            for member in local.members:
+                yield from admitted(member.host, member.port, member.mac, member.ip, local.segment.vni)
+                yield from _to_self(member)
+            if local.segment.is_external:
+                yield from _from_outside(local)
+            if local.segment.stretched:
+                yield from self._bridge(local)
+        yield from self._out_of_tunnel()
+        yield from self._to_hosts_here()
+        for local in self._site.segments:
+            yield nobody(self._site, local)
+            yield from policy(self._site, local, tuple(self._ways(local)))
+            yield from self._gateway(local.segment)
 
     # ---- MAC-VRF
 
-    def _bridge(self, segment: Segment, routes: tuple[MacIpRoute, ...]) -> Iterator[Flow]:
-        for route in routes:
-            yield _arp(segment, route.ip, route.mac)
+    def _bridge(self, local: Local) -> Iterator[Flow]:
+        segment = local.segment
         if segment.restricted:
             yield Flow(f"restricted:{segment.name}", Table.BRIDGE, Priority.POLICY, Match(tunnel_id=segment.vni))
             return
         yield Flow(f"from-fabric:{segment.name}", Table.INGRESS, Priority.NORMAL,
                    Match(in_port=addr.VXLAN_PORT, tunnel_id=segment.vni), (), Table.DELIVER)
-        for route in routes:
-            yield from self._to_mac(segment, route)
-
-    def _to_mac(self, segment: Segment, route: MacIpRoute) -> Iterator[Flow]:
-        name, match = f"bridge:{segment.name}:{route.ip}", Match(tunnel_id=segment.vni, eth_dst=route.mac)
-        if route.next_hop != self._leaf.ip:
-            actions, goto = towards(self._fabric, self._leaves[route.next_hop])
-            yield Flow(name, Table.BRIDGE, Priority.NORMAL, match, actions, goto)
-        elif (segment.vpc, route.ip) in self._by_ip:
-            port = self._by_ip[segment.vpc, route.ip].port
-            yield Flow(name, Table.DELIVER, Priority.NORMAL, match, (Output(port),))
+        for route in local.bridged:
+            if member := self._by_ip.get((segment.vpc, route.ip)):
+                yield Flow(f"bridge:{segment.name}:{route.ip}", Table.DELIVER, Priority.NORMAL,
+                           Match(tunnel_id=segment.vni, eth_dst=route.mac), (Output(member.port),))
 
     # ---- gateway and IP-VRF
 
-    def _router(self, vrf: IpVrf) -> Iterator[Flow]:
-        found = dict(self._inputs.routes)
-        yield from self._out_of_tunnel(vrf, found)
-        for segment, permitted in zip(vrf.local, self._inputs.permitted, strict=True):
-            yield from _gateway(segment)
-            if not segment.stretched:
-                inside = IPv4Network(segment.prefix)
-                yield from (_arp(segment, ip, GATEWAY_MAC) for ip in map(_host, found) if IPv4Address(ip) in inside)
-            yield from self._from_segment(vrf, segment, permitted)
+    def _gateway(self, segment: Segment) -> Iterator[Flow]:
+        """It answers ARP, and takes what is to be routed."""
+        yield answered(segment, segment.gateway, GATEWAY_MAC)
+        yield Flow(f"gateway:{segment.name}", Table.BRIDGE, Priority.NORMAL,
+                   Match(tunnel_id=segment.vni, eth_dst=GATEWAY_MAC), (), Table.POLICY)
 
-    def _out_of_tunnel(self, vrf: IpVrf, found: dict[str, MacIpRoute | PrefixRoute]) -> Iterator[Flow]:
+    def _out_of_tunnel(self) -> Iterator[Flow]:
         """Routed packets of other leaves for the VPC's hosts on this one."""
-        tenant = vrf.tenant
-        match = Match(in_port=addr.VXLAN_PORT, tunnel_id=tenant.vni)
-        yield Flow(f"from-fabric:{tenant.name}", Table.INGRESS, Priority.NORMAL, match, (), Table.DELIVER)
-        yield from _expired(Table.DELIVER, tenant.vni)
-        if tenant.name in self._exits:      # its VNI is a way out, whatever the destination
-            yield Flow(f"deliver:{tenant.name}", Table.DELIVER, Priority.NORMAL,
-                       Match(tunnel_id=tenant.vni, eth_type=ETH_IPV4), _hand_over(self._exits[tenant.name]))
+        name, vni = self._site.tenant.name, self._site.tenant.vni
+        yield Flow(f"from-fabric:{name}", Table.INGRESS, Priority.NORMAL,
+                   Match(in_port=addr.VXLAN_PORT, tunnel_id=vni), (), Table.DELIVER)
+        yield from _expired(Table.DELIVER, vni)
+        if name in self._exits:     # its VNI is a way out, whatever the destination
+            yield Flow(f"deliver:{name}", Table.DELIVER, Priority.NORMAL, Match(tunnel_id=vni, eth_type=ETH_IPV4),
+                       _hand_over(self._exits[name]))
             return
-        for prefix, route in found.items():
-            member = self._local(route, prefix)
-            if member is not None and _vni(route) == tenant.vni:
-                yield Flow(f"deliver:{tenant.name}:{member.ip}", Table.DELIVER, Priority.NORMAL,
-                           Match(tunnel_id=tenant.vni, eth_type=ETH_IPV4, ipv4_dst=member.ip), _hand_over(member))
+        for segment, route in self._site.routed:
+            member = self._at(segment, route)
+            if member is not None and segment.vpc == name:
+                yield Flow(f"deliver:{name}:{member.ip}", Table.DELIVER, Priority.NORMAL,
+                           Match(tunnel_id=vni, eth_type=ETH_IPV4, ipv4_dst=member.ip), _hand_over(member))
 
-    def _from_segment(self, vrf: IpVrf, segment: Segment, permitted: tuple[Segment, ...]) -> Iterator[Flow]:
-        """What hosts of a segment on this leaf send to their gateway."""
-        inside = [IPv4Network(s.prefix) for s in permitted]
-        outside = {s.vpc: [IPv4Network(p) for p in (s.prefix, *s.outside)] for s in permitted if s.is_external}
-        for prefix, route in self._inputs.routes:
-            external = outside.get(self._vpc_of.get(_vni(route), ""))
-            if external is None:
-                wanted = prefix.endswith("/32") and any(IPv4Address(_host(prefix)) in n for n in inside)
-            else:
-                wanted = any(IPv4Network(prefix).subnet_of(network) for network in external)
-            if wanted:
-                yield from self._to_prefix(segment, prefix, route)
-        for other in permitted:
-            yield _routed(f"unknown-host:{segment.name}", segment, other.prefix)
-        reached = {s.name for s in permitted}
-        for other in vrf.tenant.segments:
-            if other.name not in reached:
-                kind = "restricted" if other.name == segment.name else "isolated"
-                yield _routed(f"{kind}:{segment.name}", segment, other.prefix, refused=True)
-        yield Flow(f"no-route:{segment.name}", Table.ROUTE, Priority.POLICY, Match(tunnel_id=segment.vni))
+    def _to_hosts_here(self) -> Iterator[Flow]:
+        """From the VPC's hosts on this leaf."""
+        for segment, route in self._site.routed:
+            member = self._at(segment, route)
+            if member is not None and segment.name in self._permitted:
+                yield routed(self._site.tenant, route, _hand_over(member))
 
-    def _to_prefix(self, segment: Segment, prefix: str, route: MacIpRoute | PrefixRoute) -> Iterator[Flow]:
-        name, member = f"route:{segment.name}:{prefix}", self._local(route, prefix)
-        if member is not None:
-            yield _routed(name, segment, prefix, _hand_over(member))
-        elif route.next_hop != self._leaf.ip:
-            actions, goto = towards(self._fabric, self._leaves[route.next_hop])
-            rewrite = (DecTtl(), SetField("eth_src", self._leaf.mac), SetField("eth_dst", route.router_mac),
-                       SetField("tunnel_id", _vni(route)))
-            yield _routed(name, segment, prefix, (*rewrite, *actions), goto)
-
-    def _local(self, route: MacIpRoute | PrefixRoute, prefix: str) -> Member | None:
+    def _at(self, segment: Segment, route: HostRoute) -> Member | None:
         """The host on this leaf that a route leads to."""
-        if route.next_hop != self._leaf.ip:
-            return None
-        vpc = self._vpc_of.get(_vni(route), "")
-        return self._by_ip.get((vpc, _host(prefix))) or self._exits.get(vpc)
+        return self._by_ip.get((segment.vpc, address_of(route)))
 
-
-def _host(prefix: str) -> str:
-    return prefix.split("/", maxsplit=1)[0]
-
-
-def _vni(route: MacIpRoute | PrefixRoute) -> int:
-    """The VNI that routed packets carry."""
-    return route.l3vni if isinstance(route, MacIpRoute) else route.vni
+    def _ways(self, local: Local) -> Iterator[Way]:
+        """Out of the fabric: to the router of an External on this leaf, or to its border leaf."""
+        for prefix, external, route in local.outside:
+            if route.next_hop != self._leaf.ip:
+                (ttl, *rewrite), goto = self._remote.handed_on(route)
+                yield prefix, (ttl, SetField("eth_src", self._leaf.mac), *rewrite), goto
+            elif external in self._exits:
+                yield prefix, _hand_over(self._exits[external]), None
 
 
 def _hand_over(member: Member) -> tuple[Action, ...]:
@@ -229,46 +146,19 @@ def _hand_over(member: Member) -> tuple[Action, ...]:
     return (DecTtl(), SetField("eth_src", GATEWAY_MAC), SetField("eth_dst", member.mac), Output(member.port))
 
 
-def _routed(name: str, segment: Segment, prefix: str, actions: tuple[Action, ...] = (), goto: int | None = None,
-            refused: bool = False) -> Flow:
-    """A rule of ROUTE; the longest prefix wins, and of two with the same prefix the one that refuses."""
-    length = int(prefix.split("/")[1])
-    destination = _host(prefix) if length == 32 else prefix
-    return Flow(name, Table.ROUTE, routed(length) + (REFUSAL if refused else 0),
-                Match(tunnel_id=segment.vni, eth_type=ETH_IPV4, ipv4_dst=destination), actions, goto)
-
-
-def _arp(segment: Segment, ip: str, mac: str) -> Flow:
-    return Flow(f"arp:{segment.name}:{ip}", Table.ARP, Priority.NORMAL,
-                Match(tunnel_id=segment.vni, eth_type=ETH_ARP, arp_op=ARP_REQUEST, arp_tpa=ip), arp_answer(mac, ip))
-
-
-def _gateway(segment: Segment) -> Iterator[Flow]:
-    """The gateway answers ARP and echo requests, and takes what is to be routed."""
-    yield _arp(segment, segment.gateway, GATEWAY_MAC)
-    yield Flow(f"gateway:{segment.name}", Table.BRIDGE, Priority.NORMAL,
-               Match(tunnel_id=segment.vni, eth_dst=GATEWAY_MAC), (), Table.ROUTE)
-    yield Flow(f"echo:{segment.name}", Table.ROUTE, Priority.GATEWAY,
-               Match(tunnel_id=segment.vni, eth_type=ETH_IPV4, ip_proto=ICMP, ipv4_dst=segment.gateway,
-                     icmpv4_type=ECHO_REQUEST, icmpv4_code=0),
-               (CopyField("eth_src", "eth_dst"), SetField("eth_src", GATEWAY_MAC), CopyField("ipv4_src", "ipv4_dst"),
-                SetField("ipv4_src", segment.gateway), SetField("icmpv4_type", ECHO_REPLY), SetField("nw_ttl", TTL),
-                Output(IN_PORT)))
-
-
-def _from_outside(segment: Segment, permitted: tuple[Segment, ...]) -> Iterator[Flow]:
+def _from_outside(local: Local) -> Iterator[Flow]:
     """A router sends what others behind it have sent, but nothing that pretends to come from a subnet it reaches.
 
     It may ask for its gateway under any address as well: Linux asks under that of the packet which it has to send.
     """
-    inside = (SetField("tunnel_id", segment.vni),)
-    for member in segment.members:
+    inside = (SetField("tunnel_id", local.segment.vni),)
+    for member in local.members:
         port, mac = member.port, member.mac
         yield Flow(f"from:{member.host}", Table.INGRESS, Priority.NORMAL - 1,
                    Match(in_port=port, eth_src=mac, eth_type=ETH_IPV4), inside, Table.QOS)
         yield Flow(f"arp-from:{member.host}", Table.INGRESS, Priority.NORMAL - 1,
                    Match(in_port=port, eth_src=mac, eth_type=ETH_ARP, arp_sha=mac), inside, Table.ARP)
-        for other in permitted:
+        for other in local.permitted:
             yield Flow(f"spoof:{member.host}", Table.INGRESS, Priority.NORMAL,
                        Match(in_port=port, eth_type=ETH_IPV4, ipv4_src=other.prefix))
 
@@ -278,9 +168,3 @@ def _to_self(member: Member) -> Iterator[Flow]:
     for n, match in enumerate((Match(in_port=member.port, eth_dst=member.mac),
                                Match(in_port=member.port, eth_type=ETH_IPV4, ipv4_dst=member.ip))):
         yield to_self(member.host, match, n)
-
-
-def _expired(table: Table, vni: int | None = None) -> Iterator[Flow]:
-    """A router does not forward what arrives with a TTL of one or less."""
-    for ttl in (0, 1):
-        yield Flow("ttl-expired", table, Priority.EXPIRED, Match(tunnel_id=vni, eth_type=ETH_IPV4, nw_ttl=ttl))

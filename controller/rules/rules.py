@@ -7,9 +7,11 @@ an installed rule set is compared with a wanted one by cookies alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from itertools import chain
+from typing import Self
 
 IN_PORT = 0xFFFFFFF8    # OFPP_IN_PORT: back to where the packet came from
 LOCAL = 0xFFFFFFFE      # OFPP_LOCAL: the bridge's own port, which holds the VTEP
@@ -155,6 +157,42 @@ class Neighbour:
     mac: str
 
 
+Part = tuple[Flow, ...]
+
+
+class Assembled(tuple[Flow, ...]):
+    """Rules put together of parts, most of which stay the same objects when something changes."""
+
+    parts: tuple[Part, ...]
+
+    def __new__(cls, parts: Iterable[Part]) -> Self:
+        known = tuple(parts)
+        whole = super().__new__(cls, chain.from_iterable(known))
+        whole.parts = known
+        return whole
+
+
+def parts_of(flows: Part) -> tuple[Part, ...]:
+    """Of rules that were not put together, all of them are one part."""
+    return flows.parts if isinstance(flows, Assembled) else (flows,)
+
+
+def changed(old: Sequence[Part], new: Sequence[Part]) -> tuple[list[Flow], list[Flow]]:
+    """(rules that are in `old` alone, rules that are in `new` alone). What is in the same object, a part or a rule, is
+    the same, and is not looked at."""
+    before, after = apart(old, new), apart(new, old)
+    had, has = {id(f) for f in before}, {id(f) for f in after}
+    gone, come = [f for f in before if id(f) not in has], [f for f in after if id(f) not in had]
+    went, came = {f.cookie for f in gone}, {f.cookie for f in come}
+    return [f for f in gone if f.cookie not in came], [f for f in come if f.cookie not in went]
+
+
+def apart(parts: Sequence[Part], others: Sequence[Part]) -> list[Flow]:
+    """Rules of the parts that others do not have."""
+    known = {id(part) for part in others}
+    return [flow for part in parts if id(part) not in known for flow in part]
+
+
 @dataclass(frozen=True)
 class SwitchRules:
     """Everything that one switch shall hold.
@@ -172,6 +210,10 @@ class SwitchRules:
     @property
     def flows(self) -> tuple[Flow, ...]:
         return self.steady + self.passing
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (*parts_of(self.steady), self.passing)
 
     @cached_property
     def by_group(self) -> dict[int, Group]:

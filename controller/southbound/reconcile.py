@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from controller.rules.rules import Flow, Group, SwitchRules
+from controller.rules.rules import Flow, Group, SwitchRules, changed
 from controller.rules.tables import Table
 from topologies.model import addressing as addr
 
@@ -94,11 +94,9 @@ def reconcile(wanted: SwitchRules, installed: Installed) -> tuple[Change, ...]:
 
 def difference(old: SwitchRules, new: SwitchRules) -> tuple[Change, ...]:
     """What turns one rule set of a switch into another; costs little where the steady part is the same."""
-    before, after = (old.passing, new.passing) if old.steady is new.steady else (old.flows, new.flows)
-    had, has = {f.cookie for f in before}, {f.cookie for f in after}
+    gone, come = changed(old.parts, new.parts)
     return _ordered([*_group_changes(new.groups, {g.id: g for g in old.groups}),
-                     *(AddFlow(f) for f in after if f.cookie not in had),
-                     *(DeleteFlows(f.cookie) for f in before if f.cookie not in has)])
+                     *map(AddFlow, come), *(DeleteFlows(f.cookie) for f in gone)])
 
 
 def _group_changes(wanted: Iterable[Group], installed: Mapping[int, Group | None]) -> Iterator[Change]:

@@ -178,10 +178,10 @@ def test_a_stand_in_is_just_above_what_it_stands_in_for_and_below_every_longer_p
     rules = Failing(default_route(), FABRIC, BORDER_CUT | {"leaf2-spine1", "leaf2-spine2"}).compiler.rules(
         State(BORDER_CUT | {"leaf2-spine1", "leaf2-spine2"}))["leaf1"]
     steady = {(f.table, f.match): f for f in rules.steady}
-    assert {f.table for f in rules.passing} == {Table.BRIDGE, Table.ROUTE}
+    assert {f.table for f in rules.passing} == {Table.BRIDGE, Table.POLICY, Table.ROUTE}
     for flow in rules.passing:
         assert flow.priority == steady[flow.table, flow.match].priority + 1
-    routes = sorted((f for f in rules.flows if f.table == Table.ROUTE and f.match.ipv4_dst and not f.match.ip_proto),
+    routes = sorted((f for f in rules.flows if f.table == Table.POLICY and f.match.ipv4_dst and not f.match.ip_proto),
                     key=lambda f: f.priority)
     lengths = [_length(f) for f in routes]
     assert lengths == sorted(lengths)

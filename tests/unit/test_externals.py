@@ -123,7 +123,7 @@ def test_a_learned_route_leads_out_and_only_where_its_targets_and_the_peering_sa
 @pytest.mark.parametrize("prefix", ["0.0.0.0/0", "10.255.0.0/24", "10.255.0.2/32", "10.254.0.0/16", "10.9.0.0/16"])
 @pytest.mark.parametrize("is_learned", [True, False])
 def test_a_prefix_behind_an_external_may_cover_what_the_lab_has_itself(prefix: str, is_learned: bool) -> None:
-    """Outer headers are matched in INGRESS only, and a VPC's routes in ROUTE, by the VNI of its packets."""
+    """Outer headers are matched in INGRESS only, and a VPC's ways out in POLICY, by the VNI of its packets."""
     it = world(A, external("inet", *([] if is_learned else [prefix])), LINK,
                external_peer("a", [], "inet", "0.0.0.0/0"), *HOSTS[:3])
     routes = [learned(prefix, "203.0.113.2", 7)] if is_learned else []
@@ -132,7 +132,7 @@ def test_a_prefix_behind_an_external_may_cover_what_the_lab_has_itself(prefix: s
     assert [c for c in it.cells if c.target in it.tenancy.members and seen(it.end(c)) != judged(it, c)] == []
     outside = str(IPv4Network(prefix)[2 if prefix[-2:] != "32" else 0])
     assert sent(it, "h1", outside) == sent(it, "h4", outside) == Delivered("ext1", {})
-    assert all(f.table == Table.ROUTE and f.match.tunnel_id for r in compiler.rules(State()).values()
+    assert all(f.table == Table.POLICY and f.match.tunnel_id for r in compiler.rules(State()).values()
                for f in r.flows if f.name.endswith(f":{prefix}"))
 
 
@@ -155,6 +155,23 @@ def test_a_learned_route_may_have_addresses_of_a_vpc_that_is_not_in_view() -> No
     compiler = Compiler(FABRIC, let_in.tenancy, imported=imported)
     it.switches = Walker(FABRIC, compiler.rules(State()))
     assert sent(it, "h1", it.ip("h5")) == Delivered("ext1", {})     # in the eyes of a, it is outside
+
+
+def test_a_learned_route_takes_no_address_of_a_vpc_that_has_no_way_out() -> None:
+    """Its targets are those of a VPC that does not peer with the External which it leads to: nobody holds it against
+    that VPC's subnets."""
+    it = world(*PEERED)
+    vni = it.allocation.vnis["b"]
+    imported = importable(FABRIC, it.tenancy, [learned("10.2.0.77/32", "203.0.113.2", 7, f"65000:{vni}")])
+    it.switches = Walker(FABRIC, Compiler(FABRIC, it.tenancy, imported=imported).rules(State()))
+    assert sent(it, "h5", "10.2.0.77") == Dropped("leaf2", "unknown-host:b/z")
+
+
+def test_a_prefix_that_is_the_link_itself_is_not_behind_its_router() -> None:
+    it = world(A, external("inet", "203.0.113.0/29"), external_attach("inet", "ext1", "203.0.113.1/29", "203.0.113.2"),
+               external_peer("a", [], "inet", "0.0.0.0/0"), *HOSTS[:3])
+    assert sent(it, "h1", "203.0.113.2") == Delivered("ext1", {})
+    assert sent(it, "h1", "203.0.113.5") == Dropped("leaf1", "unknown-host:a/x")
 
 
 HOST = MacIpRoute(rd="65101:1", targets=frozenset({"65000:1001"}), next_hop=BORDER.ip, mac="02:00:00:00:00:99",

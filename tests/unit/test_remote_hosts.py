@@ -81,8 +81,8 @@ def test_a_link_of_its_that_is_down_is_no_path() -> None:
 
 def test_a_host_behind_it_is_bridged_routed_and_answered_for() -> None:
     assert flows(X1) == {
-        "leaf1": {"arp:a/x:10.1.0.100", "bridge:a/x:10.1.0.100", "route:a/x:10.1.0.100/32", "route:a/y:10.1.0.100/32"},
-        "leaf2": {"arp:a/x:10.1.0.100", "bridge:a/x:10.1.0.100", "route:a/x:10.1.0.100/32", "route:b/z:10.1.0.100/32"}}
+        "leaf1": {"arp:a/x:10.1.0.100", "bridge:a/x:10.1.0.100", "route:a:10.1.0.100/32"},
+        "leaf2": {"arp:a/x:10.1.0.100", "bridge:a/x:10.1.0.100", "route:a:10.1.0.100/32", "route:b:10.1.0.100/32"}}
     assert flows() == {"leaf1": set(), "leaf2": set()}
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controller.evpn.evpn import IpVrf, MacIpRoute, PrefixRoute, Route, ip_vrfs, originated
 from controller.intent.intent import Intent
 from controller.intent.vpc import Allocation, Tenancy, allocate, resolve
-from controller.rules import irb
+from controller.rules import tenants
 from controller.rules.compile import Compiler
 from controller.rules.rules import ETH_ARP, ETH_IPV4, ICMP, UDP, Match, Value
 from controller.rules.state import State
@@ -210,7 +210,7 @@ def test_a_vrf_that_imports_one_route_target_less_stops_exactly_what_that_brough
         return tuple(replace(v, imports=v.imports - {f"65000:{peered}"}) if (v.leaf, v.tenant.name) == ("leaf1", "a")
                      else v for v in ip_vrfs(tenancy, leaf))
 
-    monkeypatch.setattr(irb, "ip_vrfs", without)
+    monkeypatch.setattr(tenants, "ip_vrfs", without)
     left = World(MIXED)
     stopped = whole.reached() - left.reached()
     assert stopped == {("h1", "h3"), ("h1", "h8")}, "from the leaf that imports less, towards the peer"
