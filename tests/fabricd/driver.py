@@ -30,12 +30,14 @@ class PacketIn(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What came of a command: its answer, frames that left, those to the controller, (switch, port) of crossings."""
+    """What came of a command: its answer, frames that left, those to the controller; (switch, port) of crossings,
+    and of cables that were down."""
 
     answer: str
     out: list[Out]
     events: list[PacketIn]
     crossed: list[tuple[str, int]]
+    dead: list[tuple[str, int]]
 
     @property
     def ports(self) -> list[int]:
@@ -53,13 +55,15 @@ class Pipelines:
         assert self._process.stdout is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
-        said = Said("", [], [], [])
+        said = Said("", [], [], [], [])
         for reply in self._process.stdout:
             match reply.split():
                 case ["out", switch, port, *frame]:
                     said.out.append(Out(switch, int(port), bytes.fromhex("".join(frame))))
                 case ["cross", switch, port]:
                     said.crossed.append((switch, int(port)))
+                case ["dead", switch, port]:
+                    said.dead.append((switch, int(port)))
                 case ["event", "packet-in", switch, *numbers, frame]:
                     said.events.append(PacketIn(switch, *map(int, numbers), bytes.fromhex(frame)))
                 case _:
@@ -68,7 +72,7 @@ class Pipelines:
 
     def do(self, *lines: str) -> Said:
         """Each has to succeed; what the last one says."""
-        said = Said("", [], [], [])
+        said = Said("", [], [], [], [])
         for line in lines:
             said = self.say(line)
             assert said.answer.split()[0] == "ok", (line[:500], said.answer)

@@ -1,18 +1,21 @@
-/* Pipelines without a fabric: commands on standard input, what comes of them on standard output. No clock, no devices.
+/* Pipelines without a fabric: commands on standard input, what comes of them on standard output. No devices.
  *
  *   switch NAME                    port NAME PORT             a switch, and a link of it
  *   cable A PORT B PORT            what leaves the one enters the other, at once and as metadata
  *   live NAME PORT up|down         frame NAME PORT HEX        bytes come in; VXLAN stays bytes
  *   decoded NAME PORT HEX          the same, with an encapsulation as metadata
  *   counts NAME                    pool MOST                  packets at a time
+ *   time NAME PORT COUNT cold|warm HEX                        median, p99 and most of COUNT packets, nanoseconds; cold: a
+ *                                                             port has changed before each
  *   and the commands of docs/engine.md about rules
  *
  * Each is answered by ok or error, after the lines about what happened: `out NAME PORT HEX` (with encapsulations as
- * bytes), `cross NAME PORT`, `event packet-in ...`.
+ * bytes), `cross NAME PORT` of cables, `dead NAME PORT` of those that are down, `event packet-in ...`.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "pipeline.h"
 #include "pool.h"
@@ -31,6 +34,7 @@ struct node {
 
 static struct node *nodes[NODES];
 static int node_count;
+static bool is_timed;                  /* and says nothing */
 
 static void put_hex(const uint8_t *bytes, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
@@ -40,6 +44,15 @@ static void put_hex(const uint8_t *bytes, uint32_t count) {
 
 static void emit(void *context, uint32_t port, struct packet *p, ns_t now) {
     struct node *n = context;
+    if (is_timed) {
+        packet_free(p);
+        return;
+    }
+    if (port < LINKS && n->is_down[port]) {
+        printf("dead %s %u\n", n->name, port);
+        packet_free(p);
+        return;
+    }
     if (port < LINKS && n->cables[port].far) {
         printf("cross %s %u\n", n->name, port);
         pipeline_run(n->cables[port].far->pipeline, n->cables[port].port, p, now);
@@ -56,6 +69,8 @@ static void to_controller(void *context, uint32_t in_port, uint8_t reason, uint8
     struct node *n = context;
     uint8_t header[VXLAN_OVERHEAD];
     uint32_t length = p->length;
+    if (is_timed)
+        return;
     printf("event packet-in %s %u %u %u %" PRIu64 " %u ", n->name, in_port, reason, table, cookie, wire_length(p));
     if (p->tunnel.on) {
         vxlan_header(p, header);
@@ -98,16 +113,51 @@ static void put_counts(const struct node *n) {
     putchar('\n');
 }
 
-static void send_frame(struct node *n, uint32_t port, const char *hex, bool is_decoded) {
+static struct packet *read_packet(const char *hex, bool is_decoded) {
     struct packet *p = packet_new();
     unsigned byte;
     for (; p && *hex && sscanf(hex, "%2x", &byte) == 1 && p->length < packet_room(); hex += 2)
         p->frame[p->length++] = byte;
     if (p && is_decoded)
         vxlan_decode(p);
+    return p;
+}
+
+static void send_frame(struct node *n, uint32_t port, const char *hex, bool is_decoded) {
+    struct packet *p = read_packet(hex, is_decoded);
     if (p)
         pipeline_run(n->pipeline, port, p, 0);
     puts(p ? "ok" : "error no packet");
+}
+
+static uint64_t clock_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void time_frame(struct node *n, uint32_t port, uint32_t count, bool is_cold, const char *hex) {
+    struct packet *like = read_packet(hex, true);
+    uint64_t *took = calloc(count, sizeof *took);
+    is_timed = true;
+    for (uint32_t i = 0; like && took && i < count; i++) {
+        struct packet *p = packet_copy(like);
+        if (is_cold)
+            pipeline_port_changed(n->pipeline, port);
+        uint64_t start = clock_ns();
+        pipeline_run(n->pipeline, port, p, 0);
+        took[i] = clock_ns() - start;
+    }
+    is_timed = false;
+    packet_free(like);
+    qsort(took, count, sizeof *took, by_size);
+    printf("ok %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", took[count / 2], took[count * 99 / 100], took[count - 1]);
+    free(took);
 }
 
 /* Commands of this program; false: it is one of the pipeline's. */
@@ -144,6 +194,8 @@ static void run(int count, char **words) {
         puts("error no such switch");
     } else if (count == 4 && (is_decoded || strcmp(words[0], "frame") == 0)) {
         send_frame(n, strtoul(words[2], NULL, 0), words[3], is_decoded);
+    } else if (count == 6 && strcmp(words[0], "time") == 0) {
+        time_frame(n, strtoul(words[2], NULL, 0), strtoul(words[3], NULL, 0), strcmp(words[4], "cold") == 0, words[5]);
     } else if (strcmp(words[0], "counts") == 0) {
         put_counts(n);
     } else {
