@@ -204,7 +204,8 @@ def packets(draw: st.DrawFn, depth: int = 0) -> bytes:
                "no_udp_checksum": draw(st.booleans())}
     if depth == 0 and draw(st.booleans()):
         # from a neighbour's own MAC: Open vSwitch learns neighbours from what comes out of tunnels, the engine is told
-        fields |= {"eth_src": NEIGHBOURS["10.255.2.8"], "eth_type": IPV4, "ip_proto": UDP, "udp_dst": VXLAN_PORT, "eth_dst": VTEP_MAC, "fragment": 0x4000,
+        fields |= {"eth_src": NEIGHBOURS["10.255.2.8"], "eth_type": IPV4, "ip_proto": UDP,
+                   "udp_dst": VXLAN_PORT, "eth_dst": VTEP_MAC, "fragment": 0x4000,
                    "ipv4_dst": draw(st.sampled_from(VTEPS)), "no_udp_checksum": True, "ipv4_src": "10.255.2.8",
                    "inner": {"vni": draw(st.sampled_from([5001, 5002])), "frame": draw(packets(1))}}
     made = frame(fields, draw(st.sampled_from([b"", b"x", b"payload", bytes(64)])))

@@ -1,38 +1,29 @@
-/* A pool of few packets for tests of the pipeline, which count what is in use. */
+/* Packets for tests of the pipeline: counted, and a copy has no byte more than its frame, so that reading on is found. */
 #include "pool.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define PACKETS 256
 #define ROOM 9216
 
-static struct {
-    struct packet packet;
-    uint8_t bytes[HEADROOM + ROOM];
-} all[PACKETS];
-static struct packet *unused;
-static int first_unused, limit = PACKETS;
+static int limit = INT32_MAX;
 int pool_used;
 
-void pool_limit(int most) { limit = most < PACKETS ? most : PACKETS; }
+void pool_limit(int most) { limit = most; }
 
-struct packet *packet_new(void) {
-    struct packet *p = unused;
-    if (pool_used >= limit)
+static struct packet *with_room(uint32_t bytes) {
+    struct packet *p = pool_used < limit ? malloc(sizeof *p + HEADROOM + bytes) : NULL;
+    if (!p)
         return NULL;
-    if (p)
-        unused = p->next;
-    else
-        p = &all[first_unused++].packet;
-    int index = (int)((char *)p - (char *)all) / (int)sizeof *all;
-    *p = (struct packet){.ingress = NO_DIRECTION, .frame = all[index].bytes + HEADROOM};
+    *p = (struct packet){.ingress = NO_DIRECTION, .frame = (uint8_t *)(p + 1) + HEADROOM};
     pool_used++;
     return p;
 }
 
+struct packet *packet_new(void) { return with_room(ROOM); }
+
 struct packet *packet_copy(const struct packet *p) {
-    struct packet *copy = packet_new();
+    struct packet *copy = with_room(p->length);
     if (!copy)
         return NULL;
     uint8_t *frame = copy->frame;
@@ -42,8 +33,7 @@ struct packet *packet_copy(const struct packet *p) {
 }
 
 void packet_free(struct packet *p) {
-    p->next = unused;
-    unused = p;
+    free(p);
     pool_used--;
 }
 

@@ -529,3 +529,11 @@ def test_with_an_empty_pool_copies_are_not_made_and_the_packet_itself_goes_on(le
     after = leaf.counts("s")
     assert 1 + after["copies"] - before["copies"] == len(said.out)
     assert (said.out[-1].port, said.out[-1].frame[50:]) == (2, UDP_FRAME)
+
+
+def test_with_an_empty_pool_a_packet_that_only_the_controller_got_is_counted_so(engine: Pipelines) -> None:
+    rule(engine, 1, "*", "output:2;controller:65535")
+    engine.do("pool 1")
+    said = engine.frame("s", 1, UDP_FRAME)
+    assert (said.out, len(said.events)) == ([], 1)
+    assert engine.counts("s")["to_controller"] == 1

@@ -170,6 +170,8 @@ static void execute(struct run *r, const struct op *op) {
         case OP_END:
             if (op->number != NOT_LEFT)
                 count(s, op->number);
+            else if (r->left == 0)     /* for want of packets no copy was made, and its last use was not an output */
+                count(s, REASON(to_controller));
             return;
         }
     }
