@@ -25,13 +25,14 @@ struct packet {
     struct packet *next;               /* in whichever queue holds it */
     ns_t at;                           /* when it came to where it is, or when it arrives, in virtual time */
     uint32_t length;                   /* bytes of the frame, from the Ethernet header on, without FCS */
-    uint16_t ingress;                  /* direction by which it came into its switch; NO_DIRECTION at a host */
+    uint32_t ingress;                  /* direction by which it came into its switch; NO_DIRECTION at a host */
+    uint8_t ingress_queue;             /* of that direction: what a pause would stop */
     uint8_t queue;                     /* of the direction that it waits for, 0 to 7 */
     struct tunnel tunnel;
     uint8_t *frame;                    /* first byte of the (inner) Ethernet header; HEADROOM bytes are free before it */
 };
 
-#define NO_DIRECTION UINT16_MAX
+#define NO_DIRECTION UINT32_MAX
 
 /* Bytes that the packet takes on a link. */
 static inline uint32_t wire_length(const struct packet *p) {
