@@ -22,7 +22,7 @@ for arg in "$@"; do
 done
 
 packages=(mininet openvswitch-switch iperf3 iproute2 ethtool iputils-ping tcpdump tshark frr gobgpd
-          python3-venv python3-setuptools)
+          python3-venv python3-setuptools gcc libc6-dev)
 # The reports' own test looks at them in a browser; elsewhere Debian's name for it may mean something else.
 if [ -n "$extra" ] && grep -q '^ID=debian' /etc/os-release 2>/dev/null; then
     packages+=(chromium)

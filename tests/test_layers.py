@@ -22,7 +22,10 @@ PACKAGES = ("topologies", "controller", "traffic", "scenarios")
 MODEL_LIBRARIES = ("pydantic", "pydantic_core", "ruamel", "networkx")
 PURE = ("topologies.model",)
 BASIS = ("topologies.model", "topologies.access")
-MANAGEMENT = ("topologies.switches.management", "topologies.switches.ovs.management")
+MANAGEMENT = ("topologies.switches.management", "topologies.switches.ovs.management",
+              "topologies.switches.engine.management")
+ENGINE = ("topologies.switches.engine.client", "topologies.switches.engine.counters",
+          "topologies.switches.engine.layout")      # how a running engine is asked and read
 
 
 class May(NamedTuple):
@@ -39,6 +42,8 @@ FOLDERS = {     # the longest name that fits a module is its folder
     "topologies.switches.management": May(BASIS, ()),           # a running switch, as the controller may ask it
     "topologies.switches.managements": May((*BASIS, *MANAGEMENT), ()),
     "topologies.switches.ovs.management": May((*BASIS, "topologies.switches.management"), ()),
+    **{module: May(BASIS, ()) for module in ENGINE},
+    "topologies.switches.engine.management": May((*BASIS, *ENGINE, "topologies.switches.management"), ()),
     "topologies": May(("topologies",), (*MODEL_LIBRARIES, "mininet", "pyroute2")),
     "controller.intent": May(PURE, MODEL_LIBRARIES),
     "controller.evpn": May((*PURE, "controller.intent"), ()),
@@ -65,10 +70,12 @@ BACKENDS = {
                    r"openvswitch"), {
             "controller/southbound/ofctl.py": "rules are shown as ovs-ofctl writes them",
             "controller/northbound/api.py": "tells its users so"}),
+    "topologies/switches/engine": Backend(re.compile(r"\bfabricd\b"), {}),
     "topologies/links/htb": Backend(
         re.compile(r"\bhtb\b|\bbfifo\b|qdisc|\bnetem\b|\bsch_\w+|\btc_batch\b|\btc\b", re.IGNORECASE), {
             "topologies/lab/shell.py": "runs tc as it runs ip",
             "topologies/switches/ovs/datapath.py": "has them as its links, and says so in reports",
+            "topologies/switches/engine/attach.py": "sets hosts' own devices up with it",
             "topologies/switches/ovs/vtep.py": "silences the kernel behind a tunnel end, which is no wire"}),
 }
 

@@ -99,9 +99,17 @@ class FabricApp(OSKenApp):  # type: ignore[misc]
             self._on_connect(switch, datapath)
         elif self._datapaths.get(switch) is datapath:     # else it has connected again already
             LOG.warning("%s: connection lost", switch)
-            with self.desired.lock:
-                self._disconnect(switch)
+            self._on_lost(switch)
+
+    def _on_lost(self, switch: str) -> None:
+        """A connection's end may be a switch's, whose process is that of others, too."""
+        with self.desired.lock:
+            self._disconnect(switch)
+            if self._management.forwards(self.inventory.switches[switch]):
                 self.desired.gone(switch)
+            else:
+                LOG.error("%s: it has no power; its links carry nothing until it has", switch)
+                self.rollout.died(switch)
 
     def _disconnect(self, switch: str) -> None:
         datapath = self._datapaths.pop(switch, None)

@@ -172,6 +172,14 @@ def test_a_rule_without_output_is_a_named_drop_and_no_rule_another(engine: Pipel
     assert (counts["dropped_by_rule"], counts["no_match"]) == (2, 1)
 
 
+def test_rules_without_actions_are_told_by_their_cookies(engine: Pipelines) -> None:
+    engine.do("rule s 1 table=0 priority=9 cookie=18446744073709551615 match udp_dst=9000 do drop")
+    engine.do("rule s 2 table=0 priority=8 cookie=7 match ip_proto=17 do output:2")
+    engine.do("rule s 3 table=0 priority=7 cookie=8 match * do drop goto=1")
+    engine.frame("s", 1, UDP_FRAME)
+    assert engine.do("drops s").answer == "ok 18446744073709551615:1"
+
+
 def test_an_output_sends_the_packet_as_it_is_then(engine: Pipelines) -> None:
     rule(engine, 1, "*", "output:2;set:eth_src=02:00:00:00:00:0c;output:3;set:nw_ttl=1")
     assert [o.frame for o in engine.frame("s", 1, UDP_FRAME).out] == [

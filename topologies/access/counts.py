@@ -9,14 +9,19 @@ from topologies.access.netns import inside
 
 def device_counts(netns_path: str) -> dict[str, tuple[int, int]]:
     """Device -> packets received and sent, of one namespace."""
+    return {name: (n[1], n[9]) for name, n in _devices(netns_path).items()}
+
+
+def send_drops(netns_path: str) -> dict[str, int]:
+    """Device -> packets that found no room in it when they were to be sent, of one namespace."""
+    return {name: n[11] for name, n in _devices(netns_path).items()}
+
+
+def _devices(netns_path: str) -> dict[str, list[int]]:
+    """Device -> the columns of /proc/net/dev, behind its name."""
     with inside(netns_path):
-        lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
-    found = {}
-    for line in lines:
-        name, numbers = line.split(":", 1)
-        n = numbers.split()
-        found[name.strip()] = (int(n[1]), int(n[9]))
-    return found
+        lines = [line.split(":", 1) for line in Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]]
+    return {name.strip(): [int(n) for n in numbers.split()] for name, numbers in lines}
 
 
 def udp_receive_errors(netns_path: str) -> int:

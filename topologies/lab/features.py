@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topologies.lab.bgp_routers import PACKAGES, router_program
-from topologies.lab.host_limits import congestion_controls, has_module, programs
+from topologies.lab.host_limits import can_open, congestion_controls, has_module, programs
 from topologies.lab.programs import find_program
 from topologies.switches.datapaths import AUTO, DATAPATHS
 
@@ -37,7 +37,7 @@ _MODULES = {
 
 def features() -> list[Feature]:
     """All of them, needed ones first."""
-    return [*_basics(), *_programs(), *_optional()]
+    return [*_basics(), *_programs(), *_devices(), *_optional()]
 
 
 def _basics() -> Iterator[Feature]:
@@ -54,6 +54,13 @@ def _basics() -> Iterator[Feature]:
         # Built-in parts need no entry below /sys/module: only a modular kernel can be asked.
         present = has_module(module) or not Path(f"/lib/modules/{os.uname().release}").exists()
         yield Feature(module, present, True, what, "a stock kernel of the distribution")
+
+
+def _devices() -> Iterator[Feature]:
+    for d in DATAPATHS.values():
+        for device, remedy in d.requirements.devices.items():
+            present = can_open(device)
+            yield Feature(device, present, d.name == AUTO, f"datapath: {d.name}" if present else "missing", remedy)
 
 
 def _programs() -> Iterator[Feature]:

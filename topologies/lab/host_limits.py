@@ -19,7 +19,7 @@ from topologies.access import files
 from topologies.access.netns import get_sysctl, set_sysctl
 from topologies.lab import journal
 from topologies.lab.programs import find_program
-from topologies.model.errors import HostError
+from topologies.model.errors import HostError, SpecErrors
 from topologies.model.fabric import Fabric
 from topologies.switches.datapath import Datapath
 from topologies.switches.datapaths import DATAPATHS, chosen
@@ -53,6 +53,15 @@ def has_module(name: str) -> bool:
     return False
 
 
+def can_open(device: str) -> bool:
+    """Whether there is such a special file, and something behind it."""
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def congestion_controls() -> list[str]:
     return get_sysctl("net.ipv4.tcp_available_congestion_control").split()
 
@@ -78,7 +87,14 @@ def require_programs(datapath: Datapath) -> None:
 
 def require_features(fabric: Fabric) -> None:
     """Refuse a fabric that this kernel cannot emulate, by the name of what it lacks."""
-    for key, module, hint in chosen(fabric).modules(fabric):
+    datapath = chosen(fabric)
+    if refused := list(datapath.refused(fabric)):
+        raise SpecErrors(refused)
+    for device, hint in datapath.requirements.devices.items():
+        if not can_open(device):
+            raise HostError(f"fabric {fabric.spec.name}, datapath: {datapath.name}", f"the device {device}",
+                            "none that can be opened", hint)
+    for key, module, hint in datapath.modules(fabric):
         if not has_module(module):
             raise HostError(f"fabric {fabric.spec.name}, {key}", f"a kernel with the module {module}",
                             "a kernel without it", hint)

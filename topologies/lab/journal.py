@@ -157,16 +157,17 @@ def state() -> Path:
     except OSError as error:
         raise HostError(str(BASE), "a place for the lab's records", os.strerror(error.errno or 0),
                         "labs need root: run with sudo, and see that /run is not full") from None
-    _check_ours()
+    require_own(BASE, "AIFAB_STATE")
     return BASE
 
 
-def _check_ours() -> None:
-    found = BASE.lstat()
+def require_own(directory: Path, variable: str) -> None:
+    """Raises HostError for a directory that somebody else can write. variable: of the environment, to name another."""
+    found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {0, os.geteuid()} or found.st_mode & 0o022:
-        raise HostError(str(BASE), "a directory that only its owner can write, root or who runs this",
+        raise HostError(str(directory), "a directory that only its owner can write, root or who runs this",
                         f"mode {stat.filemode(found.st_mode)}, owner {found.st_uid}",
-                        "take it away, or name another one in AIFAB_STATE")
+                        f"take it away, or name another one in {variable}")
 
 
 def _new_directory(labs: Path) -> Path:
@@ -183,7 +184,7 @@ def all_labs() -> Iterator[Journal]:
     """Every lab with a record on this machine, running or left over."""
     labs = BASE / "labs"
     if labs.is_dir():
-        _check_ours()
+        require_own(BASE, "AIFAB_STATE")
         for directory in sorted(labs.iterdir()):
             if directory.is_dir():
                 yield Journal(directory)

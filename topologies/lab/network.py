@@ -157,7 +157,7 @@ def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
     make_namespaces([*netns.values(), *([wiring] if wiring else [])])
     datapath, site = chosen(fabric), Site(fabric, netns, wiring, journal)
     datapath.lay(site)
-    make_interfaces(fabric, netns)
+    make_interfaces(fabric, netns, switches=datapath.has_port_devices)
     started = datapath.start(site)
     bgp = fabric.spec.bgp
     inventory = Inventory(
@@ -168,16 +168,17 @@ def bring_up_fabric(fabric: Fabric, journal: Journal) -> Inventory:
         speaker=bgp_routers.speaker_netns(journal.lab) if bgp else "",
         routers=bgp_routers.start_routers(fabric, bgp, journal) if bgp else {})
     files.write_whole(journal.directory / "inventory.json", inventory.model_dump_json(indent=1).encode(), ours=True)
+    datapath.attend(inventory)
     return inventory
 
 
-def make_interfaces(fabric: Fabric, netns: dict[str, str]) -> None:
-    """Addresses and offloads, in one process."""
+def make_interfaces(fabric: Fabric, netns: dict[str, str], *, switches: bool) -> None:
+    """Addresses and offloads, in one process. switches: whether their ports are devices."""
     prefix = IPv4Network(fabric.spec.subnet).prefixlen
     for node in fabric.nodes:
         with inside(f"/run/netns/{netns[node.name]}"):
             bring_up("lo")
-            for link in fabric.links_of(node.name):
+            for link in fabric.links_of(node.name) if switches or not node.dpid else ():
                 port = link.end(node.name).interface
                 if node.is_host:
                     bring_up(port, node.ip, prefix, offloads=False)

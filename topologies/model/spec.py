@@ -125,7 +125,7 @@ def share_problems(shares: Mapping[str, tuple[float, float]]) -> Iterator[tuple[
             f"{total:.4g} of a link"
 
 
-Datapath = Literal["auto", "ovs", "ovs-kernel"]
+Datapath = Literal["auto", "ovs", "ovs-kernel", "engine"]
 _DATAPATHS_RENAMED = {"user": "ovs", "kernel": "ovs-kernel"}
 
 
@@ -165,7 +165,8 @@ class FabricSpec(Strict):
         "weighted = the same, each path with a part of the flows that is in proportion to its rate; "
         "pinned = each host's traffic takes one spine, the hosts of a leaf dealt over the spines in turn"))
     datapath: Datapath = Field("auto", description="what switches and links are made of: ovs is Open vSwitch in "
-                                                   "userspace, ovs-kernel the kernel's own, auto is ovs")
+                                                   "userspace, ovs-kernel the kernel's own, engine the fabric engine, "
+                                                   "auto is ovs")
     tcp: TcpSpec = TcpSpec()
     links: dict[str, LinkOverride] = Field(default_factory=dict)
     classes: dict[ClassName, ClassSpec] = Field({}, max_length=8, description="traffic classes of every wire")

@@ -2,6 +2,7 @@
 
     requirements, modules, refused     before anything is made
     lay, start                         a fabric comes to life; its journal takes it down
+    attend, ended                      what belongs to a running lab, and whether it still runs
     kill, start_again, pid_of          one switch dies, and comes again
     set_rate, set_queue, set_state,    while it carries traffic
     shares, set_shares
@@ -39,6 +40,7 @@ class Requirements:
     programs    name -> package                     versions    what a run notes: name -> command that says it
     modules     kernel module -> what it is for     optional    likewise, where only some fabrics need it
     settings    sysctl -> value, for all labs       parameters  file below /sys/module -> value, where it exists
+    devices     special file -> what to do where it cannot be opened
     """
 
     programs: Mapping[str, str] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class Requirements:
     optional: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
+    devices: Mapping[str, str] = field(default_factory=dict)
 
 
 class Need(NamedTuple):
@@ -124,13 +127,15 @@ class Feeder(Protocol):
 
 class Datapath(ABC):
     """name: as in a spec, and in the inventory. title: a sentence about it. cannot_show: what results do not hold for.
-    overrun_at: where `losses` happen. wired: whether its links want a namespace of their own."""
+    overrun_at: where `losses` happen. wired: whether its links want a namespace of their own. has_port_devices: whether
+    switches' ports are devices of their namespaces, as hosts' are."""
 
     name: str
     title: str
     cannot_show: tuple[str, ...] = ()
     overrun_at: str = "port sockets"
     wired: bool = False
+    has_port_devices: bool = True
     requirements: Requirements
 
     # ---- before anything is made
@@ -152,6 +157,13 @@ class Datapath(ABC):
     @abstractmethod
     def start(self, site: Site) -> Started:
         """Links take their rates, switches connect to the controller; what runs is in the journal. Raises HostError."""
+
+    def attend(self, inventory: Inventory) -> None:     # noqa: B027 - most need nothing
+        """The inventory is written: what reads it may start. Raises HostError."""
+
+    def ended(self, inventory: Inventory) -> str:
+        """A sentence about a process that has ended by itself and has taken the lab with it; '' for none."""
+        return ""
 
     @abstractmethod
     def processes(self, inventory: Inventory) -> dict[str, int]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
 from topologies.switches.datapath import Datapath
+from topologies.switches.engine.datapath import ENGINE
 from topologies.switches.ovs.datapath import OVS, OVS_KERNEL
 
-DATAPATHS: dict[str, Datapath] = {d.name: d for d in (OVS, OVS_KERNEL)}
+DATAPATHS: dict[str, Datapath] = {d.name: d for d in (OVS, OVS_KERNEL, ENGINE)}
 AUTO = OVS.name
 
 

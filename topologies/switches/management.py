@@ -48,6 +48,7 @@ class Management:
     settle_counters  wait until the rules' counters are up to date
     drop_counts      cookie of a drop rule -> packets
     path_of          what the switch would do with a packet; nothing is sent or counted
+    forwards         whether a switch whose process lives forwards: a connection may be lost because it lost its power
     """
 
     is_switch: Callable[[int], bool]
@@ -56,3 +57,4 @@ class Management:
     settle_counters: Callable[[SwitchProcess], None]
     drop_counts: Callable[[SwitchProcess], Counter[int]]
     path_of: Callable[[SwitchProcess, Frame], Sent]
+    forwards: Callable[[SwitchProcess], bool] = lambda _switch: True

@@ -16,11 +16,11 @@ def read_queues(inventory: Inventory) -> dict[str, QueueCount]:
     for netns in {q.netns for q in queues(inventory)} | {inventory.wiring}:
         for device, q in device_queues(netns):
             held.setdefault((netns, device), {})[q.handle] = q
-    return {q.direction: _through(q, held.get((q.netns, q.device), {})) + _impaired(
+    return {q.direction: through(q, held.get((q.netns, q.device), {})) + _impaired(
         held.get((inventory.wiring, q.leaves_by), {})) for q in queues(inventory)}
 
 
-def _through(queue: Queue, held: Mapping[int, qdisc.Qdisc]) -> QueueCount:
+def through(queue: Queue, held: Mapping[int, qdisc.Qdisc]) -> QueueCount:
     """The queues of one device, by their handles."""
     found = [held[handle] for handle in (*queue.handles, qdisc.SENTINEL_QUEUE) if handle in held]
     return QueueCount(sum(q.packets for q in found), sum(q.drops for q in found), sum(q.qlen for q in found),

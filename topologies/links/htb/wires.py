@@ -129,6 +129,12 @@ def host_lines(fabric: Fabric, host: str) -> list[str]:
                        classes=wire_classes(fabric.spec.classes)))
 
 
+def router_lines(fabric: Fabric, link: Link) -> list[str]:
+    """tc lines for the device of a router with a VTEP, where what is behind it is no wire that queues."""
+    return list(shaper(link.a.interface, link, link.rate, f"bfifo limit {link.queue}", carries_sentinel(fabric, link),
+                       classes=wire_classes(fabric.spec.classes)))
+
+
 def crossing_time(link: Link) -> float:
     """Seconds that an isolated frame takes over a wire with empty queues: the link's delay, for a token bucket lets it
     through at once (docs/decisions/003-isolated-frames.md)."""
@@ -176,10 +182,14 @@ def set_rate(inventory: Inventory, name: str, rate: float) -> None:
     link = inventory.fabric.link(name)
     for queue in queues(inventory):
         if queue.link == link.name:
-            top = "1" if queue.classes else "10"
-            tc_batch([f"class change dev {queue.device} parent 1: classid 1:{top} {_rate(link, rate)}",
-                      *(f"class change dev {queue.device} {class_words(link, rate, c)}" for c in queue.classes)],
-                     queue.netns)
+            change_rate(queue, link, rate)
+
+
+def change_rate(queue: Queue, link: Link, rate: float) -> None:
+    """Change the rate of one direction while it carries traffic."""
+    top = "1" if queue.classes else "10"
+    tc_batch([f"class change dev {queue.device} parent 1: classid 1:{top} {_rate(link, rate)}",
+              *(f"class change dev {queue.device} {class_words(link, rate, c)}" for c in queue.classes)], queue.netns)
 
 
 def set_queue(inventory: Inventory, name: str, size: int) -> None:

@@ -18,6 +18,7 @@ struct request {
 bool run_rule(struct request *q);
 bool run_unrule(struct request *q);
 bool run_rules(struct request *q);
+bool run_drops(struct request *q);
 bool run_group(struct request *q);
 bool run_ungroup(struct request *q);
 bool run_groups(struct request *q);

@@ -174,6 +174,7 @@ static const struct command commands[] = {
     {"group", "ID type=T [hash=FIELD,...] buckets BUCKET:WATCH:ACTION;... ...", true, 1, INT32_MAX, run_group},
     {"ungroup", "ID", true, 1, 1, run_ungroup},
     {"rules", "nothing", false, 0, 0, run_rules},
+    {"drops", "nothing", false, 0, 0, run_drops},
     {"groups", "nothing", false, 0, 0, run_groups},
     {"clear", "nothing", false, 0, 0, run_clear},
     {"packet-out", "PORT ACTION;... HEX", false, 3, 3, run_packet_out_command},

@@ -65,8 +65,8 @@ void pipeline_port_changed(struct pipeline *s, uint32_t port);
 bool pipeline_add_port(struct pipeline *s, uint32_t port);       /* a link's; false: there are 1,024 already */
 const struct pipeline_counts *pipeline_counts(const struct pipeline *s);
 
-/* Whether a command of the control protocol is one of these: vtep neighbour rule unrule group ungroup rules groups clear
- * packet-out trace. */
+/* Whether a command of the control protocol is one of these: vtep neighbour rule unrule group ungroup rules drops groups
+ * clear packet-out trace. */
 bool pipeline_has_command(const char *command);
 /* One of them (docs/engine.md): words[0] is the command, words[1] the switch. Cuts the words up; writes the answer, one
  * line without newline, to out. */
