@@ -58,13 +58,16 @@ def _described(name: str, settings: list[str], strict: bool) -> Iterator[str]:
     from controller.intent.lenient import note_lines, refuse
     from scenarios.spec.compiling import compiled, located
     from scenarios.spec.expected import duration_lines, event_lines, fabric_line, traffic_lines, vpc_lines
+    from topologies.switches.datapaths import require_asked
 
     if _is_study(name):
         yield from _study_lines(name, settings)
         return
     if is_fabric(name):
+        fabric = expand(load_fabric(name, settings))
+        require_asked(fabric)
         yield f"{name}: OK, a fabric"
-        yield fabric_line(expand(load_fabric(name, settings)))
+        yield fabric_line(fabric)
         return
     scenario, fabric, document = read_scenario(name, settings)
     with located(document):

@@ -11,6 +11,7 @@ from pathlib import Path
 from scenarios.evidence.results import write_whole
 from scenarios.evidence.tenants import Tenants
 from scenarios.run.child import Child
+from scenarios.run.ended import LabEndError, cause, check_lab
 from scenarios.run.jobs import jobs_of, setting_of
 from scenarios.run.measure import Measurement
 from scenarios.run.timed import Timed
@@ -125,6 +126,7 @@ class PhaseRun:
 
     def _until_done(self, progress: OnProgress) -> None:
         while not all(c.finished for c in self.children):
+            check_lab(self.measurement.lab.inventory)
             for child in self.children:
                 for event in child.drain():
                     if isinstance(event, Progress):
@@ -138,8 +140,11 @@ class PhaseRun:
 
 
 def check_hosts_alive(measurement: Measurement, error: LabError) -> LabError:
-    """Replace a traffic error by the host's interface that went down, if one did: the cause, not the symptom."""
+    """Replace a traffic error by the end of the lab, or by the host's interface that went down: the cause, not the
+    symptom."""
     inventory = measurement.lab.inventory
+    if isinstance(ended := cause(inventory, error), LabEndError):
+        return ended
     for host in inventory.fabric.all_hosts:
         port = inventory.fabric.access_link(host.name).a.interface
         with inside(inventory.netns_path(host.name)):

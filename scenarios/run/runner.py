@@ -19,6 +19,7 @@ from types import FrameType
 from scenarios.evidence import evidence
 from scenarios.evidence.results import Recorded, RunDirectory
 from scenarios.evidence.tenants import Tenants
+from scenarios.run.ended import LabEndError, cause
 from scenarios.run.lab import Lab, lab
 from scenarios.run.measure import Measurement, Proof
 from scenarios.run.phases import (
@@ -34,7 +35,7 @@ from scenarios.run.prediction import PhasePrediction, predict_alone
 from scenarios.spec.compiling import compiled
 from scenarios.spec.scenario import Scenario
 from scenarios.spec.vpc_schedule import changes_of
-from scenarios.verdict.verdict import Verdict, judge
+from scenarios.verdict.verdict import Verdict, judge, lab_ended
 from topologies.lab.host_limits import measuring_lock
 from topologies.model.errors import LabError
 from topologies.model.fabric import Fabric
@@ -97,6 +98,10 @@ def run_scenario(scenario: Scenario, base: Path, *, fabric: Fabric | None = None
         except KeyboardInterrupt:
             run.mark("interrupted", "by the user")
             raise
+        except LabEndError as error:
+            run.write("verdict", lab_ended(error.found).as_json())
+            run.mark("failed", str(error))
+            raise
         except LabError as error:
             run.mark("failed", str(error))
             raise
@@ -149,6 +154,8 @@ def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[tuple[Traffic
                     tenants.prove(f"after phase {phase.name}")
             tell.stage("accounting for packets")
             measurement.finish()
+        except LabError as error:
+            raise cause(it.inventory, error) from error
         finally:
             measurement.abort()
     return measurement.proof

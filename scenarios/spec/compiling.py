@@ -23,6 +23,7 @@ from topologies.model.document import Document, KeyPath
 from topologies.model.errors import Gathered, LabError, SpecError, SpecErrors
 from topologies.model.expansion import expand
 from topologies.model.fabric import Fabric
+from topologies.switches.datapaths import require_asked
 
 _PATH = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 
@@ -47,6 +48,8 @@ def compiled(scenario: Scenario, fabric: Fabric | None = None) -> Compiled:
     if fabric is None:
         fabric = expand(scenario.fabric)
     gathered = Gathered()
+    with gathered.at("fabric"):
+        require_asked(fabric)
     planned: list[Traffic] = []
     for phase in scenario.phases:
         with gathered.at():

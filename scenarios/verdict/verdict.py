@@ -51,6 +51,12 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(max(c.level for c in checked), tuple(reasons), checked)
 
 
+def lab_ended(how: str) -> Verdict:
+    """Of a run whose network ended before it did; nothing else of it is judged."""
+    reason = Reason(emulator.NAME, Level.INVALID, f"the lab ended during the run: {how}")
+    return Verdict(Level.INVALID, (reason,), (Check(emulator.NUMBER, reason.text, (reason,)),))
+
+
 def _finite(values: Mapping[str, object]) -> dict[str, object]:
     """JSON has no NaN and no infinity."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

@@ -19,10 +19,10 @@ from topologies.access import files
 from topologies.access.netns import get_sysctl, set_sysctl
 from topologies.lab import journal
 from topologies.lab.programs import find_program
-from topologies.model.errors import HostError, SpecErrors
+from topologies.model.errors import HostError
 from topologies.model.fabric import Fabric
 from topologies.switches.datapath import Datapath
-from topologies.switches.datapaths import DATAPATHS, chosen
+from topologies.switches.datapaths import DATAPATHS, chosen, require_asked
 
 # Neighbour table: it is one table for all namespaces, and 64 hosts that all talk to each other need 4,032 entries.
 SYSCTLS = {
@@ -87,9 +87,8 @@ def require_programs(datapath: Datapath) -> None:
 
 def require_features(fabric: Fabric) -> None:
     """Refuse a fabric that this kernel cannot emulate, by the name of what it lacks."""
+    require_asked(fabric)
     datapath = chosen(fabric)
-    if refused := list(datapath.refused(fabric)):
-        raise SpecErrors(refused)
     for device, hint in datapath.requirements.devices.items():
         if not can_open(device):
             raise HostError(f"fabric {fabric.spec.name}, datapath: {datapath.name}", f"the device {device}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from topologies.model.errors import SpecErrors
 from topologies.model.fabric import Fabric
 from topologies.model.inventory import Inventory
 from topologies.switches.datapath import Datapath
@@ -16,6 +17,12 @@ def chosen(fabric: Fabric) -> Datapath:
     """The datapath that a fabric asks for."""
     wanted = fabric.spec.datapath
     return DATAPATHS[AUTO if wanted == "auto" else wanted]
+
+
+def require_asked(fabric: Fabric) -> None:
+    """Raises SpecErrors with all that a fabric asks for and its datapath has on no machine."""
+    if refused := list(chosen(fabric).refused(fabric)):
+        raise SpecErrors(refused)
 
 
 def datapath_of(inventory: Inventory) -> Datapath:

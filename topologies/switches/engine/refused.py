@@ -9,7 +9,6 @@ from topologies.model.errors import SpecError
 from topologies.model.fabric import Fabric, Link
 
 CLASSES = 6             # queues 1 to 6; 0 is for packets in none, 7 for the lab's own probes
-_ELSEWHERE = "leave it out, or use datapath: ovs"
 
 
 def refused(fabric: Fabric) -> Iterator[SpecError]:
@@ -17,13 +16,19 @@ def refused(fabric: Fabric) -> Iterator[SpecError]:
     if len(fabric.spec.classes) > CLASSES:
         yield SpecError(f"fabric {fabric.spec.name}: classes", f"at most {CLASSES} classes with datapath: engine",
                         str(len(fabric.spec.classes)), "fewer classes, or datapath: ovs")
-    yield from (error for link in fabric.links for error in _queue(link))
+    yield from _queues(fabric)
 
 
-def _queue(link: Link) -> Iterator[SpecError]:
-    how, where = link.discipline, f"link {link.name}: queue"
-    if how.kind not in ("fifo", "red"):
-        yield SpecError(where, "kind: fifo, or red with ecn, with datapath: engine", f"kind: {how.kind}", _ELSEWHERE)
-    if isinstance(how, Red) and not how.ecn:
-        yield SpecError(where, "kind: red with ecn: true: the engine marks, and drops from the tail alone",
-                        "kind: red without ecn", f"add ecn: true, {_ELSEWHERE}")
+def _queues(fabric: Fabric) -> Iterator[SpecError]:
+    """One error a kind: most links have theirs from the same key."""
+    wrong: dict[str, list[Link]] = {}
+    for link in fabric.links:
+        how = link.discipline
+        if not (how.kind == "fifo" or (isinstance(how, Red) and how.ecn)):
+            wrong.setdefault(how.kind, []).append(link)
+    for kind, links in wrong.items():
+        more = f" and {len(links) - 1} more" if len(links) > 1 else ""
+        without = " without ecn" if kind == "red" else ""
+        yield SpecError(f"fabric {fabric.spec.name}: queue of {links[0].name}{more}",
+                        "kind: fifo, or red with ecn: true, with datapath: engine", f"kind: {kind}{without}",
+                        "another kind, or datapath: ovs")
