@@ -75,7 +75,8 @@ def assemble(recorded: Recorded, fabric: Fabric, proof: Proof, metrics: Mapping[
         host_rate=min(k.rate for k in hosts), host_frame=max(k.max_frame for k in hosts),
         phases=tuple(Phase(*p) for p in proof.phases), faults=tuple(faults(proof.history, fabric, end)),
         engines=tuple(name for p in processes for name in p.watched), replay_lag=replay_lag(metrics), locked=locked,
-        controller_ended=proof.controller_ended, timers=tuple(p.sends for p in processes if p.sends))
+        controller_ended=proof.controller_ended, timers=tuple(p.sends for p in processes if p.sends),
+        late=tuple(proof.late))
 
 
 def emulator_counts(before: ledger.Counters | None, after: ledger.Counters | None) -> dict[str, Count] | None:

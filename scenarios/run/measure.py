@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from scenarios.evidence.outages import daemons, faults, with_lost_counts
@@ -14,6 +15,8 @@ from scenarios.evidence.results import RunDirectory, write_whole
 from scenarios.run.child import Child
 from scenarios.run.lab import Lab
 from scenarios.spec.events import History
+from scenarios.verdict.invariants.evidence import Late
+from topologies.model.histogram import Histogram
 from topologies.proof.audit import audit
 from topologies.proof.calibrate import Calibration, calibrate
 from topologies.proof.counters import hops, snapshot, wait_quiet
@@ -40,6 +43,7 @@ class Proof:
     phases: list[tuple[str, float, float]] = field(default_factory=list)    # name, start, end: s since t0
     sentinel: bool = False
     controller_ended: bool = False
+    late: list[Late] = field(default_factory=list)
 
 
 class Measurement:
@@ -89,6 +93,16 @@ class Measurement:
         """Let the sampler end a second of the processors here: phases are made of whole ones."""
         if self.sampler is not None:
             self.sampler.say("second")
+
+    def lateness(self) -> dict[str, Histogram]:
+        """How late the fabric's own edge has been so far."""
+        return datapath_of(self.lab.inventory).lateness(self.lab.inventory)
+
+    def note_lateness(self, phase: str, before: Mapping[str, Histogram]) -> None:
+        """A phase is over that began with `before`."""
+        for what, now in self.lateness().items():
+            since = now - before[what]
+            self.proof.late.append(Late(what, phase, since.count, since.quantile(0.99) / 1e9, since.max / 1e9))
 
     def finish(self) -> Ledger:
         """Stop the sentinel, wait for quiet, account for packets. Raises RunError if it does not get quiet."""

@@ -105,6 +105,7 @@ class PhaseRun:
         timed = (Player(m.lab.inventory, events, m.proof.history, m.t0, m.watch),
                  Timed("schedule", self.tenants.steps(self.phase.name, m.proof.history)))
         m.begin_second()
+        late = m.lateness()
         start = time.monotonic() - m.t0
         for child in self.children:
             child.say("go")
@@ -121,6 +122,7 @@ class PhaseRun:
         for name in watched:
             m.unwatch(name)
         end = time.monotonic() - m.t0
+        m.note_lateness(self.phase.name, late)
         m.begin_second()
         return start, end
 

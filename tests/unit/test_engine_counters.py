@@ -11,12 +11,13 @@ from tests.unit.made_up_engine import CountersFile, inventory_of
 from topologies.links.htb import hosts
 from topologies.model.errors import HostError
 from topologies.model.expansion import expand
+from topologies.model.histogram import Histogram
 from topologies.model.inventory import SwitchProcess
 from topologies.model.spec import FabricSpec
 from topologies.proof.ledger import Counters as Snapshot
 from topologies.proof.ledger import Fault, Ledger, QueueCount, balance
 from topologies.switches.engine import accounting, sampling
-from topologies.switches.engine.counters import Counters, Histogram
+from topologies.switches.engine.counters import Counters
 from topologies.switches.engine.datapath import ENGINE
 from topologies.switches.engine.management.power import forwards
 from topologies.switches.engine.sampling import directions
@@ -91,11 +92,10 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> 
 
 
 def test_a_quantile_is_the_end_of_its_bucket_and_never_above_the_greatest_time() -> None:
-    buckets = (98, 1, 0, 1, *([0] * 92))
-    held = Histogram(100, 0, 1600, buckets)
-    assert held.quantile(0.5) == pytest.approx(1000 * 2 ** 0.25)
-    assert held.quantile(0.99) == pytest.approx(1000 * 2 ** 0.5)
-    assert held.quantile(1.0) == 1600
+    counts = [0] * 96
+    counts[0], counts[9], counts[38] = 98, 1, 1       # below 2 us, of 5 us, of 768 to 896 us
+    held = Histogram(100, 0, 800_000, tuple(counts))
+    assert [held.quantile(share) for share in (0.5, 0.99, 1.0)] == [2000, 6000, 800_000]
     assert (held - held).quantile(0.99) == 0.0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenarios.verdict.invariants.evidence import NAMES, Count, Fault, Level, Phase, Sentinel
+from scenarios.verdict.invariants.evidence import NAMES, Count, Fault, Late, Level, Phase, Sentinel
 from scenarios.verdict.verdict import judge, sentinels
 from tests.unit.evidence_factory import (
     BUSY,
@@ -174,6 +174,18 @@ def test_one_second_of_the_processors(changes: dict[str, Any], level: Level) -> 
 def test_the_reason_names_switch_share_second_and_limit() -> None:
     text = check(4, SUSPECT, counters=second(12, runq={"leaf1": 0.46}))
     assert text == "leaf1's switch waited for the CPU 46 % of second 12; the limit is 33 %".replace(" %", "%")
+
+
+@pytest.mark.parametrize(("p99", "level"), [(300e-6, VALID), (301e-6, SUSPECT), (600e-6, SUSPECT), (601e-6, INVALID)])
+def test_a_fabrics_edge_that_runs_late_names_its_phase(p99: float, level: Level) -> None:
+    late = Late("frames to hosts", "main", 1000, p99, 2e-3)
+    text = check(4, level, late=(late,))
+    if level == SUSPECT:
+        assert text == f"frames to hosts were {p99 * 1e6:.0f} us late (p99 of 1,000) in phase main; the limit is 300 us"
+
+
+def test_an_edge_that_did_nothing_is_not_judged() -> None:
+    check(4, VALID, late=(Late("frames to hosts", "main", 0, 1.0, 1.0),))
 
 
 @pytest.mark.parametrize(("doubt", "level"), [

@@ -8,8 +8,8 @@
     shares, set_shares
     devices, queues, losses, walk      packet accounting
     sampling, sent_bytes               bytes, drops and what waits, many times a second
-    audit, feeder, sent, waiting,      proof that links are what the spec says
-    crossing_time
+    audit, feeder, sent, waiting,      proof that links are what the spec says, and that it kept up
+    crossing_time, lateness
     capture_command                    to look into a link
     title, cannot_show                 for reports
 
@@ -27,6 +27,7 @@ from typing import NamedTuple, Protocol
 from topologies.lab.journal import Journal
 from topologies.model.errors import SpecError
 from topologies.model.fabric import Fabric, Link
+from topologies.model.histogram import Histogram
 from topologies.model.inventory import Inventory, SwitchProcess, WireDevices
 from topologies.model.spec import ClassSpec
 from topologies.proof.findings import Declared, Finding
@@ -237,6 +238,10 @@ class Datapath(ABC):
     @abstractmethod
     def audit(self, inventory: Inventory, declared: Declared) -> Iterator[Finding]:
         """Every difference between what runs and what the spec and declared events say."""
+
+    def lateness(self, inventory: Inventory) -> dict[str, Histogram]:
+        """What is done in real time ('frames to hosts') -> how late it was, so far; none where it is not counted."""
+        return {}
 
     @abstractmethod
     def feeder(self, inventory: Inventory, direction: Direction, frame: bytes) -> Feeder: ...

@@ -95,6 +95,18 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Late:
+    """How late what owns switches and links did something in real time in one phase; p99 and most in s, most of all
+    phases so far."""
+
+    what: str       # 'frames to hosts'
+    phase: str
+    count: int
+    p99: float
+    most: float
+
+
+@dataclass(frozen=True)
 class Count:
     """An emulator counter before and after a run; in_faults: what it rose by inside declared faults."""
 
@@ -130,6 +142,7 @@ class Evidence:
     replay_lag    workload of open-loop requests -> (p99 of how late they left, median E2EL), s
     locked        False with --no-lock
     controller_ended    the controller was gone at the final packet accounting
+    late                how late the fabric's own edge ran, where it is counted
     """
 
     counters: Counters | None
@@ -149,6 +162,7 @@ class Evidence:
     replay_lag: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     locked: bool | None = None
     controller_ended: bool = False
+    late: tuple[Late, ...] = ()
 
 
 def over(value: float, limit: float, twice: float | None = None) -> Level:

@@ -5,6 +5,7 @@
     a traffic process's wait            up to 15 %      beyond 30 % INVALID
     steal                               up to 5 %       beyond 10 % INVALID
     nice of a switch or traffic process up to 0         above SUSPECT: it gives way to everything else
+    the engine's edge, p99              up to 0.3 ms    late: frames from and to hosts; beyond twice INVALID
     sentinel's p99                      max(two full frames at the host rate, 1 ms), beyond twice INVALID
 
 A reading that cannot be is no evidence against a run, nor for it: idle or stolen time outside 0 to 105 % of the
@@ -43,6 +44,7 @@ NUMBER, NAME = 4, "headroom"
 IDLE, HALF_IDLE = 0.15, 0.07
 SWITCH_WAIT, ENGINE_WAIT, STEAL = 1 / 3, 0.15, 0.05
 SENTINEL_FRAMES, SENTINEL_FLOOR = 2, 1e-3
+LATE = 300e-6               # s at p99, of an engine's edge: a quarter of a full frame's time at 10 Mbit/s
 POSSIBLE = (-0.01, 1.05)    # shares of a second: both clocks have their grain
 SAMPLES = 1000              # a p99 is not said of fewer
 STRIDE = 250
@@ -64,13 +66,15 @@ def check(evidence: Evidence) -> Check:
     cpu, switches = (counters.cpu, counters.switches) if counters else ((), ())
     seconds = counted(cpu, evidence.phases)
     reasons = (*_uncovered(seconds, evidence.phases), *_machine(seconds),
-               *_processes(seconds, switches, evidence), *_sentinels(evidence))
+               *_processes(seconds, switches, evidence), *_late(evidence), *_sentinels(evidence))
     figures = _figures(seconds, switches, evidence)
+    edge = f", the fabric's edge late by {figures['late_p99_s'] * 1e6:.0f} us at p99 (limit {LATE * 1e6:.0f} us)" \
+        if evidence.late else ""
     text = (f"{plural(len(seconds), 'second')}: idle at least {figures['idle']:.0%} (limit {IDLE:.0%}), switches "
             f"waited at most {figures['switch_wait']:.0%} (limit {SWITCH_WAIT:.0%}), traffic "
             f"{figures['engine_wait']:.0%} (limit {ENGINE_WAIT:.0%}), steal {figures['steal']:.0%} (limit "
             f"{STEAL:.0%}), sentinel p99 {figures['sentinel_p99_s'] * 1e3:.2f} ms (limit "
-            f"{sentinel_limit(evidence) * 1e3:.2f} ms)")
+            f"{sentinel_limit(evidence) * 1e3:.2f} ms){edge}")
     return Check(NUMBER, text.replace("nan%", "not measured").replace("nan ms", "not measured"), reasons, figures)
 
 
@@ -174,6 +178,13 @@ def _unwatched(name: str, title: str, seconds: Sequence[Cpu], evidence: Evidence
                      None, None, name, unseen[0].start)
 
 
+def _late(evidence: Evidence) -> Iterator[Reason]:
+    for late in evidence.late:
+        if late.count and (level := over(late.p99, LATE)):
+            yield Reason(NAME, level, f"{late.what} were {late.p99 * 1e6:.0f} us late (p99 of {late.count:,}) in phase "
+                         f"{late.phase}; the limit is {LATE * 1e6:.0f} us", late.p99, LATE, late.what)
+
+
 def sentinel_limit(evidence: Evidence) -> float:
     """Seconds: two full frames' serialisation at the host rate, or 1 ms if that is more."""
     return max(SENTINEL_FRAMES * evidence.host_frame * 8 / evidence.host_rate, SENTINEL_FLOOR)
@@ -238,4 +249,5 @@ def _figures(seconds: Sequence[Cpu], switches: Sequence[str], evidence: Evidence
     return {"seconds": len(seconds), "idle": min(idle, default=float("nan")),
             "steal": max(steal, default=float("nan")), "doubtful_waits": sum(len(c.doubt) for c in seconds),
             "switch_wait": most(switches), "engine_wait": most(evidence.engines),
-            "sentinel_p99_s": max(p99, default=float("nan"))}
+            "sentinel_p99_s": max(p99, default=float("nan")),
+            "late_p99_s": max((late.p99 for late in evidence.late), default=float("nan"))}

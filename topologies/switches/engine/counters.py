@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from topologies.model.errors import HostError
+from topologies.model.histogram import Histogram
 
 FILE = "fabricd.counters"       # in a lab's directory
 MAGIC = 0x3172746362616664
@@ -114,30 +114,6 @@ _HISTOGRAM = 3 + BUCKETS
 _HEADER = _ENGINE + _RESERVED + 2 * _HISTOGRAM
 _RECORD = _DIRECTION + QUEUES * _QUEUE          # of a direction
 _HOST, _SWITCH = len(HostCounts._fields), len(SwitchCounts._fields)
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Of times in ns, in buckets of a quarter of an octave: bucket n ends at 1 us x 2^((n + 1) / 4)."""
-
-    count: int
-    sum: int
-    max: int
-    buckets: tuple[int, ...]
-
-    def __sub__(self, before: Histogram) -> Histogram:
-        """What came since `before`; max is that of all."""
-        return Histogram(self.count - before.count, self.sum - before.sum, self.max,
-                         tuple(now - then for now, then in zip(self.buckets, before.buckets, strict=True)))
-
-    def quantile(self, share: float) -> float:
-        """The end of the bucket in which that share is reached, at most the greatest time, in ns; 0 for none."""
-        wanted, seen = share * self.count, 0
-        for number, held in enumerate(self.buckets):
-            seen += held
-            if held and seen >= wanted:
-                return min(1000 * 2 ** ((number + 1) / 4), float(self.max))
-        return 0.0
 
 
 class Counters:

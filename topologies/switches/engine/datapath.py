@@ -9,6 +9,7 @@ from pathlib import Path
 from topologies.access import start
 from topologies.model.errors import SpecError
 from topologies.model.fabric import Fabric, Link
+from topologies.model.histogram import Histogram
 from topologies.model.inventory import Inventory, SwitchProcess
 from topologies.model.spec import ClassSpec
 from topologies.proof.findings import Declared, Finding
@@ -142,6 +143,13 @@ class Engine(Datapath):
 
     def waiting(self, directions: Collection[Direction]) -> int:
         return sampling.waiting([_own(d) for d in directions])
+
+    def lateness(self, inventory: Inventory) -> dict[str, Histogram]:
+        held = Counters(Path(inventory.directory) / FILE)
+        try:
+            return {"frames to hosts": held.late_write(), "frames from hosts": held.late_read()}
+        finally:
+            held.close()
 
     def crossing_time(self, link: Link, frame: int) -> float:
         return link.delay + 8 * frame / link.rate
