@@ -17,6 +17,7 @@ from topologies.model.fabric import Fabric
 from topologies.model.scale import NOT_SCALED
 from topologies.model.units import show_time
 from topologies.proof.calibrate import serialisation
+from topologies.switches.datapaths import chosen
 from traffic.metrics.on_paths import SUFFIX
 from traffic.runtime.records import ConnectionRecord, TcpSettingsRecord
 from traffic.workloads.specs import RoceSpec, StreamSpec
@@ -165,6 +166,7 @@ def provenance(data: RunData) -> list[tuple[str, str]]:
             ("started", _moment(meta.started)),
             ("finished", _moment(meta.finished) if meta.finished else "no end was recorded"),
             ("command", " ".join(meta.argv)), ("seed", str(meta.seed)), ("machine", plural(meta.cores, "core")),
+            ("switches and links", chosen(data.fabric).title),
             ("aifab", meta.aifab)]
     rows += [(name, version) for name, version in meta.versions.items()]
     return [*((k, v) for k, v in rows if v), *_tcp(data)]
@@ -207,6 +209,7 @@ def limits(scenario: Scenario, fabric: Fabric) -> list[str]:
         "hardware tester, and rates are not held to 0.1 %.",
         "Switches are programs: their forwarding delay and buffer architecture are not those of a switch chip. "
         "Queues are the emulated links' own, one for each direction.",
+        *chosen(fabric).remarks(fabric),
         f"What does not scale{factors}: {'; '.join(NOT_SCALED)}.",
         *_isolated_frames(scenario, fabric),
     ]
@@ -214,6 +217,9 @@ def limits(scenario: Scenario, fabric: Fabric) -> list[str]:
 
 def _isolated_frames(scenario: Scenario, fabric: Fabric) -> Iterator[str]:
     """What latencies of single packets leave out (docs/decisions/003-isolated-frames.md): of their slowest pair."""
+    datapath = chosen(fabric)
+    if any(datapath.crossing_time(link, link.max_frame) > link.delay for link in fabric.links):
+        return      # there a frame pays for itself
     for name, spec in scenario.workloads.items():
         if isinstance(spec, StreamSpec | RoceSpec):
             unpaid, src, dst = max((serialisation(fabric, a, b, spec.frame), a, b) for a, b in spec.pairs)

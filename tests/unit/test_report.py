@@ -331,6 +331,16 @@ def test_a_report_of_latencies_says_what_an_isolated_frame_would_pay_on_real_lin
     assert not any("serialisation" in text for text in limits(other, expand(other.fabric)))
 
 
+@pytest.mark.parametrize(("rate", "hosts"), [("10mbit", "held back by a discipline"), ("100mbit", "without a")])
+def test_a_report_of_the_engine_says_how_hosts_are_attached_and_that_frames_pay_for_themselves(
+        rate: str, hosts: str) -> None:
+    spec = load_scenario("link-failure", ["fabric.datapath=engine", f"fabric.host_rate={rate}"])
+    said = limits(spec, expand(spec.fabric))
+    assert not any("serialisation" in text for text in said)
+    assert any(text.startswith("Switches and links are the fabric engine") for text in said)
+    assert any(hosts in text for text in said)
+
+
 def test_a_metric_of_a_workload_in_several_phases_is_listed_once(tmp_path: Path) -> None:
     spec = run_factory.scenario().model_dump(mode="json")
     spec["phases"] = [{"name": "alone", "run": ["ring"]}, {"name": "beside", "run": ["ring"]}]

@@ -11,7 +11,7 @@
     audit, feeder, sent, waiting,      proof that links are what the spec says, and that it kept up
     crossing_time, lateness
     capture_command                    to look into a link
-    title, cannot_show                 for reports
+    title, cannot_show, remarks        for reports
 
 A new one is a folder with a subclass and a line in topologies/switches/datapaths.py; what its running switches answer
 beside OpenFlow is a Management and a line in topologies/switches/managements.py.
@@ -148,6 +148,10 @@ class Datapath(ABC):
     def modules(self, fabric: Fabric) -> Iterator[Need]:
         """What a fabric asks of the kernel."""
         yield from ()
+
+    def remarks(self, fabric: Fabric) -> Iterator[str]:
+        """What a report says of a fabric on this datapath beside its title, in whole sentences."""
+        yield f"Switches and links are {self.title}. What they cannot show: {'; '.join(self.cannot_show)}."
 
     # ---- life
 

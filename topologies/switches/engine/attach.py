@@ -22,7 +22,14 @@ from topologies.model.fabric import End, Fabric, Link
 from topologies.switches.engine.layout import host_ends
 
 Attachment = Literal["calm", "fast"]
-CALM_SUM = 400e6        # bit/s of all hosts: above it their timers take what the engine needs (docs/decisions/081)
+CALM_SUM = 400e6        # bit/s of all hosts: above it their timers take what the engine needs (docs/decisions/082)
+REMARKS: dict[Attachment, str] = {
+    "calm": "Hosts are held back by a discipline at their links' rates, as by a network card: a sender that is too "
+            "fast waits in its own socket.",
+    "fast": "Hosts send without a discipline of their own, for their rates together are above "
+            f"{CALM_SUM / 1e6:.0f} Mbit/s: what does not fit a device's ring is dropped there, and counted as a drop "
+            "of the host's own direction.",
+}
 STEERING = "net.core.rps_default_mask"      # of Linux from 6.3 on
 
 

@@ -50,6 +50,10 @@ class Engine(Datapath):
     def refused(self, fabric: Fabric) -> Iterator[SpecError]:
         yield from refused(fabric)
 
+    def remarks(self, fabric: Fabric) -> Iterator[str]:
+        yield from super().remarks(fabric)
+        yield attach.REMARKS[attach.attachment(fabric)]
+
     def lay(self, site: Site) -> None:
         """The engine runs from here on: it makes the hosts' devices."""
         attach.steer(site.fabric, site.netns)

@@ -51,10 +51,7 @@ class Ovs(Datapath):
     """One Open vSwitch a switch; `name` says which of its two datapaths forwards."""
 
     wired = True
-    cannot_show = (
-        "a frame that meets empty queues does not pay for its own serialisation",
-        "pauses (PFC): nothing on a link can hold a sender back",
-    )
+    cannot_show = ("pauses (PFC): nothing on a link can hold a sender back",)
 
     def __init__(self, name: str, title: str, needs: Requirements) -> None:
         self.name, self.title, self.requirements = name, title, needs
