@@ -147,6 +147,22 @@ def test_drops_and_losses_of_links_have_the_names_of_their_directions(file: Coun
     assert found.balances
 
 
+def test_drops_beyond_headroom_have_the_direction_by_which_they_came(file: CountersFile) -> None:
+    def change() -> None:
+        carry(file)
+        file.hosts["h1"]["read_packets"] += 2
+        for name in PATH[:2]:
+            file.queues[name, 0]["sent_packets"] += 2
+        for switch in ("leaf1", "spine1"):
+            file.switches[switch]["came"] += 2
+            file.switches[switch]["left"] += 2
+        file.queues["leaf1->spine1", 0]["headroom_drops"] += 2
+
+    found = ledger(file, change)
+    assert found.queue_drops == {"leaf1->spine1": 2}
+    assert found.balances
+
+
 def test_a_rules_drops_are_the_policys_and_other_ends_have_their_reason(file: CountersFile) -> None:
     def change() -> None:
         carry(file)

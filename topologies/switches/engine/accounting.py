@@ -59,11 +59,12 @@ def engine_counts(directory: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _direction(held: Counters, number: int, name: str) -> Iterator[tuple[str, int, int]]:
+    """Headroom is the direction's by which a frame came in, and its drops are behind the switch that it came to."""
     counts, queues = held.direction(number), list(held.queues(number))
     sent = sum(q.sent_packets for q in queues)
-    ended = sum(q.drops + q.headroom_drops for q in queues)
-    yield name, sent + ended + sum(q.packets for q in queues), (
+    yield name, sent + sum(q.drops + q.packets for q in queues), (
         sent + counts.duplicates - counts.lost - counts.bit_errors - counts.flying)
+    yield f"{name} headroom", sum(q.headroom_drops for q in queues), 0
     yield f"{name} cut", counts.cut, 0
 
 

@@ -17,7 +17,7 @@ POOL_SHARE = 4              # a part of the memory that the pool may have at mos
 
 def config_lines(fabric: Fabric, netns: Mapping[str, str], memory: int, processor: int, seed: int) -> Iterator[str]:
     """The whole file. memory: bytes of the machine; processor: the engine's own, -1 for any."""
-    yield f"option pool={pool(fabric, memory)} cpu={processor} seed={seed}"
+    yield f"option pool={pool(fabric, memory)} seed={seed}" + (f" cpu={processor}" if processor >= 0 else "")
     yield from (f"switch {s.name}" for s in fabric.switches)
     yield from (_host(fabric, netns, link, end) for link, end in host_ends(fabric))
     yield from (_link(fabric, link) for link in fabric.links)

@@ -61,7 +61,9 @@ class Walk:
         coming, going = _ways(self.fabric, links, name)
         self._lose(f"{name} (into the switch)", sum(map(self._out_of, coming)) - self._into(name), [*coming, name])
         self._inside(name)
-        self._lose(f"{name} (behind the switch)", self._out_of(name) - sum(map(self._into, going)), [*going, name])
+        headroom = sum(self._into(f"{direction} headroom") for direction in coming)
+        self._lose(f"{name} (behind the switch)", self._out_of(name) - sum(map(self._into, going)) - headroom,
+                   [*going, name])
 
     def _inside(self, name: str) -> None:
         """Came in + copies = left + reasons."""
