@@ -36,7 +36,7 @@ def _entries(subnet: SubnetSpec, at: KeyPath) -> Iterator[Problem]:
         if not network.network_address < IPv4Address(entry.ip) < network.broadcast_address:
             yield Problem(where, f"a host address of {subnet.subnet}", entry.ip)
         elif entry.ip == subnet.gateway_address:
-            yield Problem(where, "another address than the gateway's", entry.ip)
+            yield Problem(where, "an address other than the gateway's", entry.ip)
         elif owners.setdefault(entry.ip, mac) != mac:
             yield Problem(where, "each address kept for one MAC", f"{entry.ip}, which is {owners[entry.ip]}'s")
 

@@ -242,7 +242,7 @@ class VlanNamespace(Object):
 NAMESPACES: Final = (Ipv4Namespace, VlanNamespace)
 _GATEWAY = "the lab has no gateway between VPCs: no NAT, no ACL; a VPCPeering joins two VPCs, an ExternalPeering one " \
            "with the outside"
-_WIRING = "how switches and hosts are joined is the fabric's affair; `connection` of an attachment names a host of it"
+_WIRING = "the fabric's file connects switches and hosts; `connection` of an attachment names one of its hosts"
 _INSTALLED = "the lab installs nothing: it is a fabric file and `aifab up`"
 NOT_HERE: Final = {     # kinds that Hedgehog has and an intent cannot hold -> why
     **dict.fromkeys(("GatewayPeering", "Gateway", "GatewayGroup", "Peering", "VPCInfo"), _GATEWAY),

@@ -1,4 +1,4 @@
-"""aifab analyse: what a capture of RoCEv2 tells of its queue pairs."""
+"""aifab analyse: what a capture of RoCEv2 shows of its queue pairs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def analyse(
 ) -> None:
     """Loss, repeats and order of RoCEv2 queue pairs in a capture, by their PSNs.
 
-    One capture tells what is missing, repeated and late at its place, and counts ACKs, NAKs and congestion
-    notifications. With a second one at the other end also what was lost between the two and how long packets took.
-    What is left out is counted by kind.
+    One capture shows which packets were missing, repeated or late where it was taken, and counts ACKs, NAKs and
+    congestion notifications (CNPs). A second capture, taken at the other end, also shows what was lost between the
+    two and how long packets took. Packets that are left out are counted by kind.
 
     Examples:
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change the fabric first")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a fabric value")]
 
 
 class Op(StrEnum):

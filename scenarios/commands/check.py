@@ -23,12 +23,12 @@ def check(
     files: Annotated[list[str], typer.Argument(
         metavar="FILE...", help="scenario, fabric, study or VPC files, or names of the library or the catalog")],
     settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="PATH=VALUE", help="change a value first, such as fabric.host_rate=20mbit")] = None,
+        "--set", metavar="PATH=VALUE", help="override a value, such as fabric.host_rate=20mbit")] = None,
     fabric: Annotated[str, typer.Option(help="the fabric that VPCs are checked on: a file, or a name of the catalog; "
                                              f"{ASSUMED} by default")] = "",
-    strict: Annotated[bool, typer.Option("--strict", help="refuse keys of VPCs that are ignored with a note")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="reject VPC keys that would be ignored with a note")] = False,
 ) -> None:
-    """Check files; tell every mistake with its line, or what the file describes.
+    """Check files: list every mistake with its line, or say what the file describes.
 
     Examples:
 

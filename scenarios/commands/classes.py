@@ -42,11 +42,11 @@ def show(lab_id: LabId = "") -> None:
 def set_class(
     name: Annotated[str, typer.Argument(metavar="CLASS", help="a class of the fabric")],
     least: Annotated[str | None, typer.Option("--min", metavar="SHARE", help="guaranteed on every wire")] = None,
-    most: Annotated[str | None, typer.Option("--max", metavar="SHARE", help="more it never gets")] = None,
+    most: Annotated[str | None, typer.Option("--max", metavar="SHARE", help="the most that it can get")] = None,
     lab_id: LabId = "",
 ) -> None:
-    """Change a class's shares on every wire while it carries traffic. A scenario that runs on the lab is INVALID then:
-    what it changes itself stands in its schedule.
+    """Change a class's shares on every wire while it carries traffic. A scenario running on the lab becomes
+    INVALID, because a scenario changes shares only by its own schedule.
     """
     from scenarios.run.attach import running_inventory
     from scenarios.run.live_shares import change_shares

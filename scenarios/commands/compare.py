@@ -22,17 +22,17 @@ def compare(
     quick: Annotated[bool, typer.Option("--quick", help="the quick form: what the study's `quick` makes smaller")] =
         False,
     settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="PATH=VALUE", help="change a value of the study first, such as seed=100")] = None,
+        "--set", metavar="PATH=VALUE", help="override a value of the study, such as seed=100")] = None,
     output: Annotated[Path | None, typer.Option(
         "-o", "--output", metavar="DIR", help="the study's directory; default: studies/NAME, or NAME-quick")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
     no_lock: Annotated[bool, typer.Option(
         "--no-lock", help="run beside another measuring run; the results are SUSPECT")] = False,
 ) -> None:
-    """Run every design of a study with the same seeds (as root) and say which one won, by how much, how surely.
+    """Run every design of a study with the same seeds (as root), and report which one wins and by how much.
 
-    A study that was stopped, by whatever, goes on when the same command is given again; one that is complete is
-    only reported again. `aifab check STUDY` says what it would run.
+    Give the same command again to resume a study that was stopped, or to print a finished one again.
+    `aifab check STUDY` lists what it would run.
 
     Examples:
 
@@ -40,7 +40,7 @@ def compare(
 
       sudo aifab compare shared-fabric --set seed=100 -o studies/again
 
-    Exit codes: 0 every run that counts is VALID, 1 error, 2 usage, 3 a run is missing, for it is INVALID,
+    Exit codes: 0 every run that counts is VALID, 1 error, 2 usage, 3 a run is missing because it was INVALID,
     4 a run that counts is SUSPECT, 130 interrupted.
     """
     from rich.console import Console

@@ -18,15 +18,15 @@ def cost(
         metavar="FABRIC|RUN...", help="fabrics of the catalog or files; run directories or ids")],
     prices: Annotated[str, typer.Option(help="a price file, or a name of scenarios/prices")] = "typical",
     host_rate: Annotated[str | None, typer.Option(
-        "--as", metavar="RATE", help="what the hosts of a fabric without a scale stand for, such as 400gbit")] = None,
+        "--as", metavar="RATE", help="the real rate of the hosts of an unscaled fabric, such as 400gbit")] = None,
     settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="PATH=VALUE", help="change the fabrics first, such as oversubscription=4")] = None,
+        "--set", metavar="PATH=VALUE", help="override a value of the fabrics, such as oversubscription=4")] = None,
     runs: Annotated[Path, typer.Option(help="where run directories are")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:
-    """Price fabrics; of runs also what a training step or a million tokens cost, and what the network wasted.
+    """Price a fabric; for a run, also price a training step or a million tokens, and the time lost to the network.
 
-    Several are ranked, with the price at which another one would be the cheapest.
+    Several are ranked, with the price change that would put another one first.
 
     Examples:
 

@@ -54,7 +54,7 @@ def list_things(
 def show(
     name: Annotated[str, typer.Argument(help="a scenario, study, fabric or workshop by name")],
 ) -> None:
-    """Print a scenario, study or fabric that aifab brings along, or a workshop's README.
+    """Print a scenario, study or fabric that comes with aifab, or a workshop's README.
 
     Examples:
 

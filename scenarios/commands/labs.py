@@ -23,7 +23,7 @@ LabId = Annotated[str, typer.Option("--lab", metavar="ID", help="which lab, if s
 def up(
     fabric: Fabric = "small", settings: Settings = None,
     listen: Annotated[str, typer.Option(
-        metavar="127.0.0.1:PORT", help="serve the controller's API over TCP, on loopback, to who has its token")] = "",
+        metavar="127.0.0.1:PORT", help="also serve the controller's API on a loopback TCP port; needs its token")] = "",
 ) -> None:
     """Bring a fabric up with its controller and keep it until Ctrl-C.
 

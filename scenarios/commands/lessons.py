@@ -28,7 +28,7 @@ def lessons(
         "--no-lock", help="run beside another measuring run; the results are SUSPECT")] = False,
     junit: Junit = None,
 ) -> None:
-    """Run scenarios one after another (as root), and tell for each whether its checks hold.
+    """Run scenarios one after another (as root), and report for each whether its checks hold.
 
     Examples:
 

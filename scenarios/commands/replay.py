@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from topologies.model.errors import SpecError
     from topologies.model.fabric import Fabric
 
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change the fabric first")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="override a fabric value")]
 
 
 def replay(
@@ -29,7 +29,7 @@ def replay(
     no_lock: Annotated[bool, typer.Option(
         "--no-lock", help="run beside another measuring run; the result is SUSPECT")] = False,
 ) -> None:
-    """Play a capture again (as root) with its timing, and judge the run.
+    """Replay a capture (as root) with its original timing, and judge the run.
 
     Its TCP and UDP packets are sent at their times and with their sizes and ports, as UDP, between the hosts that
     have their addresses. What is lost, late or out of order is measured as for UDP streams.

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def run(
     scenario: Annotated[str, typer.Argument(help="a scenario file, or a name of the library")],
     settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="PATH=VALUE", help="change a value first, such as trace=FILE or fabric.spines=4")] = None,
+        "--set", metavar="PATH=VALUE", help="override a value, such as trace=FILE or fabric.spines=4")] = None,
     runs: Annotated[Path, typer.Option(help="where run directories go")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
     no_lock: Annotated[bool, typer.Option(
         "--no-lock", help="run beside another measuring run; the result is SUSPECT")] = False,
     no_report: Annotated[bool, typer.Option(
-        "--no-report", help="leave report.html out; `aifab report` writes it later")] = False,
+        "--no-report", help="do not write report.html; `aifab report` writes it later")] = False,
     junit: Junit = None,
 ) -> None:
     """Run a scenario (as root), judge it, and answer its checks.

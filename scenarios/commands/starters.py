@@ -28,7 +28,7 @@ def new(
     name: Annotated[str, typer.Argument(help="its name: small letters, digits and hyphens")],
     directory: Annotated[Path, typer.Option("--directory", "-d", help="where to write it")] = Path(),
 ) -> None:
-    """Write a commented scenario, fabric or study to begin with. A file that exists is never overwritten.
+    """Write a commented scenario, fabric or study to start from. Existing files are never overwritten.
 
     Examples:
 

@@ -18,7 +18,7 @@ def trace(
     lab_id: Annotated[str, typer.Option("--lab", metavar="ID", help="which lab, if several are up")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON and nothing else")] = False,
 ) -> None:
-    """Show the way between two hosts of a running lab: by the rules, and as the wires counted it.
+    """Show the path between two hosts of a running lab, by the rules and by the wires' counters.
 
     Examples:
 
@@ -26,7 +26,7 @@ def trace(
 
       sudo aifab trace h1 h7 --port 9001
 
-    Exit code 1 if rules and counters do not tell the same.
+    Exit code 1 if rules and counters disagree.
     """
     import json
 

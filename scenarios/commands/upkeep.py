@@ -12,7 +12,7 @@ def report(
     target: Annotated[str, typer.Argument(metavar="[RUN]", help="a run directory or id; default: the last run")] = "",
     runs: Annotated[Path, typer.Option(help="where run directories are")] = Path("runs"),
 ) -> None:
-    """Write a run's report.html anew from its records, and print its summary; where it cannot be written, say so.
+    """Print a run's summary and rewrite its report.html from its records.
 
     Examples:
 
@@ -37,9 +37,9 @@ def report(
 
 
 def clean(
-    everything: Annotated[bool, typer.Option("--all", help="running labs as well")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="stop and remove running labs too")] = False,
 ) -> None:
-    """Take away what labs left behind, by what they recorded: namespaces, processes, settings, files.
+    """Remove what labs left behind, by their own records: namespaces, processes, settings, files.
 
     Examples:
 
@@ -52,11 +52,11 @@ def clean(
 
     require_root()
     gone = clean_up(everything)
-    typer.echo(f"taken away: {', '.join(gone)}" if gone else "nothing was left behind")
+    typer.echo(f"removed: {', '.join(gone)}" if gone else "nothing was left behind")
 
 
 def doctor() -> None:
-    """Say what this machine offers, what is missing and how to get it.
+    """Show what this machine can do, what is missing, and how to install it.
 
     Example:
 

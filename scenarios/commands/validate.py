@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="write what came of the checks as JUnit XML as well")]
+Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="also write the results as JUnit XML")]
 
 
 def validate(
     target: Annotated[str, typer.Argument(metavar="[RUN]", help="a run directory or id; default: the last run")] = "",
     runs: Annotated[Path, typer.Option(help="where run directories are")] = Path("runs"),
     checks: Annotated[Path | None, typer.Option(
-        metavar="FILE", help="take `validate:` of this file instead of the run's own")] = None,
+        metavar="FILE", help="use the checks of this file instead of the run's own")] = None,
     junit: Junit = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:

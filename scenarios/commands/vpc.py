@@ -11,8 +11,8 @@ import typer
 
 LabId = Annotated[str, typer.Option("--lab", metavar="ID", help="which lab, if several are up")]
 IntentFile = Annotated[Path, typer.Argument(metavar="FILE", help="VPCs, attachments and peerings; --- between them")]
-StrictOption = Annotated[bool, typer.Option("--strict", help="refuse what would be ignored with a note")]
-EmptyOption = Annotated[bool, typer.Option("--empty", help="let a file without objects take every VPC away")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="reject keys that would be ignored with a note")]
+EmptyOption = Annotated[bool, typer.Option("--empty", help="let a file without objects remove every VPC")]
 vpc = typer.Typer(no_args_is_help=True)
 
 
@@ -30,7 +30,7 @@ def vpc_group() -> None:
 
 @vpc.command()
 def apply(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, empty: EmptyOption = False) -> None:
-    """Make a file the whole intent of the lab: what it does not name goes."""
+    """Make the lab's VPCs match a file; objects that it does not name are removed."""
     from scenarios.run.attach import running_inventory
     from scenarios.run.vpcs import apply_intent, check_intent, check_not_empty, read_accepted
 
@@ -44,7 +44,7 @@ def apply(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, em
 
 @vpc.command()
 def plan(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, empty: EmptyOption = False) -> None:
-    """Say what apply would change, and change nothing."""
+    """Show what apply would change, without changing anything."""
     from scenarios.run.attach import running_inventory
     from scenarios.run.vpcs import check_intent, check_not_empty, plan_intent, read_accepted
 
@@ -58,7 +58,7 @@ def plan(file: IntentFile, lab_id: LabId = "", strict: StrictOption = False, emp
 
 @vpc.command()
 def get(lab_id: LabId = "") -> None:
-    """Print the intent of the lab, as a file that apply takes."""
+    """Print the lab's VPCs as a file for apply."""
     from controller.northbound.client import ControllerClient
     from scenarios.run.attach import running_inventory
     from scenarios.run.vpcs import as_yaml
@@ -68,7 +68,7 @@ def get(lab_id: LabId = "") -> None:
 
 @vpc.command()
 def delete(lab_id: LabId = "") -> None:
-    """Take all VPCs away: every host is in one flat network again."""
+    """Remove all VPCs: every host is in one flat network again."""
     from controller.intent.intent import Intent
     from scenarios.run.attach import running_inventory
     from scenarios.run.vpcs import apply_intent
@@ -86,7 +86,7 @@ def _tell(answer: dict[str, Any]) -> None:
     for line in answer["objects"]:
         typer.echo(line)
     for switch, (come, go) in answer["flows"].items():
-        typer.echo(f"{switch}: {come} rules come, {go} go")
+        typer.echo(f"{switch}: {come} rules added, {go} removed")
     done = f", on all switches after {answer['seconds'] * 1000:.0f} ms" if "seconds" in answer else ""
     typer.echo(f"version {answer['version']}{done}" if answer["objects"] else "nothing changes")
     if answer.get("pending"):
@@ -151,7 +151,7 @@ def verify(
     lab_id: LabId = "",
     everything: Annotated[bool, typer.Option("--all", help="every pair with its reason")] = False,
 ) -> None:
-    """Test every pair of hosts by packets against what the intent says.
+    """Send packets between every pair of hosts, and compare with what the VPCs allow.
 
     Examples:
 
@@ -159,7 +159,7 @@ def verify(
 
       sudo aifab verify --all
 
-    Exit code 1 if one pair is not as it should be.
+    Exit code 1 if any pair is wrong.
     """
     from scenarios.run.attach import running_inventory
     from scenarios.run.verify import verify as verify_lab

@@ -32,7 +32,7 @@ def workshop_group() -> None:
 
 @workshop.command("list")
 def list_workshops() -> None:
-    """Say which workshops there are.
+    """List the workshops.
 
     Example:
 
@@ -50,7 +50,7 @@ def start(
     directory: Annotated[Path | None, typer.Argument(
         metavar="[DIR]", help="a new directory; default: the workshop's name, here")] = None,
 ) -> None:
-    """Copy a workshop's README and starter into a directory of yours; what is there already is never written over.
+    """Copy a workshop's README and starter into a new directory. Existing files are never overwritten.
 
     Examples:
 
@@ -71,9 +71,9 @@ def start(
 def check(
     directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="where the workshop was started")] = Path(),
 ) -> None:
-    """Run a learner's work (as root) and tell what came of each check.
+    """Run a learner's work (as root) and print the result of each check.
 
-    Where the newest run in DIR/runs is of the same scenario, its numbers are taken and nothing is run again.
+    If the newest run in DIR/runs is of the same scenario, it is graded and nothing runs again.
 
     Examples:
 
@@ -102,7 +102,7 @@ def check(
     else:
         typer.echo("\n".join(lines(found)))
         if found.result is Result.PASSED:
-            typer.echo(f"Well done. Why it is so: aifab workshop solution {work.name}")
+            typer.echo(f"Well done. The explanation: aifab workshop solution {work.name}")
     raise typer.Exit(found.exit_code)
 
 
@@ -129,7 +129,7 @@ def solution(
     directory: Annotated[Path | None, typer.Argument(
         metavar="[DIR]", help="write its files into this new directory as well")] = None,
 ) -> None:
-    """Explain a workshop's solution; with a directory, write it there, never over what is there.
+    """Explain a workshop's solution; with a directory, also write its files there.
 
     Examples:
 

@@ -74,7 +74,7 @@ def of_run(run: RunDirectory, prices: Prices, host_rate: float | None = None) ->
     """Raises LabError where a part of the run is missing or damaged, or the price file lacks one."""
     metrics, verdict = run.read("metrics"), run.read("verdict") or {}
     if metrics is None:
-        raise SpecError(str(run.path), "a run that came to its metrics", f"one that is {run.meta.status}",
+        raise SpecError(str(run.path), "a run that has its metrics", f"one that is {run.meta.status}",
                         "price its fabric instead, or run the scenario again")
     level = str(verdict.get("verdict") or "no verdict")
     priced = Priced(run.id.partition("-")[2] or run.id, run.scenario, prices, host_rate)

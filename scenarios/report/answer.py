@@ -42,7 +42,7 @@ TAIL_WORDS = ((inference.TAIL_IN, "the network in"), (inference.TAIL_FETCH, "the
 
 MEANING = {         # of a verdict
     "VALID": "the emulator kept up and every packet is accounted for",
-    "SUSPECT": "it cannot be excluded that the emulator, not the network, made these numbers",
+    "SUSPECT": "the emulator, not the network, may have shaped these numbers",
     "INVALID": "the emulator did not keep up or packets are unaccounted for",
     None: "the run ended before a verdict could be given",
 }
@@ -52,12 +52,12 @@ def banner(data: RunData) -> list[str]:
     """Why the numbers of this run must not be used; nothing if they may be."""
     lines = []
     if data.meta.status == "running":
-        lines.append("No end of this run was recorded: it is still going on, or it was killed. "
-                     "What follows is partial.")
+        lines.append("This run has no recorded end: it is still going, or it was killed. "
+                     "The results below are partial.")
     elif data.meta.status != "complete":
         why = f": {data.meta.error}" if data.meta.error else ""
         lines.append(f"This run {'was interrupted' if data.meta.status == 'interrupted' else 'failed'}{why}. "
-                     "What follows is partial.")
+                     "The results below are partial.")
     if data.level != "VALID":
         lines.append(f"{data.level or 'No verdict'}: {MEANING.get(data.level, '')}.")
     return lines
@@ -180,7 +180,7 @@ def _kv(tags: Tags, predicted: Tags) -> str:
     wait = value_of(tags, inference.KV_WAIT)
     if wait is None:
         return ""
-    return (f"; half of the KV caches were whole at their decoder within {quantity(wait, 's')} after the first token"
+    return (f"; half of the KV caches reached their decoder within {quantity(wait, 's')} after the first token"
             f"{_times_predicted(wait, predicted, inference.KV_WAIT)}")
 
 
@@ -218,9 +218,9 @@ def _packets(loss: float, tags: Tags) -> str:
     if goodput is not None:
         text = f"delivered {quantity(goodput, 'bit/s')} of payload and {text}"
     if again:
-        text += f", so that {percent(again)} of what they sent they had sent before"
+        text += f", so {percent(again)} of what they sent was retransmitted"
     if again is None and (useless := value_of(tags, roce.DISCARDED)):        # unreliable: nothing is sent again
-        text += f", so that {percent(useless)} of what arrived was of messages that did not come whole and in order"
+        text += f", so {percent(useless)} of what arrived belonged to incomplete or reordered messages"
     median, longest = value_of(tags, packets.LATENCY), value_of(tags, packets.LATENCY_MAX)
     if median is None:
         return text
@@ -277,7 +277,7 @@ def queue_sentence(ledger: Json | None, loads: Sequence[Load]) -> str:
     total, worst = sum(drops.values()), max(drops, key=lambda q: drops[q])
     share = f", {percent(total / ledger['sent'])} of all that hosts sent, probes included" if ledger.get("sent") else ""
     if len(drops) == 1:
-        return f"One queue, {worst}, dropped {plural(total, 'packet')}{share}; no other dropped any."
+        return f"One queue, {worst}, dropped {plural(total, 'packet')}{share}; no other queue dropped any."
     return (f"{len(drops)} queues dropped {plural(total, 'packet')}{share}; "
             f"most of them, {number(drops[worst])}, at {worst}.")
 

@@ -29,7 +29,7 @@ def bottleneck_sentences(metrics: Tags, phases: Sequence[str]) -> Iterator[str]:
 
 def _bottleneck(link: Json, rate: Json | None, peers: Json | None) -> str:
     place, share = link["where"], percent(link["value"])
-    got = f"let {quantity(rate['value'], 'bit/s')} through" if rate else ""
+    got = f"carried {quantity(rate['value'], 'bit/s')}" if rate else ""
     if "->" not in place:
         return (f"the links from {place} were the bottleneck, none of them alone: packets waited there up to {share} "
                 f"of the time{', and the slowest ' + got if got else ''}.")
@@ -55,12 +55,12 @@ def straggler_sentence(tags: Tags) -> str:
     late = metric_of(tags, straggler.STRAGGLER)
     if late is None or late["value"] < TELLING:
         return ""
-    return f"{late['where'][0].upper()}{late['where'][1:]} came late: half of the ranks waited for it for " \
-           f"{percent(late['value'])} of the time or longer."
+    return f"{late['where'][0].upper()}{late['where'][1:]} was the straggler: the median rank waited " \
+           f"{percent(late['value'])} of the step for it."
 
 
 def tail_sentence(subject: str, tags: Tags) -> str:
-    """Which link held the slowest requests up: what was counted, and what follows from it; '' where none stood out."""
+    """Which link slowed the slowest requests down: what was counted, what follows; '' where none stood out."""
     drops, only = metric_of(tags, tail.DROPS), metric_of(tags, tail.ONLY_PATH)
     if drops is None or only is None:
         return ""
@@ -71,9 +71,9 @@ def tail_sentence(subject: str, tags: Tags) -> str:
     else:
         seen = (f"while the slowest tenth was on the network, packets waited at {drops['where']} for "
                 f"{quantity(wait['value'], 's')} on average beyond what their own bytes need, "
-                f"{percent(link['value'])} of what they took longer, and {lost} were dropped there")
+                f"{percent(link['value'])} of their extra time, and {lost} were dropped there")
     way = "all of them" if only["value"] == 1 else percent(only["value"]) + " of them"
-    return f"{subject}: {seen}. This is counted; that it held them up is inferred: {way} had no other path."
+    return f"{subject}: {seen}. This is counted; that it slowed them down is inferred: {way} had no other path."
 
 
 def model_sentence(subject: str, tags: Tags, predicted: Tags) -> str:

@@ -62,7 +62,7 @@ class Accounting:
         parts = [f"{number(sum(t.count for t in terms))} {_together(terms)}" for terms in grouped.values()]
         text = f"{number(self.sent)} sent = {' + '.join(parts)}"
         if self.difference:
-            text += f" {'+' if self.difference > 0 else '-'} {number(abs(self.difference))} without a cause"
+            text += f" {'+' if self.difference > 0 else '-'} {number(abs(self.difference))} unexplained"
         return f"{text}; packet accounting {'balances' if self.balances else 'does not balance'}."
 
 

@@ -32,7 +32,7 @@ def tasks_text(tags: Tags) -> str:
         shares = sorted(((seconds / whole, part) for part, seconds in parts.items() if seconds), reverse=True)
         text += f"; on the critical path {', '.join(f'{WORDS.get(p, p)} {percent(s)}' for s, p in shares)}"
     if lost := value_of(tags, ERRORS):
-        text += f"; {number(lost)} {'try' if lost == 1 else 'tries'} of tool calls came to nothing"
+        text += f"; {number(lost)} {'try' if lost == 1 else 'tries'} of tool calls failed"
     if (hits := value_of(tags, HITS)) is not None:
         text += f"; the prefix cache had {percent(hits)} of the prompts' blocks"
     return text

@@ -71,13 +71,14 @@ def _isolation(proofs: list[Json]) -> str:
     short = sum(len(p["uncounted"]) for p in proofs)
     tested = f"{plural(len(proofs), 'proof')} by packets over all {number(proofs[0]['pairs'])} pairs of hosts"
     if not wrong and not missing and not short:
-        return (f"Isolation held in {tested}: nobody heard what was not for them, and whoever might speak could; "
+        return (f"Isolation held in {tested}: every allowed pair got through and no other pair did; "
                 f"{plural(sum(p['drops'] for p in proofs), 'packet')} of the proofs were dropped by policy, as they "
-                "had to be.")
-    found = [f"{plural(len(wrong), 'packet')} came through that had to be dropped (first {_pair(wrong[0])})" if wrong
-             else "", f"{plural(len(missing), 'pair')} could not speak that may (first {_pair(missing[0])})" if missing
-             else "", f"{plural(short, 'drop rule')} did not count what it had to drop" if short else ""]
-    return f"VPCs were not what they should be in {tested}: {'; '.join(f for f in found if f)}."
+                "should be.")
+    found = [f"{plural(len(wrong), 'packet')} got through that policy should have dropped (first {_pair(wrong[0])})"
+             if wrong else "",
+             f"{plural(len(missing), 'allowed pair')} did not get through (first {_pair(missing[0])})"
+             if missing else "", f"{plural(short, 'drop rule')} counted too few packets" if short else ""]
+    return f"Isolation failed in {tested}: {'; '.join(f for f in found if f)}."
 
 
 def _pair(found: tuple[str, str, str]) -> str:
@@ -91,7 +92,7 @@ def _untouched(streams: list[Beside]) -> str:
     vpcs = ", ".join(sorted({v for s in streams for v in s.vpcs}))
     sent, lost = sum(s.sent for s in streams), sum(s.lost for s in streams)
     what = f"{number(lost)} of" if lost else "none of"
-    return f"Streams in VPCs that no move touched ({vpcs}) lost {what} {plural(sent, 'packet')} meanwhile."
+    return f"Streams in VPCs without a move ({vpcs}) lost {what} {plural(sent, 'packet')} meanwhile."
 
 
 def share_rows(data: RunData) -> Iterator[Row]:

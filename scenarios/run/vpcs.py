@@ -57,7 +57,7 @@ def check_not_empty(inventory: Inventory, intent: Intent, document: Document, *,
         return
     there = Intent.model_validate({KEY: ControllerClient(inventory.api_socket).intent()[KEY]})
     if not there.is_empty:
-        raise document.error(empty_problem((), "--empty takes every VPC away, as `aifab vpc delete` does"))
+        raise document.error(empty_problem((), "--empty removes every VPC, as `aifab vpc delete` does"))
 
 
 def plan_intent(inventory: Inventory, intent: Intent) -> Json:

@@ -90,7 +90,7 @@ def event_lines(scenario: Scenario) -> Iterator[str]:
             how = {"down": "dies", "up": "starts again", "restart": "dies and starts again"}[event.state]
             yield f"in phase {phase} after {show_time(scale.to_emulated_time(event.at))}: {event.switch} {how}"
             continue
-        hidden = "; predictions leave it out" if event.hidden else ""
+        hidden = "; hidden from predictions" if event.hidden else ""
         if isinstance(event, RankEvent):
             of = event.workload or next(p.run[0] for p in scenario.phases if p.name == phase)
             yield (f"in phase {phase}: rank {event.rank} of {of} computes {event.compute_factor:g} times as "

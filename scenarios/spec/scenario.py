@@ -186,7 +186,7 @@ class Scenario(Strict):
         seen: set[str] = set()
         for n, phase in enumerate(self.phases):
             if phase.name in seen:
-                yield Violation(("phases", n, "name"), "phases with names of their own", f"{phase.name} again")
+                yield Violation(("phases", n, "name"), "a different name for each phase", f"{phase.name} again")
             seen.add(phase.name)
             for k, name in enumerate(phase.run):
                 if name not in self.workloads:

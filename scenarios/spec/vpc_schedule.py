@@ -145,5 +145,5 @@ def _refused(where: str, cell: Cell) -> SpecError:
     if cell.drop.startswith(NO_PATH):
         return SpecError(where, "hosts that the fabric joins, of one side", found,
                          "name hosts of one side in its placement, pairs, clients or replicas")
-    return SpecError(where, "hosts whose VPCs let them speak with each other", found,
+    return SpecError(where, "hosts whose VPCs let them reach each other", found,
                      "choose other hosts, attach them to one subnet, or add a VPCPeering")

@@ -62,5 +62,5 @@ def _again(key: Key, result: StudyResult, retries: int, failures: list[LabError]
     if not done:
         return f"it failed: {failures[-1]}" if failures else ""
     if len(done) <= retries and done[-1].machine:
-        return f"INVALID by the machine: {done[-1].machine}"
+        return f"INVALID because of the machine: {done[-1].machine}"
     return None

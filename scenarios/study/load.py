@@ -190,7 +190,7 @@ def _planned(document: Document, cell: Cell) -> Planned:
         path = key_path(text)
         if path == ("seed",):
             raise SpecError(where, "no seed: every design runs with the study's seeds", str(value),
-                            "take it away; `seed` of the study is the first repeat's")
+                            "remove it; `seed` of the study is the first repeat's")
         settings[text] = value
         overrides.append(Override(path, _beside(document.directory, path, value), where))
     scenario, fabric, source = read_scenario(_base(document, cell), overrides)

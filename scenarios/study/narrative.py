@@ -77,7 +77,7 @@ def lead_sentence(metric: Compared) -> str:
     if len(metric.leaders) == 1:
         words = f"{best} wins in {metric.label} with {value}, "
     else:
-        words = (f"{_list(metric.leaders)} lead in {metric.label}, between them no difference was seen: "
+        words = (f"{_list(metric.leaders)} lead in {metric.label}, with no difference seen between them: "
                  f"{best} has {value}, ")
     unreported = f"; of {_list(metric.unreported)} there are too few pairs" if metric.unreported else ""
     second, d = next(iter(metric.beaten.items()))
@@ -88,7 +88,7 @@ def _undecided(metric: Compared) -> str:
     names = metric.ranked
     value = quantity(metric.estimates[names[0]].median, metric.unit)
     if len(names) == 1:
-        return f"In {metric.label} only {names[0]} has a usable run, {value}: there is nothing to hold it against."
+        return f"In {metric.label} only {names[0]} has a usable run, {value}: there is nothing to compare it with."
     if metric.unreported:
         pairs = min(f.difference.n if f.difference else 0 for f in metric.of_leader.values())
         return (f"Too few runs to say which design is best in {metric.label}: {plural(pairs, 'pair')} "
@@ -131,14 +131,14 @@ def _caveats(analysis: Analysis) -> Iterator[str]:
     suspect = sum(run.verdict == "SUSPECT" for d in result.designs.values() for run in d.used.values())
     if suspect:
         used = sum(len(d.used) for d in result.designs.values())
-        yield f"SUSPECT, of the runs that count: {suspect} of {used}. The machine may have had a part in what they say."
+        yield f"SUSPECT, of the runs that count: {suspect} of {used}. The machine may have affected their numbers."
     machines = sorted({run.made_on for d in result.designs.values() for run in d.used.values()})
     if len(machines) > 1:
-        yield f"The runs were not all made alike: {'; '.join(machines)}."
+        yield f"The runs were not made under the same conditions: {'; '.join(machines)}."
     few = [name for name, d in result.designs.items() if 0 < len(d.used) < MIN_PAIRS]
     if few:
-        yield (f"Of fewer than {MIN_PAIRS} runs no {percent(CONFIDENCE)} interval of a median exists, so there is none "
-               f"of {_list(tuple(few))}: what stands in its place is the range.")
+        yield (f"A median of fewer than {MIN_PAIRS} runs has no {percent(CONFIDENCE)} interval: the range is shown for "
+               f"{_list(tuple(few))} instead.")
     yield from _chance(analysis)
 
 
@@ -147,5 +147,5 @@ def _chance(analysis: Analysis) -> Iterator[str]:
     enough = [d for d in analysis.comparisons if d.n >= MIN_PAIRS]
     if len(enough) > 1:
         expected = sum(1 - (d.confidence or 0.0) for d in enough)
-        yield (f"{len(enough)} comparisons with the baseline were made; were there no differences at all, "
-               f"about {number(round(expected, 1))} of them would be reported by chance.")
+        yield (f"{len(enough)} comparisons with the baseline were made; even if no design differed, "
+               f"chance would report about {number(round(expected, 1))} of them.")

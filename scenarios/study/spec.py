@@ -70,9 +70,9 @@ class Study(Strict):
     baseline: str = Field("", description="the design that the others are held against; default: the first")
     repeats: int = Field(7, ge=1, le=100)
     seed: int = Field(1, ge=0, description="of the first repeat; the next ones take the numbers after it")
-    retries: int = Field(1, ge=0, le=5, description="how often a run is done again that the machine has spoilt")
+    retries: int = Field(1, ge=0, le=5, description="how often a run that the machine made INVALID is repeated")
     metrics: tuple[MetricChoice, ...] = Field(min_length=1, max_length=256)
-    prices: str | None = Field(None, description="a price file: reports then tell costs")
+    prices: str | None = Field(None, description="a price file: reports then include costs")
     priced_as: Rate | None = Field(None, description="what the hosts of fabrics without a scale stand for")
     quick: Quick | None = None
 

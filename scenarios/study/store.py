@@ -125,7 +125,7 @@ def read_study(directory: Path) -> StudyResult:
 
 def _not_ours(where: str, found: str, directory: Path) -> LabError:
     return LabError(where, "what this version of aifab writes", found,
-                    f"take it away: finished runs are found again in {directory / 'runs'}")
+                    f"remove it: finished runs are found again in {directory / 'runs'}")
 
 
 def _called(name: str, quick: bool) -> str:

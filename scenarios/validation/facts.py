@@ -23,7 +23,7 @@ class Facts:
     def __init__(self, run: RunDirectory, recorded: Recorded | None = None) -> None:
         meta = run.meta
         if meta.status != "complete":
-            raise LabError(str(run.path), "a run that came to its end, whose checks can be answered",
+            raise LabError(str(run.path), "a finished run, whose checks can be answered",
                            f"one that is {meta.status}" + (f": {meta.error}" if meta.error else ""),
                            "run the scenario again")
         self._run, self._recorded = run, recorded or Recorded(run)
@@ -98,7 +98,7 @@ class Facts:
         part = self._run.read(name)
         if part is None:
             raise LabError(str(self._run.path / f"{name}.json"), "a part of a complete run", "no such file",
-                           "it was taken away after the run; run the scenario again")
+                           "it was removed after the run; run the scenario again")
         return part
 
 

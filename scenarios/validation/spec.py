@@ -64,7 +64,7 @@ class CheckSpec(Strict):
 
     passes: str = Field(alias="pass", min_length=1)
     fails: str = Field(alias="fail", min_length=1)
-    hint: str = Field("", description="what to do about it, reported when it fails")
+    hint: str = Field("", description="what to do if it fails")
     level: Literal["error", "warning"] = "error"
     stop_on_error: bool = Field(False, description="if it fails, the checks after it are not made")
 

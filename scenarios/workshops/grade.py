@@ -75,7 +75,7 @@ def not_graded(run: RunDirectory) -> list[str]:
     reasons = [f"  {r['invariant']}: {r['text']}" for r in verdict.get("reasons", [])
                if r["level"] == verdict["verdict"]]
     return ["Not graded: the run is INVALID, so its numbers are the machine's and not the network's.", *reasons,
-            "  -> end what else runs on this machine and check again; docs/troubleshooting.md says more"]
+            "  -> stop other programs on this machine and check again; docs/troubleshooting.md says more"]
 
 
 def _as_given(work: Work) -> Outcome:
@@ -84,8 +84,8 @@ def _as_given(work: Work) -> Outcome:
     if not changed:
         return Outcome(AS_GIVEN, Status.PASS, "The network and the job are the ones that you were given.", expected,
                        "so it is")
-    return Outcome(AS_GIVEN, Status.FAIL, "This is another problem than the one that you were given.", expected,
-                   "; ".join(changed), "put it back: the workshop is solved with what is there")
+    return Outcome(AS_GIVEN, Status.FAIL, "This is not the problem that you were given.", expected,
+                   "; ".join(changed), "undo that change: the workshop can be solved without it")
 
 
 def _functions(work: Work) -> Iterator[Outcome]:

@@ -73,6 +73,6 @@ def test_a_host_moves_under_traffic_and_the_report_tells_what_it_cost(tmp_path: 
         reported = " ".join(sentences(load(RunDirectory.open(it.directory))))
         assert "1 move of 1 host between VPCs took" in reported
         assert "Isolation held in 2 proofs by packets over all 30 pairs of hosts" in reported
-        assert "Streams in VPCs that no move touched (c) lost none of 8,000 packets" in reported
+        assert "Streams in VPCs without a move (c) lost none of 8,000 packets" in reported
         assert "Isolation, tested by packets" in (it.directory / "report.html").read_text()
         assert it.left() == []

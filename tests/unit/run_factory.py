@@ -33,7 +33,7 @@ def verdict(level: str = "VALID", reasons: int = 0) -> Json:
         "the machine was idle 3.1 % of second 12; the limit is 15 %",
         "wire leaf1->spine2 sent 88.4 % of its rate with a full queue at 14.25 s; the limit is 90 %",
         "the sentinel's p99 was 3.91 ms between 8.2 s and 12.2 s; the limit is 2.42 ms",
-        "17 packets were lost in leaf2's receive queue (rx_missed_errors); none may be",
+        "17 packets were lost in leaf2's receive queue (rx_missed_errors); the limit is 0",
         "timers of the engine ran 6.4 ms late (p99); the limit is 1 ms",
         "the ledger misses 17 packets at leaf2",
         "wire h3->leaf1 was calibrated at 9.31 Mbit/s, 6.9 % under its rate; the limit is 3 %",

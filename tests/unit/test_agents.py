@@ -152,7 +152,7 @@ GOOD = "hosts: [h2], tools: {search: {hosts: [h7]}}"
     ("rate: 1", f"{GOOD}, timeout: 0s", "workloads.crew.agent.timeout"),
     ("rate: 1", f"{GOOD}, deep: 1", "workloads.crew.agent.deep"),
     ("rate: 1", "hosts: [h1], tools: {search: {hosts: [h7]}}",
-     "workloads.crew.agent.hosts.0: expected hosts of agents alone: what they send has to cross the network; "
+     "workloads.crew.agent.hosts.0: expected hosts that only agents use, so that their traffic crosses the network; "
      "found h1, the gateway as well"),
     ("rate: 1", "hosts: [ext1], tools: {search: {hosts: [h7]}}", "found ext1, a client as well"),
     ("rate: 1", "hosts: [h7], tools: {search: {hosts: [h7]}}", "found h7, a tool server as well"),

@@ -111,8 +111,8 @@ def test_the_answer_names_the_link_and_its_peers() -> None:
              "fabric.broken.bottleneck_link_rate": _metric(1.06e6, "leaf1->spine2"),
              "fabric.broken.peer_link_rate": _metric(10.4e6, "leaves to spines")}
     assert list(bottleneck_sentences(found, ["healthy", "broken"])) == [
-        "In phase broken, leaf1->spine2 was the bottleneck link: packets waited for it 98 % of the time, while it let "
-        "1.06 Mbit/s through, and its peer links from leaves to spines 10.4 Mbit/s."]
+        "In phase broken, leaf1->spine2 was the bottleneck link: packets waited for it 98 % of the time, while it "
+        "carried 1.06 Mbit/s, and its peer links from leaves to spines 10.4 Mbit/s."]
     found["fabric.broken.bottleneck_link_rate"] = _metric(10.4e6, "leaf1->spine2")
     assert "were as fast, but waited for less" in next(bottleneck_sentences(found, ["broken"]))
     alike = {"fabric.bottleneck_link": _metric(0.9, "hosts to leaves")}
@@ -123,7 +123,7 @@ def test_the_answer_names_the_link_and_its_peers() -> None:
 
 def test_the_answer_names_a_late_rank_only_where_it_mattered() -> None:
     late = straggler_sentence({"straggler_lateness": _metric(0.4, "rank 3 on h4")})
-    assert late.startswith("Rank 3 on h4 came late")
+    assert late.startswith("Rank 3 on h4 was the straggler")
     assert "40 %" in late
     assert straggler_sentence({"straggler_lateness": _metric(0.01, "rank 3 on h4")}) == ""
 

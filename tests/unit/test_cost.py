@@ -394,5 +394,5 @@ def test_what_was_run_cannot_be_changed(tmp_path: Path) -> None:
 
 def test_a_run_without_metrics_is_refused(tmp_path: Path, prices: Prices) -> None:
     run = run_factory.make(tmp_path, status="failed")
-    with pytest.raises(SpecError, match=r"a run that came to its metrics; found one that is failed"):
+    with pytest.raises(SpecError, match=r"a run that has its metrics; found one that is failed"):
         designs.of_run(run, prices, AS)

@@ -278,7 +278,7 @@ def test_check_tells_each_event_in_a_line(tmp_path: Path, capsys: pytest.Capture
     check([file], [])
     said = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert said[3:7] == [
-        f"in phase main after 1 s: {UPLINK} has 1 Mbit/s; predictions leave it out",
+        f"in phase main after 1 s: {UPLINK} has 1 Mbit/s; hidden from predictions",
         f"in phase main after 2 s: {UPLINK} goes down and up, 3 times in 500 ms each, has a queue of 20 packets",
         f"in phase main after 9 s: {UPLINK} goes down, has a queue of 30 kB",
         "in phase main: rank 3 of job computes 1.5 times as long"]

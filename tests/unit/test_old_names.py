@@ -86,7 +86,7 @@ def test_an_old_study_is_mapped_or_refused_with_what_to_do(tmp_path: Path) -> No
         "metrics": [{"metric": "chat.slo_attainment", "better": "higher"}],
         "designs": {"a": {"runs": [{"metrics": {"chat.slo_attainment": {"value": 1.0}}}]}}}
     (tmp_path / "study.json").write_text(json.dumps(old))
-    with pytest.raises(LabError, match="take it away: finished runs are found again"):
+    with pytest.raises(LabError, match="remove it: finished runs are found again"):
         read_study(tmp_path)
 
 

@@ -137,7 +137,7 @@ def test_a_run_that_is_not_valid_says_so_first_and_why(tmp_path: Path, level: st
 
 @pytest.mark.parametrize(("status", "reported"), [
     ("interrupted", "This run was interrupted"), ("failed", "This run failed: the interface of h3 went down"),
-    ("running", "it is still going on, or it was killed")])
+    ("running", "it is still going, or it was killed")])
 def test_a_broken_run_has_a_page_that_says_so(tmp_path: Path, status: str, reported: str) -> None:
     text = _Page(build(run_factory.make(tmp_path, status=status))).text
     assert reported in text
@@ -238,14 +238,14 @@ def test_books_add_up_by_themselves() -> None:
     assert (good.total, good.difference, good.balances) == (1000, 0, True)
     assert good.line == "1,000 sent = 900 received + 100 dropped at leaf1->h3; packet accounting balances."
     bad = accounting(run_factory.ledger(900, {"leaf1->h3": 100}, unexplained={"leaf2": 17}))
-    assert bad.line == ("1,017 sent = 900 received + 100 dropped at leaf1->h3 + 17 without a cause; "
+    assert bad.line == ("1,017 sent = 900 received + 100 dropped at leaf1->h3 + 17 unexplained; "
                         "packet accounting does not balance.")
 
 
 def test_books_that_only_claim_to_close_do_not() -> None:
     claimed = run_factory.ledger(900) | {"sent": 950}
     assert not accounting(claimed).balances
-    assert "+ 50 without a cause; packet accounting does not balance" in accounting(claimed).line
+    assert "+ 50 unexplained; packet accounting does not balance" in accounting(claimed).line
 
 
 def test_predictions_stand_beside_their_measurements(lossy: RunDirectory) -> None:

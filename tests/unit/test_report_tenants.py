@@ -49,26 +49,26 @@ def test_moves_are_reported_with_their_times(tmp_path: Path) -> None:
 def test_isolation_that_held_is_reported_with_what_was_tested(tmp_path: Path) -> None:
     text = reported(tmp_path, {})
     assert "Isolation held in 1 proof by packets over all 56 pairs of hosts" in text
-    assert "40 packets of the proofs were dropped by policy, as they had to be" in text
+    assert "40 packets of the proofs were dropped by policy, as they should be" in text
 
 
 @pytest.mark.parametrize(("proof", "words"), [
     ({"false_allows": [{"source": "h1", "target": "h3", "heard": "h3", "reason": "r"}]},
-     "1 packet came through that had to be dropped (first h1->h3 at the start)"),
+     "1 packet got through that policy should have dropped (first h1->h3 at the start)"),
     ({"false_denies": [{"source": "h1", "target": "h2", "reason": "r"}] * 2},
-     "2 pairs could not speak that may (first h1->h2 at the start)"),
+     "2 allowed pairs did not get through (first h1->h2 at the start)"),
     ({"uncounted": [{"switch": "leaf1", "rule": "spoof:h1", "expected": 2, "counted": 1}]},
-     "1 drop rule did not count what it had to drop")])
+     "1 drop rule counted too few packets")])
 def test_isolation_that_did_not_hold_is_reported_as_that(tmp_path: Path, proof: dict[str, Any], words: str) -> None:
     text = reported(tmp_path, proof)
     assert "Isolation held" not in text
-    assert f"VPCs were not what they should be in 1 proof by packets over all 56 pairs of hosts: {words}." in text
+    assert f"Isolation failed in 1 proof by packets over all 56 pairs of hosts: {words}." in text
 
 
 @pytest.mark.parametrize(("lost", "words"), [(0, "lost none of 1,000 packets"), (3, "lost 3 of 1,000 packets")])
 def test_only_streams_of_vpcs_that_no_move_touched_stand_for_its_cost(tmp_path: Path, lost: int, words: str) -> None:
     text = reported(tmp_path, {}, stream("h3", "h7", lost), stream("h1", "h2", 500))
-    assert f"Streams in VPCs that no move touched (c) {words} meanwhile." in text
+    assert f"Streams in VPCs without a move (c) {words} meanwhile." in text
 
 
 def test_a_stream_from_an_untouched_vpc_into_a_touched_one_is_not_counted(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_the_page_and_the_answer_have_moves_proofs_and_losses(tmp_path: Path) ->
     made = run(tmp_path, {"changes": [CHANGE], "proofs": [PROOF]}, stream("h3", "h7"))
     page = build(made)
     for words in ("Isolation, tested by packets", "<td>h2</td><td>a/x</td><td>b/x</td><td>40 ms</td><td>90 ms</td>",
-                  "Streams in VPCs that no move touched"):
+                  "Streams in VPCs without a move"):
         assert words in page
     assert any("Isolation held" in s for s in answer.sentences(load(made)))
 

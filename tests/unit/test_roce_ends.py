@@ -216,11 +216,11 @@ def test_the_answer_tells_what_was_delivered_and_what_going_back_cost() -> None:
         return {tag: {"value": value, "title": tag} for tag, value in values.items()}
 
     assert workload_sentence("They", tags(loss=20_000, rdma_goodput=8e6, retransmitted=0.25), {}) == (
-        "They delivered 8 Mbit/s of payload and lost 2 % of their packets, so that 25 % of what they sent they had "
-        "sent before.")
+        "They delivered 8 Mbit/s of payload and lost 2 % of their packets, so 25 % of what they sent was "
+        "retransmitted.")
     assert workload_sentence("They", tags(loss=20_000, rdma_goodput=2e6, discarded=0.5), {}) == (
-        "They delivered 2 Mbit/s of payload and lost 2 % of their packets, so that 50 % of what arrived was of "
-        "messages that did not come whole and in order.")
+        "They delivered 2 Mbit/s of payload and lost 2 % of their packets, so 50 % of what arrived belonged to "
+        "incomplete or reordered messages.")
     clean = workload_sentence("They", tags(loss=0, rdma_goodput=9e6, retransmitted=0), {})
     assert clean == "They delivered 9 Mbit/s of payload and lost no packet."
     assert compared({"a": tags(rdma_goodput=4e6), "b": tags(rdma_goodput=8e6)}) == [

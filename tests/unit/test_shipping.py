@@ -132,7 +132,7 @@ def test_the_wait_is_predicted_for_the_median_prompt_on_the_slowest_access_link(
 def test_the_answer_tells_the_wait_beside_what_was_predicted() -> None:
     tags: dict[str, dict[str, float]] = {"completed": {"value": 3}, "rejected": {"value": 0}, "kv_wait": {"value": 0.2}}
     assert workload_sentence("Serving", tags, {"kv_wait": {"value": 0.1}}) == (
-        "Serving: all 3 requests were answered; half of the KV caches were whole at their decoder within 200 ms after "
+        "Serving: all 3 requests were answered; half of the KV caches reached their decoder within 200 ms after "
         "the first token, 2 times the predicted 100 ms.")
 
 

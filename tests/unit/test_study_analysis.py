@@ -59,7 +59,7 @@ def test_the_first_sentence_says_who_won_by_how_much_and_how_sure_that_is(tmp_pa
 def test_inverted_data_inverts_the_sentences(tmp_path: Path) -> None:
     slower, faster = analysis(tmp_path / "a"), analysis(tmp_path / "b", FASTER)
     assert narrative.answer(slower)[0].startswith(
-        "four and two lead in step time, between them no difference was seen: four has 10.8 s, ")
+        "four and two lead in step time, with no difference seen between them: four has 10.8 s, ")
     assert "less than one, the next" in narrative.answer(slower)[0]
     assert narrative.answer(faster)[0].startswith("one wins in step time with 4.6 s, ")
     assert any(s.startswith("one is worse than two in step time: 20.4 s, 9.6 s (89 %) more than 10.8 s")
@@ -89,8 +89,8 @@ def test_too_few_pairs_are_no_finding_however_large_the_difference(tmp_path: Pat
 
 def test_of_fewer_than_six_runs_the_report_says_that_there_is_no_interval_and_shows_the_range(tmp_path: Path) -> None:
     it = analysis(tmp_path, study=STUDY.replace("repeats: 7", "repeats: 5"))
-    assert narrative.caveats(it) == ["Of fewer than 6 runs no 95 % interval of a median exists, so there is none of "
-                                     "one, two and four: what stands in its place is the range."]
+    assert narrative.caveats(it) == ["A median of fewer than 6 runs has no 95 % interval: the range is shown for "
+                                     "one, two and four instead."]
     assert tables.overview(it)[1][0][2] == "20.3 s (range 20.1 s to 20.5 s)"
     assert tables.differences(it)[0][5:] == ("range +9.5 s to +9.9 s", "-", "5", "too few pairs")
     rows = list(csv.DictReader(io.StringIO(tables.summary_csv(it))))
@@ -117,7 +117,7 @@ def test_invalid_runs_are_left_out_counted_and_cost_their_pair(tmp_path: Path) -
     assert one.difference.n == 6
     assert narrative.caveats(it)[:3] == [
         "2 of the 21 planned runs have no usable result.", "2 runs INVALID and left out.",
-        "SUSPECT, of the runs that count: 1 of 19. The machine may have had a part in what they say."]
+        "SUSPECT, of the runs that count: 1 of 19. The machine may have affected their numbers."]
     assert tables.verdicts(it.result) == "18 VALID, 1 SUSPECT, 2 INVALID of 21 runs"
     assert ("one", "6 (1 INVALID)") in [row[:2] for row in tables.overview(it)[1]]
 
@@ -155,13 +155,12 @@ def test_one_design_alone_is_not_called_the_best(tmp_path: Path) -> None:
     gone = frozenset((name, seed) for name in ("one", "two") for seed in range(1, 8))
     it = analysis(tmp_path, study=STUDY.replace("repeats: 7", "repeats: 7\nretries: 0"), invalid=gone)
     assert narrative.answer(it)[0] == (
-        "In step time only four has a usable run, 10.8 s: there is nothing to hold it against.")
+        "In step time only four has a usable run, 10.8 s: there is nothing to compare it with.")
 
 
 def test_many_comparisons_are_reported_with_what_chance_would_find(tmp_path: Path) -> None:
     assert narrative.caveats(analysis(tmp_path))[-1] == (
-        "4 comparisons with the baseline were made; were there no differences at all, about 0.1 of them would be "
-        "reported by chance.")
+        "4 comparisons with the baseline were made; even if no design differed, chance would report about 0.1 of them.")
 
 
 @pytest.mark.parametrize("quick", [False, True])

@@ -118,7 +118,7 @@ def test_a_run_that_the_machine_has_spoilt_is_repeated_as_often_as_allowed(tmp_p
     result = execute(it, store, runner(it, store, TIMES, level), reported)
     assert tries == {"one": 2, "four": 3}
     assert [a for d, s, a in reported.begun if (d, s) == ("one", 1)] == [
-        "", "INVALID by the machine: leaf1's switch waited for the CPU 46 % of second 12; the limit is 33 %"]
+        "", "INVALID because of the machine: leaf1's switch waited for the CPU 46 % of second 12; the limit is 33 %"]
     assert [r.verdict for r in result.designs["four"].runs if r.seed == 1] == ["INVALID"] * 3
     assert result.missing == (("four", 1),)
     assert execute(it, store, runner(it, store, TIMES, level),

@@ -138,10 +138,10 @@ def test_the_sentence_tells_what_is_counted_from_what_is_inferred() -> None:
     tags = {tag: m.as_json() for tag, m in found(slow_on_the_way(), seen).items()}
     assert tail_sentence("Serving", tags) == (
         "Serving: while the slowest tenth was on the network, packets waited at leaf2->h5 for 817 ms on average beyond "
-        "what their own bytes need, 91 % of what they took longer, and none were dropped there. This is counted; that "
-        "it held them up is inferred: all of them had no other path.")
+        "what their own bytes need, 91 % of their extra time, and none were dropped there. This is counted; that "
+        "it slowed them down is inferred: all of them had no other path.")
     only = {tag: m.as_json() for tag, m in found(slow_on_the_way(), samples(drops={"spine2->leaf2": [9.1]})).items()}
     assert tail_sentence("Serving", only) == (
         "Serving: spine2->leaf2 dropped 1 while the slowest tenth was on the network, and no queue was long. This is "
-        "counted; that it held them up is inferred: 0 % of them had no other path.")
+        "counted; that it slowed them down is inferred: 0 % of them had no other path.")
     assert tail_sentence("Serving", {}) == ""

@@ -157,7 +157,7 @@ def test_the_answer_says_what_tasks_were_made_of_the_largest_part_first(fabric: 
     assert workload_sentence("Serving", tags, {}) == (
         "Serving: 1 of 2 tasks were answered, 1 timed out; half of them took at most 4.8 s; on the critical path "
         "external services 40 %, decode 21 %, network 14 %, prefill 12 %, queue 8.3 %, pauses 5.2 %; "
-        "2 tries of tool calls came to nothing.")
+        "2 tries of tool calls failed.")
 
 
 def test_the_difference_between_two_workloads_is_put_down_to_the_part_that_grew() -> None:

@@ -220,7 +220,7 @@ def test_worse_verdicts_never_make_a_block_better(tmp_path: Path) -> None:
 
 def test_a_run_that_did_not_end_answers_nothing(tmp_path: Path) -> None:
     run = run_factory.make(tmp_path, spec(CHECKS), status="failed")
-    with pytest.raises(LabError, match=r"a run that came to its end.*found one that is failed: the interface of h3"):
+    with pytest.raises(LabError, match=r"a finished run.*found one that is failed: the interface of h3"):
         validate(run)
 
 

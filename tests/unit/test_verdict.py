@@ -120,7 +120,7 @@ def test_the_audit_counts_even_without_a_calibration() -> None:
 # 3 no emulator loss -------------------------------------------------------------------------------
 def test_one_packet_lost_by_the_emulator() -> None:
     text = check(3, INVALID, emulator={"leaf1's port sockets": Count(5, 6)})
-    assert text == "leaf1's port sockets: 1 packet lost by the emulator; none may be"
+    assert text == "leaf1's port sockets: 1 packet lost by the emulator; the limit is 0"
 
 
 def test_what_an_emulator_counter_rose_by_inside_a_fault_is_the_faults() -> None:
@@ -210,7 +210,7 @@ def test_a_starved_switch_is_found_beside_a_count_that_cannot_be() -> None:
 def test_shares_of_the_machine_that_cannot_be_are_not_measured(changes: dict[str, Any], what: str) -> None:
     text = check(4, SUSPECT, counters=second(12, **changes))
     assert what in text
-    assert "which cannot be: not measured" in text
+    assert "which is impossible, so it was not measured" in text
 
 
 def test_a_count_of_sent_bytes_that_went_backwards_is_not_measured() -> None:

@@ -202,7 +202,7 @@ def test_a_kind_that_the_lab_does_not_have_is_refused_with_the_reason(tmp_path: 
     with pytest.raises(SpecErrors) as info:
         read_intent(path)
     assert info.value.found == kind
-    assert "lab" in info.value.hint or "fabric's affair" in info.value.hint
+    assert "lab" in info.value.hint or "fabric's file" in info.value.hint
 
 
 def test_a_peering_joins_two_vpcs() -> None:

@@ -48,7 +48,7 @@ def test_a_plan_is_reported_and_changes_nothing(
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["+ VPC a", "+ VPC c", "+ VPCPeering a-c"]
     assert lines[-1] == "version 1"
-    assert any(line.startswith("leaf1: ") and line.endswith(" go") for line in lines)
+    assert any(line.startswith("leaf1: ") and line.endswith(" removed") for line in lines)
     api.apply(OBJECTS)
     assert aifab(monkeypatch, "vpc", "plan", "v.yml") == 0
     assert capsys.readouterr().out == "nothing changes\n"
@@ -110,7 +110,7 @@ def test_a_file_without_vpcs_takes_none_away_unless_that_is_meant(
         assert aifab(monkeypatch, "vpc", command, "v.yml") == 2
         err = capsys.readouterr().err
         assert "v.yml:1: expected at least one VPC, attachment, peering or External; found none: every tenant" in err
-        assert "--empty takes every VPC away" in err
+        assert "--empty removes every VPC" in err
     assert api.intent()["objects"] == OBJECTS
     assert aifab(monkeypatch, "vpc", "plan", "v.yml", "--empty") == 0
     assert api.intent()["objects"] == OBJECTS

@@ -68,7 +68,7 @@ def test_a_vpc_is_untouched_in_a_phase_that_takes_nobody_from_it_and_puts_nobody
 def test_traffic_between_vpcs_that_may_not_speak_is_refused_with_the_reason() -> None:
     made = scenario([], workloads={"w": STREAM | {"pairs": [["h1", "h3"]]}})
     text = refused(made)
-    assert text.startswith("workloads.w in phase one: expected hosts whose VPCs let them speak with each other; "
+    assert text.startswith("workloads.w in phase one: expected hosts whose VPCs let them reach each other; "
                            "found h1 -> h3: ")
     assert "VPCPeering" in text
 
@@ -87,7 +87,7 @@ def test_a_host_that_moves_under_its_own_traffic_is_refused() -> None:
 
 def test_serving_whose_hosts_may_not_speak_is_refused() -> None:
     chat = {"kind": "serving", "rate": 1, "clients": ["h1"], "gateway": "h2", "replicas": ["h3", "h4"]}
-    assert ("workloads.w in phase one: expected hosts whose VPCs let them speak with each other; found h2 -> h3"
+    assert ("workloads.w in phase one: expected hosts whose VPCs let them reach each other; found h2 -> h3"
             in refused(scenario([], workloads={"w": chat})))
 
 

@@ -303,7 +303,7 @@ def _syntax_hint(found: str) -> str:
     if "undefined alias" in found:
         return "*name stands for what &name has marked before it; a text that starts with * needs quotes"
     if "another document" in found:
-        return "one file holds one of them: take the line --- away, or make two files"
+        return "a file holds one document: remove the line ---, or make two files"
     return "text with : # { } [ ] or , in it needs quotes"
 
 
@@ -326,7 +326,7 @@ Step = tuple[KeyPath, int, tuple[str, str] | None]     # path, line, (expected, 
 
 def _walk(node: Node, path: KeyPath, above: tuple[Node, ...]) -> Iterator[Step]:
     if any(node is n for n in above):
-        yield path, _line(node), ("values that end", "an alias to something that it is part of")
+        yield path, _line(node), ("values without loops", "an alias that contains itself")
     elif isinstance(node, MappingNode):
         yield from _walk_mapping(node, path, above)
     elif isinstance(node, SequenceNode):

@@ -48,7 +48,7 @@ def explain(error: ValidationError, model: type[BaseModel], data: object) -> lis
             first = problems.get(problem.path)
             problems[problem.path] = problem if first is None else _joined(first, problem)
     rest = [Problem((), "fewer mistakes", f"{more:,} more that are not reported",
-                    "mend these first")] if more > 0 else []
+                    "fix these first")] if more > 0 else []
     return [*problems.values(), *rest]
 
 
@@ -104,8 +104,8 @@ def _unquoted(text: str) -> str:
     try:
         float(text)
     except ValueError:
-        return "take the quotes away" if text in ("true", "false") else ""
-    return "take the quotes away"
+        return "remove the quotes" if text in ("true", "false") else ""
+    return "remove the quotes"
 
 
 def _expected(kind: str, message: str, context: dict[str, object]) -> str:

@@ -22,7 +22,7 @@ def racks_that_follow(value: dict[str, object]) -> dict[str, object]:
     else:
         return value
     violations = [Violation((key,), f"no {key}: with topology: {topology} it follows from {source}",
-                            str(value[key])[:80], "take it away; over a base fabric's key, null takes it away")
+                            str(value[key])[:80], "remove it; to remove a base fabric's key, set it to null")
                   for key, right in follows.items() if not _is_as(value.get(key), right)]
     if violations:
         raise Violations(violations)

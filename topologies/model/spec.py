@@ -96,7 +96,7 @@ class ClassSpec(Strict):
 
     dscp: int = Field(ge=1, le=62)
     min: Share = Field(ge=LEAST_SHARE, description="guaranteed on every wire")
-    max: Share = Field(1.0, description="more it never gets")
+    max: Share = Field(1.0, description="the most that it can get")
     vpcs: tuple[str, ...] = Field((), description="VPCs whose packets are marked with the DSCP; "
                                                   "default is that of hosts in no other")
     open_to: tuple[str, ...] = Field((), description="VPCs whose hosts may choose it for some of their packets")
@@ -186,7 +186,7 @@ class FabricSpec(Strict):
         """Names that datapaths had say which one they have now."""
         old = value.get("datapath") if isinstance(value, dict) else None
         if isinstance(old, str) and (now := _DATAPATHS_RENAMED.get(old)):
-            raise Violations([Violation(("datapath",), f"{now}, as it is called now", old, f"write datapath: {now}")])
+            raise Violations([Violation(("datapath",), f"{now}, its new name", old, f"write datapath: {now}")])
         return value
 
     @model_validator(mode="after")
@@ -200,7 +200,7 @@ class FabricSpec(Strict):
     def _one_uplink_rule(self) -> Iterator[Violation]:
         if self.uplink_rate is not None and self.oversubscription is not None:
             yield Violation(("oversubscription",), "either uplink_rate or oversubscription", "both",
-                            "take one away; over a base fabric's key, null takes it away")
+                            "remove one; to remove a base fabric's key, set it to null")
 
     def _not_too_wide(self) -> Iterator[Violation]:
         if self.host_count > MAX_HOSTS:
@@ -275,9 +275,9 @@ class FabricSpec(Strict):
             yield Violation(at, "a subnet that hosts can have, such as 10.9.0.0/16", self.subnet)
         room, need = max(net.num_addresses - 3, 0), self.host_count
         if need > room:
-            probes = ", one probe a leaf among them" if self.probes else ""
+            probes = ", including one probe per leaf" if self.probes else ""
             yield Violation(at, f"room for {need} hosts{probes}",
-                            f"{self.subnet} with {room} addresses beside network, gateway and broadcast",
+                            f"{self.subnet} with {room} addresses besides network, gateway and broadcast",
                             "a larger subnet, such as 10.9.0.0/16, or fewer hosts")
 
     def _routers_fit(self) -> Iterator[Violation]:

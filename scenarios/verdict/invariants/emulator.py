@@ -21,7 +21,7 @@ def check(evidence: Evidence) -> Check:
     """Every counter of the emulator, and the sentinels' own losses."""
     ledger = evidence.ledger or {}
     reasons = (*_counters(evidence.emulator), *_named(ledger.get("emulator_drops", {}), "dropped by the emulator"),
-               *_named(ledger.get("receive_errors", {}), "lost for want of receive buffer"), *_sentinels(evidence))
+               *_named(ledger.get("receive_errors", {}), "lost to a full receive buffer"), *_sentinels(evidence))
     lost = sum(r.measured or 0 for r in reasons)
     text = (f"{plural(len(evidence.emulator or ()), 'counter')} of the emulator and "
             f"{plural(len(evidence.sentinels), 'sentinel stream')}: {lost:g} packets lost (limit 0)")
@@ -29,7 +29,7 @@ def check(evidence: Evidence) -> Check:
 
 
 def _loss(where: str, lost: int, how: str) -> Reason:
-    return Reason(NAME, Level.INVALID, f"{where}: {plural(lost, 'packet')} {how}; none may be", lost, 0, where)
+    return Reason(NAME, Level.INVALID, f"{where}: {plural(lost, 'packet')} {how}; the limit is 0", lost, 0, where)
 
 
 def _counters(counters: Mapping[str, Count] | None) -> Iterator[Reason]:

@@ -135,7 +135,7 @@ def _impossible(values: Sequence[tuple[float, float]], what: str) -> Iterator[Re
         when, share = odd[0]
         more = f" (and {plural(len(odd) - 1, 'other second')})" if len(odd) > 1 else ""
         yield Reason(NAME, Level.SUSPECT, f"the kernel counted the machine as {what} for {share:.0%} of second "
-                     f"{when:.0f}{more}, which cannot be: not measured", share, None, "machine", when)
+                     f"{when:.0f}{more}, which is impossible, so it was not measured", share, None, "machine", when)
 
 
 def _doubt(name: str, title: str, limit: float, seconds: Sequence[Cpu]) -> Iterator[Reason]:

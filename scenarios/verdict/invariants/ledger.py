@@ -39,7 +39,7 @@ def _reasons(ledger: Accounting, rest: int, faults: set[str]) -> Iterator[Reason
                      f"the named drops differ from that by {abs(rest):,}; the limit is 0", rest, 0)
     for name, n in ledger["fault_losses"].items():
         if n and name not in faults:
-            yield Reason(NAME, Level.INVALID, f"{plural(n, 'packet')} are booked to the fault {name}, which was not "
+            yield Reason(NAME, Level.INVALID, f"{plural(n, 'packet')} belong to the fault {name}, which was not "
                          "declared", n, 0, name)
     if not ledger["balances"] and not rest and not any(ledger["unexplained"].values()):
         waiting = ledger.get("in_queues", 0)

@@ -13,5 +13,5 @@ def check(evidence: Evidence) -> Check:
         return unchecked(NUMBER, "it is not known whether the run held the lock")
     if evidence.locked:
         return Check(NUMBER, "the only measuring run on this machine")
-    text = "the run did not hold the machine's measuring lock (--no-lock): another may have run beside it"
+    text = "the run did not hold the machine's measuring lock (--no-lock): another run may have been active"
     return Check(NUMBER, text, (Reason(NAME, Level.SUSPECT, text),))

@@ -116,7 +116,7 @@ class Responder:
     delivered: int = 0
     messages: int = 0       # delivered
     begun: int = 0          # packets so far of the message that an unreliable pair is receiving; 0: none
-    discarded: int = 0      # out-of-order discards; unreliable: of messages that did not come whole and in order
+    discarded: int = 0      # out-of-order discards; unreliable: of messages that were incomplete or reordered
     duplicates: int = 0     # came again
     acks: int = 0
     naks: int = 0

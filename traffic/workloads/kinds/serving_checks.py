@@ -89,7 +89,7 @@ def _agents(fabric: Fabric, spec: ServingSpec, agent: AgentSpec, at: KeyPath) ->
         for what, others in (("the gateway", (gateway,)), ("a tool server", agent.servers),
                              ("a client", outside if spec.clients is None else spec.clients)):
             if name in others:
-                yield Problem(where, "hosts of agents alone: what they send has to cross the network",
+                yield Problem(where, "hosts that only agents use, so that their traffic crosses the network",
                               f"{name}, {what} as well")
     yield from doubled_problems(agent.hosts, (*at, "hosts"))
     for key, tool in agent.tools.items():
@@ -99,7 +99,7 @@ def _agents(fabric: Fabric, spec: ServingSpec, agent: AgentSpec, at: KeyPath) ->
         yield from doubled_problems(tool.hosts, where)
         if 0 < len(outside & set(tool.hosts)) < len(tool.hosts):
             yield Problem(where, "servers that are all inside or all outside of the data centre", ", ".join(tool.hosts),
-                          "make two tools of it: an external service has its own time on the critical path")
+                          "split it into two tools: an external service has its own time on the critical path")
 
 
 def extent_of(spec: ServingSpec) -> Extent:
