@@ -18,6 +18,12 @@ from tests.bench.compile import compile_rules
 from tests.bench.daynight import daynight
 from tests.bench.ecmp import ecmp
 from tests.bench.engine import engine
+from tests.bench.engine_bringup import engine_bringup
+from tests.bench.engine_capacity import engine_capacity
+from tests.bench.engine_ecn import engine_ecn
+from tests.bench.engine_incast import engine_incast
+from tests.bench.engine_killed import engine_killed
+from tests.bench.engine_lone_frame import engine_lone_frame
 from tests.bench.failover import failover
 from tests.bench.fuzz import fuzz
 from tests.bench.gloo import gloo
@@ -41,7 +47,8 @@ from topologies.model.errors import LabError
 BENCHMARKS: dict[str, Callable[[Book], None]] = {
     f.__name__: f for f in (ring, collectives, incast, spread, ecmp, weighted, training, neighbour, engine, failover,
                             latency, roce, gloo, bringup, demo, verify, changes, fuzz, inference, beside, study, agents,
-                            tensor, kv_travel, daynight, compile_rules)}
+                            tensor, kv_travel, daynight, compile_rules, engine_capacity, engine_lone_frame,
+                            engine_incast, engine_ecn, engine_killed, engine_bringup)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 
