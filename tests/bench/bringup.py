@@ -63,8 +63,10 @@ def convergence(fabric: Fabric) -> float:
     with running(fabric) as net:
         log = net.journal.directory / "controller.log"
         start = time.monotonic()
-        process = start_controller(net, log)
+        waiting = start_controller(net.journal, log)
+        process = waiting.process
         try:
+            waiting.go()
             wait_converged(ControllerClient(net.inventory.api_socket), process, log)
             return time.monotonic() - start
         finally:

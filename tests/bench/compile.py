@@ -97,9 +97,11 @@ def _installed(book: Book) -> float:
     with measuring_lock(wait=True), running(REAL) as net, ExitStack() as stack:
         log = book.work / "controller.log"
         started = time.monotonic()
-        process = start_controller(net, log)
+        waiting = start_controller(net.journal, log)
+        process = waiting.process
         start = process_start(process.pid)
         stack.callback(process.wait)
         stack.callback(end_processes, [Process(process.pid, start or 0)])
+        waiting.go()
         wait_converged(ControllerClient(net.inventory.api_socket), process, log)
         return time.monotonic() - started

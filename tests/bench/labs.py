@@ -55,7 +55,7 @@ def undisturbed(run: Callable[[], Result], tries: int = TRIES) -> tuple[Result, 
     headroom, so such a run is made again, whatever else it found; how often is reported beside the figure.
     """
     made = 1
-    while stolen((result := run()).run.counters()) > STEAL and made < tries:
+    while stolen(lines((result := run()).run.counters_path)) > STEAL and made < tries:
         made += 1
         wait_until_idle()
     return result, made

@@ -29,6 +29,7 @@ class ServingRun:
     code: int
     events: list[Json]
     records: list[Json]
+    path: Path          # where they are
 
     def of(self, kind: str) -> list[Json]:
         return [r for r in self.records if r["kind"] == kind]
@@ -55,9 +56,9 @@ def serve(lab: EngineLab, seed: int = 1, meanwhile: Callable[[], None] | None = 
         done = subprocess.run(command, input="go\n", text=True, check=False, capture_output=True, timeout=LONGEST)
         assert not done.stderr, done.stderr
         return ServingRun(serving, done.returncode, [json.loads(line) for line in done.stdout.splitlines()],
-                          list(lines(records)))
+                          list(lines(records)), records)
     code, events = _disturbed(command, meanwhile)
-    return ServingRun(serving, code, events, list(lines(records)))
+    return ServingRun(serving, code, events, list(lines(records)), records)
 
 
 def _disturbed(command: list[str], meanwhile: Callable[[], None]) -> tuple[int, list[Json]]:

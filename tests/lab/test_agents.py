@@ -9,6 +9,8 @@ import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
 from tests.lab.serving_lab import ServingRun, serve
+from tests.recorded import records as typed_records
+from traffic.inference.records import ServingRecord, TaskRecord, ToolRecord
 from traffic.metrics.serving.tasks import anatomies
 
 pytestmark = pytest.mark.lab
@@ -74,7 +76,8 @@ def test_calls_wait_for_what_they_need_and_the_parts_of_a_task_are_its_time(lab:
         for call in task.calls:
             for before in call.after:
                 assert ended[call.id]["scheduled"] >= ended[before]["done"] + call.pause - 2e-6
-    found = anatomies(run.of("task"), run.requests, run.of("tool"))
+    tasks, requests, tools = (list(typed_records(run.path, kind)) for kind in (TaskRecord, ServingRecord, ToolRecord))
+    found = anatomies(tasks, requests, tools)
     assert len(found) == len(run.serving.tasks)
     for a in found:
         assert sum(a.parts.values()) == pytest.approx(a.seconds, abs=0.01)

@@ -15,7 +15,7 @@ from controller.intent.intent import Intent
 from scenarios.evidence.results import RunDirectory
 from scenarios.evidence.tenants import Tenants
 from scenarios.run.lab import Lab, lab
-from scenarios.run.live_shares import change_shares, held_classes
+from scenarios.run.live_shares import change_shares
 from scenarios.run.measure import Measurement
 from scenarios.run.phases import PhaseRun, traffic_of
 from scenarios.run.ranks import link_bytes
@@ -27,7 +27,7 @@ from topologies.access.netns import inside
 from topologies.lab.shell import tc_batch
 from topologies.links.htb.counters import device_queues
 from topologies.links.htb.sampling import Wires
-from topologies.links.htb.shares import set_shares
+from topologies.links.htb.shares import held_classes, set_shares
 from topologies.links.htb.wires import queues, set_rate
 from topologies.model.expansion import expand
 from topologies.model.spec import FabricSpec

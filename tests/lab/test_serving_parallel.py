@@ -12,7 +12,9 @@ import pytest
 
 from tests.lab.engine_lab import EngineLab, engine_lab
 from tests.lab.serving_lab import ServingRun, serve
+from tests.recorded import records as typed_records
 from traffic.inference.parallel import pairs_of
+from traffic.inference.records import StepRecord
 from traffic.inference.unloaded import predict
 from traffic.inference.workers import ring_moves
 from traffic.metrics.serving.spanning import metrics
@@ -95,7 +97,7 @@ def test_two_replicas_share_the_work_and_the_share_of_the_fabric_is_reported(lab
     steps = steps_of(run)
     assert Counter(r["replica"] for r in run.requests) == {"h3": 6, "h5": 6}
     assert {s["replica"] for s in steps} == {"h3", "h5"}
-    of = {m.tag: m.value for m in metrics(steps)}
+    of = {m.tag: m.value for m in metrics(list(typed_records(run.path, StepRecord)))}
     assert 0 < of["fabric_share"] < 1
     assert of["communication_slowdown"] > 0.9, "no faster than the wire"
 

@@ -16,6 +16,7 @@ enum field {
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
 #define PROTO_UDP 17
+#define ECN_ECT0 2
 #define ECN_CE 3
 
 /* What a packet has, as bits. A field is in packets of its layer alone; what is not there counts as 0. */

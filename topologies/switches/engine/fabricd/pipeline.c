@@ -72,10 +72,14 @@ static void end(struct pipeline *s, struct packet *p, uint32_t reason) {
     packet_free(p);
 }
 
+/* The mark of an inner packet stays its own: the outer header says that it can be marked (RFC 3168, 9.1.1), as Open
+ * vSwitch does. */
+static uint8_t outer_tos(uint8_t tos) { return (tos & 3) == ECN_CE ? (tos & ~3u) | ECN_ECT0 : tos; }
+
 void push_tunnel(const struct pipeline *s, const struct op *op, struct packet *p, const struct key *k,
                  const struct headers *h) {
     const struct endpoint *from = &s->vteps[op->field], *to = &s->neighbours[op->number];
-    p->tunnel = (struct tunnel){.on = true, .ttl = TTL_OF_TUNNELS, .tos = packet_tos(p, h),
+    p->tunnel = (struct tunnel){.on = true, .ttl = TTL_OF_TUNNELS, .tos = outer_tos(packet_tos(p, h)),
                                 .sport = FIRST_SOURCE_PORT + key_flow_hash(k) % (65536 - FIRST_SOURCE_PORT),
                                 .vni = op->value & 0xffffff, .src = from->address, .dst = to->address};
     memcpy(p->tunnel.eth_src, from->mac, 6);
