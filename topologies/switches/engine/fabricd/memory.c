@@ -11,7 +11,7 @@ static uint64_t unused_count;
 static uint32_t room, stride;
 
 void memory_init(void) {
-    room = (fabric.largest + 63) / 64 * 64;
+    room = (fabric.largest + 64 + 63) / 64 * 64;           /* frames of calibration are some bytes larger */
     stride = (sizeof(struct packet) + HEADROOM + room + 63) / 64 * 64;
     unused_count = engine->pool = fabric.pool;
     unused = mmap(NULL, fabric.pool * stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
