@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from topologies.model.errors import LabError, RunError
 from topologies.model.inventory import Inventory
 from topologies.switches.datapaths import datapath_of
+
+ENDING = 0.5        # seconds that the end of a process may take
 
 
 class LabEndError(RunError):
@@ -21,9 +25,14 @@ def check_lab(inventory: Inventory) -> None:
 
 
 def cause(inventory: Inventory, error: LabError) -> LabError:
-    """The end of the lab, if it has ended, in place of what came of it."""
-    try:
-        check_lab(inventory)
-    except LabEndError as ended:
-        return ended
-    return error
+    """The end of the lab, if it has ended or just does, in place of what came of it: a process that is killed takes
+    its devices away before it is gone itself."""
+    deadline = time.monotonic() + ENDING
+    while True:
+        try:
+            check_lab(inventory)
+        except LabEndError as ended:
+            return ended
+        if time.monotonic() > deadline:
+            return error
+        time.sleep(0.02)

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -191,7 +192,8 @@ def test_an_engine_that_is_killed_is_named_and_nothing_is_left_of_its_lab() -> N
     with lab(SPEC.model_copy(update={"name": "killed", "leaves": 1, "spines": 1, "hosts_per_leaf": 2})) as it:
         traces, datapath = Traces.of(it), datapath_of(it.inventory)
         assert datapath.ended(it.inventory) == ""
-        pids = process.engine_pid(it.inventory), process.agent_pid(it.inventory)
+        pids = (process.engine_pid(it.inventory),
+                process.pid_in(Path(it.inventory.directory), process.AGENT_PID))
         os.kill(pids[0], signal.SIGKILL)
         wait_for("its end", lambda: process_start(pids[0]) is None, 5.0, "", 0.01)
         assert datapath.ended(it.inventory) == "the fabric engine has ended"

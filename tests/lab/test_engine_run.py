@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.run.waits import wait_for
 from tests.lab.run_process import TCP, aifab_run
 
 pytestmark = pytest.mark.lab
@@ -76,4 +77,4 @@ def test_clean_takes_away_what_a_killed_run_has_left(tmp_path: Path) -> None:
         it.process.kill()
         it.process.wait(10)
         subprocess.run([sys.executable, "-m", "scenarios.cli", "clean"], check=True, stdout=subprocess.DEVNULL)
-        assert it.left() == []
+        wait_for("all of it to be gone", lambda: not it.left(), 10.0, str(it.left()))

@@ -38,11 +38,11 @@ def audit(inventory: Inventory, declared: Declared) -> Iterator[Finding]:
 
 def _process(inventory: Inventory) -> Iterator[Finding]:
     pid, policy = process.engine_pid(inventory), next(iter(inventory.switches.values())).policy
-    nice = os.getpriority(os.PRIO_PROCESS, pid)
-    if nice != 0:
+    held, nice = os.sched_getscheduler(pid), os.getpriority(os.PRIO_PROCESS, pid)
+    if held != policy:
+        yield Finding("the fabric engine", "scheduling policy", "", policy, held)
+    if held == os.SCHED_OTHER and nice != 0:        # in real time it has no say
         yield Finding("the fabric engine", "nice value", "", 0, nice)
-    if os.sched_getscheduler(pid) != policy:
-        yield Finding("the fabric engine", "scheduling policy", "", policy, os.sched_getscheduler(pid))
 
 
 def _power(inventory: Inventory, declared: Declared) -> Iterator[Finding]:

@@ -134,8 +134,10 @@ class Engine(Datapath):
         yield from audit(inventory, declared)
 
     def feeder(self, inventory: Inventory, direction: Direction, frame: bytes) -> Feeder:
-        name = self._names(inventory)[direction.direction]
-        return Feeder(Path(inventory.directory) / SOCKET, name, frame)
+        """Frames are no longer than a host's: on other links the rest is what an encapsulation adds."""
+        name, most = self._names(inventory)[direction.direction], max(k.max_frame for k in inventory.fabric.links
+                                                                      if k.kind == "access")
+        return Feeder(Path(inventory.directory) / SOCKET, name, frame[:most])
 
     def _names(self, inventory: Inventory) -> dict[str, str]:
         """Direction -> what the engine calls it."""

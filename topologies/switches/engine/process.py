@@ -6,6 +6,7 @@ import os
 import random
 import select
 import subprocess
+import time
 from pathlib import Path
 
 from topologies.access import files, start
@@ -19,6 +20,7 @@ from topologies.switches.engine.management.process import SOCKET
 
 CONFIG, LOG, PID = "fabricd.conf", "fabricd.log", "fabricd.pid"     # in a lab's directory
 AGENT_LOG, AGENT_PID = "agent.log", "agent.pid"
+ENDING = 0.5            # seconds that the end of a process may take
 READY = 30.0            # seconds for the engine to make its devices
 _started: list[subprocess.Popen[bytes]] = []    # their standard input is open as long as we live: then they end
 
@@ -90,10 +92,14 @@ def engine_pid(inventory: Inventory) -> int:
 def ended(inventory: Inventory) -> str:
     """A sentence about what has ended of the two, with its last words; '' while both run."""
     directory = Path(inventory.directory)
-    for what, pid, log in (("the fabric engine", PID, LOG), ("its OpenFlow agent", AGENT_PID, AGENT_LOG)):
-        if not pid_in(directory, pid):
-            return f"{what} has ended{_last_words(directory / log)}"
-    return ""
+    if pid_in(directory) and pid_in(directory, AGENT_PID):
+        return ""
+    deadline = time.monotonic() + ENDING
+    while pid_in(directory) and time.monotonic() < deadline:    # the agent ends with the engine, and may be first
+        time.sleep(0.01)
+    if not pid_in(directory):
+        return f"the fabric engine has ended{_last_words(directory / LOG)}"
+    return f"its OpenFlow agent has ended{_last_words(directory / AGENT_LOG)}"
 
 
 def _last_words(log: Path) -> str:

@@ -33,16 +33,21 @@ static const struct command {
     {"way", "A->B up|down", false, 2, 2, run_way},
     {"power", "SWITCH on|off", false, 2, 2, run_power},
     {"inject", "A->B HEX", false, 2, 2, run_inject},
+    {"show", "A->B", false, 1, 1, run_show},
     {"fresh", "nothing", false, 0, 0, run_fresh},
 };
 
-static bool run(const struct command *c, int count, char **words, bool is_config, ns_t t, struct why *why) {
-    struct words w = {.count = count - 1, .list = words + 1, .now = t};
+static bool run(const struct command *c, int count, char **words, bool is_config, ns_t t, FILE *out, struct why *why) {
+    struct words w = {.count = count - 1, .list = words + 1, .now = t, .out = out};
     if (c->is_config && !is_config)
         return refuse(why, "'%s' is for the configuration alone", c->name);
     if (w.count < c->least || w.count > c->most)
         return refuse(why, "'%s' is followed by %s", c->name, c->usage);
-    return c->run(&w, why);
+    if (!c->run(&w, why))
+        return false;
+    if (!w.has_answered)
+        fputs("ok", out);
+    return true;
 }
 
 static bool run_of_pipeline(int count, char **words, ns_t t, FILE *out, struct why *why) {
@@ -66,11 +71,9 @@ void fabric_command(int count, char **words, bool is_config, ns_t t, FILE *out) 
     const struct command *end = commands + sizeof commands / sizeof *commands, *c = commands;
     while (c < end && (count < 1 || strcmp(c->name, words[0]) != 0))
         c++;
-    bool is_done = c < end ? run(c, count, words, is_config, t, &why)
+    bool is_done = c < end ? run(c, count, words, is_config, t, out, &why)
                            : refuse(&why, "there is no command '%.80s'", count > 0 ? words[0] : "");
-    if (is_done)
-        fputs("ok", out);
-    else
+    if (!is_done)
         fprintf(out, "error %s", why.sentence);
 }
 

@@ -2,6 +2,8 @@
 #ifndef FABRIC_COMMANDS_H
 #define FABRIC_COMMANDS_H
 
+#include <stdio.h>
+
 #include "fabric.h"
 #include "key.h"
 #include "text.h"
@@ -12,6 +14,8 @@ struct words {
     int count;
     char **list;                       /* behind the command */
     ns_t now;
+    FILE *out;                         /* for an answer that is more than `ok` */
+    bool has_answered;
 };
 
 /* config.c */
@@ -23,8 +27,12 @@ bool run_dscp(struct words *w, struct why *why);
 bool name_link(const char *name, struct direction *d, struct why *why);
 bool set_direction(struct direction *d, int count, char **words, struct why *why);
 struct node *named_switch(const char *name, struct why *why);
+struct direction *named_direction(const char *name, struct why *why);
 bool run_direction(struct words *w, struct why *why), run_queue(struct words *w, struct why *why);
 bool run_cable(struct words *w, struct why *why), run_way(struct words *w, struct why *why);
 bool run_power(struct words *w, struct why *why), run_inject(struct words *w, struct why *why);
+
+/* show.c */
+bool run_show(struct words *w, struct why *why);
 
 #endif

@@ -50,6 +50,8 @@ void begin_sending(struct direction *d, ns_t t) {
     }
     event_clear(d, SHARE);
     struct packet *p = dequeue(d, number, t);
+    d->queue[number].counts->sent_packets++;
+    d->queue[number].counts->sent_bytes += wire_length(p);
     use_share(d, &d->queue[number], wire_length(p), t);
     start(d, p, t);
 }
@@ -140,7 +142,7 @@ void pass_beside(struct direction *d, struct packet *p, ns_t t) {
     d->counts->flying++;
     d->queue[p->queue].counts->sent_packets++;
     d->queue[p->queue].counts->sent_bytes += wire_length(p);
-    fly(d, p, t + d->delay);
+    deliver(d, p, t);
 }
 
 static void cut_all(struct direction *d, struct fifo *f) {

@@ -54,7 +54,7 @@ bool name_link(const char *name, struct direction *d, struct why *why) {
     return d->link || refuse(why, "no memory");
 }
 
-static struct direction *named(const char *name, struct why *why) {
+struct direction *named_direction(const char *name, struct why *why) {
     struct direction *d = find_direction(name);
     if (!d)
         refuse(why, "there is no direction '%.80s': they are called A->B", name);
@@ -67,7 +67,7 @@ static bool read_state(const char *word, const char *yes, const char *no, bool *
 }
 
 bool run_direction(struct words *w, struct why *why) {
-    struct direction *d = named(w->list[0], why);
+    struct direction *d = named_direction(w->list[0], why);
     if (!d || !set_direction(d, w->count - 1, w->list + 1, why))
         return false;
     begin_sending(d, w->now);          /* its shares may be there sooner */
@@ -75,7 +75,7 @@ bool run_direction(struct words *w, struct why *why) {
 }
 
 bool run_queue(struct words *w, struct why *why) {
-    struct direction *d = named(w->list[0], why);
+    struct direction *d = named_direction(w->list[0], why);
     uint64_t number;
     if (!d)
         return false;
@@ -112,7 +112,7 @@ bool run_cable(struct words *w, struct why *why) {
 
 bool run_way(struct words *w, struct why *why) {
     bool is_open;
-    struct direction *d = named(w->list[0], why);
+    struct direction *d = named_direction(w->list[0], why);
     if (!d || !read_state(w->list[1], "up", "down", &is_open, why))
         return false;
     node_set_way(d, is_open);
@@ -137,7 +137,7 @@ bool run_power(struct words *w, struct why *why) {
 }
 
 bool run_inject(struct words *w, struct why *why) {
-    struct direction *d = named(w->list[0], why);
+    struct direction *d = named_direction(w->list[0], why);
     struct packet *p = d ? packet_new() : NULL;
     if (!d)
         return false;

@@ -144,6 +144,10 @@ static void set_link(struct direction *d, ns_t t) {
     cut_off(d->reverse, t);
     port_changed(d);
     port_changed(d->reverse);
+    if (d->from->host)                 /* what it has sent meanwhile ends, or goes: nobody else would take it now */
+        host_fill(d->from, t);
+    if (d->to->host)
+        host_fill(d->to, t);
 }
 
 void node_set_cable(struct direction *d, bool is_in, ns_t t) {
