@@ -4,7 +4,7 @@ python := $(if $(AIFAB_VENV),$(AIFAB_VENV),.venv)/bin/python
 aifab  := $(dir $(python))aifab
 root   := $(if $(filter 0,$(shell id -u)),,sudo)
 
-pure   := tests/unit tests/test_layers.py tests/docs/test_docs.py tests/docs/test_what_is_read.py
+pure   := tests/unit tests/test_layers.py $(addprefix tests/docs/test_,docs.py what_is_read.py plain_english.py)
 # Pytest rewrites each assert that it collects: half a minute of a processor, unless it may keep what it has made.
 pytest := PYTHONDONTWRITEBYTECODE= $(python) -m pytest -p no:cacheprovider -n auto --dist worksteal
 labs   := $(python) -m pytest -p no:cacheprovider --durations=20 $(addprefix --ignore=,$(pure)) tests
@@ -44,7 +44,7 @@ bench: setup-dev  ## measure; figures go to bench-results/
 lessons: setup  ## run the library (or LESSONS="name name"): which lessons still hold? lessons.xml for CI
 	$(root) $(aifab) lessons $(LESSONS) --junit lessons.xml
 
-golden: setup-dev  ## write the golden files anew; review the diff
+golden: setup-dev  ## rewrite the golden files; review the diff
 	$(python) -m tests.golden
 
 vm-test:  ## build the lab VM, boot it in QEMU, run tests and scenarios in it; logs go to vm-results/

@@ -100,7 +100,7 @@ def _unsupported(route: PrefixRoute) -> str:
     if route.gateway and route.esi:
         return f"it has both a gateway, {route.gateway}, and an Ethernet segment, {route.esi}: one is allowed"
     if route.gateway:
-        return f"it leads to whoever has its gateway address {route.gateway}, which is not supported"
+        return f"it leads to the host with its gateway address {route.gateway}, which is not supported"
     if route.esi:
         return f"it leads to the Ethernet segment {route.esi}, which is not supported"
     if not route.vni and not route.router_mac:

@@ -95,7 +95,7 @@ def _link(index: int, spec: ExternalAttachmentSpec, fabric: Fabric) -> Iterator[
         if not network[0] < IPv4Address(address) < network[-1]:
             yield Problem(_at(index, "static", key), f"a host address of {network}", address)
     if spec.static.gateway == spec.static.remoteIP:
-        yield Problem(_at(index, "static", "remoteIP"), "another address than the border leaf's", spec.static.remoteIP)
+        yield Problem(_at(index, "static", "remoteIP"), "an address other than the border leaf's", spec.static.remoteIP)
 
 
 def _peering(intent: Intent, index: int, permit: ExternalPermit) -> Iterator[Problem]:

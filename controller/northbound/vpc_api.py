@@ -172,7 +172,7 @@ def _intent(body: bytes) -> _Asked:
     intent = Intent(objects=wanted.objects)
     if intent.is_empty and not wanted.empty:
         raise _Refused(_violation([empty_problem(
-            (KEY,), "empty: true beside objects, or DELETE /intent, takes every VPC away")]))
+            (KEY,), "empty: true beside objects, or DELETE /intent, removes every VPC")]))
     return _Asked(intent, tuple(ignored_in(intent, data.get(KEY, ()))))
 
 

@@ -65,7 +65,7 @@ def trace(inventory: Inventory, source: str, target: str, port: int = PORT) -> T
         if name not in where:
             raise LabError(name, f"a host of the lab: {', '.join(where)}", "none of them")
     if source == target:
-        raise LabError(target, f"another host than {source}", "the same", "a host reaches itself without the fabric")
+        raise LabError(target, f"a host other than {source}", "the same", "a host reaches itself without the fabric")
     cell = next(c for c in matrix(intent, inventory.fabric, allocation) if (c.source, c.target) == (source, target))
     ip = where[source].ip
     health = client.health()

@@ -67,7 +67,7 @@ class Study(Strict):
     designs: dict[DesignName, Design] = Field({}, max_length=MAX_DESIGNS, description="by name")
     axes: dict[str, Annotated[tuple[object, ...], Field(min_length=1)]] = Field({}, description=(
         "dotted path -> values; every combination of them is a design"))
-    baseline: str = Field("", description="the design that the others are held against; default: the first")
+    baseline: str = Field("", description="the design that the others are compared with; default: the first")
     repeats: int = Field(7, ge=1, le=100)
     seed: int = Field(1, ge=0, description="of the first repeat; the next ones take the numbers after it")
     retries: int = Field(1, ge=0, le=5, description="how often a run that the machine made INVALID is repeated")

@@ -205,8 +205,8 @@ def test_an_overlay_index_is_named_and_an_ethernet_tag_makes_another_route(lab: 
                              f"prefix 172.16.8.0/24 gw 10.1.0.9 etag 0 {common}")
     try:
         gobgp(lab, f"global rib add -a evpn {behind}")
-        until(lambda: learned(lab), [("go1", "[5]:[0]:[24]:[172.16.8.0]", "it leads to whoever has its gateway address "
-                                      "10.1.0.9, which is not supported")])
+        until(lambda: learned(lab), [("go1", "[5]:[0]:[24]:[172.16.8.0]", "it leads to the host with its gateway "
+                                      "address 10.1.0.9, which is not supported")])
         assert lab.installed() == before
         gobgp(lab, f"global rib del -a evpn {behind}")
         for route in (plain, tagged):

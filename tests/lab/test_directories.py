@@ -134,7 +134,7 @@ def test_another_directory_in_the_place_of_a_run_is_not_given_away(theirs: Path,
     run = RunDirectory.create(theirs / "runs", run_factory.scenario())
     run.path.rename(theirs / "away")
     run.path.mkdir()
-    with pytest.raises(LabError, match="another directory than the one that was made"):
+    with pytest.raises(LabError, match="a directory other than the one that was made"):
         run.hand_over()
     assert run.path.stat().st_uid == 0 != caller
 

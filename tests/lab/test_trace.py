@@ -90,7 +90,7 @@ def test_rules_taken_away_behind_the_controllers_back_show_as_a_disagreement(lab
 
 @pytest.mark.parametrize(("source", "target", "words"), [
     ("h9", "h1", "h9: expected a host of the lab: h1, h2, h3, h4, h5, h6; found none of them"),
-    ("h1", "h1", "h1: expected another host than h1"),
+    ("h1", "h1", "h1: expected a host other than h1"),
 ])
 def test_hosts_that_make_no_pair_are_refused(lab: Lab, source: str, target: str, words: str) -> None:
     with pytest.raises(LabError, match=words):

@@ -141,7 +141,7 @@ def hand_over(directory: Path, made: Identity) -> None:
     try:
         found = os.fstat(top)
         if (found.st_dev, found.st_ino) != made:
-            raise OSError(errno.ESTALE, "another directory than the one that was made")
+            raise OSError(errno.ESTALE, "a directory other than the one that was made")
         for _, _, files, here in os.fwalk(".", topdown=False, follow_symlinks=False, dir_fd=top):
             for name in files:
                 each = os.stat(name, dir_fd=here, follow_symlinks=False)

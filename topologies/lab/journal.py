@@ -167,7 +167,7 @@ def require_own(directory: Path, variable: str) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {0, os.geteuid()} or found.st_mode & 0o022:
         raise HostError(str(directory), "a directory that only its owner can write, root or who runs this",
                         f"mode {stat.filemode(found.st_mode)}, owner {found.st_uid}",
-                        f"take it away, or name another one in {variable}")
+                        f"remove it, or name another one in {variable}")
 
 
 def _new_directory(labs: Path) -> Path:

@@ -55,7 +55,7 @@ DONE = Definition("tasks_completed", "tasks", "tasks answered", "tasks with stat
 FAILED = Definition("tasks_failed", "tasks", "tasks failed", "tasks with status failed", SOURCE)
 TIMED_OUT = Definition("tasks_timed_out", "tasks", "tasks timed out", "tasks with status timeout", SOURCE)
 OUTCOMES = {"ok": DONE, "failed": FAILED, "timeout": TIMED_OUT}
-ERRORS = Definition("tool_errors", "", "tries of tool calls that came to nothing",
+ERRORS = Definition("tool_errors", "", "failed tries of tool calls",
                     "tries - calls with status ok, of tool and external calls that were not cancelled", SOURCE)
 
 

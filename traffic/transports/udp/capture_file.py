@@ -119,7 +119,7 @@ def _pcapng(path: Path, file: BinaryIO) -> Iterator[Frame]:
             _check_lengths(path, number, len(packet.data), packet.size)
             if packet.ticks is None:
                 raise LabError(f"{path}, frame {number}", "a time stamp", "a simple packet block, which has none",
-                               "capture anew, in the pcap format")
+                               "capture again, in the pcap format")
             stamp = interface.nanoseconds(packet.ticks)
             if not 0 <= stamp < LATEST:
                 raise LabError(f"{path}, frame {number}", "a time between 1970 and 2262", f"{stamp} ns after 1970")
@@ -151,7 +151,7 @@ def _check_lengths(path: Path, number: int, captured: int, size: int) -> None:
 
 
 def _broken(path: Path, number: int, expected: str, found: str) -> LabError:
-    return LabError(f"{path}, frame {number}", expected, found, "the file is broken from here on: copy it anew")
+    return LabError(f"{path}, frame {number}", expected, found, "the file is broken from here on: copy it again")
 
 
 def _truncated(path: Path, number: int, found: str) -> LabError:
