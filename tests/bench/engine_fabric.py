@@ -234,7 +234,7 @@ def _set_up_host(shape: Shape, netns: str, host: str) -> None:
         f"addr add {shape.address(host)}/32 dev {DEVICE}", f"link set {DEVICE} up", "link set lo up",
         f"neigh replace {GATEWAY} lladdr {GATEWAY_MAC} dev {DEVICE} nud permanent",
         f"route add default via {GATEWAY} dev {DEVICE} onlink",
-        *([f"link set dev {DEVICE} gso_max_segs 1"] if shape.attach == "calm" else [])], netns)
+        f"link set dev {DEVICE} gso_max_segs 1"], netns)       # a super-packet would be taken as one frame
     tc_batch(_shaper(shape) if shape.attach == "calm" else [f"qdisc replace dev {DEVICE} root noqueue"], netns)
 
 
