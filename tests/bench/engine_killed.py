@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,9 @@ def _round(work: Path, scenario: Path, at: float) -> Killed:
         run = subprocess.Popen([*_aifab(), "run", str(scenario), "--runs", str(runs), "--no-report", "--no-lock"],
                                stdout=log, stderr=log)
         engine = _wait(lambda: _engine_of(run.pid), run)
-        time.sleep(at)
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(at)
+            raise RuntimeError(f"the run ended by itself, with {run.returncode}: its log is {log.name}")
         os.kill(engine, signal.SIGKILL)
         killed = time.monotonic()
         code = run.wait(PATIENCE)

@@ -64,16 +64,17 @@ def steer(fabric: Fabric, netns: Mapping[str, str]) -> None:
 
 def shape(fabric: Fabric, netns: Mapping[str, str]) -> None:
     """What devices need beside their addresses. Raises HostError."""
-    do = _calm if attachment(fabric) == "calm" else _fast
-    at_once(lambda at: do(fabric, netns[at[1].node], *at), host_ends(fabric))
+    at_once(lambda at: _shape(fabric, netns[at[1].node], *at), host_ends(fabric))
 
 
-def _fast(_fabric: Fabric, netns: str, _link: Link, end: End) -> None:
-    """In place of the discipline that the system gives to any device that is taken up."""
-    tc_batch([f"qdisc replace dev {end.interface} root noqueue"], netns)
+def _shape(fabric: Fabric, netns: str, link: Link, end: End) -> None:
+    """One frame at a time: a discipline would take a super-packet for one frame, and TCP would not learn which of its
+    frames a full ring has dropped."""
+    ip_batch([f"link set dev {end.interface} gso_max_segs 1"], netns)
+    tc_batch(_discipline(fabric, link, end), netns)
 
 
-def _calm(fabric: Fabric, netns: str, link: Link, end: End) -> None:
-    ip_batch([f"link set dev {end.interface} gso_max_segs 1"], netns)   # a super-packet would be taken as one frame
-    lines = host_lines(fabric, end.node) if link.kind == "access" else router_lines(fabric, link)
-    tc_batch(lines, netns)
+def _discipline(fabric: Fabric, link: Link, end: End) -> list[str]:
+    if attachment(fabric) == "fast":        # none, in place of what the system gives to any device that is taken up
+        return [f"qdisc replace dev {end.interface} root noqueue"]
+    return host_lines(fabric, end.node) if link.kind == "access" else router_lines(fabric, link)
