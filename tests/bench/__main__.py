@@ -24,6 +24,7 @@ from tests.bench.engine_ecn import engine_ecn
 from tests.bench.engine_incast import engine_incast
 from tests.bench.engine_killed import engine_killed
 from tests.bench.engine_lone_frame import engine_lone_frame
+from tests.bench.engine_pfc import engine_pfc
 from tests.bench.failover import failover
 from tests.bench.fuzz import fuzz
 from tests.bench.gloo import gloo
@@ -48,7 +49,7 @@ BENCHMARKS: dict[str, Callable[[Book], None]] = {
     f.__name__: f for f in (ring, collectives, incast, spread, ecmp, weighted, training, neighbour, engine, failover,
                             latency, roce, gloo, bringup, demo, verify, changes, fuzz, inference, beside, study, agents,
                             tensor, kv_travel, daynight, compile_rules, engine_capacity, engine_lone_frame,
-                            engine_incast, engine_ecn, engine_killed, engine_bringup)}
+                            engine_incast, engine_ecn, engine_pfc, engine_killed, engine_bringup)}
 QUIET = 0.5     # load average above which figures are in doubt
 
 

@@ -235,7 +235,8 @@ def _set_up_host(shape: Shape, netns: str, host: str) -> None:
         f"neigh replace {GATEWAY} lladdr {GATEWAY_MAC} dev {DEVICE} nud permanent",
         f"route add default via {GATEWAY} dev {DEVICE} onlink",
         f"link set dev {DEVICE} gso_max_segs 1"], netns)       # a super-packet would be taken as one frame
-    tc_batch(_shaper(shape) if shape.attach == "calm" else [f"qdisc replace dev {DEVICE} root noqueue"], netns)
+    if shape.attach != "gated":         # the engine does that itself
+        tc_batch(_shaper(shape) if shape.attach == "calm" else [f"qdisc replace dev {DEVICE} root noqueue"], netns)
 
 
 def _shaper(shape: Shape) -> list[str]:

@@ -11,6 +11,7 @@
 
 #define BATCH 64                       /* frames that a sender or a receiver takes in one turn */
 #define RECEIVE_BUFFER (16 << 20)
+#define SEND_BUFFER 212992             /* Linux's default, whatever this machine has been set to */
 
 static char payload[FRAME_MAX];
 
@@ -24,8 +25,7 @@ static void udp_open(struct flow *f) {
     int out = f->send_socket = new_socket(f, f->from, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     set_option(f, out, IPPROTO_IP, IP_TOS, (int)f->tos);
     set_option(f, out, IPPROTO_IP, IP_RECVERR, 1);      /* or a frame that the device refused would look sent */
-    if (f->send_buffer)
-        set_option(f, out, SOL_SOCKET, SO_SNDBUFFORCE, (int)f->send_buffer / 2);
+    set_option(f, out, SOL_SOCKET, SO_SNDBUFFORCE, (int)(f->send_buffer ? f->send_buffer : SEND_BUFFER) / 2);
     if (connect(out, (struct sockaddr *)&f->address, sizeof f->address))
         die(f->name, strerror(errno));
     watch(&f->sender, out, 0);

@@ -64,8 +64,8 @@ bool run_host(struct words *w, struct why *why) {
         return refuse(why, "a host has netns=, device=, mac= and attach=");
     if (!*said.device || strlen(said.device) >= IFNAMSIZ)
         return refuse(why, "a device's name has 1 to %d bytes, not '%.80s'", IFNAMSIZ - 1, said.device);
-    if (strcmp(said.attach, "calm") != 0 && strcmp(said.attach, "fast") != 0)
-        return refuse(why, "attach is calm or fast, not '%.80s'", said.attach);
+    if (strcmp(said.attach, "calm") != 0 && strcmp(said.attach, "fast") != 0 && strcmp(said.attach, "gated") != 0)
+        return refuse(why, "attach is calm, fast or gated, not '%.80s'", said.attach);
     if (!read_value(said.mac, ETH_DST, &mac, why))
         return false;
     struct host *h = calloc(1, sizeof *h);
@@ -76,6 +76,7 @@ bool run_host(struct words *w, struct why *why) {
     h->mtu = said.mtu;
     h->ring = said.ring;
     h->is_fast = strcmp(said.attach, "fast") == 0;
+    h->is_gated = strcmp(said.attach, "gated") == 0;
     h->is_encapsulated = said.is_encapsulated;
     add_host(w->list[0], h);
     if (fabric.largest < h->mtu + HEADROOM)

@@ -24,7 +24,7 @@ static const struct command {
 } commands[] = {
     {"option", "NAME=VALUE ...", true, 1, 6, run_option},
     {"switch", "NAME", true, 1, 1, run_switch},
-    {"host", "NAME netns=PATH device=NAME mac=MAC attach=calm|fast [mtu=N] [ring=N] [encapsulated=1]", true, 5, 8, run_host},
+    {"host", "NAME netns=PATH device=NAME mac=MAC attach=calm|fast|gated [mtu=N] [ring=N] [encapsulated=1]", true, 5, 8, run_host},
     {"link", "NAME A:PORT B:PORT [KEY=VALUE ...]", true, 3, 10, run_link},
     {"dscp", "N queue=Q", false, 2, 2, run_dscp},
     {"direction", "A->B KEY=VALUE ...", false, 2, 8, run_direction},

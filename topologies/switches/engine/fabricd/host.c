@@ -20,6 +20,7 @@
 #include "vxlan.h"
 
 #define SHORTEST 60                    /* bytes of an Ethernet frame without FCS */
+#define TOS_AT 15                      /* of an IPv4 header, in a frame */
 #define SHORT_FRAME 128                /* frames up to this size have a queue of their own in a fast host */
 #define PAUSED_MOST 4                  /* frames that a paused queue of a card takes in */
 
@@ -30,8 +31,14 @@ static _Noreturn void failed(const struct node *n, const char *what) {
     die(1, "host %s: %s of %s: %s", n->name, what, n->host->device, strerror(errno));
 }
 
+static int load_program(const struct bpf_insn *steps, size_t count) {
+    union bpf_attr load = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insns = (uintptr_t)steps, .insn_cnt = count,
+                           .license = (uintptr_t) "GPL"};
+    return syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
+}
+
 /* Chooses a TAP queue by length: 1 for short frames, so that an acknowledgement does not wait behind the bulk. */
-static int steering_program(void) {
+static int by_length(void) {
     static int program = -1;
     static const struct bpf_insn steps[] = {
         {BPF_LDX | BPF_MEM | BPF_W, 2, 1, 0, 0},               /* r2 = length, the first word of the context */
@@ -40,10 +47,32 @@ static int steering_program(void) {
         {BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1},
         {BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
     };
-    union bpf_attr load = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insns = (uintptr_t)steps,
-                           .insn_cnt = sizeof steps / sizeof *steps, .license = (uintptr_t) "GPL"};
     if (program < 0)
-        program = syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
+        program = load_program(steps, sizeof steps / sizeof *steps);
+    return program;
+}
+
+/* Chooses a TAP queue by DSCP, as the link chooses its own. What is no IPv4 goes wherever that byte of it leads. */
+static int by_dscp(void) {
+    static int program = -1;
+    struct bpf_insn steps[4 + 3 * 64 + 2] = {
+        {BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0},             /* r6 = context, as loads of bytes want it */
+        {BPF_LD | BPF_ABS | BPF_B, 0, 0, 0, TOS_AT},
+        {BPF_ALU64 | BPF_RSH | BPF_K, 0, 0, 0, 2},
+    };
+    size_t count = 3;
+    if (program >= 0)
+        return program;
+    for (int dscp = 0; dscp < 64; dscp++) {
+        if (!fabric.queue_of_dscp[dscp])
+            continue;
+        steps[count++] = (struct bpf_insn){BPF_JMP | BPF_JNE | BPF_K, 0, 0, 2, dscp};
+        steps[count++] = (struct bpf_insn){BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, fabric.queue_of_dscp[dscp]};
+        steps[count++] = (struct bpf_insn){BPF_JMP | BPF_EXIT, 0, 0, 0, 0};
+    }
+    steps[count++] = (struct bpf_insn){BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0};
+    steps[count++] = (struct bpf_insn){BPF_JMP | BPF_EXIT, 0, 0, 0, 0};
+    program = load_program(steps, count);
     return program;
 }
 
@@ -78,6 +107,14 @@ static void set_device(struct node *n) {
     close(s);
 }
 
+static int queues_in_use(void) {
+    int most = 0;
+    for (int i = 0; i < 64; i++)
+        if (fabric.queue_of_dscp[i] > most)
+            most = fabric.queue_of_dscp[i];
+    return most + 1;
+}
+
 void host_open(struct node *n, int epoll_file) {
     struct host *h = n->host;
     int namespace = open(h->netns, O_RDONLY | O_CLOEXEC);
@@ -85,13 +122,18 @@ void host_open(struct node *n, int epoll_file) {
     if (namespace < 0 || setns(namespace, CLONE_NEWNET) < 0)
         die(1, "host %s: namespace %s: %s", n->name, h->netns, strerror(errno));
     close(namespace);
-    h->file_count = h->is_fast && steering_program() >= 0 ? 2 : 1;
+    int program = h->is_gated ? by_dscp() : h->is_fast ? by_length() : -1;
+    if (h->is_gated && program < 0)
+        failed(n, "choice of queues");
+    h->file_count = h->is_gated ? queues_in_use() : program >= 0 ? 2 : 1;
+    bool is_many = h->is_gated || h->file_count > 1;
     for (int i = 0; i < h->file_count; i++)
-        open_queue(n, i, IFF_TAP | IFF_NO_PI | (h->file_count > 1 ? IFF_MULTI_QUEUE : 0));
-    int program = steering_program();
-    if (h->file_count > 1 && ioctl(h->files[0], TUNSETSTEERINGEBPF, &program) < 0)
+        open_queue(n, i, IFF_TAP | IFF_NO_PI | (is_many ? IFF_MULTI_QUEUE : 0));
+    if (is_many && ioctl(h->files[0], TUNSETSTEERINGEBPF, &program) < 0)
         failed(n, "choice of queues");
     set_device(n);
+    if (h->is_gated)
+        gate_open(n);
     if (!is_alive(n->ports[0]))
         host_set_carrier(n, false);
 }
@@ -136,32 +178,52 @@ static bool is_stopped(const struct direction *d) {
     return false;
 }
 
+static void send_on(struct node *n, struct packet *p, ns_t t) {
+    n->host_counts->read_packets++;
+    n->host_counts->read_bytes += p->length;
+    if (n->host->is_encapsulated)
+        vxlan_decode(p);
+    enqueue(n->ports[0], p, t);
+}
+
+bool host_read(struct node *n, int number, ns_t t) {
+    struct packet *p = read_tap(n, number);
+    if (!p)
+        return false;
+    if (is_kick(p))
+        packet_free(p);
+    else
+        send_on(n, p, t);
+    return true;
+}
+
 void host_fill(struct node *n, ns_t t) {
     struct direction *d = n->ports[0];
+    if (n->host->gate) {
+        gate_fill(n, t);
+        return;
+    }
     while (!d->sending && !is_stopped(d)) {
         struct packet *p = next_frame(n);
         if (!p)
             return;
-        n->host_counts->read_packets++;
-        n->host_counts->read_bytes += p->length;
-        if (n->host->is_encapsulated)
-            vxlan_decode(p);
-        enqueue(d, p, t);
+        send_on(n, p, t);
     }
 }
 
 void host_link_free(struct node *n, ns_t t) {
     struct direction *d = n->ports[0];
-    if (d->sending)
+    if (d->sending && !n->host->gate)
         return;
+    bool was_sending = d->sending;
     host_fill(n, t);
-    if (d->sending && !host_sink)      /* it waited in the device */
+    if (d->sending && !was_sending && !host_sink)      /* it waited in the device */
         histogram_add(&engine->late_read, (int64_t)(clock_ns() - t));
 }
 
 void host_ready(uint64_t event, ns_t t) {
     struct node *n = fabric.hosts[event >> 8];
-    n->host->is_readable[event >> 1 & 1] = true;
+    n->host->is_readable[event >> 1 & 7] = true;
     host_fill(n, t);
 }
 
