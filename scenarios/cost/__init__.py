@@ -5,5 +5,5 @@
                                                                                      of a million tokens
     designs ──> ranking ──> which price would turn it, and at what factor
 
-All of it is pure and linear in every price; docs/cost.md has the formulas.
+All of it is pure and linear in every price; docs/reference/cost.md has the formulas.
 """

@@ -27,7 +27,7 @@ from traffic.metrics.serving import inference, requests, spanning, tasks
 from traffic.workloads.kinds.registry import kind_of
 
 Order = Sequence[tuple[Definition, bool]]       # metrics, most telling first; whether more of it is better
-SHORT_OF_LIMIT = 0.9            # of the ring limit (docs/methods.md: training); below it the sentence says "only"
+SHORT_OF_LIMIT = 0.9            # of the ring limit (docs/reference/methods.md: training); below it, "only"
 # what workloads are compared by, the first that two of them share
 COMPARED = ((collective.BUSBW, True), (steps.STEP_TIME, False), (steps.JCT, False), (tasks.TIME, False),
             (inference.TTFT, False), (requests.E2EL, False), (roce.GOODPUT, True), (packets.LOSS, False))

@@ -73,7 +73,7 @@ def load_lessons(names: Sequence[str]) -> list[Scenario]:
         else:
             if not scenario.checks:
                 errors.append(SpecError(name, "a scenario with checks (validate:), which say whether its lesson holds",
-                                        "none", "docs/validation.md says how to write them"))
+                                        "none", "docs/reference/validation.md says how to write them"))
             found.append(scenario)
     if errors:
         raise SpecErrors(errors)

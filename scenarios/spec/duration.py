@@ -5,7 +5,7 @@
 Traffic takes what predictions.json expects (traffic/models/predict.py, the roofline of serving) on the links as events
 leave them, streams and captures as long as their schedules, iperf3 its whole seconds. Jobs that share hosts take at
 least what their bytes together need. Predictions know no losses, no start-up and no collisions, so a run takes longer
-rather than shorter. What the lab needs besides was measured on two cores (docs/benchmarks.md, decision 047).
+rather than shorter. What the lab needs besides was measured on two cores (docs/reference/benchmarks.md, decision 047).
 """
 
 from __future__ import annotations

@@ -242,5 +242,5 @@ def _metric_problems(metrics: Sequence[MetricChoice], designs: dict[str, Planned
                           nearest(owner, {o: f"{o}.{rest}" for o in owners}))
         elif unit_of(rest.rsplit(".", 1)[-1]) is None:
             known = {t: f"{owner}.{t}" for t in sorted(definitions())}
-            yield Problem(("metrics", n, "metric"), "a tag of docs/methods.md after the workload's name",
+            yield Problem(("metrics", n, "metric"), "a tag of docs/reference/methods.md after the workload's name",
                           rest or "nothing", renamed(rest) or nearest(tag, known))

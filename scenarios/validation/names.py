@@ -82,7 +82,7 @@ def _metric(scenario: Scenario, fabric: Fabric, key: str, at: KeyPath) -> Iterat
         yield Problem(at, f"a metric of {', '.join(owners)}, such as {owners[0]}.{tag or (key if bare else 'jct')}",
                       key, "" if bare else nearest(owner, owners))
     elif unit_of(tag) is None:
-        yield Problem(at, "a metric of docs/methods.md", tag or f"{key}, which names none",
+        yield Problem(at, "a metric of docs/reference/methods.md", tag or f"{key}, which names none",
                       renamed(tag) or nearest(tag, list(definitions())))
     elif owner == "fabric":
         places = [p.name for p in scenario.phases] + [n.name for n in fabric.of("leaf", "border")]

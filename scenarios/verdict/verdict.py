@@ -1,4 +1,4 @@
-"""Can this result be believed? VALID, SUSPECT or INVALID, with reasons (docs/methods.md: the verdict).
+"""Can this result be believed? VALID, SUSPECT or INVALID, with reasons (docs/reference/methods.md: the verdict).
 
 Mininet-HiFi's idea (Handigol et al., CoNEXT 2012): an emulation's result counts only if the invariants
 of the emulated hardware held. Seven invariants are checked, each by a module of scenarios/invariants;

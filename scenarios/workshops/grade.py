@@ -75,7 +75,7 @@ def not_graded(run: RunDirectory) -> list[str]:
     reasons = [f"  {r['invariant']}: {r['text']}" for r in verdict.get("reasons", [])
                if r["level"] == verdict["verdict"]]
     return ["Not graded: the run is INVALID, so its numbers are the machine's and not the network's.", *reasons,
-            "  -> stop other programs on this machine and check again; docs/troubleshooting.md says more"]
+            "  -> stop other programs on this machine and check again; docs/how-to/troubleshooting.md says more"]
 
 
 def _as_given(work: Work) -> Outcome:

@@ -1,1 +1,1 @@
-"""Benchmarks: they write figures to files and assert nothing. `python -m tests.bench [NAME...]`, docs/benchmarks.md."""
+"""Benchmarks: figures, no assertions. `python -m tests.bench [NAME...]`, docs/reference/benchmarks.md."""

@@ -85,7 +85,7 @@ def step(result: Result, phase: str) -> float:
 
 
 def p99(rows: Sequence[Row]) -> float:
-    """ms, over all seeds together: docs/methods.md wants 1,000 samples for it."""
+    """ms, over all seeds together: docs/reference/methods.md wants 1,000 samples for it."""
     return float(1e3 * np.percentile([t for r in rows for t in r["ttft"]], 99))
 
 

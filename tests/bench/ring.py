@@ -133,7 +133,7 @@ def engine_share(records: list[Row]) -> float:
 
 
 def segments_per_ack(counters: Iterable[Row], hosts: Set[str], mtu: int, window: tuple[float, float]) -> float:
-    """k of docs/methods.md, measured: full segments per ACK on these hosts' own sending queues, of a sampler's lines.
+    """k of docs/reference/methods.md, measured: full segments per ACK on these hosts' queues, of a sampler's lines.
 
     Bytes B and packets P of full frames F and bare ACKs A: B = (mtu + 14) F + 66 A, P = F + A. The shorter
     last segment of a transfer counts as its part of a full one; retransmissions count as segments.

@@ -87,7 +87,7 @@ def names_of(words: list[str]) -> None:
             if file.endswith(SUFFIX):
                 load_study(file, settings)
                 continue
-            if file == "vpcs.yml":      # the reader's own; the blocks of docs/vpcs.md are read as well
+            if file == "vpcs.yml":      # the reader's own; the blocks of docs/reference/vpcs.md are read as well
                 load_fabric(params["fabric"] or ASSUMED)
                 continue
             is_scenario = (LIBRARY / f"{file}.yml").exists() or LIBRARY.name in file
@@ -217,7 +217,7 @@ def test_decisions_have_numbers_of_their_own_and_a_title() -> None:
 
 # ---- what a user can write
 
-SCENARIOS = (ROOT / "docs/scenarios.md").read_text()
+SCENARIOS = (ROOT / "docs/reference/scenarios.md").read_text()
 
 
 def table_keys(text: str) -> set[str]:
@@ -226,7 +226,7 @@ def table_keys(text: str) -> set[str]:
 
 
 def section(heading: str) -> str:
-    """The part of docs/scenarios.md under a heading that begins so."""
+    """The part of docs/reference/scenarios.md under a heading that begins so."""
     return next(part for part in re.split(r"^## ", SCENARIOS, flags=re.MULTILINE) if part.startswith(heading))
 
 
@@ -239,7 +239,7 @@ def test_every_ready_file_is_listed_and_every_listed_one_exists(heading: str, fo
 def test_every_key_of_a_workload_is_explained_under_its_kind(kind: str) -> None:
     part = next((p for p in re.split(r"^## ", SCENARIOS, flags=re.MULTILINE) if f"`kind: {kind}`" in p.splitlines()[0]),
                 None)
-    assert part is not None, f"docs/scenarios.md has no section with `kind: {kind}` in its heading"
+    assert part is not None, f"docs/reference/scenarios.md has no section with `kind: {kind}` in its heading"
     assert table_keys(part) == set(KINDS[kind].spec.model_fields) - {"kind"}
 
 
@@ -251,7 +251,7 @@ def test_every_key_of_scenario_event_and_fabric_is_explained() -> None:
 
 
 def test_every_key_of_a_check_and_every_choice_is_explained() -> None:
-    text = (ROOT / "docs/validation.md").read_text()
+    text = (ROOT / "docs/reference/validation.md").read_text()
     assert table_keys(text) == set(keys_of(CheckSpec))
     words = {word for field in CheckSpec.model_fields.values() for word in choices(field.annotation)}
     assert [w for w in sorted(words | set(ALL_DROPS)) if f"`{w}`" not in text] == []
@@ -266,7 +266,7 @@ def test_every_key_of_the_smaller_models_is_mentioned(model: type[BaseModel]) ->
     assert [key for key in model.model_fields if f"`{key}`" not in SCENARIOS] == []
 
 
-STUDIES = (ROOT / "docs/studies.md").read_text()
+STUDIES = (ROOT / "docs/reference/studies.md").read_text()
 
 
 def test_every_key_of_a_study_is_explained() -> None:

@@ -20,7 +20,7 @@ from traffic.metrics.metric import ENOUGH
 
 # ---- what a user reads
 
-METHODS = (ROOT / "docs/methods.md").read_text()
+METHODS = (ROOT / "docs/reference/methods.md").read_text()
 
 
 def test_every_metric_is_explained_with_its_unit() -> None:
@@ -42,13 +42,13 @@ def test_every_section_of_methods_that_the_code_cites_is_there() -> None:
     sections = tuple(line.removeprefix("## ").lower() for line in METHODS.splitlines() if line.startswith("## "))
     code = "\n".join(p.read_text() for package in ("topologies", "traffic", "scenarios")
                      for p in (ROOT / package).rglob("*.py"))
-    cited = {" ".join(c.split()) for c in re.findall(r"docs/methods\.md: ([a-z][a-z\s-]+)", code)}
+    cited = {" ".join(c.split()) for c in re.findall(r"docs/reference/methods\.md: ([a-z][a-z\s-]+)", code)}
     assert len(cited) > 8
     assert [c for c in sorted(cited) if not c.startswith(sections)] == []
 
 
 def test_every_metric_that_the_glossary_names_exists() -> None:
-    lines = (ROOT / "docs/glossary.md").read_text().splitlines()
+    lines = (ROOT / "docs/reference/glossary.md").read_text().splitlines()
     here = " ".join(line.split(" | ")[-1] for line in lines if line.startswith("| "))
     named = re.findall(r"`([a-z][a-z0-9_]*)`", here)
     assert len(named) > 60
@@ -101,7 +101,7 @@ def reported() -> str:
 
 
 def test_the_reasons_that_troubleshooting_explains_are_those_that_the_verdict_gives() -> None:
-    text = (ROOT / "docs/troubleshooting.md").read_text()
+    text = (ROOT / "docs/how-to/troubleshooting.md").read_text()
     explained = re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text[text.index("## The verdict"):text.index("**lock.**")])
     pieces = [p.strip() for e in explained for p in " ".join(e.split()).lower().split("...") if p.strip()]
     assert len(pieces) > 8
@@ -110,7 +110,7 @@ def test_the_reasons_that_troubleshooting_explains_are_those_that_the_verdict_gi
 
 
 def test_every_part_of_a_run_directory_is_listed() -> None:
-    listed = table_keys((ROOT / "docs/architecture.md").read_text())
+    listed = table_keys((ROOT / "docs/explanation/architecture.md").read_text())
     assert {f"{part}.json" for part in get_args(Part)} <= listed
 
 

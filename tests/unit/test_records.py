@@ -107,7 +107,7 @@ def test_a_last_line_cut_short_is_left_out_but_one_in_the_middle_is_an_error(tmp
 
 
 def test_the_description_names_every_kind_and_field():
-    text = (Path(__file__).parents[2] / "docs/records.md").read_text()
+    text = (Path(__file__).parents[2] / "docs/reference/records.md").read_text()
     kinds = [c for name, c in vars(module).items() if name.endswith("Record") and hasattr(c, "kind")]
     assert len(kinds) > 8
     for kind in kinds:

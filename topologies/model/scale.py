@@ -1,4 +1,4 @@
-"""Real units <-> emulated units (docs/methods.md: scale).
+"""Real units <-> emulated units (docs/reference/methods.md: scale).
 
     emulated rate  = r x real rate
     emulated bytes = s x real bytes

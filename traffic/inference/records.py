@@ -1,6 +1,6 @@
 """What serving writes down: a line a request, a line a replica, and what the metrics have to know.
 
-All times in emulated seconds since the run's t0, sizes in emulated bytes; docs/records.md explains each field.
+All times in emulated seconds since the run's t0, sizes in emulated bytes; fields: docs/reference/records.md.
 """
 
 from __future__ import annotations

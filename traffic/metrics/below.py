@@ -4,7 +4,7 @@ A class is the transfers of one collective, all requests, or all responses of a 
 median has under 10 packets, or takes under 5 idle RTTs on the wire, is below scale: its bandwidth is
 not reported and designs are not compared on it.
 
-Source: docs/methods.md: scale; the rule itself is topologies.model.scale.below_scale.
+Source: docs/reference/methods.md: scale; the rule itself is topologies.model.scale.below_scale.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from traffic.transports.tcp import TCP
 GOODPUT = Definition("goodput", "bit/s", "goodput of a bulk transfer (median)",
                      "median over transfers of 8 x payload bytes received / seconds", "iperf3, sum_received")
 OF_LIMIT = Definition("goodput_of_limit", "", "goodput over the limit of its slower access link (median)",
-                      "median of goodput / (rate x 1448/1514 at MTU 1500)", "docs/methods.md: limits to compare with")
+                      "median of goodput / (rate x 1448/1514 at MTU 1500)",
+                      "docs/reference/methods.md: limits to compare with")
 RETRANSMITS = Definition("retransmits", "segments", "segments sent again",
                          "sum over transfers, by the sender's kernel", "iperf3, sum_sent")
 

@@ -25,7 +25,7 @@ from traffic.workloads.workload import Collective, CollectiveName, Workload
 
 NCCL = "nccl-tests doc/PERFORMANCE.md"
 TIME = Definition("time", "s", "collective time", "mean over iterations of: last rank's end - first rank's start, "
-                  "waiting for late ranks included", "docs/methods.md: training")
+                  "waiting for late ranks included", "docs/reference/methods.md: training")
 ALGBW = Definition("algbw", "bit/s", "algorithm bandwidth", "8 S / t, t the mean over iterations", NCCL)
 BUSBW = Definition("busbw", "bit/s", "bus bandwidth", "algbw x factor (all-reduce 2(n-1)/n, broadcast 1, "
                    "others (n-1)/n)", NCCL)
@@ -34,7 +34,7 @@ BUSBW_V = Definition("busbw", "bit/s", "bus bandwidth (all-to-all-v)",
 SHARE = Definition("busbw_of_limit", "", "bus bandwidth / ring limit",
                    "busbw x f / (rate x 1448 / (1514 + 66/k)), k = 2 data segments per ACK; f = payload of the busiest "
                    "host's port / of the busiest rank: 1 unless ranks share a host",
-                   "docs/methods.md: limits to compare with")
+                   "docs/reference/methods.md: limits to compare with")
 
 
 def factor(kind: CollectiveName, n: int) -> float:

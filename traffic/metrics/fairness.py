@@ -9,8 +9,8 @@ Flows of different leaves that meet on the way down to one leaf share nothing on
 the bytes on a link of half the rate is as even as can be.
 
 Sources: Jain, Chiu, Hawe, "A quantitative measure of fairness" (DEC-TR-301, 1984);
-draft-calabria-bmwg-ai-fabric-terminology for both as fabric metrics; docs/methods.md: spread over equal-cost links,
-for x.
+draft-calabria-bmwg-ai-fabric-terminology for both as fabric metrics; docs/reference/methods.md: spread over equal-cost
+links, for x.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     interference factor = contended JCT / isolated JCT        1: the others do not matter
 
-Source: docs/methods.md: training; draft-calabria-bmwg-ai-fabric-training-bench. Requests in an open loop have
+Source: docs/reference/methods.md: training; draft-calabria-bmwg-ai-fabric-training-bench. Requests in an open loop have
 no completion time; for them it is the same of the median end-to-end latency, for serving of the median TTFT.
 """
 
@@ -14,13 +14,13 @@ from traffic.metrics.metric import Definition, Metric
 
 INTERFERENCE = Definition("interference", "", "interference factor",
                           "JCT in a phase with other workloads / JCT in a phase of its own",
-                          "docs/methods.md: training")
+                          "docs/reference/methods.md: training")
 LATENCY = Definition("e2el_interference", "", "interference factor of the latency",
                      "median end-to-end latency in a phase with other workloads / in a phase of its own",
-                     "docs/methods.md: training, applied to latency")
+                     "docs/reference/methods.md: training, applied to latency")
 FIRST_TOKEN = Definition("ttft_interference", "", "interference factor of the time to first token",
                          "median TTFT in a phase with other workloads / in a phase of its own",
-                         "docs/methods.md: training, applied to TTFT")
+                         "docs/reference/methods.md: training, applied to TTFT")
 OF_TAG = {"jct": INTERFERENCE, "ttft": FIRST_TOKEN, "e2el": LATENCY}  # a workload's is of the first time that it has
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from topologies.model.scale import Scale
 
-ENOUGH = {90: 100, 99: 1000}        # samples without which a percentile is not reported (docs/methods.md)
+ENOUGH = {90: 100, 99: 1000}        # samples without which a percentile is not reported (docs/reference/methods.md)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
     step_time_on_paths = median over iterations of the fluid model's step time
     interference_on_paths = JCT of the model in a phase with others / JCT of the model in a phase of its own
 
-Source: docs/methods.md: predictions; max-min fair shares on the observed flow-to-path map.
+Source: docs/reference/methods.md: predictions; max-min fair shares on the observed flow-to-path map.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from traffic.workloads.lowering import lower
 from traffic.workloads.workload import Workload
 
 SUFFIX = "_on_paths"    # of a prediction's tag, behind that of the metric which it is held against
-_SOURCE = "docs/methods.md: predictions; max-min fair shares (Bertsekas and Gallager 1992, 6.5.2)"
+_SOURCE = "docs/reference/methods.md: predictions; max-min fair shares (Bertsekas and Gallager 1992, 6.5.2)"
 _FORMULA = "fluid model: max-min fair shares of all flows of the phase on the paths that the switches chose"
 STEP_ON_PATHS = Definition(STEP_TIME.tag + SUFFIX, "s", "step time by fair shares on the observed paths",
                            f"median over iterations; {_FORMULA}", _SOURCE)

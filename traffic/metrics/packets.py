@@ -4,7 +4,7 @@ Delays are kernel arrival stamp - sender's stamp, both CLOCK_REALTIME of this ma
 clock stepped has no latency metrics, and its record says why. Percentiles are reported only where the
 samples carry them (p90 from 100, p99 from 1,000, p99.9 from 10,000); the median has its range always.
 
-Sources: docs/methods.md: packets; RFC 3550 section 6.4.1 and A.8; RFC 4737 sections 3.3 and 4.2; RFC 5481
+Sources: docs/reference/methods.md: packets; RFC 3550 section 6.4.1 and A.8; RFC 4737 sections 3.3 and 4.2; RFC 5481
 section 4.2; RFC 3357 (loss runs).
 """
 
@@ -22,11 +22,12 @@ from traffic.transports.udp.records import Outage, PacketsRecord, StreamRecord
 Floats = npt.NDArray[np.float64]
 ENOUGH_P999 = 10_000
 
-LOSS = Definition("loss", "ppm", "packets lost", "1e6 x (sent - received) / sent", "docs/methods.md: packets")
+LOSS = Definition("loss", "ppm", "packets lost", "1e6 x (sent - received) / sent", "docs/reference/methods.md: packets")
 LATENCY = Definition("latency", "s", "one-way latency (median)",
-                     "median of kernel arrival stamp - send stamp, both CLOCK_REALTIME", "docs/methods.md: packets")
+                     "median of kernel arrival stamp - send stamp, both CLOCK_REALTIME",
+                     "docs/reference/methods.md: packets")
 LATENCY_MAX = Definition("latency_max", "s", "one-way latency (largest)",
-                         "max of kernel arrival stamp - send stamp", "docs/methods.md: packets")
+                         "max of kernel arrival stamp - send stamp", "docs/reference/methods.md: packets")
 JITTER = Definition("jitter", "s", "interarrival jitter of the worst stream",
                     "J += (|delay(i) - delay(i-1)| - J) / 16 in order of arrival, J after the last packet", "RFC 3550")
 PDV = Definition("pdv_p99", "s", "packet delay variation (p99)",

@@ -5,7 +5,7 @@ One iteration of rank r, from step, compute and collective records:
     |<- compute ->|<- waits for the slowest ->|<- exchanges ->| ... |<- waits for the iteration's end ->|
     step start     rank_start[r]       max(rank_start)    rank_end[r]                            step end
 
-Source of all definitions: docs/methods.md: training.
+Source of all definitions: docs/reference/methods.md: training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from traffic.metrics.metric import Definition, Metric, spread, variation
 from traffic.runtime.records import CollectiveRecord, ComputeRecord, StepRecord, TransferRecord
 from traffic.workloads.workload import Collective, Compute, Workload
 
-SOURCE = "docs/methods.md: training"
+SOURCE = "docs/reference/methods.md: training"
 
 STEP_TIME = Definition("step_time", "s", "step time", "median over iterations of their wall time", SOURCE)
 STEP_CV = Definition("step_cv", "", "variation of the step time",

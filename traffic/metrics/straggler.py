@@ -3,7 +3,7 @@
     lateness of rank r = time from the median rank's joining of a collective to its own, union over collectives
     straggler_lateness = the largest lateness of a rank / time in steps
 
-Source: docs/methods.md: training (straggler share), reported for one rank.
+Source: docs/reference/methods.md: training (straggler share), reported for one rank.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from traffic.workloads.workload import Workload
 STRAGGLER = Definition("straggler_lateness", "", "share of the steps for which the median rank waited for the latest "
                                                  "one",
                        "max over ranks of the union of [median rank_start, rank_start] / time in steps",
-                       "docs/methods.md: training")
+                       "docs/reference/methods.md: training")
 
 
 def metrics(steps: Sequence[StepRecord], collectives: Sequence[CollectiveRecord], workload: Workload) -> list[Metric]:

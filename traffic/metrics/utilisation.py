@@ -8,7 +8,7 @@ The last is the iteration's own timeline: its computes as long as they really we
 order that their dependencies ask for, and everything that is sent there at once. The rest of the lost hours is what the
 job and its GPUs leave idle themselves: pipeline bubbles, ranks that wait for a slower one.
 
-Source: docs/methods.md: training. With a scaled fabric the hours are those of the real job.
+Source: docs/reference/methods.md: training. With a scaled fabric the hours are those of the real job.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from traffic.workloads.workload import Workload
 
 UTILISATION = Definition("gpu_utilisation", "", "GPU utilisation",
                          "mean over ranks of planned compute seconds / wall seconds of the iterations",
-                         "docs/methods.md: training")
+                         "docs/reference/methods.md: training")
 LOST = Definition("lost_gpu_hours", "h", "lost GPU-hours", "(1 - utilisation) x ranks x wall hours, in real time",
-                  "docs/methods.md: training")
+                  "docs/reference/methods.md: training")
 
 IDEAL = Definition("ideal_step", "s", "step time over a network that takes no time",
                    "median over iterations of the longest chain of their computes, as long as they were, by their "
-                   "dependencies", "docs/methods.md: training")
+                   "dependencies", "docs/reference/methods.md: training")
 BY_NETWORK = Definition("network_gpu_hours", "h", "GPU-hours lost to the network",
                         "ranks x sum over iterations of (wall - ideal) hours, in real time; at least 0",
-                        "docs/methods.md: training")
+                        "docs/reference/methods.md: training")
 
 
 def metrics(steps: Sequence[StepRecord], computes: Sequence[ComputeRecord], workload: Workload,

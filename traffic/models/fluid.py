@@ -6,7 +6,7 @@
 The dependencies are those of the engine: a connection carries one thing after another, in slices; a transfer that
 passes on another has a slice when it has come in; a step starts when the one before it is over on every rank. The
 last bytes of a slice take the path's latency besides. No queues, no losses, no start-up.
-Source: docs/methods.md: predictions.
+Source: docs/reference/methods.md: predictions.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Collectives of one workload do not slow each other down, but an iteration takes 
 port needs for all of its bytes; other workloads and other requests are not there. Measured times are
 expected at or above the prediction, and the distance is the finding. Under contention the model to use
 is max-min fair shares on the observed paths, which this is not.
-Source: docs/methods.md: predictions.
+Source: docs/reference/methods.md: predictions.
 """
 
 from __future__ import annotations

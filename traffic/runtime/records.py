@@ -1,7 +1,7 @@
 """What happened, one JSON object a line: raw records, kept apart from the metrics made of them.
 
 Every time is in seconds since the run's t0 on CLOCK_MONOTONIC, every size in bytes, every rate in
-bit/s. docs/records.md describes each kind for readers of the files.
+bit/s. docs/reference/records.md describes each kind for readers of the files.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ComputeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectiveRecord:
-    """A collective; `bytes` is S of algbw (docs/methods.md: training). rank_start and rank_end follow `ranks`."""
+    """A collective; `bytes`: S of algbw (docs/reference/methods.md: training). rank_start, rank_end follow `ranks`."""
 
     kind: ClassVar[str] = "collective"
     workload: str

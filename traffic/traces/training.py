@@ -76,7 +76,7 @@ def _gap_id(k: int, rank: int) -> str:
 def _scaled(collective: TraceCollective, k: int, factor: float) -> Collective | Transfer:
     """The op of one collective. Every share is rounded by itself, so that an all-to-all stays even.
 
-    Of an all-to-all-v `size` is the most that a rank hands in, as docs/records.md has it; of an all-gather
+    Of an all-to-all-v `size` is the most that a rank hands in, as docs/reference/records.md has it; of an all-gather
     all that is gathered. A barrier is an all-reduce of one byte a rank, whatever the factor.
     Raises TraceError when the factor leaves nothing to send.
     """

@@ -36,7 +36,7 @@ class Overhead:
     def bulk_limit(self, rate: float, mtu: int = MTU) -> float:
         """Payload bit/s one way on a link of `rate` bit/s: for TCP rate x 1448/1514 at an MTU of 1500.
 
-        Source: docs/methods.md, limits to compare with.
+        Source: docs/reference/methods.md, limits to compare with.
         """
         return rate * self.payload(mtu) / (mtu + ETHERNET_HEADER)
 

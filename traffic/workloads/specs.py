@@ -39,7 +39,7 @@ class Classed(Strict):
 
 
 class CollectiveSpec(Classed):
-    """One collective, repeated. `size` is S of algbw (docs/methods.md: training), in bytes."""
+    """One collective, repeated. `size` is S of algbw (docs/reference/methods.md: training), in bytes."""
 
     kind: Literal["collective"]
     op: CollectiveKind = "all-reduce"

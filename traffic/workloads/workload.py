@@ -61,7 +61,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """`size` is S of algbw (docs/methods.md: training) in bytes.
+    """`size` is S of algbw (docs/reference/methods.md: training) in bytes.
 
     `splits[i][j]`: bytes from ranks[i] to ranks[j] (all-to-all-v).
     A broadcast starts at ranks[0]. `groups` are the leaves' ranks of a hierarchical all-reduce.

@@ -1,1 +1,1 @@
-"""The seven invariants of a run (docs/methods.md: the verdict), one module each: Evidence in, Check out. Pure."""
+"""The seven invariants of a run (docs/reference/methods.md: the verdict), one module each. Pure."""

@@ -12,7 +12,7 @@ from scenarios.verdict.invariants.evidence import Check, Evidence, Level, Reason
 
 NUMBER, NAME = 5, "timers"
 FLOOR, SHARE = 1e-3, 0.05
-LAG_FLOOR, LAG_SHARE = 5e-3, 0.01       # docs/methods.md: the verdict
+LAG_FLOOR, LAG_SHARE = 5e-3, 0.01       # docs/reference/methods.md: the verdict
 
 
 def limit_of(headline_p50: float | None) -> float:

@@ -8,7 +8,7 @@ All latencies count from when a request was due. Requests that were not answered
 percentile; they count against goodput. ITL is the gap between two messages of an answer, divided by the tokens
 of the later one: with one token a message, each token's gap.
 
-Source: docs/methods.md: serving; names follow vLLM's `bench serve` and AIPerf.
+Source: docs/reference/methods.md: serving; names follow vLLM's `bench serve` and AIPerf.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from traffic.runtime.records import reached
 from traffic.transports.tcp import TCP
 
 Stamp = Callable[[ServingRecord], float]        # when an answered request reached a stage, s
-SOURCE = "docs/methods.md: serving"
+SOURCE = "docs/reference/methods.md: serving"
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 # packets of a transfer whose rate is reported: a link's idle bucket lets two pass at once (decision 003)
 LONG = 100

@@ -8,7 +8,7 @@ All latencies count from when a request was due in the open loop, so a generator
 falls behind cannot hide it. Percentiles are reported only where the samples carry them (p99 from 1,000,
 p90 from 100); the median always comes with its range. Latencies are of requests that were answered.
 
-Source: docs/methods.md: requests; names follow vLLM's `bench serve` and AIPerf.
+Source: docs/reference/methods.md: requests; names follow vLLM's `bench serve` and AIPerf.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from traffic.metrics.metric import Definition, Metric, percentile
 from traffic.runtime.records import RequestRecord, reached
 
-SOURCE = "docs/methods.md: requests"
+SOURCE = "docs/reference/methods.md: requests"
 
 THROUGHPUT = Definition("throughput", "requests/s", "requests answered per second",
                         "answered / (last done - first scheduled)", SOURCE)

@@ -7,7 +7,7 @@ arithmetic on the tokens of that very step (traffic/inference/parallel.py), so t
 collisions cost. Below 10 packets a message the share and ITL's part are not reported; the ratio is not reported below
 100 packets in a row, of which a link that was idle lets up to four pass at once (decisions 003 and 009).
 
-Source: docs/methods.md: serving.
+Source: docs/reference/methods.md: serving.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from traffic.inference.records import StepRecord
 from traffic.metrics.metric import Definition, Metric
 from traffic.transports.tcp import TCP
 
-SOURCE = "docs/methods.md: serving"
+SOURCE = "docs/reference/methods.md: serving"
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 LONG = 100      # packets, as of a KV transfer whose rate is reported
 

@@ -2,7 +2,7 @@
 
 Reported only where there are stores. Hits of tiers that are nearer are not hits of the stores.
 
-Source: docs/methods.md: serving.
+Source: docs/reference/methods.md: serving.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ and a KV cache's transfer after the first token; queue; prefill; decode = the re
 tool call: network = there and back in the last try; the rest is the tool's, tries that came to nothing included.
 What the workers of a replica exchange is in its prefill and decode; then the network's share is not reported.
 
-Source: docs/methods.md: tasks of agents. Critical path: the longest chain of an activity network (Kelley and Walker
-1959).
+Source: docs/reference/methods.md: tasks of agents. Critical path: the longest chain of an activity network (Kelley and
+Walker 1959).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from traffic.runtime.records import reached
 from traffic.transports.tcp import TCP
 
 Call = ServingRecord | ToolRecord
-SOURCE = "docs/methods.md: tasks of agents"
+SOURCE = "docs/reference/methods.md: tasks of agents"
 SEGMENT = TCP.overhead.payload()    # bytes, at an MTU of 1500
 
 TIME = Definition("task_time", "s", "time of a task (median)", "median of answer whole at the user - due", SOURCE)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoceRecord:
-    """A queue pair that is over; docs/records.md describes the fields. sent = packets sent first + retransmitted."""
+    """A queue pair that is over; fields: docs/reference/records.md. sent = packets sent first + retransmitted."""
 
     kind: ClassVar[str] = "roce"
     workload: str

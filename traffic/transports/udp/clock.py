@@ -12,7 +12,7 @@ MAX_STEP = 100e-6       # seconds; beyond, latencies of the run are not valid
 
 
 def offset() -> int:
-    """CLOCK_REALTIME - CLOCK_MONOTONIC in ns, by the tightest of a few readings (docs/methods.md: packets)."""
+    """CLOCK_REALTIME - CLOCK_MONOTONIC in ns, the tightest of a few readings (docs/reference/methods.md: packets)."""
     readings = []
     for _ in range(9):
         before = time.monotonic_ns()

@@ -25,7 +25,7 @@ class Lateness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRecord:
-    """One stream that is over; docs/records.md describes the fields. sent = received + lost."""
+    """One stream that is over; docs/reference/records.md describes the fields. sent = received + lost."""
 
     kind: ClassVar[str] = "stream"
     workload: str

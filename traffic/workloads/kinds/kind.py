@@ -58,7 +58,7 @@ UNKNOWN = Setting()     # of a job that is only checked
 
 @dataclass(frozen=True)
 class Family:
-    """Metrics that are made of the same kinds of records (docs/records.md), whichever kinds of workload leave them.
+    """Metrics made of the same kinds of records (docs/reference/records.md), whichever workloads leave them.
 
     of: from the records of a workload in a phase; none of the kinds `records`, no metric.
     """
