@@ -18,6 +18,7 @@ from typing import IO, cast
 from controller.northbound import sockets, tcp
 from controller.northbound.client import ControllerClient
 from controller.southbound import rule_counters
+from scenarios.run.ended import check_lab
 from scenarios.run.waits import wait_for
 from topologies.access import files, start
 from topologies.lab.clean import end_processes
@@ -88,7 +89,7 @@ def lab(what: Fabric | FabricSpec | HasFabric, log: Path | None = None, listen: 
         ends.callback(_end, process)
         started[0].go()
         client = ControllerClient(net.inventory.api_socket)
-        wait_converged(client, process, path)
+        wait_converged(client, started[0], net.inventory)
         if network is not None:
             proxy = start_proxy(net.inventory, network)
             ends.callback(proxy.wait)
@@ -144,10 +145,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         end_processes([Process(process.pid, began)])
 
 
-def wait_converged(client: ControllerClient, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until every switch is connected and holds exactly its rules. Raises RunError with the log's last line."""
+def wait_converged(client: ControllerClient, started: Waiting, inventory: Inventory) -> None:
+    """Until every switch is connected and holds exactly its rules.
+
+    Raises RunError with the log's last line, LabEndError where what forwards has ended."""
+    log = started.log
+
     def look() -> bool:
-        if process.poll() is not None:
+        check_lab(inventory)
+        if started.process.poll() is not None:
             last = log.read_text().strip().splitlines()[-1:] or ["no word"]
             raise RunError("the controller", "a running process", f"it ended: {last[0][:300]}", f"its log is {log}")
         try:

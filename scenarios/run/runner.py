@@ -139,11 +139,11 @@ def _measure(scenario: Scenario, fabric: Fabric, traffic: Sequence[tuple[Traffic
         run.write("inventory", it.inventory)
         t0 = time.monotonic()
         tenants = Tenants(it, scenario, run, t0)
-        tenants.begin()
-        _prepare_hosts(it, [t for t, _ in traffic], run)
-        tell.stage("calibrating the wires")
         measurement = Measurement(it, run, t0, scenario.seed)
         try:
+            tenants.begin()
+            _prepare_hosts(it, [t for t, _ in traffic], run)
+            tell.stage("calibrating the wires")
             measurement.start()
             tenants.prove("at the start")
             for phase, (its_traffic, predictable_traffic) in zip(scenario.phases, traffic, strict=True):

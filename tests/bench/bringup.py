@@ -67,7 +67,7 @@ def convergence(fabric: Fabric) -> float:
         process = waiting.process
         try:
             waiting.go()
-            wait_converged(ControllerClient(net.inventory.api_socket), process, log)
+            wait_converged(ControllerClient(net.inventory.api_socket), waiting, net.inventory)
             return time.monotonic() - start
         finally:
             process.terminate()

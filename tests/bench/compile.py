@@ -103,5 +103,5 @@ def _installed(book: Book) -> float:
         stack.callback(process.wait)
         stack.callback(end_processes, [Process(process.pid, start or 0)])
         waiting.go()
-        wait_converged(ControllerClient(net.inventory.api_socket), process, log)
+        wait_converged(ControllerClient(net.inventory.api_socket), waiting, net.inventory)
         return time.monotonic() - started

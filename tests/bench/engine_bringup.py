@@ -48,7 +48,7 @@ def seconds(fabric: Fabric) -> tuple[float, float, float]:
         started = start_controller(net.journal, net.journal.directory / "controller.log")
         started.go()
         try:
-            wait_converged(ControllerClient(net.inventory.api_socket), started.process, started.log)
+            wait_converged(ControllerClient(net.inventory.api_socket), started, net.inventory)
             up = time.monotonic()
         finally:
             started.process.terminate()

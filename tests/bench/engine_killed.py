@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.book import Book
-from topologies.lab import journal
-from topologies.switches.engine.management.process import is_switch
+from topologies.switches.engine.management.process import SOCKET, is_switch
 
 TIMES, WITHIN = 50, 1.0
 INVALID = 3             # exit code
 PATIENCE = 120.0
+TAG = "af"              # of the names of a lab's namespaces
 LONGEST = 12.0          # seconds into a run at which it is killed at the latest
 SCENARIO = """\
 name: killed
@@ -64,11 +64,11 @@ def engine_killed(book: Book) -> None:
 
 def _round(work: Path, scenario: Path, at: float) -> Killed:
     runs = work / f"{time.monotonic_ns()}"
-    before = _things()
     with (work / "runs.log").open("a") as log:
         run = subprocess.Popen([*_aifab(), "run", str(scenario), "--runs", str(runs), "--no-report", "--no-lock"],
                                stdout=log, stderr=log)
         engine = _wait(lambda: _engine_of(run.pid), run)
+        socket = next(word for word in _words(engine) if word.endswith(f"/{SOCKET}"))
         with suppress(subprocess.TimeoutExpired):
             run.wait(at)
             raise RuntimeError(f"the run ended by itself, with {run.returncode}: its log is {log.name}")
@@ -79,7 +79,7 @@ def _round(work: Path, scenario: Path, at: float) -> Killed:
         subprocess.run([*_aifab(), "clean"], check=False, stdout=log, stderr=log)
     verdict = next(runs.glob("*/verdict.json"), None)
     found = json.loads(verdict.read_text()) if verdict else {}
-    return Killed(at, took, code, str(found.get("level", "none")), json.dumps(found), sorted(_things() - before))
+    return Killed(at, took, code, str(found.get("verdict", "none")), json.dumps(found), _left(socket))
 
 
 def _aifab() -> list[str]:
@@ -102,8 +102,17 @@ def _engine_of(parent: int) -> int:
     return next((int(pid) for pid in children if is_switch(int(pid))), 0)
 
 
-def _things() -> set[str]:
-    """What a lab leaves behind if it is not tidied: namespaces, state, engines."""
-    state = journal.state() / "labs"
-    return {*(f"netns {p.name}" for p in Path("/run/netns").glob("*")), *(str(p) for p in state.glob("*")),
-            *(f"process {p.name}" for p in Path("/proc").glob("[0-9]*") if is_switch(int(p.name)))}
+def _words(pid: int) -> list[str]:
+    """Of a process's command; none where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+def _left(engine: str) -> list[str]:
+    """What the lab of an engine's socket has left behind: namespaces, state, an engine."""
+    lab = Path(engine).parent
+    return [*(f"netns {p.name}" for p in Path("/run/netns").glob(f"{TAG}{lab.name}*")),
+            *([str(lab)] if lab.exists() else []),
+            *(f"process {p.name}" for p in Path("/proc").glob("[0-9]*") if engine in _words(int(p.name)))]

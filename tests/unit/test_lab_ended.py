@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from controller.northbound.client import ControllerClient
 from scenarios.run import runner
 from scenarios.run.ended import LabEndError, cause, check_lab
+from scenarios.run.lab import Waiting, wait_converged
 from scenarios.spec.load_scenario import load_scenario
 from tests.unit.made_up_engine import inventory_of
 from topologies.model.errors import RunError
@@ -39,6 +42,13 @@ def test_while_it_runs_an_error_is_what_it_was(inventory: Inventory, monkeypatch
     monkeypatch.setattr(process, "ended", lambda _: "")
     assert cause(inventory, SYMPTOM) is SYMPTOM
     assert ENGINE.ended(inventory) == ""
+
+
+def test_nobody_waits_for_rules_on_switches_that_have_ended(inventory: Inventory, tmp_path: Path) -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as controller:
+        started = Waiting(controller, tmp_path / "log")
+        with pytest.raises(LabEndError):
+            wait_converged(ControllerClient(str(tmp_path / "socket")), started, inventory)
 
 
 def test_such_a_run_is_invalid_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
