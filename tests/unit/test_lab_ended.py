@@ -18,6 +18,8 @@ from topologies.model.errors import RunError
 from topologies.model.expansion import expand
 from topologies.model.inventory import Inventory
 from topologies.model.load import load_fabric
+from topologies.proof import calibrate
+from topologies.proof.counters import wait_quiet
 from topologies.switches.engine import process
 from topologies.switches.engine.datapath import ENGINE
 
@@ -49,6 +51,23 @@ def test_nobody_waits_for_rules_on_switches_that_have_ended(inventory: Inventory
         started = Waiting(controller, tmp_path / "log")
         with pytest.raises(LabEndError):
             wait_converged(ControllerClient(str(tmp_path / "socket")), started, inventory)
+
+
+def test_nobody_waits_for_queues_that_nobody_empties(inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sleep(_: float) -> None:
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr(type(ENGINE), "waiting", lambda *_: 1)
+    monkeypatch.setattr(calibrate.time, "sleep", sleep)
+    calibrate._let_drain(inventory, [])
+
+
+def test_a_network_that_has_ended_is_not_waited_for_to_become_quiet(
+        inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(ENGINE), "devices", lambda *_: ({}, {}))
+    monkeypatch.setattr(type(ENGINE), "queues", lambda *_: {})
+    with pytest.raises(RunError, match="the fabric engine has ended"):
+        wait_quiet(inventory)
 
 
 def test_such_a_run_is_invalid_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,7 +207,7 @@ def _measure(inventory: Inventory, group: Sequence[Direction], patience: int) ->
     finally:
         for f in feeders:
             f.out.close()
-    _let_drain(datapath, group)
+    _let_drain(inventory, group)
     return [RateCheck(q.direction, q.rate,
                       8 * (end[q.direction][1] - start[q.direction][1]) / (end[q.direction][0] - start[q.direction][0]))
             for q in group]
@@ -221,10 +221,10 @@ def _feed_for(feeders: Sequence[_Feeder], seconds: float) -> None:
         time.sleep(FEED_STEP)
 
 
-def _let_drain(datapath: Datapath, group: Sequence[Direction]) -> None:
-    """Until the fed queues are empty: the next measurement must not see our frames."""
-    deadline = time.monotonic() + 5
-    while datapath.waiting(group) and time.monotonic() < deadline:
+def _let_drain(inventory: Inventory, group: Sequence[Direction]) -> None:
+    """Until the fed queues are empty, or nothing moves any more: the next measurement must not see our frames."""
+    deadline, datapath = time.monotonic() + 5, datapath_of(inventory)
+    while datapath.waiting(group) and time.monotonic() < deadline and not datapath.ended(inventory):
         time.sleep(0.01)
 
 

@@ -52,6 +52,8 @@ def wait_quiet(inventory: Inventory, timeout: float = 10.0) -> None:
         now = datapath.devices(inventory)
         waiting = [d for d, q in datapath.queues(inventory).items() if q.waiting]
         equal = equal + 1 if now == last and not waiting else 1
+        if said := datapath.ended(inventory):
+            raise RunError("the end of the measurement", "a quiet network", said)
         if time.monotonic() > deadline:
             moving = waiting or sorted(k for k in now[0] if now[0][k] != last[0].get(k))
             raise RunError("the end of the measurement", f"a quiet network within {timeout:g} s",
