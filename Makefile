@@ -4,7 +4,7 @@ python := $(if $(AIFAB_VENV),$(AIFAB_VENV),.venv)/bin/python
 aifab  := $(dir $(python))aifab
 root   := $(if $(filter 0,$(shell id -u)),,sudo)
 
-pure   := tests/unit tests/test_layers.py $(addprefix tests/docs/test_,docs.py what_is_read.py plain_english.py)
+pure   := tests/unit tests/test_layers.py $(addprefix tests/docs/test_,docs.py what_is_read.py plain_english.py site.py)
 # Pytest rewrites each assert that it collects: half a minute of a processor, unless it may keep what it has made.
 pytest := PYTHONDONTWRITEBYTECODE= $(python) -m pytest -p no:cacheprovider -n auto --dist worksteal
 labs   := $(python) -m pytest -p no:cacheprovider --durations=20 $(addprefix --ignore=,$(pure)) tests
@@ -12,7 +12,7 @@ labs   := $(python) -m pytest -p no:cacheprovider --durations=20 $(addprefix --i
 vm-variables := AIFAB_CACHE,AIFAB_CPUS,AIFAB_MEMORY,AIFAB_ACCEL,AIFAB_SUITE,AIFAB_MIRROR
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint bench lessons golden vm-test vagrant-test clean setup setup-dev
+.PHONY: help demo test unit lint bench lessons golden docs vm-test vagrant-test clean setup setup-dev
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -46,6 +46,9 @@ lessons: setup  ## run the library (or LESSONS="name name"): which lessons still
 
 golden: setup-dev  ## rewrite the golden files; review the diff
 	$(python) -m tests.golden
+
+docs: setup-dev  ## build the documentation as a site that needs no network, links checked; it goes to build/site/
+	NO_MKDOCS_2_WARNING=1 $(dir $(python))mkdocs build --strict --quiet
 
 vm-test:  ## build the lab VM, boot it in QEMU, run tests and scenarios in it; logs go to vm-results/
 	$(if $(root),sudo --preserve-env=$(vm-variables)) python3 -m vm test

@@ -42,6 +42,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE = re.compile(r"`((?:topologies|controller|traffic|scenarios|tests|docs)/[\w./-]+)`")
 PLACEHOLDER = re.compile(r"/(NAME|NNN)\b")
+KNOWN = ("vagrant", "ln", "git", "cd", "mkdir")        # commands of others that the docs may show
 COMMAND = typer.main.get_command(cli.app)
 Block = tuple[str, str]     # where it stands, its text
 
@@ -72,12 +73,25 @@ def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
     return name, command.make_context(name, list(rest), parent=context).params
 
 
-def names_of(words: list[str]) -> None:
-    """Load what a command names: a scenario, a fabric, with its options. Raises LabError if it is not there."""
+def own_files(where: str, folder: Path) -> None:
+    """The reader's own files: a document shows each whole, with its name in the first line, as in `# my-racks.yml`."""
+    document = ROOT / where.partition(":")[0]
+    for language, text in FENCE.findall(document.read_text()):
+        if language == "yaml" and (name := re.match(r"# ([\w.-]+\.yml)\n", text)):
+            (folder / name[1]).write_text(text)
+    (folder / "trace").symlink_to(LIBRARY / "data/dlrm-small")      # the reader's own trace, in the same format
+
+
+def names_of(words: list[str], own: Path = ROOT) -> None:
+    """Load what a command names: a scenario, a fabric, with its options. Raises LabError if it is not there.
+
+    own: the directory of the reader's own files.
+    """
     name, params = parsed(words)
     settings = params.get("settings") or []
     if name == "run":
-        load_scenario(params["scenario"], settings)
+        mine = own / params["scenario"]
+        load_scenario(str(mine) if mine.is_file() else params["scenario"], settings)
     elif name == "compare":
         load_study(params["study"], settings, quick=params["quick"])
     elif name in ("up", "cli"):
@@ -90,8 +104,10 @@ def names_of(words: list[str]) -> None:
             if file == "vpcs.yml":      # the reader's own; the blocks of docs/reference/vpcs.md are read as well
                 load_fabric(params["fabric"] or ASSUMED)
                 continue
-            is_scenario = (LIBRARY / f"{file}.yml").exists() or LIBRARY.name in file
-            (load_scenario if is_scenario else load_fabric)(file, settings)
+            mine = own / file
+            is_scenario = "workloads:" in mine.read_text() if mine.is_file() else \
+                (LIBRARY / f"{file}.yml").exists() or LIBRARY.name in file
+            (load_scenario if is_scenario else load_fabric)(str(mine) if mine.is_file() else file, settings)
     elif name in ("exec", "capture", "replay"):
         fabric = load_scenario("allreduce").fabric
         assert fabric.name == "small"
@@ -103,16 +119,17 @@ def make_targets() -> set[str]:
 
 @pytest.mark.parametrize(("where", "text"), [pytest.param(*b, id=b[0]) for b in blocks("sh")])
 def test_every_command_in_the_docs_exists_with_its_options_and_names(
-        monkeypatch: pytest.MonkeyPatch, where: str, text: str) -> None:
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, text: str) -> None:
     monkeypatch.chdir(ROOT)
+    own_files(where, tmp_path)
     seen = 0
     for words in shell_lines(text):
         if words[0] == "aifab":
-            names_of(words)
+            names_of(words, tmp_path)
         elif words[0] == "make":
             assert words[1] in make_targets(), f"{where}: make {words[1]}"
         else:
-            assert words[0] in ("vagrant", "ln"), f"{where}: {words[0]} is no command that we know of"
+            assert words[0] in KNOWN, f"{where}: {words[0]} is no command that we know of"
         seen += 1
     assert seen
 
@@ -139,6 +156,7 @@ def test_a_command_that_does_not_exist_would_be_found(words: list[str]) -> None:
 
 @pytest.mark.parametrize(("where", "text"), [pytest.param(*b, id=b[0]) for b in blocks("yaml")])
 def test_every_yaml_in_the_docs_loads(tmp_path: Path, where: str, text: str) -> None:
+    own_files(where, tmp_path)
     path = tmp_path / ("shown.study.yml" if "metrics:" in text else "shown.yml")
     path.write_text(text)
     if "metrics:" in text:
@@ -155,8 +173,8 @@ def test_every_yaml_in_the_docs_loads(tmp_path: Path, where: str, text: str) -> 
     assert shown.name in text
 
 
-def test_the_scenario_in_the_readme_is_the_one_of_the_library() -> None:
-    shown = [text for where, text in blocks("yaml") if where.startswith("README.md")]
+def test_the_first_scenario_of_the_workload_guide_is_the_one_of_the_library() -> None:
+    shown = [text for where, text in blocks("yaml") if where.startswith("docs/how-to/workloads.md")]
     whole = (LIBRARY / "allreduce.yml").read_text()
     assert whole.startswith(shown[0])
     assert re.match(r"(#.*\n)*validate:\n", whole.removeprefix(shown[0]))     # its checks are left out
@@ -171,7 +189,7 @@ def test_every_import_in_the_docs_works(where: str, text: str) -> None:
             assert [a.name for a in node.names if not hasattr(module, a.name)] == [], f"{where}: {node.module}"
 
 
-def test_the_sweep_in_the_readme_changes_the_fabric() -> None:
+def test_the_sweep_of_the_guide_to_programs_changes_the_fabric() -> None:
     base, wider = (load_scenario("allreduce", [f"fabric.oversubscription={ratio}"]).fabric for ratio in (1, 4))
     assert (base.oversubscription, wider.oversubscription) == (1, 4)
 
