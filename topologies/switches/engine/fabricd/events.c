@@ -5,42 +5,44 @@
 
 #define EVENTS_MAX (DIRECTIONS_MAX * EVENTS)
 
+struct entry {
+    ns_t key;
+    uint32_t event;
+};
+
 struct heap {
-    ns_t key[EVENTS_MAX];              /* by event number */
-    uint32_t place[EVENTS_MAX];        /* in the list, from 1; 0: not there */
-    uint32_t list[EVENTS_MAX + 1], count;
+    struct entry list[EVENTS_MAX + 1]; /* from 1 */
+    uint32_t place[EVENTS_MAX];        /* of an event in the list; 0: not there */
+    uint32_t count;
 };
 static struct heap due, deadline;
 
 /* Of the same nanosecond the event with the lower number is first: order never depends on history. */
-static bool is_before(const struct heap *h, uint32_t a, uint32_t b) {
-    return h->key[a] < h->key[b] || (h->key[a] == h->key[b] && a < b);
+static inline bool is_before(struct entry a, struct entry b) {
+    return a.key < b.key || (a.key == b.key && a.event < b.event);
 }
 
-static void put(struct heap *h, uint32_t place, uint32_t event) {
-    h->list[place] = event;
-    h->place[event] = place;
+static inline void put(struct heap *h, uint32_t place, struct entry e) {
+    h->list[place] = e;
+    h->place[e.event] = place;
 }
 
-static void settle(struct heap *h, uint32_t place) {
-    uint32_t event = h->list[place];
-    for (; place > 1 && is_before(h, event, h->list[place / 2]); place /= 2)
+/* Puts an entry where it belongs, from a place that is free. */
+static void settle(struct heap *h, uint32_t place, struct entry e) {
+    for (; place > 1 && is_before(e, h->list[place / 2]); place /= 2)
         put(h, place, h->list[place / 2]);
     for (uint32_t child; (child = 2 * place) <= h->count; place = child) {
-        if (child < h->count && is_before(h, h->list[child + 1], h->list[child]))
-            child++;
-        if (!is_before(h, h->list[child], event))
+        child += child < h->count && is_before(h->list[child + 1], h->list[child]);
+        if (!is_before(h->list[child], e))
             break;
         put(h, place, h->list[child]);
     }
-    put(h, place, event);
+    put(h, place, e);
 }
 
 static void heap_set(struct heap *h, uint32_t event, ns_t key) {
-    h->key[event] = key;
-    if (!h->place[event])
-        put(h, ++h->count, event);
-    settle(h, h->place[event]);
+    uint32_t place = h->place[event];
+    settle(h, place ? place : ++h->count, (struct entry){key, event});
 }
 
 static void heap_clear(struct heap *h, uint32_t event) {
@@ -48,11 +50,9 @@ static void heap_clear(struct heap *h, uint32_t event) {
     if (!place)
         return;
     h->place[event] = 0;
-    uint32_t last = h->list[h->count--];
-    if (last == event)
-        return;
-    put(h, place, last);
-    settle(h, place);
+    struct entry last = h->list[h->count--];
+    if (last.event != event)
+        settle(h, place, last);
 }
 
 void event_set(struct direction *d, enum event e, ns_t when, ns_t latest) {
@@ -65,16 +65,16 @@ void event_clear(struct direction *d, enum event e) {
     heap_clear(&deadline, d->number * EVENTS + e);
 }
 
-static ns_t first(const struct heap *h) { return h->count ? h->key[h->list[1]] : NEVER; }
+static ns_t first(const struct heap *h) { return h->count ? h->list[1].key : NEVER; }
 
 ns_t next_due(void) { return first(&due); }
 ns_t next_deadline(void) { return first(&deadline); }
 
 void run_until(ns_t time) {
     while (first(&due) <= time) {
-        uint32_t event = due.list[1];
+        uint32_t event = due.list[1].event;
         struct direction *d = fabric.directions[event / EVENTS];
-        ns_t t = due.key[event];
+        ns_t t = due.list[1].key;
         fabric.now = t > fabric.now ? t : fabric.now;
         engine->events++;
         event_clear(d, event % EVENTS);
