@@ -6,6 +6,7 @@ import atexit
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -31,9 +32,18 @@ def _directory() -> Path:
 @cache
 def pipeline_program(name: str, flags: tuple[str, ...] = CHECKED) -> Path:
     """tests/fabricd/NAME.c with the pipeline. Skips the test where there is no C compiler."""
+    return _built(name, [HERE / f"{name}.c", HERE / "pool.c", *(SOURCES / f"{part}.c" for part in PIPELINE)], flags)
+
+
+@cache
+def fabricd_program(flags: tuple[str, ...] = CHECKED) -> Path:
+    """The engine itself. Skips the test where there is no C compiler."""
+    return _built("fabricd", sorted(SOURCES.glob("*.c")), flags)
+
+
+def _built(name: str, sources: Sequence[Path], flags: tuple[str, ...]) -> Path:
     if shutil.which("cc") is None:
         pytest.skip("no C compiler: apt-get install gcc")
-    sources = [HERE / f"{name}.c", HERE / "pool.c", *(SOURCES / f"{part}.c" for part in PIPELINE)]
     where = _directory() / f"{name}-{len(flags)}"
     where.mkdir()
 
@@ -46,5 +56,5 @@ def pipeline_program(name: str, flags: tuple[str, ...] = CHECKED) -> Path:
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(compiled, sources))
     program = where / name
-    subprocess.run(["cc", *flags, *objects, "-o", str(program)], check=True)
+    subprocess.run(["cc", *flags, *objects, "-lm", "-o", str(program)], check=True)
     return program

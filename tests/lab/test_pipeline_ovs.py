@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.examples import examples
@@ -50,6 +50,7 @@ def test_both_do_the_same(ovs: DummyOvs, drawn: tuple[list[Rule], list[Group]], 
                   *(g.words("s") for g in groups), *(r.words("s") for r in rules))
         for port, frame in frames:
             ours = [(o.port, o.frame) for o in engine.frame("s", port, frame, decoded).out]
+            assume(not engine.counts("s")["looping"])   # two encapsulations, or eight passes: no fabric has them
             assert sorted(map(comparable, ours)) == sorted(map(comparable, ovs.send(port, frame))), frame.hex()
         theirs, their_groups = ovs.counters()
         assert engine.rules("s") == theirs

@@ -54,6 +54,16 @@ def test_both_ends_of_a_wire_are_redirected_into_each_other() -> None:
             assert redirect.endswith(f"mirred egress redirect dev {there}")
 
 
+def test_where_asked_a_hosts_frames_go_on_as_copies_that_no_socket_owns() -> None:
+    own = wires.devices(FABRIC)
+    for line in wires.wire_lines(FABRIC, disowned=True):
+        if " parent ffff: " not in line:
+            continue
+        name, pair = next((n, p) for n, p in own.items() if line.split()[3] in (p.a, p.b))
+        from_a_host = FABRIC.link(name).kind == "access" and line.split()[3] == pair.a
+        assert ("mirror" in line and line.endswith("action drop")) == from_a_host, line
+
+
 @pytest.mark.parametrize(("rate", "expected"), [(1e6, "frames"), (10e6, "frames"), (100e6, 12_500)])
 def test_a_burst_is_two_outer_frames_or_a_millisecond(rate: float, expected: int | str) -> None:
     link = FABRIC.link("h1-leaf1")

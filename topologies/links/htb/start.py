@@ -26,7 +26,10 @@ def lay_wires(fabric: Fabric, netns: Mapping[str, str], wiring: str) -> None:
     ip_batch(lines, wiring)
 
 
-def shape_wires(fabric: Fabric, netns: Mapping[str, str], wiring: str) -> None:
-    """Rates, queues and impairments: of hosts at their own interfaces, of all else in the wiring namespace."""
+def shape_wires(fabric: Fabric, netns: Mapping[str, str], wiring: str, disowned: bool = False) -> None:
+    """Rates, queues and impairments: of hosts at their own interfaces, of all else in the wiring namespace.
+
+    disowned: no socket knows of its frames any more once they have left its host.
+    """
     at_once(lambda h: tc_batch(host_lines(fabric, h.name), netns[h.name]), fabric.all_hosts)
-    tc_batch(wire_lines(fabric), wiring)
+    tc_batch(wire_lines(fabric, disowned), wiring)

@@ -101,17 +101,21 @@ def _queue_parent(impaired: bool) -> str:
     return "2:1" if impaired else "1:10"
 
 
-def _redirect(device: str, to: str) -> Iterator[str]:
+def _redirect(device: str, to: str, disowned: bool = False) -> Iterator[str]:
+    """All that a device takes in goes into the other one's queue; disowned: as a copy, which is no socket's any more."""
+    action = f"mirror dev {to} action drop" if disowned else f"redirect dev {to}"
     yield f"qdisc add dev {device} ingress"
-    yield (f"filter add dev {device} parent ffff: protocol all u32 match u32 0 0 "
-           f"action mirred egress redirect dev {to}")
+    yield f"filter add dev {device} parent ffff: protocol all u32 match u32 0 0 action mirred egress {action}"
 
 
-def wire_lines(fabric: Fabric) -> Iterator[str]:
-    """tc lines for all wires, in the wiring namespace."""
+def wire_lines(fabric: Fabric, disowned: bool = False) -> Iterator[str]:
+    """tc lines for all wires, in the wiring namespace.
+
+    disowned: frames of hosts lose their owner on the first wire (docs/decisions/083-frames-lose-their-owner.md).
+    """
     classes = wire_classes(fabric.spec.classes)
     for link, pair in zip(fabric.links, devices(fabric).values(), strict=True):
-        yield from _redirect(pair.a, pair.b)
+        yield from _redirect(pair.a, pair.b, disowned and link.kind == "access")
         yield from _redirect(pair.b, pair.a)
         sentinel = carries_sentinel(fabric, link)
         queue = queue_words(link, link.queue)

@@ -20,6 +20,7 @@ from topologies.switches.datapath import Datapath, Direction, Need, Requirements
 from topologies.switches.ovs import audit as switch_audit
 from topologies.switches.ovs import hops, losses, requirements, restart
 from topologies.switches.ovs.start import start_switches
+from topologies.switches.ovs.switch import in_kernel
 
 _NO_MODULE = "leave {key} out, or run in the lab VM (vagrant up), whose kernel has it"
 
@@ -71,7 +72,7 @@ class Ovs(Datapath):
         lay_wires(site.fabric, site.netns, site.wiring)
 
     def start(self, site: Site) -> Started:
-        shape_wires(site.fabric, site.netns, site.wiring)
+        shape_wires(site.fabric, site.netns, site.wiring, disowned=in_kernel(site.fabric))
         return Started(start_switches(site.fabric, site.netns, site.wiring, site.journal), wires.devices(site.fabric))
 
     def processes(self, inventory: Inventory) -> dict[str, int]:

@@ -22,6 +22,12 @@ static void set_arrival(struct direction *d) {
         event_set(d, ARRIVES, p->at, p->at + (d->to->host ? 0 : least_rest(p->length)));
 }
 
+static void count_sent(struct direction *d, const struct packet *p) {
+    struct queue_counts *counts = d->queue[p->queue].counts;
+    counts->sent_packets++;
+    counts->sent_bytes += wire_length(p);
+}
+
 static void start(struct direction *d, struct packet *p, ns_t t) {
     ns_t due = t + sending_time(d, wire_length(p));
     if (d->captures)
@@ -50,8 +56,7 @@ void begin_sending(struct direction *d, ns_t t) {
     }
     event_clear(d, SHARE);
     struct packet *p = dequeue(d, number, t);
-    d->queue[number].counts->sent_packets++;
-    d->queue[number].counts->sent_bytes += wire_length(p);
+    count_sent(d, p);
     use_share(d, &d->queue[number], wire_length(p), t);
     start(d, p, t);
 }
@@ -140,8 +145,7 @@ void pass_beside(struct direction *d, struct packet *p, ns_t t) {
     if (d->captures)
         capture_frame(d, p, t);
     d->counts->flying++;
-    d->queue[p->queue].counts->sent_packets++;
-    d->queue[p->queue].counts->sent_bytes += wire_length(p);
+    count_sent(d, p);
     deliver(d, p, t);
 }
 

@@ -20,6 +20,8 @@ static void say_out(struct node *n, const struct packet *p, ns_t t) {
 
 static void say_drop(const struct direction *d, int queue, const struct packet *p, const char *reason) {
     char what[2 * NAME_MAX_BYTES + 64];
+    if (is_pause(p))
+        return;
     snprintf(what, sizeof what, "drop %s->%s %d %s", d->from->name, d->to->name, queue, reason);
     say_frame(fabric.now, what, p);
 }
