@@ -16,6 +16,7 @@
 #define UDP_HEADER 8
 #define ICMP_HEADER 8
 #define FRAGMENT_OFFSET 0x1fff
+#define MORE_FRAGMENTS 0x2000
 
 #define TCP_OVER_IPV4 (LAYER_IPV4 | LAYER_TCP)
 #define UDP_OVER_IPV4 (LAYER_IPV4 | LAYER_UDP)
@@ -79,9 +80,10 @@ static void read_ports(struct key *k, const uint8_t *l4, enum field src) {
     k->word[6] |= (load(l4, 2) | load(l4 + 2, 2) << 16) << fields[src].shift;
 }
 
-/* What is behind an IPv4 header, size bytes of it, if it is not another fragment's. */
+/* What is behind an IPv4 header, size bytes of it, if it is not another fragment's. Ports of a first fragment count as 0
+ * too, as with Open vSwitch (OFPC_FRAG_NORMAL): all fragments of a flow go one way. */
 static void read_l4(struct key *k, struct headers *h, const uint8_t *frame, uint32_t at, uint32_t size,
-                    bool is_later_fragment) {
+                    unsigned fragment) {
     static const struct { uint8_t proto, layer, header; } known[] = {
         {PROTO_TCP, LAYER_TCP, TCP_HEADER}, {PROTO_UDP, LAYER_UDP, UDP_HEADER}, {PROTO_ICMP, LAYER_ICMP, ICMP_HEADER}};
     uint8_t proto = key_get(k, IP_PROTO);
@@ -89,9 +91,11 @@ static void read_l4(struct key *k, struct headers *h, const uint8_t *frame, uint
         if (known[i].proto != proto)
             continue;
         key_add_layers(k, known[i].layer);
-        if (is_later_fragment || size < known[i].header)
+        if (fragment & FRAGMENT_OFFSET || size < known[i].header)
             return;
         h->l4 = at;
+        if (fragment)
+            return;
         if (proto == PROTO_ICMP)
             k->word[4] |= load(frame + at, 1) << 48 | load(frame + at + 1, 1) << 56;
         else
@@ -110,7 +114,7 @@ static void read_ipv4(struct key *k, struct headers *h, const uint8_t *frame, ui
     h->ipv4 = at;
     k->word[0] |= (uint64_t)ip[1] << 40 | (uint64_t)ip[9] << 48 | (uint64_t)ip[8] << 56;
     k->word[5] = load(ip + 12, 8);
-    read_l4(k, h, frame, at + header, total - header, load(ip + 6, 2) & FRAGMENT_OFFSET);
+    read_l4(k, h, frame, at + header, total - header, load(ip + 6, 2) & (FRAGMENT_OFFSET | MORE_FRAGMENTS));
 }
 
 static void read_arp(struct key *k, struct headers *h, const uint8_t *frame, uint32_t at, uint32_t length) {
