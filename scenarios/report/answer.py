@@ -272,7 +272,7 @@ def queue_sentence(ledger: Json | None, loads: Sequence[Load]) -> str:
         return f"The busiest link was {busiest}; losses were not counted." if busiest else "Losses were not counted."
     drops = _named(ledger, "queue_drops")
     if not drops:
-        return f"No queue dropped a packet, the busiest, {busiest}, included." if busiest \
+        return f"No queue dropped a packet; the busiest link was {busiest}." if busiest \
             else "No queue dropped a packet."
     total, worst = sum(drops.values()), max(drops, key=lambda q: drops[q])
     share = f", {percent(total / ledger['sent'])} of all that hosts sent, probes included" if ledger.get("sent") else ""

@@ -31,7 +31,7 @@ def _bottleneck(link: Json, rate: Json | None, peers: Json | None) -> str:
     place, share = link["where"], percent(link["value"])
     got = f"carried {quantity(rate['value'], 'bit/s')}" if rate else ""
     if "->" not in place:
-        return (f"the links from {place} were the bottleneck, none of them alone: packets waited there up to {share} "
+        return (f"the links from {place} were the bottleneck together: packets waited there up to {share} "
                 f"of the time{', and the slowest ' + got if got else ''}.")
     text = (f"{place} was the bottleneck link: packets waited for it {share} of the time"
             f"{', while it ' + got if got else ''}")
@@ -79,7 +79,7 @@ def tail_sentence(subject: str, tags: Tags) -> str:
 def model_sentence(subject: str, tags: Tags, predicted: Tags) -> str:
     """Measured against fair shares on the observed paths; '' where the model was not computed."""
     parts = []
-    for definition, of, words in ((STEP_ON_PATHS, steps.STEP_TIME, "the {} a step"),
+    for definition, of, words in ((STEP_ON_PATHS, steps.STEP_TIME, "the {} for a step"),
                                   (INTERFERENCE_ON_PATHS, interference.INTERFERENCE, "the interference factor of {}")):
         model, found = metric_of(predicted, definition), metric_of(tags, of)
         if model and found and model["value"]:

@@ -95,7 +95,7 @@ def test_serving_beside_others_is_held_against_serving_alone_by_its_median_first
 
 def test_the_busiest_queue_is_named_when_none_dropped() -> None:
     assert queue_sentence(run_factory.ledger(), LOADS) == \
-        "No queue dropped a packet, the busiest, leaf1->h3 (93 % of its rate on average), included."
+        "No queue dropped a packet; the busiest link was leaf1->h3 (93 % of its rate on average)."
 
 
 def test_the_queue_that_dropped_most_is_named() -> None:

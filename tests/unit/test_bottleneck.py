@@ -117,7 +117,7 @@ def test_the_answer_names_the_link_and_its_peers() -> None:
     assert "were as fast, but waited for less" in next(bottleneck_sentences(found, ["broken"]))
     alike = {"fabric.bottleneck_link": _metric(0.9, "hosts to leaves")}
     assert list(bottleneck_sentences(alike, [])) == [
-        "The links from hosts to leaves were the bottleneck, none of them alone: packets waited there up to 90 % of "
+        "The links from hosts to leaves were the bottleneck together: packets waited there up to 90 % of "
         "the time."]
 
 
@@ -138,5 +138,5 @@ def test_the_spread_over_uplinks_is_reported_where_phases_differ_in_it() -> None
 
 def test_the_model_is_held_against_what_was_measured() -> None:
     text = model_sentence("The ring", {"step_time": _metric(2.2)}, {"step_time_on_paths": _metric(2.0)})
-    assert text == "The ring took 1.1 times the 2 s a step that max-min fair shares on its paths predict."
+    assert text == "The ring took 1.1 times the 2 s for a step that max-min fair shares on its paths predict."
     assert model_sentence("The ring", {"step_time": _metric(2.2)}, {}) == ""

@@ -112,6 +112,11 @@ def test_a_rate_changed_behind_the_specs_back_is_never_valid(found: float | None
     assert "leaf1->h3" in text
 
 
+def test_a_setting_without_a_unit_is_reported_without_a_gap() -> None:
+    text = check(1, Level.INVALID, audit=(Finding("switch leaf1", "nice value", "", 0.0, 10.0),))
+    assert text == "the nice value of switch leaf1 is 10, which differs from the spec: 0"
+
+
 def test_the_audit_counts_even_without_a_calibration() -> None:
     finding = Finding("leaf1->h3", "rate", "bit/s", RATE, None)
     assert check(1, INVALID, calibration=None, audit=(finding,))

@@ -68,13 +68,17 @@ def _missing(evidence: Evidence, calibration: Calibration) -> Iterator[Reason]:
         yield Reason(NAME, Level.SUSPECT, "the wires' settings were not read back after the run")
 
 
+def _with_unit(value: float, unit: str) -> str:
+    return f"{value:g} {unit}".rstrip()
+
+
 def _audit(findings: tuple[Finding, ...] | None) -> Iterator[Reason]:
     for f in findings or ():
         if f.found is None:
             yield Reason(NAME, Level.INVALID, f"{f.where} has no {f.what} any more; its spec says "
-                         f"{f.expected:g} {f.unit}", None, f.expected, f.where)
+                         f"{_with_unit(f.expected, f.unit)}", None, f.expected, f.where)
             continue
         error = abs(f.found / f.expected - 1) if f.expected else float("inf")
         level = max(Level.SUSPECT, over(error, RATE_LIMIT))
-        yield Reason(NAME, level, f"the {f.what} of {f.where} is {f.found:g} {f.unit}, which differs from "
-                     f"the spec: {f.expected:g}", f.found, f.expected, f.where)
+        yield Reason(NAME, level, f"the {f.what} of {f.where} is {_with_unit(f.found, f.unit)}, which differs "
+                     f"from the spec: {_with_unit(f.expected, f.unit)}", f.found, f.expected, f.where)
