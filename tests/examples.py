@@ -1,7 +1,7 @@
 """How many examples Hypothesis draws of a property, and whether they are new ones.
 
-The same ones each time, so that a change alone can make a test fail. AIFAB_EXAMPLES caps them, for a machine that is very
-slow; AIFAB_RANDOM=FACTOR draws new ones, that many times more: to look for faults, when there is time.
+The same ones each time, so that a change alone can make a test fail. AIFAB_EXAMPLES caps them, for a machine that is
+very slow; AIFAB_RANDOM=FACTOR draws new ones, that many times more: to look for faults, when there is time.
 """
 
 from __future__ import annotations

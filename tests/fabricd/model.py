@@ -1,4 +1,4 @@
-"""The engine's laws (docs/engine.md) once more, in plain Python: written from their text, to be compared with the engine.
+"""The engine's laws (docs/engine.md) once more, in plain Python: written from their text, to be compared with it.
 
 It takes what a replay takes: a configuration, frames and commands with their times. Switches forward IPv4 by the
 destination; there are no tunnels here.
@@ -15,6 +15,7 @@ from itertools import count
 from tests.fabricd.model_parts import PAUSE_BYTES, Chance, Direction, Packet, Queue
 
 SENT, ARRIVES, SHARE = range(3)
+Words, Keys = list[str], dict[str, str]
 CARD_FRAMES = 4         # that a host's card takes in of a paused queue
 
 
@@ -58,38 +59,45 @@ class Model:
     def do(self, line: str) -> None:
         name, *words = line.split()
         keys = dict(word.split("=", 1) for word in words if "=" in word)
-        match name:
-            case "option":
-                self._seed = int(keys.get("seed", 0))
-            case "switch":
-                self.switches[words[0]] = True
-            case "host":
-                self.hosts[words[0]] = deque()
-                self._mtus.append(int(keys["mtu"]))
-            case "link":
-                self._connect(words[0], words[1], words[2])
-                for d in (self.directions[-2], self.directions[-1]):
-                    _set(d, keys)
-            case "dscp":
-                self._queue_of_dscp[int(words[0])] = int(keys["queue"])
-            case "direction":
-                _set(self._direction(words[0]), keys)
-                self._begin(self._direction(words[0]))
-            case "queue":
-                d = self._direction(words[0])
-                q = d.queues[int(words[1])]
-                _set(q, keys)
-                self._release_pause(d, int(words[1]))
-                self._begin(d)
-            case "rule":
-                address = bytes(map(int, line.split("ipv4_dst=")[1].split(" ")[0].split(".")))
-                self._routes[words[0], address] = int(line.split("output:")[1])
-            case "cable":
-                self._cable(self._cables[words[0]], words[1] == "up")
-            case "way":
-                self._direction(words[0]).is_way_open = words[1] == "up"
-            case _:
-                raise ValueError(line)
+        getattr(self, f"_do_{name}")(words, keys)
+
+    def _do_option(self, words: Words, keys: Keys) -> None:
+        self._seed = int(keys.get("seed", 0))
+
+    def _do_switch(self, words: Words, keys: Keys) -> None:
+        self.switches[words[0]] = True
+
+    def _do_host(self, words: Words, keys: Keys) -> None:
+        self.hosts[words[0]] = deque()
+        self._mtus.append(int(keys["mtu"]))
+
+    def _do_link(self, words: Words, keys: Keys) -> None:
+        self._connect(*words[:3])
+        for d in self.directions[-2:]:
+            _set(d, keys)
+
+    def _do_dscp(self, words: Words, keys: Keys) -> None:
+        self._queue_of_dscp[int(words[0])] = int(keys["queue"])
+
+    def _do_direction(self, words: Words, keys: Keys) -> None:
+        _set(self._direction(words[0]), keys)
+        self._begin(self._direction(words[0]))
+
+    def _do_queue(self, words: Words, keys: Keys) -> None:
+        d, number = self._direction(words[0]), int(words[1])
+        _set(d.queues[number], keys)
+        self._release_pause(d, number)
+        self._begin(d)
+
+    def _do_rule(self, words: Words, keys: Keys) -> None:
+        address = bytes(map(int, words[5].split("ipv4_dst=")[1].split(".")))
+        self._routes[words[0], address] = int(words[-1].removeprefix("output:"))
+
+    def _do_cable(self, words: Words, keys: Keys) -> None:
+        self._cable(self._cables[words[0]], words[1] == "up")
+
+    def _do_way(self, words: Words, keys: Keys) -> None:
+        self._direction(words[0]).is_way_open = words[1] == "up"
 
     def _connect(self, name: str, *ends: str) -> None:
         (a, a_port), (b, b_port) = ((e.split(":")[0], int(e.split(":")[1])) for e in ends)

@@ -1,4 +1,4 @@
-"""What the model of the engine's laws (model.py) is made of: packets, queues, directions, chance. Plain numbers, no I/O."""
+"""What the model of the engine's laws (model.py) is made of: packets, queues, directions, chance. No I/O."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _queue_parent(impaired: bool) -> str:
 
 
 def _redirect(device: str, to: str, disowned: bool = False) -> Iterator[str]:
-    """All that a device takes in goes into the other one's queue; disowned: as a copy, which is no socket's any more."""
+    """All that a device takes in goes into the other one's queue; disowned: as a copy, which no socket owns."""
     action = f"mirror dev {to} action drop" if disowned else f"redirect dev {to}"
     yield f"qdisc add dev {device} ingress"
     yield f"filter add dev {device} parent ffff: protocol all u32 match u32 0 0 action mirred egress {action}"
