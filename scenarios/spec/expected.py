@@ -47,7 +47,7 @@ def intent_lines(intent: Intent) -> Iterator[str]:
     at = places(intent)
     for vpc in intent.vpcs:
         hosts = [h for h, subnet in at.items() if subnet.split("/")[0] == vpc]
-        yield f"VPC {vpc}: {', '.join(hosts) or 'nobody'}"
+        yield f"VPC {vpc}: {', '.join(hosts) or 'no hosts'}"
 
 
 def duration_lines(scenario: Scenario, made: Compiled) -> Iterator[str]:
@@ -60,9 +60,9 @@ def duration_lines(scenario: Scenario, made: Compiled) -> Iterator[str]:
         rate = f", at {show_rate(asked)} between hosts" if asked else ""
         yield f"phase {phase.name}: {span(found.phases[phase.name])}{rate}"
         warnings.append(warning(phase.name, asked))
-    collide = ", the longer where paths collide" if len(set(found.total)) > 1 else ""
-    yield (f"the run: {span(found.total)}{collide}, {clock(found.besides)} of it for bring-up, calibration, proofs and "
-           f"report; {clock(found.first)} more the first time since the machine has started")
+    collide = " (longer if paths collide)" if len(set(found.total)) > 1 else ""
+    yield (f"the run: {span(found.total)}{collide}, including {clock(found.besides)} for bring-up, calibration, proofs "
+           f"and report; the first run after a boot takes {clock(found.first)} more")
     yield from filter(None, warnings)
 
 

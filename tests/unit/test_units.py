@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.model.units import parse_rate, parse_size, parse_time, show_rate, show_size, show_time
+from topologies.model.units import parse_rate, parse_size, parse_time, show_count, show_rate, show_size, show_time
 
 
 @pytest.mark.parametrize(("text", "rate"), [
@@ -74,6 +74,7 @@ def test_rates_are_shown_as_they_are_spoken(rate: float, text: str) -> None:
 def test_sizes_and_times_are_shown_in_the_fitting_unit() -> None:
     assert [show_size(s) for s in (0, 20, 60_000, 8e6)] == ["0 B", "20 B", "60 kB", "8 MB"]
     assert [show_time(t) for t in (0.0, 1e-7, 5e-3, 90.0)] == ["0 s", "100 ns", "5 ms", "90 s"]
+    assert [show_count(n, "pair") for n in (0, 1, 2)] == ["0 pairs", "1 pair", "2 pairs"]
 
 
 @given(st.floats(min_value=1e-3, max_value=1e14))

@@ -99,3 +99,8 @@ def show_size(size: float) -> str:
 def show_time(seconds: float) -> str:
     """seconds -> '5 ms'."""
     return _show(seconds, TIME_UNITS, ["ns", "us", "ms", "s"]) if seconds else "0 s"
+
+
+def show_count(count: int, word: str) -> str:
+    """'1 pair', '2 pairs'."""
+    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
-from topologies.model.units import show_time
+from topologies.model.units import show_count, show_time
 from traffic.metrics import bulk
 from traffic.runtime.records import IperfRecord
 from traffic.transports.iperf import Job, whole_seconds
@@ -70,5 +70,6 @@ class BulkKind(Kind[BulkSpec, Bulk]):
         return Bulk(name, spec.model_copy(update={"duration": duration}))
 
     def explain(self, spec: BulkSpec, built: Bulk, fabric: Fabric) -> str:
-        return (f"bulk TCP, {len(spec.pairs)} pairs with {spec.connections} connections each, "
+        each = show_count(spec.connections, "connection")
+        return (f"bulk TCP, {show_count(len(spec.pairs), 'pair')} with {each} each, "
                 f"as fast as it goes for {show_time(built.spec.duration)}")

@@ -8,7 +8,7 @@ from functools import partial
 from topologies.model.addressing import ETHERNET_HEADER
 from topologies.model.document import KeyPath, Problem
 from topologies.model.fabric import Fabric
-from topologies.model.units import show_rate, show_size
+from topologies.model.units import show_count, show_rate, show_size
 from traffic.metrics import roce
 from traffic.transports.rocev2.plan import QueuePair, RoceJob, queue_pairs
 from traffic.transports.rocev2.records import RoceRecord
@@ -56,6 +56,7 @@ class RoceKind(PacedKind[RoceSpec, QueuePairs]):
         service = "reliable" if spec.service == "rc" else "unreliable"
         paths = ("sprayed over all paths" if spec.spray
                  else f"on the path{'s' if spec.queue_pairs > 1 else ''} they hash to")
-        return (f"RoCEv2, {len(spec.pairs)} pairs with {spec.queue_pairs} {service} queue pairs each, {paths}, "
+        each = show_count(spec.queue_pairs, f"{service} queue pair")
+        return (f"RoCEv2, {show_count(len(spec.pairs), 'pair')} with {each} each, {paths}, "
                 f"{show_size(scale.to_emulated_size(spec.size))} each at "
                 f"{show_rate(scale.to_emulated_rate(spec.rate))}")
