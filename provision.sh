@@ -59,7 +59,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 [ -x "$python" ] || die "$python is missing although python3-venv is installed"
 
-# The stamp names what the venv was made from; a change of any of it makes the venv anew or brings it up to date.
+# The stamp names what the venv was made from; a change of any of it rebuilds the venv or brings it up to date.
 stamp=$venv/.provisioned
 want=$(cat "$here/pyproject.toml" "${BASH_SOURCE[0]}" | sha256sum | cut -d' ' -f1)$extra
 have=$(cat "$stamp" 2>/dev/null || true)

@@ -110,5 +110,5 @@ def _verdict(step: Step, result: Result, broken: Set[str], times: int) -> Outcom
     if only_slow:
         found += f" by {', '.join(sorted(broken))}: this machine is too slow for it; its packet accounting holds"
     if times > 1:
-        found += f" (run {times}: in the one before, calibration found another network than the spec's)"
+        found += f" (run {times}: in the one before, calibration found a network that differs from the spec)"
     return Outcome(step.name, result["seconds"], found, code in step.allowed or only_slow)
