@@ -19,6 +19,7 @@ from controller.rules.rules import (
 )
 from controller.rules.tables import Priority, Table, drop, stand_in
 from topologies.model import addressing as addr
+from topologies.model.drop_names import no_path
 from topologies.model.fabric import Fabric, Node
 
 GROUP_ADDRESS = "01:00:00:00:00:00/01:00:00:00:00:00"   # the bit that broadcast and multicast have
@@ -57,7 +58,7 @@ def host_flows(fabric: Fabric, host: Node, vni: int) -> HostFlows:
                  Match(tunnel_id=vni, eth_type=ETH_ARP, arp_op=ARP_REQUEST, arp_tpa=host.ip),
                  arp_answer(host.mac, host.ip)),
         here=Flow(name, Table.DELIVER, Priority.NORMAL, match, (Output(port),)),
-        away=away, cut_off=stand_in(away, f"no-path:{target.name}"))
+        away=away, cut_off=stand_in(away, no_path(target.name)))
 
 
 class Flat:

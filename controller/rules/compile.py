@@ -23,6 +23,7 @@ from controller.rules.state import State
 from controller.rules.tables import check_jumps, stand_in
 from controller.rules.tenants import Tenants
 from topologies.model import addressing as addr
+from topologies.model.drop_names import no_path
 from topologies.model.fabric import Fabric, Node, Path
 
 KEPT_STATES = 4     # of the links: what is wanted now, and what is being left
@@ -139,7 +140,7 @@ class Compiler:
 
     def _tenants_cut_off(self, leaf: str, target: str) -> tuple[Flow, ...]:
         """Drops that stand in for these while no path leads there."""
-        return tuple(stand_in(flow, f"no-path:{target}") for flow in self._across(leaf).get(target, ()))
+        return tuple(stand_in(flow, no_path(target)) for flow in self._across(leaf).get(target, ()))
 
 
 def _same(old: dict[str, Block], new: dict[str, Block]) -> bool:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import socket
 import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 os.environ["OSKEN_HUB_TYPE"] = "native"     # read when os_ken.lib.hub is first imported
 
 import os_ken.base.app_manager  # isort: skip
 from os_ken import cfg
+from os_ken.base.app_manager import OSKenApp
 from os_ken.controller import controller as os_ken_controller
-from os_ken.controller import ofp_handler
-from os_ken.controller.handler import DEAD_DISPATCHER
+from os_ken.controller import ofp_event, ofp_handler
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 from os_ken.lib import hub
 
 from controller.desired_state import DesiredState
@@ -72,13 +74,46 @@ class _Handler(ofp_handler.OFPHandler):  # type: ignore[misc]
         return hub.spawn(self._accept)
 
 
-def start(inventory: Inventory, desired: DesiredState, switches: socket.socket) -> FabricApp:
-    """Take the switches that connect to the listening socket and keep them right, in daemon threads."""
+def _manager() -> Any:
+    """os-ken's keeper of applications, ready for the first one."""
     warnings.filterwarnings("ignore", message="Datapath#ports is kept for compatibility")   # we read it once
     _repair_threads()
-    read_replies_here()
     cfg.CONF(args=[], project="os_ken", version="aifab", default_config_files=[], default_config_dirs=[])
-    manager = os_ken.base.app_manager.AppManager.get_instance()
+    return os_ken.base.app_manager.AppManager.get_instance()
+
+
+class _Connected(OSKenApp):  # type: ignore[misc]
+    """Says once that all of some switches are connected."""
+
+    def __init__(self, expected: frozenset[int], tell: Callable[[], object]) -> None:
+        super().__init__()
+        self._missing, self._tell = set(expected), tell
+
+    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER])  # type: ignore[untyped-decorator]
+    def connected(self, event: Any) -> None:
+        known = event.datapath.id in self._missing
+        self._missing.discard(event.datapath.id)
+        if known and not self._missing:
+            self._tell()
+
+
+def start_applications(applications: Iterable[type[OSKenApp]], switches: socket.socket, expected: frozenset[int],
+                       tell: Callable[[], object]) -> None:
+    """Run others' applications on the switches that connect to the listening socket, in daemon threads.
+
+    expected: datapath ids; tell is called once when all of them are connected.
+    """
+    manager = _manager()
+    started = [manager.instantiate(application) for application in applications]
+    started += [manager.instantiate(_Connected, expected, tell), manager.instantiate(_Handler, switches)]
+    for each in started:
+        each.start()
+
+
+def start(inventory: Inventory, desired: DesiredState, switches: socket.socket) -> FabricApp:
+    """Take the switches that connect to the listening socket and keep them right, in daemon threads."""
+    read_replies_here()
+    manager = _manager()
     app: FabricApp = manager.instantiate(FabricApp, inventory, desired)
     handler = manager.instantiate(_Handler, switches)
     app.start()

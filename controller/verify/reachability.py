@@ -15,6 +15,7 @@ from itertools import chain, permutations
 from controller.intent.intent import ExternalPermit, Intent
 from controller.intent.vpc import LINK, Allocation
 from topologies.model.addressing import GATEWAY_MAC
+from topologies.model.drop_names import no_path
 from topologies.model.fabric import Fabric
 
 
@@ -122,7 +123,7 @@ class _Judge:
         """The drop of what may reach a host and has no path to it; '' where it has one, or nobody may have it."""
         here = self._fabric.host(source.host).leaf
         there = self._fabric.host(receiver).leaf if receiver else here
-        return "" if any(path.is_up(self._down) for path in self._fabric.paths(here, there)) else f"no-path:{there}"
+        return "" if any(path.is_up(self._down) for path in self._fabric.paths(here, there)) else no_path(there)
 
     def _permitted(self, source: Place, target: Place) -> Cell:
         if not source.vpc:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from topologies.model.fabric import Fabric as FabricOfLab
     from topologies.model.inventory import Inventory
 
+LOOK = 0.2      # seconds between two looks at a user's controller
 Fabric = Annotated[str, typer.Argument(help="a fabric file, or a name of the catalog")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change a value first")]
 LabId = Annotated[str, typer.Option("--lab", metavar="ID", help="which lab, if several are up")]
@@ -24,6 +27,8 @@ def up(
     fabric: Fabric = "small", settings: Settings = None,
     listen: Annotated[str, typer.Option(
         metavar="127.0.0.1:PORT", help="also serve the controller's API on a loopback TCP port; needs its token")] = "",
+    controller: Annotated[Path | None, typer.Option(
+        metavar="FILE.py", help="an os-ken application of your own in place of aifab's controller")] = None,
 ) -> None:
     """Bring a fabric up with its controller and keep it until Ctrl-C.
 
@@ -34,26 +39,50 @@ def up(
       sudo aifab up spines4 --set host_rate=5mbit
 
       sudo aifab up small --listen 127.0.0.1:8080
+
+      sudo aifab up small --controller scenarios/examples/controllers/learning_switch.py
     """
     from controller.northbound.tcp import TOKEN_FILE, loopback
     from scenarios.run.lab import lab
-    from scenarios.spec.expected import fabric_line
     from topologies.model.expansion import expand
     from topologies.model.load import load_fabric
 
     wanted = expand(load_fabric(fabric, settings or []))
     if listen:
         loopback(listen)
+    if listen and controller:
+        raise typer.BadParameter("is aifab's own controller's: leave one of the two out", param_hint="--listen")
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # it takes the lab down as Ctrl-C does
+    if controller:
+        _up_with(wanted, controller)
+        return
     with lab(wanted, listen=listen) as it, contextlib.suppress(KeyboardInterrupt):
-        typer.echo(fabric_line(wanted))
-        typer.echo(f"lab {it.inventory.lab} is up; hosts: {', '.join(h.name for h in wanted.all_hosts)}")
-        first, last = wanted.all_hosts[0], wanted.hosts[-1]
-        typer.echo(f"from another terminal:  aifab exec {first.name} -- ping -c3 {last.ip}")
+        _tell_up(wanted, it.inventory.lab)
         if listen:
             typer.echo(f"API on http://{listen}, with the token in {Path(it.inventory.directory) / TOKEN_FILE}")
         typer.echo("Ctrl-C takes it down")
         signal.pause()
+
+
+def _tell_up(wanted: FabricOfLab, lab_id: str) -> None:
+    from scenarios.spec.expected import fabric_line
+
+    typer.echo(fabric_line(wanted))
+    typer.echo(f"lab {lab_id} is up; hosts: {', '.join(h.name for h in wanted.all_hosts)}")
+    first, last = wanted.all_hosts[0], wanted.hosts[-1]
+    typer.echo(f"from another terminal:  aifab exec {first.name} -- ping -c3 {last.ip}")
+
+
+def _up_with(wanted: FabricOfLab, application: Path) -> None:
+    """Under a user's controller, until Ctrl-C or until it has ended."""
+    from scenarios.run.own_controller import lab_of_application
+
+    with lab_of_application(wanted, application) as (net, look), contextlib.suppress(KeyboardInterrupt):
+        _tell_up(wanted, net.inventory.lab)
+        typer.echo(f"all switches are connected to {application}, whose output is below; Ctrl-C takes the lab down")
+        while True:
+            look()
+            time.sleep(LOOK)
 
 
 def cli(fabric: Fabric = "small", settings: Settings = None) -> None:

@@ -14,9 +14,9 @@ from controller.intent.vpc import Allocation, allocate, macs_of
 from controller.verify.reachability import Cell, cells
 from scenarios.spec.scenario import Phase, Scenario, Scheduled
 from topologies.model.document import KeyPath, Problem
+from topologies.model.drop_names import unreachable_leaf
 from topologies.model.errors import SpecError, SpecErrors
 from topologies.model.fabric import Fabric
-from topologies.proof.ledger import NO_PATH
 
 Pairs = Mapping[str, Iterable[tuple[str, str]]]     # workload -> (from, to) of what it sends, names of hosts
 
@@ -142,7 +142,7 @@ def _phase_errors(scenario: Scenario, fabric: Fabric, phase: Phase, traffic: Pai
 
 def _refused(where: str, cell: Cell) -> SpecError:
     found = f"{cell.source} -> {cell.target}: {cell.reason}"
-    if cell.drop.startswith(NO_PATH):
+    if unreachable_leaf(cell.drop):
         return SpecError(where, "hosts that the fabric joins, of one side", found,
                          "name hosts of one side in its placement, pairs, clients or replicas")
     return SpecError(where, "hosts whose VPCs let them reach each other", found,

@@ -18,9 +18,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from topologies.model.drop_names import unreachable_leaf
 from topologies.model.fabric import Fabric
 
-NO_PATH = "no-path:"        # drop rules of a leaf for another one that it cannot reach
 FRAME_FLOOR = 64    # bytes: the most packets that a rate can carry are of this size
 
 
@@ -198,10 +198,11 @@ def _dropped_beside(fabric: Fabric, fault: Fault, drop: str) -> bool:
     """Whether 'leaf2 no-path:leaf1' can be this fault's: one of its links is an uplink of one of the two leaves, or one
     of the two was away."""
     switch, _, rule = drop.partition(" ")
-    ends = {switch, rule.removeprefix(NO_PATH)}
+    far = unreachable_leaf(rule)
+    ends = {switch, far}
     if fault.switch and fabric.by_name[fault.switch].is_leaf:
-        return rule.startswith(NO_PATH) and fault.switch in ends
-    return rule.startswith(NO_PATH) and any(fabric.link(name).a.node in ends for name in fault.links)
+        return bool(far) and fault.switch in ends
+    return bool(far) and any(fabric.link(name).a.node in ends for name in fault.links)
 
 
 class _Attribution:
