@@ -97,6 +97,7 @@ def test_a_quantile_is_the_end_of_its_bucket_and_never_above_the_greatest_time()
     held = Histogram(100, 0, 800_000, tuple(counts))
     assert [held.quantile(share) for share in (0.5, 0.99, 1.0)] == [2000, 6000, 800_000]
     assert (held - held).quantile(0.99) == 0.0
+    assert held + held - held == held
 
 
 def test_samples_are_bytes_packets_drops_and_what_waits_without_the_probes(
@@ -229,6 +230,17 @@ def test_what_came_to_a_switch_without_power_is_its_outages(file: CountersFile) 
     found = ledger(file, change, (fault,))
     assert found.fault_losses == {"spine1 down": 2}
     assert found.balances
+
+
+def test_lateness_is_that_of_all_frames_at_the_edge(file: CountersFile) -> None:
+    first = 11      # words behind the engine's own
+    for histogram, bucket, count in ((0, 8, 999), (1, 40, 1)):
+        start = first + histogram * (3 + 96)
+        file.histograms[start], file.histograms[start + 2] = count, 10**7
+        file.histograms[start + 3 + bucket] = count
+    file.write()
+    (late,) = ENGINE.lateness(inventory_of(FABRIC, file.path.parent)).values()
+    assert (late.count, late.quantile(0.99)) == (1000, 5000)
 
 
 def test_a_switch_without_power_forwards_nothing(file: CountersFile) -> None:

@@ -183,14 +183,15 @@ def test_the_reason_names_switch_share_second_and_limit() -> None:
 
 @pytest.mark.parametrize(("p99", "level"), [(300e-6, VALID), (301e-6, SUSPECT), (600e-6, SUSPECT), (601e-6, INVALID)])
 def test_a_fabrics_edge_that_runs_late_names_its_phase(p99: float, level: Level) -> None:
-    late = Late("frames to hosts", "main", 1000, p99, 2e-3)
+    late = Late("frames to and from hosts", "main", 1000, p99, 2e-3)
     text = check(4, level, late=(late,))
     if level == SUSPECT:
-        assert text == f"frames to hosts were {p99 * 1e6:.0f} us late (p99 of 1,000) in phase main; the limit is 300 us"
+        assert text == (f"frames to and from hosts were {p99 * 1e6:.0f} us late (p99 of 1,000) in phase main; the "
+                        "limit is 300 us")
 
 
 def test_an_edge_that_did_nothing_is_not_judged() -> None:
-    check(4, VALID, late=(Late("frames to hosts", "main", 0, 1.0, 1.0),))
+    check(4, VALID, late=(Late("frames to and from hosts", "main", 0, 1.0, 1.0),))
 
 
 @pytest.mark.parametrize(("doubt", "level"), [

@@ -16,6 +16,10 @@ class Histogram:
     max: int
     buckets: tuple[int, ...]
 
+    def __add__(self, other: Histogram) -> Histogram:
+        return Histogram(self.count + other.count, self.sum + other.sum, max(self.max, other.max),
+                         tuple(a + b for a, b in zip(self.buckets, other.buckets, strict=True)))
+
     def __sub__(self, before: Histogram) -> Histogram:
         """What came since `before`; max is that of all."""
         return Histogram(self.count - before.count, self.sum - before.sum, self.max,

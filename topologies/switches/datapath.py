@@ -244,7 +244,7 @@ class Datapath(ABC):
         """Every difference between what runs and what the spec and declared events say."""
 
     def lateness(self, inventory: Inventory) -> dict[str, Histogram]:
-        """What is done in real time ('frames to hosts') -> how late it was, so far; none where it is not counted."""
+        """What is done in real time ('frames to and from hosts') -> how late, so far; none where nobody counts."""
         return {}
 
     @abstractmethod

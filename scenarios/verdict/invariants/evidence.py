@@ -99,7 +99,7 @@ class Late:
     """How late what owns switches and links did something in real time in one phase; p99 and most in s, most of all
     phases so far."""
 
-    what: str       # 'frames to hosts'
+    what: str       # 'frames to and from hosts'
     phase: str
     count: int
     p99: float

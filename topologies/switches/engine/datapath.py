@@ -153,7 +153,7 @@ class Engine(Datapath):
     def lateness(self, inventory: Inventory) -> dict[str, Histogram]:
         held = Counters(Path(inventory.directory) / FILE)
         try:
-            return {"frames to hosts": held.late_write(), "frames from hosts": held.late_read()}
+            return {"frames to and from hosts": held.late_write() + held.late_read()}
         finally:
             held.close()
 
