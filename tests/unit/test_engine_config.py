@@ -34,7 +34,7 @@ def test_the_whole_configuration_of_a_small_fabric() -> None:
     assert lines(spec()) == [
         "option pool=5000 seed=7 cpu=1",
         "switch leaf1", "switch spine1",
-        "host h1 netns=/run/netns/t-h1 device=h1-eth0 mac=02:00:0a:09:01:01 mtu=1500 attach=calm",
+        "host h1 netns=/run/netns/t-h1 device=h1-eth0 mac=02:00:0a:09:01:01 mtu=1500 attach=calm ring=206",
         "link h1-leaf1 h1:0 leaf1:101 rate=10000000",
         "link leaf1-spine1 leaf1:1 spine1:1 rate=20000000",
         "dscp 63 queue=7",

@@ -12,6 +12,8 @@ from topologies.switches.engine.queues import dscp_lines, limit, queue_lines, sh
 SMALLEST_FRAME = 60         # bytes: so many packets may be where these bytes are
 LEAST_POOL, MOST_POOL = 4096, 131072        # packets
 PACKET = 256                # bytes of a packet in the pool beside its frame
+HALT = 0.25                 # seconds
+RING, MOST_RING = 64, 1024  # frames
 POOL_SHARE = 4              # a part of the memory that the pool may have at most: 1 / 4
 
 
@@ -40,7 +42,15 @@ def _host(fabric: Fabric, netns: Mapping[str, str], link: Link, end: End) -> str
     node: Node = fabric.by_name[end.node]
     return " ".join([
         f"host {node_name(fabric, end)} netns=/run/netns/{netns[end.node]} device={end.interface} mac={node.mac}",
-        f"mtu={link.mtu} attach={attachment(fabric)}", *(["encapsulated=1"] if node.role == "vtep" else [])])
+        f"mtu={link.mtu} attach={attachment(fabric)}", *_ring(fabric, link),
+        *(["encapsulated=1"] if node.role == "vtep" else [])])
+
+
+def _ring(fabric: Fabric, link: Link) -> Iterator[str]:
+    """A calm host's queue is in front of its device. What is in there bridges a halt of the engine: such a device drops
+    without a word to the sender."""
+    if attachment(fabric) == "calm":
+        yield f"ring={int(min(max(HALT * link.rate / 8 / link.max_frame, RING), MOST_RING))}"
 
 
 def _link(fabric: Fabric, link: Link) -> str:
