@@ -17,8 +17,6 @@ from traffic.transports.flow import Flow
 from traffic.workloads.lowering import Program, Span
 from traffic.workloads.workload import Compute, Transfer
 
-REQUEST, RESPONSE = "req/", "resp/"     # operations that make a request: req/N, work/N, resp/N
-
 
 class Reporter:
     """Writes the records of one workload in one phase; t0 is the run's zero on CLOCK_MONOTONIC."""
@@ -28,9 +26,7 @@ class Reporter:
         self._t0, self._writer = t0, writer
         self._span_of = {end: span for span in program.spans for end in span.end}
         self._ends_left: dict[str, int] = {}
-        ids = {op.id for op in program.ops}
-        self._requests = {name for op in ids if op.startswith(REQUEST)
-                          and RESPONSE + (name := op.removeprefix(REQUEST)) in ids}
+        self._responses = {op.id: op for op in program.ops if isinstance(op, Transfer) and op.reply}
 
     def _time(self, when: float) -> float:
         return when - self._t0
@@ -64,18 +60,18 @@ class Reporter:
             if not left:
                 del self._ends_left[span.collective.id]
                 self._collective(iteration, span, tasks)
-        name = task.op.id.removeprefix(RESPONSE)
-        if name in self._requests and name != task.op.id:
-            self._request(iteration, start, name, "ok", tasks)
+        response = self._responses.get(task.op.id)
+        if response is not None:
+            self._request(iteration, start, response, "ok", tasks)
 
     def given_up(self, iteration: int, start: float, lost: Sequence[Task], status: str,
                  tasks: Mapping[str, Task]) -> None:
         """These operations will not happen. The first one's request has `status`, those behind it failed."""
         for task in lost:
-            kind, _, name = task.op.id.partition("/")
-            if name in self._requests and kind + "/" == RESPONSE:
-                own = name == lost[0].op.id.partition("/")[2]
-                self._request(iteration, start, name, status if own else "failed", tasks)
+            response = self._responses.get(task.op.id)
+            if response is not None:
+                own = lost[0].op.id in {response.id, response.reply, *response.after}
+                self._request(iteration, start, response, status if own else "failed", tasks)
 
     def _collective(self, iteration: int, span: Span, tasks: Mapping[str, Task]) -> None:
         c = span.collective
@@ -86,15 +82,18 @@ class Reporter:
             algorithm=c.algorithm, ranks=c.ranks, bytes=c.size, start=min(begin), end=max(end), rank_start=begin,
             rank_end=end))
 
-    def _request(self, iteration: int, start: float, name: str, status: str, tasks: Mapping[str, Task]) -> None:
-        request, response = tasks[REQUEST + name], tasks[RESPONSE + name]
-        asked, answered = request.op, response.op
-        if not isinstance(asked, Transfer) or not isinstance(answered, Transfer):
+    def _request(self, iteration: int, start: float, answered: Transfer, status: str,
+                 tasks: Mapping[str, Task]) -> None:
+        """Of a response to the request that it replies to; a request is called what is behind the slash in its id."""
+        request, response = tasks[answered.reply], tasks[answered.id]
+        asked = request.op
+        if not isinstance(asked, Transfer):
             return
         due = start + asked.at if asked.at or not asked.after else request.ready or start
         first = response.flow.first if response.flow is not None else response.end
         self._writer.write(RequestRecord(
-            workload=self._workload.name, phase=self._phase, iteration=iteration, id=name,
+            workload=self._workload.name, phase=self._phase, iteration=iteration,
+            id=asked.id.partition("/")[2] or asked.id,
             client=self._workload.hosts[asked.src], server=self._workload.hosts[asked.dst], request_bytes=asked.size,
             response_bytes=answered.size, status=status, scheduled=self._time(due),
             sent=self._stamp(request.flow.start) if request.flow is not None else None, first_byte=self._stamp(first),
