@@ -212,6 +212,7 @@ class Model:
 
     def _deliver(self, d: Direction, p: Packet) -> None:
         if not d.is_way_open:
+            d.cut_flying += 1
             self._cut(d, p)
         elif p.pause:
             self._take_pause(self._reverse(d), *p.pause)
@@ -344,6 +345,7 @@ class Model:
                 self._fill(each.near)
 
     def _cut_off(self, d: Direction) -> None:
+        d.cut_flying += len(d.flying) + (d.sending is not None)
         for p in d.flying:
             self._cut(d, p)
         if d.sending:

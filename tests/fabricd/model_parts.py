@@ -122,6 +122,7 @@ class Direction:
     last_arrival: int = 0
     turn: int = 0
     cut: int = 0
+    cut_flying: int = 0
     lost: int = 0
     bit_errors: int = 0
     queues: list[Queue] = field(default_factory=lambda: [Queue() for _ in range(QUEUES)])

@@ -210,6 +210,7 @@ def test_what_a_pulled_cable_ended_is_the_faults_whether_it_waited_or_was_under_
         file.switches["leaf1"]["left"] += 5
         file.queues["leaf1->spine1", 0]["sent_packets"] += 2      # under way; 3 waited
         file.directions["leaf1->spine1"]["cut"] += 5
+        file.directions["leaf1->spine1"]["cut_flying"] += 2
 
     fault = Fault("leaf1-spine1 down", ("leaf1-spine1",), 1.0)
     assert ledger(file, change, (fault,)).fault_losses == {"leaf1-spine1 down": 5}

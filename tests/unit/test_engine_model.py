@@ -26,7 +26,8 @@ def test_the_engine_does_what_the_model_does(case: tuple[list[str], list[Input]]
         found = Counters(counters)
         for d in model.directions:
             c = found.direction(d.number)
-            assert (c.lost, c.bit_errors, c.cut, c.flying) == (d.lost, d.bit_errors, d.cut, 0), d.name
+            assert (c.lost, c.bit_errors, c.cut, c.cut_flying, c.flying) == (
+                d.lost, d.bit_errors, d.cut, d.cut_flying, 0), d.name
             for number, q in enumerate(d.queues):
                 assert asdict(q.counts).items() <= found.queue(d.number, number)._asdict().items(), (d.name, number)
         found.close()

@@ -65,7 +65,8 @@ def _direction(held: Counters, number: int, name: str) -> Iterator[tuple[str, in
     yield name, sent + sum(q.drops + q.packets for q in queues), (
         sent + counts.duplicates - counts.lost - counts.bit_errors - counts.flying)
     yield f"{name} headroom", sum(q.headroom_drops for q in queues), 0
-    yield f"{name} cut", counts.cut, 0
+    yield f"{name} cut", counts.cut - counts.cut_flying, 0
+    yield f"{name} on its way cut", counts.cut_flying, 0
 
 
 def queues(inventory: Inventory) -> dict[str, QueueCount]:

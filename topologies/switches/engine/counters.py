@@ -64,7 +64,7 @@ class QueueCounts(NamedTuple):
 
 
 class DirectionCounts(NamedTuple):
-    """Of one direction. rate bit/s, delay ns and is_up are as they are now; flying is a level."""
+    """Of one direction. rate bit/s, delay ns, is_up are as they are now; flying is a level; cut_flying: part of cut."""
 
     rate: int
     delay: int
@@ -76,6 +76,7 @@ class DirectionCounts(NamedTuple):
     cut: int
     pause_frames: int
     flying: int
+    cut_flying: int
 
 
 class HostCounts(NamedTuple):

@@ -11,14 +11,17 @@ from topologies.switches.engine.accounting import ENGINE
 from topologies.switches.engine.counters import REASONS
 from topologies.switches.engine.layout import is_host, node_name
 
+ON_ITS_WAY = " on its way"
+
 
 class Walk:
-    """One accounting. What a pulled cable ended was waiting or under way: it is missing on either side of its
-    direction, and taken from what the direction says was cut."""
+    """One accounting. What a pulled cable ended is taken from what the direction says was cut: what waited is missing
+    in front of it, what was on its way behind it."""
 
     def __init__(self, accounting: Accounting) -> None:
         self.accounting, self.fabric = accounting, accounting.fabric
-        self._cut = Counter({d: self._into(f"{d} cut") for link in self.fabric.links for d in link.directions})
+        self._cut = Counter({name: self._into(f"{name} cut") for link in self.fabric.links for d in link.directions
+                             for name in (d, d + ON_ITS_WAY)})
         self._cut.update({s.name: self._into(f"{s.name} cut") for s in self.fabric.switches})
         self._given = {"injected": self._into("injected"), "packet-outs": self._into("packet-outs")}
 
@@ -36,7 +39,7 @@ class Walk:
         for switch in self.fabric.switches:
             self._switch(switch.name)
         for name, left in self._cut.items():
-            self.accounting.lose(f"{name} (cut, and not missing)", -left)
+            self.accounting.lose(f"{name.removesuffix(ON_ITS_WAY)} (cut, and not missing)", -left)
 
     def _from_host(self, link: Link, end: End) -> None:
         name, direction = node_name(self.fabric, end), link.directions[0]
@@ -51,7 +54,8 @@ class Walk:
     def _to_host(self, link: Link, end: End) -> None:
         name, direction = node_name(self.fabric, end), link.directions[1]
         down = self._into(f"{name} not written")
-        self._lose(f"{direction} (out of the link)", self._out_of(direction) - self._out_of(name) - down, [direction])
+        self._lose(f"{direction} (out of the link)", self._out_of(direction) - self._out_of(name) - down,
+                   [direction + ON_ITS_WAY])
         self.accounting.lose(f"{direction} (the host's device was down)", down)
         self.accounting.lose(f"{end.interface} (out of the engine)",
                              self._out_of(name) - self.accounting.rx(end.node, end.interface))
@@ -59,7 +63,8 @@ class Walk:
     def _switch(self, name: str) -> None:
         links = self.fabric.links_of(name)
         coming, going = _ways(self.fabric, links, name)
-        self._lose(f"{name} (into the switch)", sum(map(self._out_of, coming)) - self._into(name), [*coming, name])
+        self._lose(f"{name} (into the switch)", sum(map(self._out_of, coming)) - self._into(name),
+                   [*(d + ON_ITS_WAY for d in coming), name])
         self._inside(name)
         headroom = sum(self._into(f"{direction} headroom") for direction in coming)
         self._lose(f"{name} (behind the switch)", self._out_of(name) - sum(map(self._into, going)) - headroom,
@@ -81,7 +86,7 @@ class Walk:
             taken = min(packets, self._cut[name])
             self._cut[name] -= taken
             packets -= taken
-            self.accounting.lose(f"{name} (cut)", taken)
+            self.accounting.lose(f"{name.removesuffix(ON_ITS_WAY)} (cut)", taken)
         if packets < 0 and given:
             taken = min(-packets, self._given[given])
             self._given[given] -= taken

@@ -44,6 +44,7 @@ struct direction_counts {
     uint64_t cut;                      /* frames that ended because the cable, the way or the far end was off */
     uint64_t pause_frames;             /* sent */
     uint64_t flying;                   /* are being sent or on their way */
+    uint64_t cut_flying;               /* of cut: those that were */
     struct queue_counts queue[QUEUES];
 };
 

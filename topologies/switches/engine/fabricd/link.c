@@ -64,6 +64,7 @@ void begin_sending(struct direction *d, ns_t t) {
 static void deliver(struct direction *d, struct packet *p, ns_t t) {
     d->counts->flying--;
     if (!d->is_way_open) {
+        d->counts->cut_flying++;
         drop(d, p, &d->counts->cut, "cut");
     } else if (is_pause(p)) {
         take_pause(d, p, t);
@@ -155,6 +156,7 @@ static void cut_all(struct direction *d, struct fifo *f) {
 }
 
 void cut_off(struct direction *d, ns_t t) {
+    d->counts->cut_flying += d->counts->flying;
     cut_all(d, &d->flying);
     if (d->sending)
         drop(d, d->sending, &d->counts->cut, "cut");
