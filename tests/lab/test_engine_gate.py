@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.bench.engine_fabric import EngineFabric, Shape, engine_fabric
 from tests.bench.engine_pfc import LOSSLESS, TOS, lossless
-from tests.bench.generator import Running, generate
+from tests.bench.generator import Running, generate, generating
 
 pytestmark = pytest.mark.lab
 
@@ -50,6 +51,22 @@ def test_a_gate_that_has_closed_opens_again(gated: EngineFabric) -> None:
     incast(gated)
     after = generate([gated.flow("udp", "after", "h4", "h1", 6100, tos=TOS, count=50)], 0.5)
     assert after.flows["after"]["received"] == 50
+
+
+def test_a_pulled_cable_leaves_no_gate_closed(gated: EngineFabric) -> None:
+    with generating([gated.flow("udp", h, h, "h1", 6000 + n, tos=TOS) for n, h in enumerate(SENDERS)], 0.5):
+        time.sleep(0.2)                 # gates are closed by now, and what waits behind them ends with the cable
+        gated.client.ask("cable h4 down")
+    gated.client.ask("cable h4 up")
+    after = generate([gated.flow("udp", "after", "h4", "h1", 6100, tos=TOS, count=50)], 0.5)
+    assert after.flows["after"]["received"] == 50
+
+
+def test_short_frames_fit_the_devices_ring(gated: EngineFabric) -> None:
+    before = gated.device_drops()
+    found = generate([gated.flow("udp", h, h, "h1", 6300 + n, tos=TOS, size=60) for n, h in enumerate(SENDERS)], 0.3)
+    assert found.total("sent") == found.total("received")
+    assert gated.device_drops() == before
 
 
 def test_frames_that_open_a_gate_are_nobodys(gated: EngineFabric) -> None:

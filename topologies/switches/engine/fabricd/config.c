@@ -9,6 +9,8 @@
 
 #define AT(type, field) offsetof(struct type, field)
 #define LINE_MAX_BYTES 65536
+#define FAST_RING 64                   /* frames that wait in a device which holds nobody back: more would be delay */
+#define RING 1000                      /* in one that does: room for what its discipline lets through at once */
 
 static const struct setting options[] = {
     {"pool", IS_U64, AT(fabric, pool), 64, 1u << 24},
@@ -56,7 +58,7 @@ static const struct setting host_settings[] = {
 };
 
 bool run_host(struct words *w, struct why *why) {
-    struct host_words said = {.ring = 64, .mtu = 1500};
+    struct host_words said = {.mtu = 1500};
     uint64_t mac;
     if (!is_free_name(w->list[0], why) || !read_settings(host_settings, w->count - 1, w->list + 1, &said, why))
         return false;
@@ -74,8 +76,8 @@ bool run_host(struct words *w, struct why *why) {
     strcpy(h->device, said.device);
     store(h->mac, 6, mac);
     h->mtu = said.mtu;
-    h->ring = said.ring;
     h->is_fast = strcmp(said.attach, "fast") == 0;
+    h->ring = said.ring ? said.ring : h->is_fast ? FAST_RING : RING;
     h->is_gated = strcmp(said.attach, "gated") == 0;
     h->is_encapsulated = said.is_encapsulated;
     add_host(w->list[0], h);

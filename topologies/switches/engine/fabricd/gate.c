@@ -18,7 +18,7 @@
 #include "host.h"
 #include "key.h"
 
-#define FULL 4                         /* frames of a card's queue at which its gate closes */
+#define FULL 4                         /* largest frames in a card's queue, in bytes, at which its gate closes */
 #define FREE 2                         /* and at which it opens */
 #define SHUT 2                         /* bytes a second that pass a closed gate; 0 would be no bucket */
 #define BACKLOG 4000000                /* bytes that wait in a bucket: more than sockets have room for */
@@ -148,14 +148,15 @@ static void follow_rate(struct node *n) {
 void gate_fill(struct node *n, ns_t t) {
     struct direction *d = n->ports[0];
     struct gate *g = n->host->gate;
+    uint64_t frame = n->host->mtu + ETH_HEADER;
     if (g->rate != d->rate)
         follow_rate(n);
     for (int q = 0; q < n->host->file_count; q++) {
-        while (n->host->is_readable[q] && d->queue[q].counts->packets < FULL && host_read(n, q, t))
+        const uint64_t *held = &d->queue[q].counts->bytes;
+        while (n->host->is_readable[q] && *held < FULL * frame && host_read(n, q, t))
             ;
         bool is_closed = g->closed >> q & 1;
-        uint64_t held = d->queue[q].counts->packets;
-        if (is_closed ? held <= FREE : held >= FULL)
+        if (is_closed ? *held <= FREE * frame : *held >= FULL * frame)
             set_gate(n, q, !is_closed);
     }
 }
